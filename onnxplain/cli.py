@@ -1,0 +1,306 @@
+"""The command line: click commands, no logic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from onnxplain import __version__
+from onnxplain.errors import MethodError, OnnxplainError
+
+if TYPE_CHECKING:
+    from onnxplain.explanation import Explanation
+
+__all__ = ["main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Prints the project's own errors as one clear line and exits with code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OnnxplainError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"onnxplain: {error}", err=True)
+            ctx.exit(2)
+        except BrokenPipeError:
+            ctx.exit(0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(__version__, prog_name="onnxplain")
+def main(debug: bool) -> None:
+    """Explain predictions of any ONNX model.
+
+    Shortest use: onnxplain explain MODEL.onnx INPUT.npy -o explanation.html
+    """
+
+
+def _model_options(function: F) -> F:
+    """What every command on a model takes."""
+    for option in reversed(
+        [
+            click.option("-m", "--method", default="gradient", show_default=True, help="How to explain; see `onnxplain methods`."),
+            click.option("--output", "output", metavar="NAME", help="The output (or inner tensor) to explain."),
+            click.option("--input", "inputs", metavar="NAME", multiple=True, help="Explain only this input; may be repeated."),
+            click.option("--layer", "layers", metavar="NAME", multiple=True,
+                         help="Explain an inner tensor instead: tensor, node or module scope; may be repeated."),
+            click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
+                         help="Explain what goes into a final softmax or sigmoid, or the output as it is."),
+            click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _run_options(function: F) -> F:
+    """What every command that runs a model takes."""
+    for option in reversed(
+        [
+            click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's."),
+            click.option("--mean", callback=_numbers, metavar="X[,X…]", help="Subtracted from pixel values, per channel."),
+            click.option("--std", callback=_numbers, metavar="X[,X…]", help="Pixel values are divided by it, per channel."),
+            click.option("--scale", type=float, help="Factor on pixel values before mean and std, e.g. 0.00392157."),
+            click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Order of an image's axes, if not plain from its shape."),
+            click.option("--baseline", metavar="NUMBER|FILE", help="The reference input of methods that compare with one."),
+            click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[float] | None:
+    if value is None:
+        return None
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"expected numbers separated by commas, got '{value}'") from None
+
+
+def _settings(method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str]) -> dict[str, Any]:
+    return {
+        "method": method, "output": output, "inputs": list(inputs) or None, "layer": list(layers) or None, "score": score,
+        "rules": list(rules) or None,
+    }  # fmt: skip
+
+
+def _method_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs as keyword arguments; values are read as JSON where they are, else as text."""
+    result: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise MethodError(f"--option takes NAME=VALUE, got '{pair}'")
+        try:
+            result[name.replace("-", "_")] = json.loads(text)
+        except json.JSONDecodeError:
+            result[name.replace("-", "_")] = text
+    return result
+
+
+def _baseline(text: str | None) -> Any:
+    """A number, the word "input", or the array in a .npy file."""
+    if text is None or text == "input":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        from onnxplain.reading import read_array
+
+        return read_array(Path(text))
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.argument("files", metavar="INPUT…", nargs=-1, required=True)
+@_model_options
+@click.option("-t", "--target", default=None, metavar="T",
+              help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), or all.")  # fmt: skip
+@click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .png .npz .json .csv or .parquet; may be repeated.")
+@click.option("--labels", metavar="FILE", help="Class names, one per line.")
+@click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
+@click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
+@_run_options
+def explain(
+    model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
+    batch_size: int | None, top: int, provider: str, mean: list[float] | None, std: list[float] | None, scale: float | None,
+    layout: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any,
+) -> None:  # fmt: skip
+    """Explain predictions.
+
+    INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE where the model has several inputs. Files of one
+    input are samples of one batch. Several methods, separated by commas, are shown side by side.
+    """
+    from onnxplain.explainer import Explainer
+    from onnxplain.reading import read_header, read_inputs, read_labels
+    from onnxplain.saving import check_writable, save
+    from onnxplain.show import show_explanation, wrote
+
+    paths = [Path(o) for o in out]
+    for path in paths:
+        check_writable(path)
+    names = read_labels(labels) if labels else []
+    settings = _settings(**{k: chosen[k] for k in ("method", "output", "inputs", "layers", "score", "rules")})
+    methods = settings.pop("method").split(",")
+    explanations: list[Explanation] = []
+    arrays: dict[str, Any] = {}
+    for method in methods:
+        explainer = Explainer(
+            model, method, providers=provider, batch_size=batch_size, labels=names, **settings, **_method_options(options),
+            baseline=_baseline(baseline) if _compares(method) else None,
+        )  # fmt: skip
+        arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
+        explanations.append(explainer(arrays, target))
+    columns = read_labels(features) if features else next(filter(None, map(read_header, _tables(files))), None)
+    for path in paths:
+        named = {} if path.suffix in (".npz", ".json") else {"features": columns}
+        wrote(save(explanations, path, **named))
+    if not paths:
+        for explanation in explanations:
+            show_explanation(explanation, top, columns or [])
+
+
+def _tables(files: Sequence[str]) -> list[str]:
+    """The .csv files among the inputs, without the input names."""
+    return [f.partition("=")[2] or f for f in files if f.endswith(".csv")]
+
+
+def _compares(method: str) -> bool:
+    from onnxplain.method import find_method
+
+    return find_method(method).needs_baseline
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model.")
+@_model_options
+@click.option("-t", "--target", default=None, metavar="T",
+              help="As for explain; or input / seed: chosen by the host at run time.")  # fmt: skip
+@click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
+def rewrite(model: str, out: str, target: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any) -> None:
+    """Write a model that returns its prediction and its explanation.
+
+    The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, then what was asked for.
+    """
+    from onnxplain.load import read
+    from onnxplain.registry import load_registry
+    from onnxplain.rewriting import rewrite_source
+    from onnxplain.saving import check_writable, write_model
+    from onnxplain.show import show_contract, wrote
+
+    check_writable(Path(out))
+    settings = _settings(**chosen)
+    settings["registry"] = load_registry(settings.pop("rules"))
+    source = read(model)
+    done = rewrite_source(source, target=target, baseline=_baseline(baseline), options=_method_options(options), **settings)
+    wrote(write_model(done.model, Path(out), source.folder))
+    show_contract(done.model, done.about)
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@_model_options
+@click.option("--all", "everything", is_flag=True, help="Show calls off the way too.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plan(model: str, everything: bool, as_json: bool, **chosen: Any) -> None:
+    """Show which rule serves which node, and what is missing. Exits with 2 if something is."""
+    from onnxplain.planning import plan as make_plan
+    from onnxplain.show import show_plan
+
+    made = make_plan(model, **_settings(**chosen))
+    show_plan(made, everything, as_json)
+    if made.missing:
+        raise click.exceptions.Exit(2)
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.argument("files", metavar="[INPUT…]", nargs=-1)
+@_model_options
+@click.option("--directions", default=4, show_default=True, help="Random directions to compare along.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the directions, and the input where none is given.")
+@click.option("--calls", is_flag=True, help="Check every call alone, even where the whole agrees.")
+@_run_options
+def check(
+    model: str, files: tuple[str, ...], directions: int, seed: int, calls: bool, provider: str, mean: list[float] | None,
+    std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any,
+) -> None:  # fmt: skip
+    """Prove it on your own model and input: finite differences, and what the method promises.
+
+    Exits with 1 if something disagrees; the first call at which it does is named.
+    """
+    from onnxplain.checking import check as run_check
+    from onnxplain.inputs import model_inputs
+    from onnxplain.reading import read_inputs
+    from onnxplain.show import show_check
+
+    settings = _settings(**chosen)
+    if settings.pop("layer"):
+        raise MethodError("check compares at the model's inputs; leave --layer out")
+    x = None
+    if files:
+        x = read_inputs(files, model_inputs(model), mean=mean, std=std, scale=scale, layout=layout)
+    report = run_check(
+        model, settings.pop("method"), x, directions=directions, seed=seed, calls=calls, providers=provider,
+        baseline=_baseline(baseline), **settings, **_method_options(options),
+    )  # fmt: skip
+    show_check(report)
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("file", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def inspect(file: str, as_json: bool) -> None:
+    """Show what an explained model returns, what it needs, and how it was made."""
+    from onnxplain.load import read
+    from onnxplain.rewriting import read_metadata
+    from onnxplain.show import show_contract, show_plain_model
+
+    model = read(file).model
+    about: Mapping[str, Any] | None = read_metadata(model)
+    if as_json:
+        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    elif about is None:
+        show_plain_model(model)
+    else:
+        show_contract(model, about)
+
+
+@main.command()
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """List the methods, or show one with its options."""
+    from onnxplain.method import all_methods, find_method
+    from onnxplain.show import show_method, show_methods
+
+    if name is None:
+        show_methods(all_methods())
+    else:
+        show_method(find_method(name))
+
+
+@main.command()
+@click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
+def operators(rules: tuple[str, ...]) -> None:
+    """List the operators that have a rule."""
+    from onnxplain.registry import load_registry
+    from onnxplain.show import show_operators
+
+    show_operators(load_registry(list(rules) or None))

@@ -1,0 +1,317 @@
+"""Explainer: a model rewritten once, a session made once, explanations for batches of any size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.errors import InputError, MethodError, TargetError
+from onnxplain.explanation import Explanation
+from onnxplain.graph import Graph
+from onnxplain.inputs import check_inputs
+from onnxplain.job import Baseline
+from onnxplain.load import ModelLike, read
+from onnxplain.method import find_method
+from onnxplain.passes import prepared
+from onnxplain.progress import track
+from onnxplain.registry import load_registry
+from onnxplain.rewriting import Rewritten, rewrite_source
+from onnxplain.runtime import Providers, Session
+from onnxplain.saving import write_model
+from onnxplain.target import Target, TargetLike, parse_target
+from onnxplain.tensor import Tensor
+
+__all__ = ["Explainer"]
+
+
+class Explainer:
+    """Explains predictions of one model with one method.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto.
+        method: a name from `onnxplain.methods()`.
+        providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
+        batch_size: samples per run; None takes all at once, or what a model of fixed batch size takes.
+        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        labels: names of the classes, for pictures and tables.
+        progress: whether to show a progress bar on long work; None shows it on a terminal.
+        output, inputs, layer, baseline, score, rules, options: as in `onnxplain.rewrite`.
+
+    The model is rewritten when a target of a new kind is first asked for; indices of every form share one session.
+    """
+
+    def __init__(
+        self,
+        model: ModelLike,
+        method: str = "gradient",
+        *,
+        providers: Providers = None,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        labels: Sequence[str] = (),
+        progress: bool | None = None,
+        output: str | None = None,
+        inputs: Sequence[str] | None = None,
+        layer: str | Sequence[str] | None = None,
+        baseline: Baseline = None,
+        score: str = "logit",
+        rules: str | Path | Iterable[str | Path] | None = None,
+        **options: Any,
+    ) -> None:
+        found = find_method(method)
+        found.checked(options)
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        self.method = method
+        self.labels = list(labels)
+        self._providers, self._batch_size, self._threads, self._progress = providers, batch_size, threads, progress
+        self._source = prepared(read(model))
+        self._inputs = Graph(self._source.model).inputs
+        self._needs_baseline = found.needs_baseline
+        self._given_baseline = baseline
+        self._settings: dict[str, Any] = {
+            "output": output,
+            "inputs": inputs,
+            "layer": [layer] if isinstance(layer, str) else layer,
+            "baseline": ("input" if baseline is None else baseline) if found.needs_baseline else baseline,
+            "score": score,
+            "registry": load_registry(rules),
+            "options": options,
+        }
+        self._made: dict[Target, tuple[Rewritten, Session]] = {}
+        self._ready(Target("input", ()))
+
+    # -- the explained model -------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The explained model that serves indices of every form, the very one that runs."""
+        return self._ready(Target("input", ()))[0].model
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the explained model says of itself."""
+        return self._ready(Target("input", ()))[0].about
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the explained model; external weights are linked or copied beside it."""
+        return write_model(self.model, Path(path), self._source.folder)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs of the original model."""
+        return self._inputs
+
+    def _ready(self, target: Target) -> tuple[Rewritten, Session]:
+        """The rewritten model and session for a kind of target, made on first use."""
+        if target not in self._made:
+            rewritten = rewrite_source(self._source.copy(), self.method, target=target, **self._settings)
+            session = Session(rewritten.model, self._providers, folder=self._source.folder, threads=self._threads)
+            self._made[target] = rewritten, session
+        return self._made[target]
+
+    # -- explaining ----------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        x: Any,
+        target: TargetLike = None,
+        *,
+        baseline: Baseline = None,
+        seed: np.ndarray[Any, Any] | None = None,
+    ) -> Explanation:
+        """Explain the predictions for a batch.
+
+        Args:
+            x: the input array [n, …], or a dict of arrays by input name.
+            target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of
+                one choice per axis, {index: weight} for a contrast, or "all".
+            baseline: the reference input for this batch, where none was given to the Explainer.
+            seed: an arbitrary vector in the shape of the explained output, instead of a target.
+
+        Raises:
+            InputError, TargetError: what is wrong, expected against found.
+        """
+        feeds = check_inputs(x, self.inputs)
+        count = self._count(feeds)
+        kind, chosen = self._interpret(target, seed, count)
+        rewritten, session = self._ready(kind)
+        fixed = self._fixed_batch()
+        extra = self._extra_feeds(rewritten, session, chosen, seed, baseline, feeds)
+        size = fixed or self._batch_size or count
+        parts = self._run_chunks(session, feeds, extra, count, size)
+        explanation = self._collect(rewritten, feeds, parts, kind, chosen, count)
+        if kind.kind == "input" and chosen is not None and (chosen < 0).any():
+            return self._named_top(explanation, chosen)
+        return explanation
+
+    def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:
+        first = next(iter(feeds.values()))
+        if not self.about["batched"]:
+            return 1
+        if first.ndim == 0 or first.shape[0] == 0:
+            raise InputError("there are no samples to explain: the first axis is empty")
+        return int(first.shape[0])
+
+    def _fixed_batch(self) -> int | None:
+        """The batch size a model was exported with, None where it is free."""
+        sizes = {t.shape[0] for t in self.inputs if t.shape and isinstance(t.shape[0], int)}
+        return max(sizes) if sizes and self.about["batched"] else None
+
+    def _interpret(
+        self, target: TargetLike, seed: np.ndarray[Any, Any] | None, count: int
+    ) -> tuple[Target, np.ndarray[Any, Any] | None]:
+        """The kind of target to rewrite for, and the run-time indices where the kind takes some."""
+        if seed is not None:
+            if target is not None:
+                raise TargetError("give a target or a seed, not both")
+            return Target("seed", ()), None
+        run_time = Target("input", ())
+        if isinstance(target, list | np.ndarray) and np.ndim(target) > 0:
+            chosen = np.asarray(target)
+            if chosen.dtype.kind not in "iu" or chosen.shape != (count,):
+                raise TargetError(f"expected one index per sample (int [{count}]), got {chosen.dtype} {list(chosen.shape)}")
+            return run_time, self._in_range(chosen.astype(np.int64))
+        parsed = parse_target(target)
+        if parsed.kind in ("input", "seed"):
+            raise TargetError(f"target='{parsed.kind}' is for rewrite; hand the Explainer the indices or the seed themselves")
+        if parsed.kind == "element" and parsed.axes == ("top",):
+            return run_time, np.full(count, -1, np.int64)
+        if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and self._elements_axes() <= 1:
+            index = parsed.axes[0]
+            return run_time, self._in_range(np.full(count, index, np.int64))
+        return parsed, None
+
+    def _score_shape(self) -> tuple[Any, ...]:
+        graph = self._ready(Target("input", ()))[0]
+        shape = graph.about["score"].get("shape")
+        return tuple(shape) if shape is not None else ()
+
+    def _elements_axes(self) -> int:
+        return len(self._score_shape()) - (1 if self.about["batched"] else 0)
+
+    def _in_range(self, chosen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        extents = self._score_shape()[1 if self.about["batched"] else 0 :]
+        if all(isinstance(e, int) for e in extents):
+            total = int(np.prod(extents))
+            bad = chosen[chosen >= total]
+            if bad.size:
+                raise TargetError(f"target {int(bad[0])} is out of range: output '{self.about['output']}' has {total} elements per sample")
+        return chosen
+
+    def _extra_feeds(
+        self,
+        rewritten: Rewritten,
+        session: Session,
+        chosen: np.ndarray[Any, Any] | None,
+        seed: np.ndarray[Any, Any] | None,
+        baseline: Baseline,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        names = rewritten.about["run_time_inputs"]
+        extra: dict[str, np.ndarray[Any, Any]] = {}
+        if "target" in names:
+            assert chosen is not None
+            extra[names["target"]] = chosen
+        if "seed" in names:
+            extra[names["seed"]] = np.asarray(seed)
+        if "baseline" in names:
+            extra |= self._baseline_feeds(names["baseline"], baseline, feeds)
+        elif baseline is not None:
+            fixed = "the Explainer was given its baseline" if self._needs_baseline else f"method '{self.method}' compares with none"
+            raise MethodError(f"no baseline can be given here: {fixed}")
+        return extra
+
+    def _baseline_feeds(
+        self, names: Mapping[str, str], baseline: Baseline, feeds: Mapping[str, np.ndarray[Any, Any]]
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        if baseline is None:
+            raise MethodError(f"method '{self.method}' needs a baseline: a number, an array like the input, or a dict of these")
+        tensors = {t.name: t for t in self.inputs}
+        result = {}
+        for explained, name in names.items():
+            value = baseline.get(explained) if isinstance(baseline, Mapping) else baseline
+            if value is None or isinstance(value, str):
+                raise InputError(f"the baseline of '{explained}' must be a number or an array")
+            like = feeds[explained] if explained in feeds else None
+            array = np.asarray(value, dtype=tensors[explained].dtype if explained in tensors else np.float32)
+            if not np.isfinite(array).all():
+                raise InputError(f"the baseline of '{explained}' holds NaN or infinity")
+            if like is not None:
+                try:
+                    array = np.broadcast_to(array, (array.shape[0] if array.ndim == like.ndim else 1, *like.shape[1:]))
+                except ValueError:
+                    raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained}' {list(like.shape)}") from None
+            result[name] = np.ascontiguousarray(array)
+        return result
+
+    def _run_chunks(
+        self,
+        session: Session,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        extra: Mapping[str, np.ndarray[Any, Any]],
+        count: int,
+        size: int,
+    ) -> list[dict[str, Any]]:
+        """Results of every chunk; the last chunk of a model with a fixed batch is filled up and cut again."""
+        if count == size or not self.about["batched"]:
+            return [session.run({**feeds, **extra})]
+        fixed = self._fixed_batch()
+        parts = []
+        everything = {**feeds, **extra}
+        for start in track(range(0, count, size), f"{self.method} on {count} samples", self._progress):
+            stop = min(start + size, count)
+            short = size - (stop - start) if fixed else 0
+
+            def cut(array: np.ndarray[Any, Any], start: int = start, stop: int = stop, short: int = short) -> np.ndarray[Any, Any]:
+                if array.ndim == 0 or len(array) != count:
+                    return array
+                part = array[start:stop]
+                return np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
+
+            result = session.run({k: cut(v) for k, v in everything.items()})
+            parts.append({k: v[: stop - start] if short and hasattr(v, "__len__") else v for k, v in result.items()})
+        return parts
+
+    def _collect(
+        self,
+        rewritten: Rewritten,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        parts: Sequence[Mapping[str, Any]],
+        kind: Target,
+        chosen: np.ndarray[Any, Any] | None,
+        count: int,
+    ) -> Explanation:
+        def join(name: str) -> Any:
+            values = [p[name] for p in parts]
+            if len(values) == 1:
+                return values[0]
+            return np.concatenate(values) if isinstance(values[0], np.ndarray) else [v for part in values for v in part]
+
+        about = rewritten.about
+        joined = {name: join(name) for name in parts[0]}
+        attributions = {entry["explains"]: joined.pop(name) for name, entry in about["attributions"].items()}
+        return Explanation(attributions, feeds, joined, chosen, about, self.labels)
+
+    def _named_top(self, explanation: Explanation, chosen: np.ndarray[Any, Any]) -> Explanation:
+        """The explanation with the index of the top prediction where that was asked for."""
+        scores = explanation.outputs.get(self.about["output"])
+        if not isinstance(scores, np.ndarray):
+            scores = _zipped(scores)
+        if scores is None:  # the explained tensor is no output of the model
+            return replace(explanation, target=None)
+        top = scores.reshape(len(chosen), -1).argmax(axis=1)
+        return replace(explanation, target=np.where(chosen < 0, top, chosen).astype(np.int64))
+
+
+def _zipped(scores: Any) -> np.ndarray[Any, Any] | None:
+    """The scores of a ZipMap output, a list of one dict per sample, as an array."""
+    if isinstance(scores, list) and scores and isinstance(scores[0], Mapping):
+        return np.array([list(row.values()) for row in scores])
+    return None

@@ -1,0 +1,164 @@
+"""Explanation: attributions of a batch of samples with what they explain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxplain.errors import InputError, LayerError, nearest
+
+if TYPE_CHECKING:
+    import os
+
+    import matplotlib.figure
+    import pandas as pd
+
+__all__ = ["Explanation"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a method says about the predictions of a batch.
+
+    `attributions` holds one array per explained tensor, in the tensor's shape ([n, …]; for target="all" [n, targets, …]).
+    `inputs` and `outputs` are the model's own. `target` is the explained element of each sample: int64 [n], counted row
+    by row where the output has several axes; None for contrasts, seeds, sums and all targets, which `about["target"]`
+    describes. `about` is what the explained model says of itself.
+    """
+
+    attributions: Mapping[str, np.ndarray[Any, Any]]
+    inputs: Mapping[str, np.ndarray[Any, Any]]
+    outputs: Mapping[str, Any]
+    target: np.ndarray[Any, Any] | None
+    about: Mapping[str, Any]
+    labels: Sequence[str] = field(default=())
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.about["method"])
+
+    @property
+    def attribution(self) -> np.ndarray[Any, Any]:
+        """The attribution where there is only one.
+
+        Raises:
+            LayerError: several tensors were explained.
+        """
+        if len(self.attributions) != 1:
+            raise LayerError(f"several tensors were explained; choose one of .attributions: {', '.join(self.attributions)}")
+        return next(iter(self.attributions.values()))
+
+    def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
+        """An attribution by the name of what it explains; the first where `name` is None."""
+        if name is None:
+            return next(iter(self.attributions.items()))
+        if name not in self.attributions:
+            raise LayerError(f"nothing explained is called '{name}'; {nearest(name, self.attributions)}")
+        return name, self.attributions[name]
+
+    def __len__(self) -> int:
+        return int(next(iter(self.attributions.values())).shape[0])
+
+    def __getitem__(self, samples: int | slice) -> Explanation:
+        """The explanation of some of the samples."""
+        chosen = slice(samples, samples + 1 or None) if isinstance(samples, int) else samples
+        count = len(self)
+
+        def cut(arrays: Mapping[str, Any]) -> dict[str, Any]:
+            return {k: v[chosen] if hasattr(v, "__getitem__") and len(v) == count else v for k, v in arrays.items()}
+
+        target = self.target[chosen] if self.target is not None and len(self.target) == count else self.target
+        return Explanation(cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels)
+
+    def label(self, sample: int) -> str:
+        """What is explained of a sample, in words: the class name where labels are known."""
+        if self.target is None:
+            return str(self.about["target"])
+        index = int(self.target[sample])
+        return self.labels[index] if 0 <= index < len(self.labels) else str(index)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def pool(self, by: int | Sequence[int] | np.ndarray[Any, Any], name: str | None = None) -> np.ndarray[Any, Any]:
+        """Attributions summed, which keeps their total.
+
+        Args:
+            by: an axis or axes to sum over (channels of an image: 1; width of an embedding: -1), or an integer array of
+                group numbers in the shape of one sample (or broadcasting to it), giving [n, groups].
+            name: which attribution; the first where None.
+        """
+        _, values = self.of(name)
+        if isinstance(by, np.ndarray):
+            groups = np.broadcast_to(by, values.shape[1:]).ravel()
+            if groups.dtype.kind not in "iu" or groups.min() < 0:
+                raise InputError("groups must be numbers from 0 on, one per element of a sample")
+            flat = values.reshape(len(values), -1)
+            return np.stack([np.bincount(groups, weights=row, minlength=int(groups.max()) + 1) for row in flat])
+        axes = (by,) if isinstance(by, int) else tuple(by)
+        return np.asarray(values.sum(axis=axes))
+
+    def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
+        """For each sample the k elements with the largest attributions in size: their indices and values."""
+        _, values = self.of(name)
+        result = []
+        for row in values:
+            order = np.argsort(-np.abs(row), axis=None, kind="stable")[:k]
+            places = [tuple(int(i) for i in np.unravel_index(o, row.shape)) for o in order]
+            result.append([(place, float(row[place])) for place in places])
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain lists and numbers, ready for JSON."""
+        return {
+            "about": dict(self.about),
+            "target": None if self.target is None else self.target.tolist(),
+            "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
+            "attributions": {k: v.tolist() for k, v in self.attributions.items()},
+            "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
+        }
+
+    def to_pandas(self, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
+        """A long table: sample, target, element (or feature), input value, attribution.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        from onnxplain.tables import long_table
+
+        return long_table(self, features, name)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.
+
+        Raises:
+            OutputError: the folder does not exist or the ending is unknown.
+            MissingDependencyError: the form needs a package that is not installed.
+        """
+        from onnxplain.saving import save
+
+        return save(self, Path(path), **options)
+
+    def plot(self, **options: Any) -> matplotlib.figure.Figure:
+        """A figure: input and attribution side by side, in the form that fits the data (see `onnxplain.plotting.plot`).
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        from onnxplain.plotting import plot
+
+        return plot([self], **options)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
+        return f"Explanation({self.method}, {len(self)} samples, {shapes})"
+
+
+def as_json(explanation: Explanation) -> str:
+    """The explanation as JSON text."""
+    return json.dumps(explanation.to_dict(), default=str)

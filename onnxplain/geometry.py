@@ -1,0 +1,407 @@
+"""Geometry of sliding windows, and the linear maps of convolution and pooling turned round.
+
+A convolution moves a window over an image. Its two adjoints are `conv_input_gradient` and `conv_weight_gradient`;
+transposed convolutions and pooling are made of the same two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+
+from onnxplain.builder import Builder, Operand
+from onnxplain.call import Call
+from onnxplain.errors import RuleError
+from onnxplain.tensor import Dim, Tensor
+
+__all__ = [
+    "Extents",
+    "Windows",
+    "add_elements",
+    "add_rows",
+    "along",
+    "conv_forward",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "place",
+    "spread",
+    "sum_at",
+    "transposed_windows",
+    "widened",
+    "window_count",
+    "windows",
+]
+
+END = np.iinfo(np.int64).max
+
+Whole: TypeAlias = "Extents | Sequence[int] | int"
+
+
+class Extents:
+    """Whole numbers, one per axis: known ones, or an int64 tensor. Arithmetic emits nodes only where it must.
+
+    All values are kept non-negative before a division, for ONNX divides towards zero.
+    """
+
+    def __init__(self, b: Builder, value: Tensor | Sequence[int]) -> None:
+        self.b = b
+        numbers = b.ints(value) if isinstance(value, Tensor) else [int(v) for v in value]
+        self.known: tuple[int, ...] | None = None if numbers is None else tuple(numbers)
+        self.tensor = value if isinstance(value, Tensor) else None
+
+    @staticmethod
+    def of(b: Builder, x: Tensor, start: int = 0) -> Extents:
+        """The extents of a tensor from axis `start` on."""
+        shape = None if x.shape is None else x.shape[start:]
+        numbers = None if shape is None else [d for d in shape if isinstance(d, int)]
+        if shape is not None and numbers is not None and len(numbers) == len(shape):
+            return Extents(b, numbers)
+        return Extents(b, b.Shape(x, start=start))
+
+    @property
+    def operand(self) -> Operand:
+        """The numbers as an input for an operator."""
+        return self.tensor if self.known is None else list(self.known)
+
+    def as_tensor(self) -> Tensor:
+        """The numbers as an int64 tensor."""
+        return self.tensor if self.known is None and self.tensor is not None else self.b.const(list(self.known or ()))
+
+    def at(self, n: int) -> Extents:
+        """Number n alone."""
+        if self.known is not None:
+            return Extents(self.b, [self.known[n]])
+        return Extents(self.b, self.b.Slice(self.operand, [n], [n + 1], [0]))
+
+    def _with(self, op: str, other: Whole) -> Extents:
+        other = other if isinstance(other, Extents) else Extents(self.b, [other] if isinstance(other, int) else other)
+        if self.known is not None and other.known is not None:
+            mine, theirs = np.array(self.known, np.int64), np.array(other.known, np.int64)
+            numpy = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide, "Max": np.maximum}
+            return Extents(self.b, numpy[op](mine, theirs).tolist())
+        if other.known is not None and set(other.known) <= ({1} if op in ("Mul", "Div") else {0}) and op != "Max":
+            return self
+        return Extents(self.b, self.b.op(op, self.operand, other.operand))
+
+    def __add__(self, other: Whole) -> Extents:
+        return self._with("Add", other)
+
+    def __sub__(self, other: Whole) -> Extents:
+        return self._with("Sub", other)
+
+    def __mul__(self, other: Whole) -> Extents:
+        return self._with("Mul", other)
+
+    def __floordiv__(self, other: Whole) -> Extents:
+        return self._with("Div", other)
+
+    def at_least(self, other: Whole) -> Extents:
+        """The greater of the two."""
+        return self._with("Max", other)
+
+    def then(self, *others: Whole) -> Extents:
+        """These numbers and those, one after the other."""
+        rest = [o if isinstance(o, Extents) else Extents(self.b, [o] if isinstance(o, int) else o) for o in others]
+        parts = [self, *rest]
+        if all(p.known is not None for p in parts):
+            return Extents(self.b, [n for p in parts for n in p.known or ()])
+        return Extents(self.b, self.b.Concat(*(p.operand for p in parts), axis=0))
+
+
+# -- windows -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How windows lie on an image: per spatial axis the kernel, the strides and dilations, the padding before and after.
+
+    With `ceil` the last window may reach beyond the padding.
+    """
+
+    kernel: Extents
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begin: Extents
+    end: Extents
+    ceil: bool = False
+
+    @property
+    def span(self) -> Extents:
+        """The extent of one window, gaps included."""
+        return (self.kernel - 1) * self.dilations + 1
+
+    @property
+    def pads(self) -> list[int] | None:
+        """The padding as an attribute, None where it is known at run time only."""
+        if self.begin.known is None or self.end.known is None:
+            return None
+        return [*self.begin.known, *self.end.known]
+
+    def reach(self, count: Extents) -> Extents:
+        """The extent that `count` windows cover."""
+        return (count - 1) * self.strides + self.span
+
+
+def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None, axes: Dim = None) -> Windows:
+    """The windows of a convolution or pooling call over an image with so many spatial axes."""
+    n = axes if isinstance(axes, int) else image.rank - 2
+    kernel = kernel or Extents(b, call["kernel_shape"])
+    strides = tuple(call.get("strides") or (1,) * n)
+    dilations = tuple(call.get("dilations") or (1,) * n)
+    begin, end = _explicit_pads(b, call, n)
+    if _auto_pad(call).startswith("SAME"):
+        size = Extents.of(b, image, 2)
+        span = (kernel - 1) * dilations + 1
+        count = (size + [s - 1 for s in strides]) // strides
+        total = ((count - 1) * strides + span - size).at_least(0)
+        begin, end = _halves(total, _auto_pad(call) == "SAME_UPPER")
+    return Windows(kernel, strides, dilations, begin, end, bool(call.get("ceil_mode", 0)))
+
+
+def transposed_windows(b: Builder, call: Call, image: Tensor, kernel: Extents) -> Windows:
+    """The windows of a transposed convolution, which lie on its *output*; `image` is its input."""
+    n = image.rank - 2
+    strides = tuple(call.get("strides") or (1,) * n)
+    dilations = tuple(call.get("dilations") or (1,) * n)
+    begin, end = _explicit_pads(b, call, n)
+    span = (kernel - 1) * dilations + 1
+    full = span + tuple(call.get("output_padding") or (0,) * n)  # without the (count − 1) · strides of the other windows
+    if call.get("output_shape"):
+        count = Extents.of(b, image, 2)
+        total = ((count - 1) * strides + full - call["output_shape"][-n:]).at_least(0)
+        begin, end = _halves(total, _auto_pad(call) == "SAME_UPPER")
+    elif _auto_pad(call).startswith("SAME"):
+        begin, end = _halves((full - strides).at_least(0), _auto_pad(call) == "SAME_UPPER")
+    return Windows(kernel, strides, dilations, begin, end)
+
+
+def _explicit_pads(b: Builder, call: Call, n: int) -> tuple[Extents, Extents]:
+    pads = (call.get("pads") if _auto_pad(call) == "NOTSET" else None) or [0] * (2 * n)
+    return Extents(b, pads[:n]), Extents(b, pads[n:])
+
+
+def _auto_pad(call: Call) -> str:
+    return str(call.get("auto_pad", "NOTSET"))
+
+
+def _halves(total: Extents, upper: bool) -> tuple[Extents, Extents]:
+    """Padding dealt out to both sides; the odd one goes to the end (upper) or to the beginning."""
+    less = total // 2
+    return (less, total - less) if upper else (total - less, less)
+
+
+# -- convolution -------------------------------------------------------------------------------------------------------
+
+
+def conv_input_gradient(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Tensor, y: Tensor, group: int = 1) -> Tensor:
+    """The message on the image x of a convolution: every window gives back what it read.
+
+    This is the transposed convolution of dy with the same weight. Where all strides are 1 it is also an ordinary
+    convolution with the weight turned round, which ONNX Runtime's CPU kernels do faster (up to 14 times for depthwise
+    ones) unless there are few channels.
+    """
+    turned = _as_convolution(b, over, dy, w, group)
+    if turned is not None:
+        return turned
+    size, count, n = Extents.of(b, x, 2), Extents.of(b, y, 2), len(over.strides)
+    # ConvTranspose with asymmetric padding has no CUDA kernel: then the whole is made, and cut.
+    even = over.pads is not None and over.begin.known == over.end.known
+    pads = [*(over.pads or ())] if even else [0] * (2 * n)
+    first = Extents(b, [0] * n) if even else over.begin
+    made = over.reach(count) - [pads[i] + pads[n + i] for i in range(n)]
+    # The windows may leave out up to stride − 1 elements at the end of the image; they get zero.
+    short = [s - 1 for s in over.strides]
+    exact = even and not over.ceil and not any(short)
+    if size.known is not None and made.known is not None and first.known is not None:
+        short = [max(f + s - m, 0) for f, s, m in zip(first.known, size.known, made.known, strict=True)]
+        exact = first.known == (0,) * n and size.known == (made + short).known
+    dx = b.ConvTranspose(
+        dy,
+        w,
+        group=group if group > 1 else None,
+        pads=pads if any(pads) else None,
+        strides=list(over.strides),
+        dilations=list(over.dilations) if set(over.dilations) != {1} else None,
+        output_padding=short if any(short) else None,
+    )
+    return dx if exact else b.Slice(dx, first.operand, (first + size).operand, list(range(2, 2 + n)))
+
+
+def _as_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, group: int) -> Tensor | None:
+    """The same as an ordinary convolution where that is possible and quicker, else None."""
+    span, pads, shape = over.span.known, over.pads, w.static_shape
+    if set(over.strides) != {1} or over.ceil or span is None or pads is None or shape is None:
+        return None
+    n = len(span)
+    turned = [s - 1 - p for s, p in zip(span * 2, pads, strict=True)]
+    outward, inward = shape[0] // group, shape[1]
+    if min(turned) < 0 or not (inward * group >= 16 or outward == inward == 1):
+        return None
+    spatial = list(shape[2:])
+    if set(spatial) != {1}:
+        w = b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n)
+    if group == 1:
+        w = b.Transpose(w, perm=[1, 0, *range(2, 2 + n)])
+    elif outward > 1 or inward > 1:
+        w = b.Reshape(w, [group, outward, inward, *spatial])
+        w = b.Reshape(b.Transpose(w, perm=[0, 2, 1, *range(3, 3 + n)]), [group * inward, outward, *spatial])
+    return b.Conv(
+        dy,
+        w,
+        group=group if group > 1 else None,
+        pads=turned if any(turned) else None,
+        dilations=list(over.dilations) if set(over.dilations) != {1} else None,
+    )
+
+
+def conv_weight_gradient(
+    b: Builder, over: Windows, image: Tensor, dy: Tensor, group: int = 1, *, spare: bool = False
+) -> Tensor:
+    """The message on the weight of a convolution of `image`: dy slid over the image, their batches being the channels.
+
+    Strides and dilations change places. `spare` says that there is room for more windows at the end of the image.
+    """
+    n = len(over.strides)
+    if group == 1:
+        swapped = b.Transpose(image, perm=[1, 0, *range(2, 2 + n)])
+    else:  # [N, g·C, …] → [C, g·N, …]
+        size = Extents.of(b, image, 2)
+        split = Extents(b, b.dim(image, 0)).then([group, -1], size)
+        swapped = b.Transpose(b.Reshape(image, split.operand), perm=[2, 1, 0, *range(3, 3 + n)])
+        swapped = b.Reshape(swapped, Extents(b, [0, -1]).then(size).operand)
+    swapped, pads = _padded(b, over, swapped)
+    dw = b.Conv(
+        swapped,
+        b.Transpose(dy, perm=[1, 0, *range(2, 2 + n)]),
+        group=group if group > 1 else None,
+        pads=pads if any(pads) else None,
+        strides=list(over.dilations),
+        dilations=list(over.strides),
+    )
+    dw = b.Transpose(dw, perm=[1, 0, *range(2, 2 + n)])
+    # Less than a stride of the image may be left over at its end; it would count as one more weight.
+    if spare or any(s > d for s, d in zip(over.strides, over.dilations, strict=True)):
+        dw = b.Slice(dw, [0] * n, over.kernel.operand, list(range(2, 2 + n)))
+    return dw
+
+
+def _padded(b: Builder, over: Windows, image: Tensor) -> tuple[Tensor, list[int]]:
+    """The image, and the padding left to the operator: where it is known at run time only, the image gets it here."""
+    if over.pads is not None:
+        return image, over.pads
+    pads = Extents(b, [0, 0]).then(over.begin, [0, 0], over.end)
+    return b.Pad(image, pads.operand), [0] * (2 * len(over.strides))
+
+
+def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int = 1) -> Tensor:
+    """The convolution itself."""
+    image, pads = _padded(b, over, image)
+    return b.Conv(
+        image,
+        w,
+        group=group if group > 1 else None,
+        pads=pads if any(pads) else None,
+        strides=list(over.strides),
+        dilations=list(over.dilations) if set(over.dilations) != {1} else None,
+    )
+
+
+# -- pooling -----------------------------------------------------------------------------------------------------------
+
+
+def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Every window's value given to each element it covers: the adjoint of summing over windows."""
+    planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents.of(b, y, 2)).operand)
+    ones = b.const(np.ones((1, 1, *(over.kernel.known or ()))), x.dtype)
+    return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
+
+
+def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: bool) -> Tensor:
+    """How many elements each window covers: of the image, or of the padded image."""
+    kernel, n = over.kernel.known or (), len(over.strides)
+    if not over.ceil and (include_pad or not any(over.pads or [1])):
+        return b.const(float(np.prod(kernel)), x.dtype)
+    ones = b.Expand(b.const(1.0, x.dtype), Extents(b, [1, 1]).then(Extents.of(b, x, 2)).operand)
+    zero = Extents(b, [0] * n)
+    begin, end = over.begin, over.end
+    if include_pad:
+        ones = b.Pad(ones, Extents(b, [0, 0]).then(begin, [0, 0], end).operand, 1)
+        begin = end = zero
+    if over.ceil:
+        end = end + [s - 1 for s in over.strides]
+    whole = Windows(over.kernel, over.strides, over.dilations, begin, end)
+    count = conv_forward(b, whole, ones, b.const(np.ones((1, 1, *kernel)), x.dtype))
+    return b.Slice(count, [0] * n, Extents.of(b, y, 2).operand, list(range(2, 2 + n))) if over.ceil else count
+
+
+# -- along one axis ----------------------------------------------------------------------------------------------------
+
+
+def place(b: Builder, m: Tensor, positions: Tensor | Sequence[int], extent: Tensor, axis: int) -> Tensor:
+    """An axis of the given extent (int64 [1]), zero but for `m` at distinct positions: the adjoint of taking them out.
+
+    `positions` count from the front, one for each element of m along the axis.
+    """
+    static = b.ints(positions) if isinstance(positions, Tensor) else [int(p) for p in positions]
+    total = b.ints(extent)
+    if static is not None and total is not None:
+        if static == list(range(total[0])):
+            return m
+        if static and static == list(range(static[0], static[0] + len(static))):
+            return b.Pad(m, [static[0], total[0] - static[-1] - 1], None, [axis])
+        back = np.full(total[0], len(static), np.int64)
+        back[static] = np.arange(len(static))
+        source = b.const(back)
+    else:
+        taken = positions if isinstance(positions, Tensor) else b.const(np.array(positions, np.int64))
+        length = b.Shape(taken)
+        numbers = b.Range(0, b.Squeeze(length), 1)
+        source = b.ScatterElements(b.Expand(length, extent), taken, numbers, axis=0)
+    # The element behind the last is a zero: what no position names reads it.
+    return b.Gather(b.Pad(m, [0, 1], None, [axis]), source, axis=axis)
+
+
+def sum_at(b: Builder, m: Tensor, positions: Tensor, extent: Tensor, axis: int, rank: int) -> Tensor:
+    """An axis of the given extent (int64 [1]) onto which `m` is added at positions [n]: the adjoint of taking them."""
+    shape = b.Shape(m)
+    before, after = b.Slice(shape, [0], [axis], [0]), b.Slice(shape, [axis + 1], [rank], [0])
+    index = b.Expand(b.Reshape(positions, [-1 if a == axis else 1 for a in range(rank)]), shape)
+    return add_elements(b, b.Concat(before, extent, after, axis=0), index, m, axis)
+
+
+def add_elements(b: Builder, shape: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
+    """Zeros of a shape, with values added where `index` says along an axis."""
+    wide = widened(b, values)
+    zeros = b.Expand(b.const(0, wide.dtype), shape)
+    return b.cast(b.ScatterElements(zeros, index, wide, axis=axis, reduction="add"), values)
+
+
+def add_rows(b: Builder, shape: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """Zeros of a shape, with values added at the coordinates that the last axis of `index` holds."""
+    wide = widened(b, values)
+    zeros = b.Expand(b.const(0, wide.dtype), shape)
+    return b.cast(b.ScatterND(zeros, index, wide, reduction="add"), values)
+
+
+def widened(b: Builder, x: Tensor) -> Tensor:
+    """float16 as float32: ONNX Runtime's CPU kernels load scatters of float16 with a reduction, then raise."""
+    if x.dtype is None or x.dtype.itemsize > 2:
+        return x
+    made: Tensor = b.Cast(x, to=onnx.TensorProto.FLOAT)
+    return made
+
+
+def along(b: Builder, m: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:
+    """A matrix [new, old] applied to one axis."""
+    if axis == rank - 2:
+        return b.MatMul(matrix, m)
+    turned = b.Transpose(matrix, perm=[1, 0])
+    if axis == rank - 1:
+        return b.MatMul(m, turned)
+    perm = [i for i in range(rank) if i != axis] + [axis]
+    back = [perm.index(i) for i in range(rank)]
+    return b.Transpose(b.MatMul(b.Transpose(m, perm=perm), turned), perm=back)

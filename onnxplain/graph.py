@@ -1,0 +1,340 @@
+"""The graph facade: the only file that imports onnx_graphsurgeon.
+
+graphsurgeon gives the nodes and tensors and their links. It loses what it does not know (node metadata, map and
+sequence types, exotic attributes), so a node that came from the file and was not rewired leaves as the very message
+that came in, and weights are never touched.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from onnxplain.call import Call
+from onnxplain.errors import LayerError, ModelError, nearest
+from onnxplain.schema import signature
+from onnxplain.tensor import Shape, Tensor
+
+__all__ = ["Body", "Emitted", "Graph", "alive", "named_dims"]
+
+G_LOGGER.severity = G_LOGGER.ERROR
+
+SMALL = 4096
+"""Elements up to which a constant's values are looked at; weights stay unread."""
+
+SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "namespace")
+"""Node metadata in which exporters write the module path, the best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """An operator application made by the builder."""
+
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A subgraph made by the builder: the value of a graph attribute."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    calls: tuple[Emitted, ...]
+
+    def captures(self) -> Iterable[Tensor]:
+        """The tensors the body reads from outside, through bodies within it too."""
+        own = {t.name for t in self.inputs} | {t.name for c in self.calls for t in c.outputs}
+        for call in self.calls:
+            nested = (t for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
+            for tensor in (*call.inputs, *nested):
+                if tensor is not None and tensor.name not in own:
+                    yield tensor
+
+
+@dataclass
+class Graph:
+    """A model's top-level graph. It owns the model: `finish` writes into it and hands it out.
+
+    `calls` are the operator applications in topological order; `inputs` and `outputs` the graph's own tensors.
+    """
+
+    model: onnx.ModelProto
+    opset: int = 0
+    calls: tuple[Call, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    _tensors: dict[str, Tensor] = field(default_factory=dict)
+    _constants: dict[str, Any] = field(default_factory=dict)
+    _producers: dict[str, Call] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+    _used: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        self._versions = {o.domain: o.version for o in self.model.opset_import}
+        self._gs = gs.import_onnx(self.model)
+        self._messages = {id(n): p for n, p in zip(self._gs.nodes, self.model.graph.node, strict=True)}
+        for name, t in self._gs.tensors().items():
+            self._tensors[name] = Tensor(name, _dtype(t), _shape(t))
+            if isinstance(t, gs.Constant):
+                self._constants[name] = t
+        self.calls = tuple(self._call(node, proto) for node, proto in zip(self._gs.nodes, self.model.graph.node, strict=True))
+        self.inputs = tuple(self._tensors[t.name] for t in self._gs.inputs)
+        self.outputs = tuple(self._tensors[t.name] for t in self._gs.outputs)
+        self._producers = {t.name: call for call in self.calls for t in call.outputs if t is not None}
+        self._names = set(self._tensors) | {c.name for c in self.calls} | _names_in_subgraphs(self.model.graph.node)
+
+    def _call(self, node: Any, proto: onnx.NodeProto) -> Call:
+        domain = "" if node.domain in (None, "ai.onnx") else node.domain
+        known = signature(node.op, domain, self._versions.get(domain, 1) if domain else self.opset)
+        inputs = [self._tensors[t.name] if t.name else None for t in node.inputs]
+        outputs = [self._tensors[t.name] if t.name else None for t in node.outputs]
+        if known is not None:
+            if not known.variadic_inputs:
+                inputs += [None] * (len(known.input_classes) - len(inputs))
+            if not known.variadic_outputs:
+                outputs += [None] * (len(known.output_classes) - len(outputs))
+        attributes = {**(known.defaults if known else {}), **{k: _plain(v) for k, v in node.attrs.items()}}
+        return Call(
+            op=node.op,
+            domain=domain,
+            version=known.since if known else self._versions.get(domain, 1),
+            name=node.name,
+            scope=_scope(proto),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            attributes=attributes,
+            captures=tuple(self._tensors[n] for n in _captured(proto) if n in self._tensors),
+        )
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of that name, or an error with the nearest names."""
+        try:
+            return self._tensors[name]
+        except KeyError:
+            raise LayerError(f"no tensor '{name}' in the model; {nearest(name, self._tensors)}") from None
+
+    def has_tensor(self, name: str) -> bool:
+        """Whether the model has a tensor of that name."""
+        return name in self._tensors
+
+    def producer(self, tensor: Tensor) -> Call | None:
+        """The call that makes a tensor; None for inputs and constants."""
+        return self._producers.get(tensor.name)
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether the tensor is an initializer."""
+        return tensor.name in self._constants
+
+    def value(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        """The values of a small constant; None for anything else, and for weights, which stay unread."""
+        constant = self._constants.get(tensor.name)
+        if constant is None or int(np.prod(constant.shape)) > SMALL:
+            return None
+        values = constant._values
+        if isinstance(values, np.ndarray):
+            return values
+        if values.tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        return np.asarray(onnx.numpy_helper.to_array(values.tensor))
+
+    def fresh(self, name: str) -> str:
+        """A name nothing in the model has yet, and now taken."""
+        unique, count = name, self._used.get(name, 1)
+        while unique in self._names:
+            count += 1
+            unique = f"{name}_{count}"
+        self._used[name] = count  # so that the next one does not count from the start again
+        self._names.add(unique)
+        return unique
+
+    def finish(
+        self,
+        calls: Iterable[Emitted],
+        constants: Mapping[str, np.ndarray[Any, Any]],
+        outputs: Sequence[Tensor],
+        inputs: Sequence[Tensor] = (),
+    ) -> onnx.ModelProto:
+        """The model with emitted calls, constants, further inputs and outputs; only what its outputs need is kept."""
+        graph = self.model.graph
+        needed = _reachable(list(calls), outputs)
+        table: dict[str, Any] = {t.name: t for t in self._gs.tensors().values()}
+        nodes = [_gs_node(call, table) for call in needed]
+        self._gs.nodes.extend(nodes)
+        rebuilt = [self._message(node) for node in self._gs.nodes]
+        del graph.node[:]
+        graph.node.extend(alive(rebuilt, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
+        used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
+        for name, array in constants.items():
+            if name in used:
+                graph.initializer.append(OnnxExporter.export_tensor_proto(gs.Constant(name, np.ascontiguousarray(array).reshape(array.shape))))
+        graph.input.extend(_value_info(t) for t in inputs)
+        graph.output.extend(_value_info(t) for t in outputs)
+        return self.model
+
+    def _message(self, node: Any) -> onnx.NodeProto:
+        known = self._messages.get(id(node))
+        if known is None:
+            return OnnxExporter.export_node(node)
+        wiring = [t.name for t in node.inputs], [t.name for t in node.outputs]
+        if wiring == (list(known.input), list(known.output)):
+            return known
+        message = onnx.NodeProto()
+        message.CopyFrom(known)
+        message.input[:], message.output[:] = wiring
+        return message
+
+
+def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that the outputs depend on, in their order."""
+    wanted = set(outputs)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(node.input)
+            wanted.update(_captured(node))
+    return kept[::-1]
+
+
+def _reachable(calls: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:
+    """The calls that the outputs depend on, in their order."""
+    wanted = {t.name for t in outputs}
+    kept: list[Emitted] = []
+    for call in reversed(calls):
+        if any(t.name in wanted for t in call.outputs):
+            kept.append(call)
+            wanted.update(t.name for t in call.inputs if t is not None)
+            wanted.update(t.name for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
+    return kept[::-1]
+
+
+def _gs_node(call: Emitted, table: dict[str, Any]) -> Any:
+    """The graphsurgeon node of an emitted call; `table` holds the tensors of its scope by name."""
+
+    def variable(tensor: Tensor | None) -> Any:
+        if tensor is None:
+            return gs.Variable.empty()
+        if tensor.name not in table:
+            table[tensor.name] = gs.Variable(tensor.name)
+        return table[tensor.name]
+
+    return gs.Node(
+        call.op,
+        name=call.name,
+        domain=call.domain or None,
+        attrs={k: _gs_body(v) if isinstance(v, Body) else _gs_attribute(v) for k, v in call.attributes.items()},
+        inputs=[variable(t) for t in call.inputs],
+        outputs=[variable(t) for t in call.outputs],
+    )
+
+
+def _gs_body(body: Body) -> Any:
+    # Outer tensors appear as bare variables: as constants graphsurgeon would copy them into the body.
+    table: dict[str, Any] = {}
+    nodes = [_gs_node(call, table) for call in _reachable(list(body.calls), body.outputs)]
+
+    def typed(tensor: Tensor) -> Any:
+        variable = table.setdefault(tensor.name, gs.Variable(tensor.name))
+        variable.dtype, variable.shape = tensor.dtype, None if tensor.shape is None else list(tensor.shape)
+        return variable
+
+    return gs.Graph(nodes=nodes, inputs=[typed(t) for t in body.inputs], outputs=[typed(t) for t in body.outputs])
+
+
+def _gs_attribute(value: Any) -> Any:
+    return gs.Constant("", value) if isinstance(value, np.ndarray) else value
+
+
+def _dtype(tensor: Any) -> np.dtype[Any] | None:
+    if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
+        return None
+    dtype = tensor.dtype
+    if isinstance(dtype, int):  # graphsurgeon keeps types NumPy lacks as numbers; onnx maps them to ml_dtypes
+        if dtype == onnx.TensorProto.UNDEFINED:
+            return None
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    return None if dtype is None else np.dtype(dtype)
+
+
+def _shape(tensor: Any) -> Shape:
+    if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
+        return None
+    return None if tensor.shape is None else tuple(d if d != "" else None for d in tensor.shape)
+
+
+def _value_info(tensor: Tensor) -> onnx.ValueInfoProto:
+    if tensor.dtype is None:
+        raise ModelError(f"the data type of '{tensor.name}' is unknown; re-export the model with type information")
+    element = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
+    shape = None if tensor.shape is None else [None if d is None else d for d in tensor.shape]
+    return onnx.helper.make_tensor_value_info(tensor.name, element, shape)
+
+
+def _plain(attribute: Any) -> Any:
+    if isinstance(attribute, gs.Constant):
+        return attribute.values
+    return attribute
+
+
+def _scope(node: onnx.NodeProto) -> str:
+    """The module path a node came from: from the exporter's metadata, else from a path-like node name."""
+    metadata = {p.key: p.value for p in node.metadata_props}
+    for key in SCOPE_KEYS:
+        text = metadata.get(key, "")
+        if text.startswith("["):
+            try:
+                names = [str(s) for s in ast.literal_eval(text) if s]
+            except (ValueError, SyntaxError):
+                continue
+            # The last entry names the operation itself, the one before it the innermost module.
+            return names[-2] if len(names) > 1 else ""
+        if text:
+            return text
+    return node.name.strip("/").rpartition("/")[0].replace("/", ".")
+
+
+def _captured(node: onnx.NodeProto) -> list[str]:
+    """Names that the subgraphs of a node read from outside, in order of first use."""
+    found: dict[str, None] = {}
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else ())):
+            own = {v.name for v in graph.input} | {i.name for i in graph.initializer}
+            for inner in graph.node:
+                found.update((n, None) for n in (*inner.input, *_captured(inner)) if n and n not in own)
+                own.update(inner.output)
+            found.update((o.name, None) for o in graph.output if o.name not in own)
+    return list(found)
+
+
+def _names_in_subgraphs(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Every name used inside subgraphs: an outer tensor must not take one of them."""
+    names: set[str] = set()
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                graph = attribute.g
+                names |= {v.name for v in graph.input} | {i.name for i in graph.initializer}
+                names |= {n for inner in graph.node for n in (inner.name, *inner.output)}
+                names |= _names_in_subgraphs(graph.node)
+    return names
+
+
+def named_dims(tensor: Tensor) -> str:
+    """The shape for people: `[batch, 3, 224, 224]`; `?` where an extent is unknown."""
+    if tensor.shape is None:
+        return "[…]"
+    return "[" + ", ".join("?" if d is None else str(d) for d in tensor.shape) + "]"

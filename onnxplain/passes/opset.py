@@ -1,0 +1,120 @@
+"""The operator-set policy: 18 to 21 stay, older models are raised to 18, newer ones lowered to 21 where that is exact."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.checker
+import onnx.version_converter
+
+from onnxplain.errors import ModelError
+from onnxplain.passes.tidy import unique_names
+from onnxplain.passes.weights import without_weights
+
+__all__ = ["HIGHEST_IR", "NEWEST", "OLDEST", "normalize_opset"]
+
+OLDEST, NEWEST = 18, 21
+"""Rules are written for the operator forms of opset 18; above 21 current ONNX Runtime lacks CUDA kernels."""
+
+HIGHEST_IR = 10
+"""Hosts lag behind the standard; IR 10 is what opset 21 came with."""
+
+WRONG = {
+    ("Upsample", 9): "linear interpolation",
+    ("Resize", 10): "linear interpolation",
+    ("Hardmax", 1): "its flattening of axes",
+    ("Hardmax", 11): "its flattening of axes",
+}
+"""Forms that onnx's version converter changes silently: operator and its version, and what goes wrong."""
+
+
+def normalize_opset(model: onnx.ModelProto) -> bool:
+    """Bring the standard operator set to 18–21 where every node's form exists there, and the IR version to at most 10."""
+    opset = next((o for o in model.opset_import if o.domain == ""), None)
+    if opset is None:  # a model of other domains only
+        model.opset_import.append(onnx.helper.make_opsetid("", OLDEST))
+        changed = True
+    elif opset.version < OLDEST:
+        _raise(model, opset.version)
+        changed = True
+    else:
+        changed = opset.version > NEWEST and _lower(model)
+    version = max(o.version for o in model.opset_import if o.domain == "")
+    if version <= NEWEST:
+        low, high = 8, HIGHEST_IR
+    else:
+        low, high = 10, 13
+    ir = min(max(model.ir_version, low), high)
+    changed |= ir != model.ir_version
+    model.ir_version = ir
+    return changed
+
+
+def _raise(model: onnx.ModelProto, version: int) -> None:
+    _refuse_wrong_conversions(model, version)
+    # The converter drops node metadata and merges nothing: names, unique by now, bring it back.
+    metadata = {n.name: list(n.metadata_props) for n in model.graph.node if n.metadata_props}
+    with without_weights(model) as skeleton:
+        skeleton.ir_version = max(skeleton.ir_version, 8)
+        outputs = [o for o in skeleton.graph.output if not o.type.HasField("tensor_type")]
+        _hide_outputs(skeleton, outputs)
+        try:
+            converted = onnx.version_converter.convert_version(skeleton, OLDEST)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1][:200]
+            raise ModelError(
+                f"opset {version} cannot be raised to {OLDEST} ({reason}); export the model with opset {OLDEST} or newer"
+            ) from error
+        order = [o.name for o in model.graph.output]
+        converted.graph.output.extend(outputs)
+        ranked = sorted(converted.graph.output, key=lambda o: order.index(o.name))
+        del converted.graph.output[:]
+        converted.graph.output.extend(ranked)
+        skeleton.CopyFrom(converted)
+    for node in model.graph.node:
+        if not node.metadata_props:
+            node.metadata_props.extend(metadata.get(node.name, []))
+    unique_names(model)
+
+
+def _hide_outputs(model: onnx.ModelProto, outputs: list[onnx.ValueInfoProto]) -> None:
+    """The converter knows tensors only: outputs of other types leave the graph while it works."""
+    names = {o.name for o in outputs}
+    kept = [o for o in model.graph.output if o.name not in names]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+
+
+def _refuse_wrong_conversions(model: onnx.ModelProto, version: int) -> None:
+    for node in model.graph.node:
+        if node.domain or node.op_type not in {op for op, _ in WRONG}:
+            continue
+        since = onnx.defs.get_schema(node.op_type, version).since_version
+        mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "nearest")
+        what = WRONG.get((node.op_type, since))
+        if what is not None and (node.op_type == "Hardmax" or mode == "linear"):
+            raise ModelError(
+                f"{node.op_type} '{node.name}' of opset {version} has no exact form in opset {OLDEST} ({what}); "
+                "export the model with opset 13 or newer"
+            )
+
+
+def _lower(model: onnx.ModelProto) -> bool:
+    """Relabel the model as opset 21 if every node is valid there."""
+    with without_weights(model) as skeleton:
+        trial = onnx.ModelProto()
+        trial.CopyFrom(skeleton)
+        for o in trial.opset_import:
+            if o.domain == "":
+                o.version = NEWEST
+        trial.ir_version = min(trial.ir_version, HIGHEST_IR)
+        del trial.graph.value_info[:]
+        # The checker wants a shape of every output; the nodes are what matters here.
+        _hide_outputs(trial, [o for o in trial.graph.output if not o.type.tensor_type.HasField("shape")])
+        try:
+            onnx.checker.check_model(trial, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+            return False
+        for o in skeleton.opset_import:
+            if o.domain == "":
+                o.version = NEWEST
+    return True

@@ -1,0 +1,187 @@
+"""The rule registry: which function gives the gradient of which operator.
+
+Rule files are executed, never imported. The files of the package's own `rules` folder come first, those of the user's
+folders after them, so that a user's rule for the same operator version wins.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from onnxplain.call import Call
+from onnxplain.errors import RuleError
+from onnxplain.tensor import Tensor
+
+__all__ = ["ROLES", "Messages", "OpSpec", "Registry", "Rule", "load_registry", "rule"]
+
+Messages: TypeAlias = "Tensor | None | tuple[Tensor | None, ...]"
+"""What a rule returns: one message, or None for "provably zero", per input; a single message for one-input operators."""
+
+Rule: TypeAlias = Callable[..., Messages]
+"""`(builder, call, *messages) -> Messages`, with one message (or None) per output of the operator."""
+
+ROLES = {
+    "linear": "linear in one operand, the others being weights and biases (Conv, Gemm)",
+    "bilinear": "a product of operands, linear in each (Mul, MatMul, Einsum)",
+    "sum": "a sum or mean of its inputs' elements (Add, AveragePool, ReduceMean)",
+    "layout": "moves elements without changing them (Reshape, Transpose, Concat)",
+    "select": "passes on chosen elements (MaxPool, Gather, Max, Clip)",
+    "elementwise": "a function of each element alone (Relu, Exp, Tanh)",
+    "norm": "normalizes by statistics of its own input (LayerNormalization)",
+    "softmax": "normalizes exponentials (Softmax, LogSoftmax)",
+    "zero": "has derivative zero wherever it has one (Floor, Sign, ArgMax)",
+    "straight-through": "has no useful derivative; the identity stands in for it (QuantizeLinear)",
+    "function": "anything else",
+}
+"""The roles an operator can have; relevance rules for whole classes of operators are chosen by role."""
+
+R = TypeVar("R", bound=Callable[..., Messages])
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """The registry's entry for one operator from one version on.
+
+    `weight` and `bias` are the indices of those inputs, None where the operator has none. With `broadcasts`, messages
+    have the shape of the output and the walk sums them over broadcast axes. The last `core` axes do not broadcast: with
+    core = 2 (MatMul) a message has the output's batch axes, then the input's own last two.
+    """
+
+    op: str
+    domain: str
+    since: int
+    rule: Rule
+    role: str
+    broadcasts: bool = False
+    core: int = 0
+    weight: int | None = None
+    bias: int | None = None
+    source: str = ""
+
+    @property
+    def operator(self) -> str:
+        """The operator with its domain."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
+
+@dataclass
+class Registry:
+    """Operator versions and their entries."""
+
+    entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
+
+    def add(self, spec: OpSpec) -> None:
+        """Enter an operator version; a later entry for the same version replaces the earlier."""
+        versions = self.entries.setdefault((spec.domain, spec.op), [])
+        versions[:] = sorted([s for s in versions if s.since != spec.since] + [spec], key=lambda s: s.since)
+
+    def find(self, call: Call) -> OpSpec | None:
+        """The newest entry not newer than the call's operator version."""
+        fitting = [s for s in self.entries.get((call.domain, call.op), ()) if s.since <= call.version]
+        return fitting[-1] if fitting else None
+
+    def __iter__(self) -> Iterator[OpSpec]:
+        for key in sorted(self.entries):
+            yield from self.entries[key]
+
+
+_loading: ContextVar[tuple[Registry, str] | None] = ContextVar("_loading", default=None)
+
+
+def rule(
+    *operators: str,
+    role: str,
+    domain: str = "",
+    since: int = 1,
+    broadcasts: bool = False,
+    core: int = 0,
+    weight: int | None = None,
+    bias: int | None = None,
+) -> Callable[[R], R]:
+    """Enter the decorated function as the gradient rule of operators.
+
+    Args:
+        operators: names of the operators the function serves.
+        role: what kind of operation it is, one of `ROLES`.
+        domain: the operator-set domain, "" for the standard's.
+        since: the first operator version the rule is right for. Where semantics changed, give one rule per meaning.
+        broadcasts: the messages have the output's shape; the walk sums over broadcast axes.
+        core: how many trailing axes do not broadcast.
+        weight: index of the weight input of a linear operator.
+        bias: index of its bias input.
+    """
+    if role not in ROLES:
+        raise RuleError(f"unknown role '{role}' for {', '.join(operators)}; known: {', '.join(ROLES)}")
+
+    def register(function: R) -> R:
+        current = _loading.get()
+        if current is not None:
+            registry, path = current
+            for op in operators:
+                registry.add(OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path))
+        return function
+
+    return register
+
+
+def own_rules() -> Path:
+    """The folder of the package's own rules: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "rules", package.parent / "rules"):
+        if folder.is_dir():
+            return folder
+    raise RuleError(f"the rules folder is missing beside {package}; reinstall onnxplain")
+
+
+def load_registry(rules: str | Path | Iterable[str | Path] | None = None) -> Registry:
+    """The registry of the package's own rules, then those of the folders in `rules`.
+
+    Raises:
+        RuleError: a folder does not exist or a rule file fails; the message names the file.
+    """
+    extra = [] if rules is None else [rules] if isinstance(rules, str | Path) else list(rules)
+    return _load(tuple(str(Path(folder).resolve()) for folder in extra))
+
+
+@lru_cache(maxsize=16)
+def _load(extra: tuple[str, ...]) -> Registry:
+    registry = Registry()
+    for folder in (own_rules(), *map(Path, extra)):
+        if not folder.is_dir():
+            raise RuleError(f"no rules folder at {folder}; --rules takes a folder of Python files")
+        for path in sorted(folder.glob("*.py")):
+            _execute(path, registry)
+    return registry
+
+
+def _execute(path: Path, registry: Registry) -> None:
+    token = _loading.set((registry, str(path)))
+    try:
+        spec = importlib.util.spec_from_file_location(f"onnxplain-rules:{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except RuleError:
+        raise
+    except Exception as error:
+        raise RuleError(f"rule file {path} failed: {type(error).__name__}: {error}") from error
+    finally:
+        _loading.reset(token)
+
+
+def describe(spec: OpSpec) -> dict[str, Any]:
+    """The entry as plain data, for tables."""
+    return {
+        "operator": spec.op,
+        "domain": spec.domain or "ai.onnx",
+        "since": spec.since,
+        "role": spec.role,
+        "rule": getattr(spec.rule, "__name__", str(spec.rule)),
+        "file": Path(spec.source).name,
+    }

@@ -1,0 +1,269 @@
+"""rewrite: a model in, a model out that also returns its explanation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.builder import Builder
+from onnxplain.call import Call
+from onnxplain.errors import MethodError, TargetError
+from onnxplain.graph import Graph
+from onnxplain.job import Baseline, Job
+from onnxplain.load import ModelLike, Source, read
+from onnxplain.method import Method, find_method
+from onnxplain.passes import prepared
+from onnxplain.registry import Registry, load_registry
+from onnxplain.score import Score, find_score
+from onnxplain.sources import Explained, find_layers, find_sources
+from onnxplain.target import Target, TargetLike, emit_seed, parse_target
+from onnxplain.tensor import Tensor
+from onnxplain.vjp import is_zero
+
+__all__ = ["METADATA_KEY", "Rewritten", "Rules", "rewrite", "rewrite_source"]
+
+METADATA_KEY = "onnxplain"
+"""The key of `metadata_props` under which an explained model describes itself."""
+
+Rules = "str | Path | Iterable[str | Path] | None"
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """An explained model with what is known about it; `about` is what its metadata says."""
+
+    model: onnx.ModelProto
+    about: dict[str, Any]
+    source: Source
+
+
+def rewrite(
+    model: ModelLike,
+    method: str = "gradient",
+    *,
+    target: TargetLike = None,
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    layer: str | Sequence[str] | None = None,
+    baseline: Baseline = None,
+    score: str = "logit",
+    rules: str | Path | Iterable[str | Path] | None = None,
+    **options: Any,
+) -> onnx.ModelProto:
+    """Write a model that returns its prediction and its explanation.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto (left as it is).
+        method: a name from `onnxplain.methods()`.
+        target: what to explain: None for each sample's top prediction, an index, a tuple of one choice per axis
+            (":" sums over an axis, "top" takes the greatest), {index: weight} for a contrast, "all" for every element,
+            "input" for an index per sample given at run time, "seed" for an arbitrary vector given at run time.
+        output: the output (or inner tensor) to explain; None for the first that carries scores.
+        inputs: the inputs to explain; None for all that the output depends on.
+        layer: explain inner tensors instead: tensor names, node names, or module scopes.
+        baseline: the reference input of methods that compare with one: a number, an array, "input" for one given at run
+            time, or a mapping from input names to these.
+        score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
+        rules: folders with rules of your own.
+        **options: the method's own options.
+
+    Returns:
+        The explained model: inputs and outputs of the original, then one `<name>_attribution` per explained tensor in the
+        tensor's shape and type (for target="all" with one more axis after the samples, counting the targets).
+
+    Raises:
+        OnnxplainError: one of its kinds, with what was expected, what was found and what to do.
+    """
+    wanted = [layer] if isinstance(layer, str) else layer
+    return rewrite_source(
+        read(model), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
+        registry=load_registry(rules), options=options,
+    ).model  # fmt: skip
+
+
+def rewrite_source(
+    source: Source,
+    method: str = "gradient",
+    *,
+    target: TargetLike = None,
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    layer: Sequence[str] | None = None,
+    baseline: Baseline = None,
+    score: str = "logit",
+    registry: Registry | None = None,
+    options: dict[str, Any] | None = None,
+    expose: Sequence[str] = (),
+) -> Rewritten:
+    """As `rewrite`, for a model already read, which is used up. The inner tensors named in `expose` become outputs too,
+    and "score" the explained tensor."""
+    found = find_method(method)
+    chosen = found.checked(options or {})
+    if baseline is not None and not found.needs_baseline:
+        raise MethodError(f"method '{method}' compares with no baseline; leave --baseline out or choose another method")
+    parsed = parse_target(target)
+    registry = registry or load_registry()
+    _refuse_explained(source)
+    source = prepared(source)
+    graph = Graph(source.model)
+    b = Builder(graph)
+    scored = find_score(graph, output, score)
+    explained = explained_tensors(graph, scored, inputs, layer, registry)
+    batched = is_batched(graph, explained, scored.tensor)
+    run_time: dict[str, Tensor] = {}
+    job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline)
+    if parsed.kind == "all":
+        attributions = _all_targets(job, found, chosen)
+    else:
+        with b.scope("onnxplain/target"):
+            job.seed = _seed(job, parsed, run_time)
+        attributions = _attributions(job, found, chosen)
+    names = [graph.fresh(f"{e.name}_attribution") for e in explained]
+    results = [_named(b, t, n) for t, n in zip(attributions, names, strict=True)]
+    extra = [*run_time.values(), *job.extra_inputs.values()]
+    shown = [scored.tensor if name == "score" else graph.tensor(name) for name in expose]
+    own = {t.name for t in graph.outputs}
+    results += [t for t in dict.fromkeys(shown) if t.name not in own]
+    model = graph.finish(b.calls, b.constants, results, inputs=extra)
+    about = describe(found, chosen, parsed, scored, explained, names, source, batched, run_time, job)
+    write_metadata(model, about)
+    return Rewritten(model, about, source)
+
+
+def explained_tensors(
+    graph: Graph, scored: Score, inputs: Sequence[str] | None, layer: Sequence[str] | None, registry: Registry
+) -> tuple[Explained, ...]:
+    """The tensors that get an attribution: the inputs, or the named layers."""
+    if layer:
+        return find_layers(graph, layer)
+
+    def stops(call: Call) -> bool:
+        return is_zero(registry, call)
+
+    return find_sources(graph, scored.tensor, inputs, stops)
+
+
+def is_batched(graph: Graph, explained: Sequence[Explained], target: Tensor) -> bool:
+    """Whether the first axis of the explained output counts samples.
+
+    It does when it has the extent of the inputs' first axis; symbols and unknown extents are taken for samples.
+    """
+    if target.shape is None or not target.shape:
+        return False
+    firsts = [t.shape[0] for t in graph.inputs if t.shape]
+    mine = target.shape[0]
+    if not firsts:
+        return len(target.shape) > 1
+    return any(first == mine or not isinstance(first, int) or not isinstance(mine, int) for first in firsts)
+
+
+def _seed(job: Job, target: Target, run_time: dict[str, Tensor]) -> Tensor:
+    y = job.target
+    if y.shape is None:
+        raise TargetError(f"the rank of '{y.name}' is unknown; re-export the model with shape information or explain another output")
+    if target.kind == "seed":
+        run_time["seed"] = replace(y, name=job.graph.fresh("seed"))
+        return run_time["seed"]
+    if target.kind == "input":
+        run_time["target"] = Tensor(job.graph.fresh("target"), np.dtype(np.int64), ("targets",))
+        return emit_seed(job.b, y, target, ranked=job.ranked, batched=job.batched, chosen=run_time["target"])
+    return emit_seed(job.b, y, target, ranked=job.ranked, batched=job.batched)
+
+
+def _attributions(job: Job, method: Method, options: dict[str, Any]) -> list[Tensor]:
+    with job.b.scope(f"onnxplain/{method.name}"):
+        made = method.run(job, **options)
+        return [replace(job.b.cast(made[e.tensor], e.tensor), dtype=e.tensor.dtype, shape=e.tensor.shape) for e in job.explained]
+
+
+def _all_targets(job: Job, method: Method, options: dict[str, Any]) -> list[Tensor]:
+    """Every element of the output explained by one loop over seeds; what does not depend on the seed stays outside it."""
+    b, y = job.b, job.target
+    axis = 1 if job.batched else 0
+    with b.scope("onnxplain/target"):
+        shape = b.shape(y)
+        element = b.Concat([1], b.Slice(shape, [1], [y.rank]), axis=0) if job.batched else shape
+        count = b.ReduceProd(element, keepdims=1)
+        known = y.static_shape[axis:] if y.static_shape is not None else [d for d in (y.shape or ())[axis:] if isinstance(d, int)]
+        if len(known) == y.rank - axis:
+            total = int(np.prod(known))
+            basis = b.const(np.eye(total, dtype=y.dtype))
+        else:
+            numbers = b.Range(0, b.Squeeze(count), 1)
+            basis = b.cast(b.Equal(b.Unsqueeze(numbers, [0]), b.Unsqueeze(numbers, [1])), y)
+
+    def body(row: Tensor) -> list[Tensor]:
+        job.seed = replace(b.Expand(b.Reshape(row, element), shape), dtype=y.dtype, shape=y.shape)
+        return _attributions(job, method, options)
+
+    subgraph = b.body([Tensor("row", y.dtype, (None,))], body)
+    stacked = b.op("Scan", basis, outputs=len(job.explained), body=subgraph, num_scan_inputs=1,
+                   scan_output_axes=[axis] * len(job.explained))  # fmt: skip
+    stacked = stacked if isinstance(stacked, tuple) else (stacked,)
+
+    def widened(tensor: Tensor) -> tuple[Any, ...] | None:
+        return None if tensor.shape is None else (*tensor.shape[:axis], "targets", *tensor.shape[axis:])
+
+    return [replace(s, dtype=t.dtype, shape=widened(t)) for s, t in zip(stacked, job.sources, strict=True)]
+
+
+def _named(b: Builder, tensor: Tensor, name: str) -> Tensor:
+    with b.scope("onnxplain"):
+        return b.rename(tensor, name)
+
+
+def _refuse_explained(source: Source) -> None:
+    if any(p.key == METADATA_KEY for p in source.model.metadata_props):
+        raise MethodError(f"{source.name} is an explained model already; explain the original (onnxplain inspect shows what it holds)")
+
+
+def describe(
+    method: Method, options: dict[str, Any], target: Target, scored: Score, explained: Sequence[Explained],
+    names: Sequence[str], source: Source, batched: bool, run_time: dict[str, Tensor], job: Job,
+) -> dict[str, Any]:  # fmt: skip
+    """What the metadata of an explained model says."""
+    from onnxplain import __version__
+
+    baseline = job.baseline if isinstance(job.baseline, int | float | str) else None if job.baseline is None else "baked in"
+    return {
+        "version": __version__,
+        "method": method.name,
+        "options": options,
+        "target": str(target),
+        "output": scored.output,
+        "score": {"tensor": scored.tensor.name, "kind": scored.kind, "activation": scored.activation,
+                  "shape": None if scored.tensor.shape is None else list(scored.tensor.shape)},
+        "batched": batched,
+        "baseline": baseline,
+        "attributions": {
+            name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in zip(names, explained, strict=True)
+        },
+        "run_time_inputs": {
+            **{key: t.name for key, t in run_time.items()},
+            **({"baseline": {k: t.name for k, t in job.extra_inputs.items()}} if job.extra_inputs else {}),
+        },
+        "source_sha256": source.sha256,
+        "passes": list(source.passes or ()),
+    }
+
+
+def write_metadata(model: onnx.ModelProto, about: dict[str, Any]) -> None:
+    """Put the description of an explained model into its metadata."""
+    entry = model.metadata_props.add()
+    entry.key = METADATA_KEY
+    entry.value = json.dumps(about, ensure_ascii=False, sort_keys=False)
+
+
+def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:
+    """What an explained model says of itself; None for other models."""
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            found = json.loads(entry.value)
+            return found if isinstance(found, dict) else None
+    return None

@@ -1,0 +1,126 @@
+"""Sessions and providers: the only file that imports onnxruntime."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+
+from onnxplain.errors import InputError, ModelError, ProviderError
+
+__all__ = ["Arrays", "Providers", "Session"]
+
+Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+Providers: TypeAlias = "None | str | Sequence[Any]"
+"""`"auto"` (None) takes CUDA where it works, else the CPU; `"cpu"`, `"cuda"`, or ONNX Runtime's own provider list."""
+
+LIMIT = 2**31 - 1
+"""Bytes a serialized model may have; larger ones need external data."""
+
+
+class Session:
+    """A model loaded into ONNX Runtime.
+
+    Args:
+        model: the model; its external data is looked up in `folder`.
+        providers: where to run.
+        folder: where external data lies.
+        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        ProviderError: a provider asked for by name is not available.
+        ModelError: ONNX Runtime does not accept the model.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, providers: Providers = None, *, folder: Path | None = None, threads: int | None = None
+    ) -> None:
+        import onnxruntime as ort
+
+        names, strict = _resolve(providers)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4 if not strict else 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        if folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        try:
+            data = model.SerializeToString()
+        except Exception as error:
+            raise ModelError(f"the model holds more than 2 GB of weights in itself; store them as external data ({error})") from error
+        try:
+            self._session = ort.InferenceSession(data, options, providers=names)
+        except Exception as error:
+            raise ModelError(f"ONNX Runtime {ort.__version__} does not load the model: {_first_line(error)}") from error
+        self.providers: list[str] = list(self._session.get_providers())
+        wanted = [n if isinstance(n, str) else n[0] for n in names]
+        lost = [n for n in wanted if n not in self.providers]
+        if strict and lost:
+            raise ProviderError(
+                f"provider {lost[0]} could not be started (running on {', '.join(self.providers)}); "
+                "check the CUDA and cuDNN libraries it needs, or use the CPU"
+            )
+        self.inputs = {i.name: i for i in self._session.get_inputs()}
+        self.outputs = [o.name for o in self._session.get_outputs()]
+
+    def run(self, feeds: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """Run the model; outputs by name.
+
+        Raises:
+            InputError: ONNX Runtime rejects the inputs, with its reason.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        try:
+            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+        except Exception as error:
+            raise InputError(f"ONNX Runtime could not run the model on this input: {_first_line(error)}") from error
+
+
+def _resolve(providers: Providers) -> tuple[list[Any], bool]:
+    """ONNX Runtime's provider list, and whether each of them was asked for by name."""
+    import onnxruntime as ort
+
+    available = ort.get_available_providers()
+    if providers is None or providers == "auto":
+        usable = "CUDAExecutionProvider" in available and _has_cuda_device()
+        return (["CUDAExecutionProvider"] if usable else []) + ["CPUExecutionProvider"], False
+    if isinstance(providers, str):
+        known = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+        if providers.lower() in known:
+            names: list[Any] = known[providers.lower()]
+        elif providers.endswith("ExecutionProvider"):
+            names = [providers]
+        else:
+            raise ProviderError(f"unknown provider '{providers}'; known: auto, cpu, cuda, or a name from {', '.join(available)}")
+    else:
+        names = list(providers)
+    for name in names:
+        plain = name if isinstance(name, str) else name[0]
+        if plain not in available:
+            hint = "; pip install onnxruntime-gpu" if plain.startswith(("CUDA", "Tensorrt")) else ""
+            raise ProviderError(f"provider {plain} is not in this ONNX Runtime, which has {', '.join(available)}{hint}")
+        if plain == "CUDAExecutionProvider" and not _has_cuda_device():
+            raise ProviderError("provider cuda was asked for, but no NVIDIA driver with a device is to be found; use cpu or auto")
+    return names, True
+
+
+@lru_cache(maxsize=1)
+def _has_cuda_device() -> bool:
+    """Whether the NVIDIA driver is installed and sees a device, without starting ONNX Runtime's provider."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return (text.splitlines()[0] if text else type(error).__name__)[:400]

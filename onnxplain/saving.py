@@ -1,0 +1,263 @@
+"""Writing files whole or not at all: explained models, and explanations in the form their ending says."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from onnxplain.errors import OutputError
+
+if TYPE_CHECKING:
+    from onnxplain.explanation import Explanation
+
+__all__ = ["FORMS", "check_writable", "save", "write_file", "write_model"]
+
+Writer = Callable[[IO[bytes]], None]
+
+FORMS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
+"""The endings `save` knows."""
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Say before long work that its result could not be written.
+
+    Raises:
+        OutputError: the path is a folder, or its folder does not exist or is not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {folder}; create it first")
+    if not os.access(folder if not path.exists() or path.is_file() else path, os.W_OK):
+        raise OutputError(f"cannot write {path}: no permission to write in {folder}")
+
+
+def write_file(path: str | os.PathLike[str], content: bytes | Writer) -> Path:
+    """Write a file whole or not at all: under another name in the same folder, then renamed.
+
+    Args:
+        path: where to; an existing file is replaced, a link keeps pointing where it does.
+        content: the bytes, or a function that writes them to the open file it is given.
+
+    Raises:
+        OutputError: the folder does not exist or is not writable, or the disk is full.
+    """
+    path = Path(path)
+    check_writable(path)
+    if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
+        return _write_through(path, content)
+    real = Path(os.path.realpath(path))
+    temporary = real.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content) if isinstance(content, bytes) else content(file)
+        if real.exists():
+            shutil.copymode(real, temporary)
+        os.replace(temporary, real)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _write_through(path: Path, content: bytes | Writer) -> Path:
+    try:
+        with open(path, "wb") as file:
+            file.write(content) if isinstance(content, bytes) else content(file)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+# -- models ----------------------------------------------------------------------------------------------------------
+
+
+def write_model(model: onnx.ModelProto, path: Path, folder: Path | None) -> Path:
+    """Write an explained model, with its external data linked (or copied) beside it.
+
+    Args:
+        model: the model; its external data stays unread.
+        path: where to.
+        folder: where the external data lies now; None where that is unknown.
+
+    Raises:
+        OutputError: the file cannot be written, or a different file has the name that an external data file needs.
+    """
+    path = Path(path)
+    try:
+        data = model.SerializeToString()
+    except Exception as error:
+        raise OutputError(
+            f"cannot write {path}: the model holds more than 2 GB itself; store its weights as external data"
+        ) from error
+    check_writable(path)
+    made: list[Path] = []
+    try:
+        for location in sorted({ExternalDataInfo(t).location for t in _external(model)}):
+            made += _bring(location, folder, path)
+        return write_file(path, data)
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _external(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor whose data lies in another file, those of subgraphs and attributes too."""
+    graphs = [model.graph]
+    nodes = [n for f in model.functions for n in f.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from (t for t in graph.initializer if uses_external_data(t))
+            nodes += graph.node
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (t for t in (attribute.t, *attribute.tensors) if uses_external_data(t))
+            graphs += [attribute.g] if attribute.HasField("g") else []
+            graphs += attribute.graphs
+
+
+def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
+    """Put an external data file beside the model; the files that this made."""
+    if Path(location).is_absolute() or ".." in Path(location).parts:
+        raise OutputError(f"cannot write {path}: external data '{location}' lies outside the folder of its model")
+    goal = path.resolve().parent / location
+    if folder is None:
+        if goal.is_file():
+            return []
+        raise OutputError(
+            f"cannot write {path}: it needs its external data '{location}' beside it; load the model from its path"
+        )
+    source = (folder / location).resolve()
+    if goal.exists():
+        if os.path.samefile(source, goal) or filecmp.cmp(source, goal, shallow=False):
+            return []
+        raise OutputError(
+            f"cannot write {path}: {goal} exists and differs from the external data of that name; choose another folder"
+        )
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, goal)
+    except OSError:  # another disk, or a file system without hard links
+        write_file(goal, lambda file: _copy(source, file))
+    return [goal]
+
+
+def _copy(source: Path, file: IO[bytes]) -> None:
+    with open(source, "rb") as opened:
+        shutil.copyfileobj(opened, file, 1 << 24)
+
+
+# -- explanations ----------------------------------------------------------------------------------------------------
+
+
+def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
+    """Write an explanation to a file whose ending says the form.
+
+    .npz arrays (`<name>_attribution`, `target`, the outputs and inputs by name, `about` as JSON text) · .json ·
+    .csv and .parquet a long table · .png a picture · .html a page. Several explanations of the same samples go side by
+    side into .png and .html.
+
+    Args:
+        explanation: one explanation, or several for .png and .html.
+        path: where to.
+        **options: those of `onnxplain.tables.long_table` (.csv, .parquet), `onnxplain.plotting.plot` and `dpi` (.png), or
+            `onnxplain.report.write_report` (.html).
+
+    Raises:
+        OutputError: unknown ending, several explanations in a form for one, or the file cannot be written.
+        MissingDependencyError: the form needs a package that is not installed.
+    """
+    path = Path(path)
+    form = path.suffix.lower()
+    several = [explanation] if not isinstance(explanation, Sequence) else list(explanation)
+    if form == ".html":
+        from onnxplain.report import write_report
+
+        return write_report(several, path, **options)
+    if form == ".png":
+        return write_file(path, _png(several, **options))
+    if form not in FORMS:
+        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(FORMS)}")
+    if len(several) != 1:
+        raise OutputError(
+            f"cannot write {path}: {form} holds one explanation, not {len(several)}; .png and .html show several side by side"
+        )
+    one = several[0]
+    if form == ".npz":
+        return write_file(path, _npz(one, **options))
+    if form == ".json":
+        return write_file(path, _json(one, **options))
+    from onnxplain.tables import csv_bytes, parquet_bytes
+
+    return write_file(path, csv_bytes(one, **options) if form == ".csv" else parquet_bytes(one, **options))
+
+
+def _png(explanations: Sequence[Explanation], *, dpi: int = 200, **options: Any) -> bytes:
+    from onnxplain.plotting import plot
+
+    buffer = BytesIO()
+    plot(list(explanations), **options).savefig(buffer, format="png", dpi=dpi, metadata={"Software": "onnxplain"})
+    return buffer.getvalue()
+
+
+def _npz(explanation: Explanation) -> bytes:
+    """Arrays in NumPy's zip form; the same explanation gives the same bytes."""
+    arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
+    if explanation.target is not None:
+        arrays["target"] = explanation.target
+    arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
+    for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
+        for name, values in named.items():
+            arrays[name if name not in arrays else f"{kind}.{name}"] = _storable(values)
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _storable(values: Any) -> np.ndarray[Any, Any]:
+    """An array that needs no pickle: text as text, lists of maps as JSON."""
+    array = np.asarray(values) if isinstance(values, np.ndarray | np.generic) else None
+    if array is None:
+        return np.array(json.dumps(_plain(values), ensure_ascii=False))
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _json(explanation: Explanation) -> bytes:
+    return json.dumps(_plain(explanation.to_dict()), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

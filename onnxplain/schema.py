@@ -1,0 +1,78 @@
+"""What the ONNX standard says of an operator: parameters, their type classes, attribute defaults. Cached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import onnx
+from onnx.defs import OpSchema
+
+__all__ = ["Signature", "signature"]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of one operator version.
+
+    A type class is the schema's name for a set of types ("T") or one fixed type ("tensor(int64)"): parameters of the
+    same class carry the same data type. `integer_classes` are those that allow integers only.
+    """
+
+    since: int
+    input_classes: tuple[str, ...]
+    output_classes: tuple[str, ...]
+    variadic_inputs: bool
+    variadic_outputs: bool
+    defaults: dict[str, Any]
+    has_body: bool
+    integer_classes: frozenset[str] = frozenset()
+
+    def input_class(self, index: int) -> str:
+        """The type class of input `index`; the last parameter of a variadic operator repeats."""
+        return self.input_classes[min(index, len(self.input_classes) - 1)] if self.input_classes else ""
+
+    def output_class(self, index: int) -> str:
+        """The type class of output `index`."""
+        return self.output_classes[min(index, len(self.output_classes) - 1)]
+
+
+@lru_cache(maxsize=4096)
+def signature(op: str, domain: str, version: int) -> Signature | None:
+    """The signature of an operator in an operator-set version; None for operators the standard does not know."""
+    try:
+        schema = onnx.defs.get_schema(op, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+    def variadic(parameters: Any) -> bool:
+        return bool(parameters) and parameters[-1].option == OpSchema.FormalParameterOption.Variadic
+
+    fixed = {
+        c.type_param_str: c.allowed_type_strs[0] for c in schema.type_constraints if len(c.allowed_type_strs) == 1
+    }
+
+    def classes(parameters: Any) -> tuple[str, ...]:
+        # Variadic parameters of mixed types (Loop, Scan, If) share a class name but not a type.
+        return tuple(fixed.get(p.type_str, p.type_str) if p.is_homogeneous else f"{p.type_str}?" for p in parameters)
+
+    defaults = {
+        name: onnx.helper.get_attribute_value(attribute.default_value)
+        for name, attribute in schema.attributes.items()
+        if attribute.default_value.type != onnx.AttributeProto.UNDEFINED
+    }
+    return Signature(
+        since=schema.since_version,
+        input_classes=classes(schema.inputs),
+        output_classes=classes(schema.outputs),
+        variadic_inputs=variadic(schema.inputs),
+        variadic_outputs=variadic(schema.outputs),
+        defaults={k: v.decode() if isinstance(v, bytes) else v for k, v in defaults.items()},
+        has_body=schema.has_function or schema.has_context_dependent_function,
+        integer_classes=frozenset(
+            c.type_param_str
+            for c in schema.type_constraints
+            if all(t.startswith(("tensor(int", "tensor(uint")) for t in c.allowed_type_strs)
+        ),
+    )

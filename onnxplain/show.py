@@ -1,0 +1,210 @@
+"""What the commands print, by rich."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnxplain.checking import CheckReport
+    from onnxplain.explanation import Explanation
+    from onnxplain.method import Method
+    from onnxplain.planning import Plan
+    from onnxplain.registry import Registry
+
+__all__ = [
+    "show_check", "show_contract", "show_explanation", "show_method", "show_methods", "show_operators", "show_plain_model",
+    "show_plan", "wrote",
+]  # fmt: skip
+
+
+def _console() -> Console:
+    import sys
+
+    # In a pipe or file, rows are not broken at 80 columns: other programs read them.
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def wrote(path: Path) -> None:
+    """Say that a file was written, and how large it is."""
+    _console().print(f"wrote {escape(str(path))} ({_bytes(path.stat().st_size)})")
+
+
+def _bytes(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"
+
+
+def show_explanation(explanation: Explanation, top: int, features: Sequence[str] = ()) -> None:
+    """The largest attributions of every sample."""
+    console = _console()
+    about = explanation.about
+    kind = "logit" if about["score"]["kind"] == "logit" else "output"
+    console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
+    for name, values in explanation.attributions.items():
+        entry = next(e for e in about["attributions"].values() if e["explains"] == name)
+        if entry["kind"] == "embedding":
+            console.print(f"'{name}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'")
+        table = _table("sample", "target", "total", f"largest attributions of '{escape(name)}'", right=("sample", "total"))
+        for i, places in enumerate(explanation.top(top, name)):
+            shown = ", ".join(f"{_place(p, features)} {v:+.3g}" for p, v in places)
+            table.add_row(str(i), escape(explanation.label(i)), f"{float(values[i].sum()):+.4g}", escape(shown))
+        console.print(table)
+
+
+def _place(place: tuple[int, ...], features: Sequence[str]) -> str:
+    if len(place) == 1 and place[0] < len(features):
+        return features[place[0]]
+    return "[" + ",".join(map(str, place)) + "]"
+
+
+def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
+    """What an explained model needs and returns, and how it was made."""
+    console = _console()
+    run_time = about["run_time_inputs"]
+    meaning: dict[str, str] = {}
+    if "target" in run_time:
+        meaning[run_time["target"]] = "index to explain, one per sample or one for all; negative: the top prediction"
+    if "seed" in run_time:
+        meaning[run_time["seed"]] = "vector the Jacobian is multiplied with"
+    for name, tensor in run_time.get("baseline", {}).items():
+        meaning[tensor] = f"reference for '{name}'; one row serves all samples"
+    for name, entry in about["attributions"].items():
+        where = "" if entry["kind"] in ("input", "layer") else f" at '{entry['tensor']}' ({entry['kind']})"
+        meaning[name] = f"attribution of '{entry['explains']}'{where}"
+    table = _table("", "name", "type", "shape", "what it is")
+    for role, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            table.add_row(role, escape(value.name), *map(escape, _type(value)), escape(meaning.get(value.name, "the model's own")))
+    console.print(table)
+    score = about["score"]
+    explained = f"'{score['tensor']}', the logit behind '{about['output']}'" if score["kind"] == "logit" else f"'{about['output']}'"
+    facts = {
+        "method": about["method"],
+        "options": ", ".join(f"{k}={v}" for k, v in about["options"].items()) or "none",
+        "explains": explained,
+        "target": about["target"],
+        "passes": ", ".join(about["passes"]),
+        "source": f"sha256 {about['source_sha256']}",
+        "made by": f"onnxplain {about['version']}",
+        "opset": ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import) + f", IR {model.ir_version}",
+    }
+    for key, value in facts.items():
+        console.print(f"  {key:9} {escape(str(value))}")
+
+
+def _type(value: onnx.ValueInfoProto) -> tuple[str, str]:
+    import onnx
+
+    if not value.type.HasField("tensor_type"):
+        return str(value.type.WhichOneof("value")).replace("_type", ""), ""
+    tensor = value.type.tensor_type
+    name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    if not tensor.HasField("shape"):
+        return name, "[…]"
+    return name, "[" + ", ".join(d.dim_param or (str(d.dim_value) if d.HasField("dim_value") else "?") for d in tensor.shape.dim) + "]"
+
+
+def show_plain_model(model: onnx.ModelProto) -> None:
+    """Inputs and outputs of a model that is not explained."""
+    console = _console()
+    table = _table("", "name", "type", "shape")
+    weights = {t.name for t in model.graph.initializer}
+    for role, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            if value.name not in weights:
+                table.add_row(role, escape(value.name), *map(escape, _type(value)))
+    console.print(table)
+    console.print(f"  {len(model.graph.node)} nodes; not an explained model (onnxplain rewrite makes one)")
+
+
+def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
+    """One row per call, with its rule."""
+    rows = [r for r in plan.rows if everything or r.status != "off the way"]
+    if as_json:
+        print(json.dumps({"method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem}, indent=2))
+        return
+    console = _console()
+    what = "logit" if plan.score.kind == "logit" else "output"
+    console.print(
+        f"[bold]{plan.method}[/bold]: {what} '{escape(plan.score.tensor.name)}' → "
+        + ", ".join(f"'{escape(e.name)}'" + (f" at {e.kind} '{escape(e.tensor.name)}'" if e.kind in ("embedding", "cast") else "") for e in plan.explained)
+    )
+    table = _table("node", "operator", "scope", "makes", "shape", "rule", "why")
+    for r in rows:
+        style = {"missing": "bold red", "off the way": "dim"}.get(r.status, "")
+        table.add_row(*map(escape, (r.node, r.operator, r.scope, r.output, r.shape, r.rule or r.status, r.reason)), style=style)
+    console.print(table)
+    off = sum(r.status == "off the way" for r in plan.rows)
+    console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
+    if plan.problem:
+        console.print(escape(plan.problem), style="red")
+
+
+def show_check(report: CheckReport) -> None:
+    """One line per thing checked."""
+    console = _console()
+    signs = {True: "[green]✓[/green]", False: "[bold red]✗[/bold red]", None: "[yellow]·[/yellow]"}
+    for finding in report.findings:
+        console.print(f"{signs[finding.ok]} [bold]{finding.name}[/bold]: {escape(finding.detail)}", soft_wrap=True)
+    if not any(f.ok for f in report.findings):
+        console.print("nothing could be shown at this input; try another (--seed, or an input file)")
+
+
+def show_methods(methods: Mapping[str, Method]) -> None:
+    """One row per method."""
+    table = _table("method", "attribution", "what it tells", "source")
+    for m in methods.values():
+        table.add_row(m.name, escape(m.formula), escape(m.summary), escape(m.source))
+    _console().print(table)
+
+
+def show_method(method: Method) -> None:
+    """One method with its options."""
+    console = _console()
+    console.print(f"[bold]{method.name}[/bold]  {escape(method.formula)}")
+    console.print(f"  {escape(method.summary)}.")
+    console.print(f"  source: {escape(method.source)}")
+    console.print(f"  axioms: {', '.join(method.axioms) or 'none'}")
+    console.print(f"  baseline: {'needed' if method.needs_baseline else 'none'}")
+    for option in method.options:
+        console.print(f"  --option {option.name}={option.default}  ({option.annotation})")
+    if not method.options:
+        console.print("  options: none of its own")
+
+
+def show_operators(registry: Registry) -> None:
+    """One row per operator version."""
+    from onnxplain.registry import describe
+
+    table = _table("operator", "domain", "since", "role", "derivative", "rule file", right=("since",))
+    for spec in registry:
+        row = describe(spec)
+        formula = (spec.rule.__doc__ or "").strip().splitlines()
+        table.add_row(row["operator"], row["domain"], str(row["since"]), row["role"], escape(formula[0] if formula else ""), row["file"])
+    console = _console()
+    console.print(table)
+    console.print(f"{len({(s.domain, s.op) for s in registry})} operators")
+
+

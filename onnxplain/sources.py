@@ -1,0 +1,128 @@
+"""Which tensors get an attribution: inputs, embeddings that stand in for integer inputs, or inner tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from onnxplain.call import Call
+from onnxplain.errors import LayerError, nearest
+from onnxplain.graph import Graph
+from onnxplain.liveness import liveness
+from onnxplain.tensor import Tensor
+
+__all__ = ["Explained", "find_layers", "find_sources"]
+
+
+MOVES = {"Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators that leave integers as they are."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A tensor that gets an attribution.
+
+    `name` is what the user calls it (an input or a tensor name), `tensor` where the attribution lands, `kind` why:
+    "input", "embedding" (the rows an integer input looks up), "cast" (an integer input as a float), or "layer".
+    """
+
+    name: str
+    tensor: Tensor
+    kind: str
+
+
+def find_sources(
+    graph: Graph, target: Tensor, inputs: Sequence[str] | None, stops: Callable[[Call], bool]
+) -> tuple[Explained, ...]:
+    """The explained inputs: those named, or all that the target depends on by differentiable operators.
+
+    A floating-point input is explained itself. An integer input is explained at the embedding rows it looks up; where the
+    model has neither (an image of bytes), at the cast that makes it a float.
+
+    Raises:
+        LayerError: no such input, or the target does not depend on it by differentiable operators.
+    """
+    known = {t.name: t for t in graph.inputs}
+    for name in inputs or ():
+        if name not in known:
+            raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
+    wanted = [known[name] for name in inputs] if inputs is not None else list(graph.inputs)
+    candidates = [c for t in wanted for c in _stand_ins(graph, t)]
+    if inputs is None and any(c.kind != "cast" for c in candidates):
+        candidates = [c for c in candidates if c.kind != "cast"]
+    live = liveness(graph.calls, [c.tensor for c in candidates], [target], stops).tensors
+    found = [c for c in candidates if c.tensor.name in live or c.tensor == target]
+    lost = [t.name for t in wanted if t.name not in {c.name for c in found}]
+    if (inputs is not None and lost) or not found:
+        raise LayerError(_why_not(graph, lost, target, stops))
+    return tuple(found)
+
+
+def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
+    """Where an input's attribution can land."""
+    if tensor.dtype is None:
+        return []
+    if tensor.is_float:
+        return [Explained(tensor.name, tensor, "input")]
+    carried = {tensor.name}  # the input's own numbers, moved about; positions counted from a mask are something else
+    found: list[Explained] = []
+    for call in graph.calls:
+        if not any(t is not None and t.name in carried for t in call.inputs):
+            continue
+        for y in call.outputs:
+            if y is None:
+                continue
+            if not y.is_float:
+                if call.op in MOVES:
+                    carried.add(y.name)
+            elif call.op == "Gather" and call.x.name not in carried:
+                found.append(Explained(tensor.name, y, "embedding"))
+            elif call.op == "Cast":
+                found.append(Explained(tensor.name, y, "cast"))
+    embeddings = [e for e in found if e.kind == "embedding"]
+    return embeddings[:1] or found[:1]
+
+
+def _why_not(graph: Graph, names: Sequence[str], target: Tensor, stops: Callable[[Call], bool]) -> str:
+    """Where the way from inputs to the target loses its derivative."""
+    if not graph.inputs:
+        return "the model has no inputs to explain"
+    shown = ", ".join(f"'{n}'" for n in names)
+    wanted = {target.name}
+    for call in reversed(graph.calls):
+        if any(t is not None and t.name in wanted for t in call.outputs):
+            if stops(call) or not any(t is not None and t.is_float for t in call.inputs):
+                return (
+                    f"'{target.name}' does not depend on {shown} by differentiable operators: the way ends at {call}; "
+                    "explain another output or a tensor before it (--output)"
+                )
+            wanted.update(t.name for t in call.reads if t is not None)
+    return f"'{target.name}' does not depend on {shown} by differentiable operators"
+
+
+def find_layers(graph: Graph, layers: Sequence[str]) -> tuple[Explained, ...]:
+    """Inner tensors by tensor name, node name, or pattern on the module scope (the last call in the scope).
+
+    Raises:
+        LayerError: nothing has that name, or it is no floating-point tensor.
+    """
+    return tuple(_layer(graph, layer) for layer in layers)
+
+
+def _layer(graph: Graph, layer: str) -> Explained:
+    tensor: Tensor | None = None
+    if graph.has_tensor(layer):
+        tensor = graph.tensor(layer)
+    else:
+        named = [c for c in graph.calls if c.name == layer]
+        scoped = [c for c in graph.calls if fnmatchcase(c.scope, layer) or c.scope.startswith(f"{layer}.")]
+        call = (named or scoped or [None])[-1]
+        if call is not None:
+            tensor = call.y
+    if tensor is None:
+        names = {t.name for c in graph.calls for t in c.outputs if t is not None} | {c.scope for c in graph.calls if c.scope}
+        raise LayerError(f"no tensor, node or module scope '{layer}' in the model; {nearest(layer, names)}")
+    if not tensor.is_float:
+        raise LayerError(f"'{tensor.name}' holds {tensor.dtype}: only floating-point tensors can be explained")
+    return Explained(tensor.name, tensor, "layer")

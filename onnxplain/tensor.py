@@ -1,0 +1,73 @@
+"""Tensor: the name of a value in a graph, with what is known about it. An immutable value; it holds no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxplain.errors import RuleError
+
+__all__ = ["Dim", "Shape", "Tensor", "is_float", "same_dim"]
+
+Dim: TypeAlias = "int | str | None"
+"""An extent: a number, a symbol (equal symbols are equal extents), or None where nothing is known."""
+Shape: TypeAlias = "tuple[Dim, ...] | None"
+"""The extents of a tensor, or None where not even the rank is known."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value in a graph. Two tensors are the same when their names are.
+
+    `dtype` is None for values that are no tensors (sequences, maps) and where it is unknown.
+    """
+
+    name: str
+    dtype: np.dtype[Any] | None = field(default=None, compare=False)
+    shape: Shape = field(default=None, compare=False)
+
+    @property
+    def rank(self) -> int:
+        """The number of axes; an error names the tensor when it is unknown."""
+        if self.shape is None:
+            raise RuleError(f"the rank of tensor '{self.name}' is unknown; re-export the model with shape information")
+        return len(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether a message can flow along this tensor. Unknown types count, so that nothing is lost silently."""
+        return self.dtype is None or is_float(self.dtype)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every extent is a known number."""
+        return self.shape is not None and all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def static_shape(self) -> tuple[int, ...] | None:
+        """The extents as numbers, or None when one of them is unknown."""
+        if self.shape is None:
+            return None
+        numbers = tuple(d for d in self.shape if isinstance(d, int))
+        return numbers if len(numbers) == len(self.shape) else None
+
+    def dim(self, axis: int) -> Dim:
+        """The extent along one axis, or None where it is unknown."""
+        return None if self.shape is None else self.shape[axis]
+
+    def normal_axes(self, axes: Iterable[int]) -> list[int]:
+        """Axes counted from the front, sorted."""
+        return sorted(axis % self.rank for axis in axes)
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether a NumPy (or ml_dtypes) type is a floating-point type."""
+    return dtype.kind == "f" or dtype.name.startswith(("bfloat", "float"))
+
+
+def same_dim(a: Dim, b: Dim) -> bool:
+    """Whether two extents are provably equal."""
+    return a is not None and a == b

@@ -1,0 +1,62 @@
+"""Vector-Jacobian products of a model: the walk with nothing around it. Checks and tests are built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import onnx
+
+from onnxplain.backward import Choice, backward
+from onnxplain.builder import Builder
+from onnxplain.call import Call
+from onnxplain.composite import GRADIENT, Composite
+from onnxplain.graph import Graph
+from onnxplain.liveness import liveness
+from onnxplain.registry import Registry, load_registry
+from onnxplain.tensor import Tensor
+
+__all__ = ["choice", "vjp"]
+
+
+def choice(composite: Composite, registry: Registry) -> Choice:
+    """The walk's choice of rules: a composite over a registry."""
+
+    def choose(call: Call) -> tuple[object, object] | None:
+        chosen = composite.choose(registry, call)
+        return None if chosen is None else (chosen.rule, chosen.spec)
+
+    return choose  # type: ignore[return-value]
+
+
+def vjp(
+    model: onnx.ModelProto,
+    sources: Iterable[str],
+    targets: Sequence[str],
+    *,
+    composite: Composite = GRADIENT,
+    registry: Registry | None = None,
+) -> onnx.ModelProto:
+    """A prepared model with an input `<target>_seed` per target and an output `<source>_gradient` per source.
+
+    The gradient of a source the targets do not depend on is zero. The model is changed in place and returned.
+    """
+    registry = registry or load_registry()
+    graph = Graph(model)
+    b = Builder(graph)
+    ends = [graph.tensor(t) for t in targets]
+    starts = [graph.tensor(s) for s in sources]
+    seeds = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
+    live = liveness(graph.calls, starts, ends, stops=lambda call: is_zero(registry, call))
+    messages = backward(b, live, seeds, choice(composite, registry))
+    results: list[Tensor] = []
+    for start in starts:
+        message = messages.get(start) or b.zeros_like(start)
+        results.append(b.rename(message, f"{start.name}_gradient"))
+    return graph.finish(b.calls, b.constants, results, inputs=list(seeds.values()))
+
+
+def is_zero(registry: Registry, call: Call) -> bool:
+    """Whether the operator's derivative is zero wherever it exists: no message passes it."""
+    spec = registry.find(call)
+    return spec is not None and spec.role == "zero"

@@ -1,0 +1,147 @@
+"""Activation functions, and Softmax with its kin. Each is safe far out: no 0 · ∞, no ∞ − ∞.
+
+At a kink the derivative is the one from the left, as in PyTorch.
+"""
+
+from math import pi, sqrt
+
+from onnxplain import Builder, Call, Messages, Tensor, rule
+
+
+@rule("Relu", role="elementwise")
+def relu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x > 0, else 0"""
+    return b.Where(b.Greater(call.x, 0), dy, 0)
+
+
+@rule("LeakyRelu", role="elementwise")
+def leaky_relu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x > 0, else α · dy"""
+    return b.Where(b.Greater(call.x, 0), dy, b.Mul(dy, call["alpha"]))
+
+
+@rule("PRelu", role="function", broadcasts=True)
+def prelu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x > 0, else slope · dy; dslope = 0 where x > 0, else x · dy"""
+    x, slope = call.inputs
+    positive = b.Greater(x, 0)
+    return b.Where(positive, dy, b.Mul(dy, slope)), b.Where(positive, 0, b.Mul(dy, x))
+
+
+@rule("ThresholdedRelu", role="elementwise")
+def thresholded_relu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x > α, else 0"""
+    return b.Where(b.Greater(call.x, call["alpha"]), dy, 0)
+
+
+@rule("Shrink", role="elementwise")
+def shrink(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where |x| > λ, else 0"""
+    return b.Where(b.Greater(b.Abs(call.x), call["lambd"]), dy, 0)
+
+
+@rule("Elu", role="elementwise")
+def elu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x > 0, else dy · α eˣ = dy · (y + α)"""
+    return b.Where(b.Greater(call.x, 0), dy, b.Mul(dy, b.Add(call.y, call["alpha"])))
+
+
+@rule("Selu", role="elementwise")
+def selu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy · γ where x > 0, else dy · γα eˣ = dy · (y + γα)"""
+    gamma = call["gamma"]
+    return b.Mul(dy, b.Where(b.Greater(call.x, 0), gamma, b.Add(call.y, gamma * call["alpha"])))
+
+
+@rule("Celu", role="elementwise")
+def celu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x > 0, else dy · e^(x/α) = dy · (y/α + 1)"""
+    return b.Where(b.Greater(call.x, 0), dy, b.Mul(dy, b.Add(b.Div(call.y, call["alpha"]), 1)))
+
+
+@rule("HardSigmoid", role="elementwise")
+def hard_sigmoid(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = α · dy where 0 < y < 1, else 0"""
+    inside = b.And(b.Greater(call.y, 0), b.Less(call.y, 1))
+    return b.Where(inside, b.Mul(dy, call["alpha"]), 0)
+
+
+@rule("HardSwish", role="elementwise")
+def hard_swish(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy where x ≥ 3, 0 where x ≤ −3, between them dy · (x/3 + ½)"""
+    x = call.x
+    between = b.Mul(dy, b.Add(b.Mul(x, 1 / 3), 0.5))
+    return b.Where(b.GreaterOrEqual(x, 3), dy, b.Where(b.LessOrEqual(x, -3), 0, between))
+
+
+@rule("Softplus", role="elementwise")
+def softplus(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy · σ(x)"""
+    return b.Mul(dy, b.Sigmoid(call.x))
+
+
+@rule("Softsign", role="elementwise")
+def softsign(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy / (1 + |x|)²"""
+    below = b.Add(b.Abs(call.x), 1)
+    return b.Div(b.Div(dy, below), below)
+
+
+@rule("Mish", role="elementwise")
+def mish(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy · (t + x · (1 − t²) · σ(x)) with t = tanh(softplus x)"""
+    t = b.Tanh(b.Softplus(call.x))
+    bend = b.Mul(b.Sub(1, b.Mul(t, t)), b.Sigmoid(call.x))
+    return b.Mul(dy, b.Add(t, b.Mul(call.x, bend)))
+
+
+@rule("Swish", role="elementwise")
+def swish(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy · (s + αx · s · (1 − s)) with s = σ(αx)"""
+    scaled = b.Mul(call.x, call["alpha"])
+    s = b.Sigmoid(scaled)
+    return b.Mul(dy, b.Add(s, b.Mul(scaled, b.Mul(s, b.Sub(1, s)))))
+
+
+@rule("Gelu", role="elementwise")
+def gelu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy · (Φ(x) + x · φ(x)), Φ and φ the standard normal distribution and density, or the tanh approximation"""
+    slope = _tanh_gelu_slope if call["approximate"] == "tanh" else _gelu_slope
+    return b.Mul(dy, slope(b, call.x))
+
+
+def _gelu_slope(b: Builder, x: Tensor) -> Tensor:
+    cumulative = b.Mul(b.Add(b.Erf(b.Mul(x, 1 / sqrt(2))), 1), 0.5)
+    density = b.Mul(b.Exp(b.Mul(b.Mul(x, x), -0.5)), 1 / sqrt(2 * pi))
+    return b.Add(cumulative, b.Mul(x, density))
+
+
+def _tanh_gelu_slope(b: Builder, x: Tensor) -> Tensor:
+    """½(1 + t) + ½x (1 − t²) u′ with t = tanh u, u = √(2/π) (x + 0.044715 x³). Beyond ±10 it is constant: t = ±1."""
+    c, cubic = sqrt(2 / pi), 0.044715
+    x = b.Clip(x, -10.0, 10.0)
+    square = b.Mul(x, x)
+    t = b.Tanh(b.Mul(b.Mul(x, b.Add(b.Mul(square, cubic), 1)), c))
+    du = b.Add(b.Mul(square, 3 * cubic * c), c)
+    bend = b.Mul(b.Mul(x, b.Sub(1, b.Mul(t, t))), du)
+    return b.Mul(b.Add(b.Add(t, 1), bend), 0.5)
+
+
+@rule("Softmax", role="softmax")
+def softmax(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = y · (dy − Σ dy · y), 0 in rows of NaN (all masked): where a model mends these, no slope comes through them."""
+    weighted = b.Mul(dy, call.y)
+    dx = b.Sub(weighted, b.Mul(call.y, b.ReduceSum(weighted, [call["axis"]], keepdims=1)))
+    return b.Where(b.IsNaN(b.Slice(call.y, [0], [1], [call["axis"]])), 0, dx)
+
+
+@rule("LogSoftmax", role="softmax")
+def log_softmax(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy − eʸ · Σ dy"""
+    return b.Sub(dy, b.Mul(b.Exp(call.y), b.ReduceSum(dy, [call["axis"]], keepdims=1)))
+
+
+@rule("Hardmax", role="zero")
+def hardmax(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = 0"""
+    return None

@@ -1,0 +1,222 @@
+"""Moving elements without changing them: the message moves back."""
+
+import numpy as np
+
+from onnxplain import Builder, Call, Extents, Messages, Tensor, geometry, rule
+
+# -- another shape, the same order -------------------------------------------------------------------------------------
+
+
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", role="layout")
+def reshape(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy in the shape of x"""
+    return b.reshape(dy, call.x), None
+
+
+@rule("Shape", "Size", "ConstantOfShape", "EyeLike", role="zero")
+def zero(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """No element of the output depends on the values of the input."""
+    return None
+
+
+# -- another order -----------------------------------------------------------------------------------------------------
+
+
+@rule("Transpose", role="layout")
+def transpose(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy with its axes put back"""
+    perm = call.get("perm")
+    return b.Transpose(dy, perm=None if perm is None else [int(p) for p in np.argsort(perm)])
+
+
+@rule("DepthToSpace", role="layout")
+def depth_to_space(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy with its blocks put back into channels"""
+    size = call["blocksize"]
+    if call["mode"] == "DCR":
+        return b.SpaceToDepth(dy, blocksize=size)
+    x = call.x
+    height, width = b.dim(x, 2), b.dim(x, 3)
+    blocks = Extents(b, b.dim(x, 0)).then([-1], Extents(b, height), size, Extents(b, width), size)
+    channels = b.Transpose(b.Reshape(dy, blocks.operand), perm=[0, 1, 3, 5, 2, 4])
+    return b.reshape(channels, x)
+
+
+@rule("SpaceToDepth", role="layout")
+def space_to_depth(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy with its channels put back into blocks"""
+    return b.DepthToSpace(dy, blocksize=call["blocksize"], mode=call.get("mode", "DCR"))
+
+
+@rule("ReverseSequence", role="layout")
+def reverse_sequence(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy reversed again"""
+    lengths = call.input(1)
+    return b.ReverseSequence(dy, lengths, batch_axis=call["batch_axis"], time_axis=call["time_axis"]), None
+
+
+# -- parts and wholes --------------------------------------------------------------------------------------------------
+
+
+@rule("Concat", role="layout")
+def concat(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dxᵢ = the part of dy that came from xᵢ"""
+    parts = [x for x in call.inputs if x is not None]
+    if len(parts) == 1:
+        return dy
+    sizes = Extents(b, b.dim(parts[0], call["axis"])).then(*(Extents(b, b.dim(x, call["axis"])) for x in parts[1:]))
+    return tuple(b.Split(dy, sizes.operand, axis=call["axis"], outputs=len(parts)))
+
+
+@rule("Split", role="layout")
+def split(b: Builder, call: Call, *dys: Tensor | None) -> Messages:
+    """dx = the dyᵢ side by side, zeros for parts that nothing depends on"""
+    outputs = list(call.outputs)
+    if any(y is None for y in outputs):
+        again = b.Split(*call.inputs, axis=call["axis"], num_outputs=call.get("num_outputs"), outputs=len(outputs))
+        outputs = [again] if len(outputs) == 1 else list(again)
+    parts = [b.zeros_like(y) if dy is None and y is not None else dy for y, dy in zip(outputs, dys, strict=True)]
+    return b.Concat(*parts, axis=call["axis"]), None
+
+
+@rule("Slice", role="layout")
+def slice_(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy at the elements that the slice took, else 0"""
+    x = call.x
+    for axis, (start, end, step) in _bounds(b, call).items():
+        extent = b.dim(x, axis)
+        known = [b.ints(t) for t in (extent, start, end, step)]
+        if all(k is not None for k in known):
+            size, *bounds = [k[0] for k in known if k is not None]
+            dy = geometry.place(b, dy, range(size)[slice(*bounds)], extent, axis)
+        elif known[3] == [1]:
+            first = b.Min(b.Max(b.Where(b.Less(start, 0), b.Add(start, extent), start), [0]), extent)
+            rest = b.Sub(b.Sub(extent, first), b.Shape(dy, start=axis, end=axis + 1))
+            dy = b.Pad(dy, b.Concat(first, rest, axis=0), None, [axis])
+        else:
+            taken = b.Slice(b.Range(0, b.Squeeze(extent), 1), start, end, [0], step)
+            dy = geometry.place(b, dy, taken, extent, axis)
+    return dy, None, None, None, None
+
+
+def _bounds(b: Builder, call: Call) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+    """Start, end and step, each int64 [1], of the axes that are sliced."""
+    x, starts, ends, axes, steps = call.inputs
+    assert x is not None
+    assert starts is not None
+    assert ends is not None
+    count = starts.dim(0)
+    which = b.ints(axes) if axes is not None else list(range(count)) if isinstance(count, int) else None
+    steps = steps or (b.const([1] * count) if isinstance(count, int) else b.Expand([1], b.Shape(starts)))
+    given = [t if t.dtype == np.int64 else b.Cast(t, to=7) for t in (starts, ends, steps)]
+    if which is None:  # bounds for every axis, those of the sliced axes written over the others'
+        assert axes is not None
+        which = list(range(x.rank))
+        places = _from_front(b, axes, x.rank)
+        whole = [b.const([0] * x.rank), b.shape(x), b.const([1] * x.rank)]
+        given = [b.ScatterElements(w, places, t, axis=0) for w, t in zip(whole, given, strict=True)]
+    return {axis % x.rank: tuple(Extents(b, t).at(n).as_tensor() for t in given) for n, axis in enumerate(which)}  # type: ignore[misc]
+
+
+def _from_front(b: Builder, axes: Tensor, rank: int) -> Tensor:
+    """Axes known at run time only, counted from the front."""
+    long = axes if axes.dtype == np.int64 else b.Cast(axes, to=7)
+    made: Tensor = b.Where(b.Less(long, 0), b.Add(long, [rank]), long)
+    return made
+
+
+@rule("CenterCropPad", role="layout")
+def center_crop_pad(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy padded where x was cropped and cropped where it was padded"""
+    axes = call.get("axes")
+    size = b.shape(call.x) if axes is None else b.Concat(*(b.dim(call.x, a) for a in axes), axis=0)
+    return b.CenterCropPad(dy, size, axes=axes), None
+
+
+@rule("Trilu", role="layout")
+def trilu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = the same triangle of dy"""
+    return b.Trilu(dy, call.inputs[1], upper=call["upper"]), None
+
+
+# -- repetition --------------------------------------------------------------------------------------------------------
+
+
+@rule("Expand", role="layout", broadcasts=True)
+def expand(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy, summed by the walk"""
+    return dy, None
+
+
+@rule("Tile", role="layout")
+def tile(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = Σ dy over the tiles"""
+    x = call.x
+    repeats, size = Extents(b, call.input(1)), Extents.of(b, x)
+    if repeats.known is not None and size.known is not None:
+        tiles: list[int] | Tensor = [n for pair in zip(repeats.known, size.known, strict=True) for n in pair]
+    else:
+        pairs = b.Concat(b.Unsqueeze(repeats.operand, [1]), b.Unsqueeze(size.operand, [1]), axis=1)
+        tiles = b.Reshape(pairs, [-1])
+    return b.ReduceSum(b.Reshape(dy, tiles), list(range(0, 2 * x.rank, 2)), keepdims=0), None
+
+
+@rule("Pad", role="layout")
+def pad(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = Σ dy over the places an element was copied to; the constant value gets dy at the places it fills."""
+    x, pads, value, axes = call.inputs
+    assert x is not None
+    assert pads is not None
+    begin, end = _pads(b, x, pads, axes)
+    if call["mode"] != "constant":
+        return _unfold(b, call["mode"], dy, x, begin, end), None, None, None
+    # Negative padding removed elements: they get 0. The rest is cut out of dy.
+    size = Extents.of(b, x)
+    first, removed, removed_end = begin.at_least(0), (begin * -1).at_least(0), (end * -1).at_least(0)
+    dx = b.Slice(dy, first.operand, (first + size - removed - removed_end).operand)
+    if removed.known is None or removed_end.known is None or any(removed.known + removed_end.known):
+        dx = b.Pad(dx, removed.then(removed_end).operand)
+    dvalue = None
+    if value is not None and call.wants(2):
+        kept = b.Slice(b.zeros_like(x), removed.operand, (size - removed_end).operand)
+        filled = b.Pad(kept, first.then(end.at_least(0)).operand, 1)
+        dvalue = b.reshape(b.ReduceSum(b.Mul(dy, filled), keepdims=0), value)
+    return dx, None, dvalue, None
+
+
+def _pads(b: Builder, x: Tensor, pads: Tensor, axes: Tensor | None) -> tuple[Extents, Extents]:
+    """The padding before and after each axis of x."""
+    known, which = b.ints(pads), list(range(x.rank)) if axes is None else b.ints(axes)
+    if known is not None and which is not None:
+        full = [0] * (2 * x.rank)
+        for n, axis in enumerate(which):
+            full[axis % x.rank] = known[n]
+            full[axis % x.rank + x.rank] = known[n + len(which)]
+        return Extents(b, full[: x.rank]), Extents(b, full[x.rank :])
+    if axes is not None:
+        places = _from_front(b, axes, x.rank)
+        places = b.Concat(places, b.Add(places, [x.rank]), axis=0)
+        pads = b.ScatterElements(b.const([0] * (2 * x.rank)), places, pads, axis=0)
+    return Extents(b, b.Slice(pads, [0], [x.rank], [0])), Extents(b, b.Slice(pads, [x.rank], [2 * x.rank], [0]))
+
+
+def _unfold(b: Builder, mode: str, dy: Tensor, x: Tensor, begin: Extents, end: Extents) -> Tensor:
+    """The padding of each axis added to the elements it mirrors, axis by axis, the last padded first."""
+    for axis in reversed(range(x.rank)):
+        ends = begin.at(axis).then(end.at(axis))
+        if ends.known == (0, 0):
+            continue
+        extent = b.dim(x, axis)
+        source = b.Pad(b.Range(0, b.Squeeze(extent), 1), ends.operand, mode=mode)
+        dy = geometry.sum_at(b, dy, source, extent, axis, x.rank)
+    return dy
+
+
+# -- sequences of numbers ----------------------------------------------------------------------------------------------
+
+
+@rule("Range", role="function")
+def range_(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """yᵢ = start + i · delta: dstart = Σ dyᵢ, ddelta = Σ i · dyᵢ"""
+    numbers = b.cast(b.Range(0, b.Squeeze(b.Shape(dy)), 1), call.y)
+    return b.ReduceSum(dy, keepdims=0), None, b.ReduceSum(b.Mul(dy, numbers), keepdims=0)

@@ -1,0 +1,249 @@
+"""Test points for operators and attributes that ONNX has no backend case for. One line each; no test code.
+
+An input is a shape (standard normal values), `positive(shape)`, an array, or None for "left out". Integer and boolean
+arrays are parameters; every floating-point input gets its gradient checked.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+
+@dataclass(frozen=True)
+class positive:
+    """Values between 0.5 and 1.5."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Own:
+    """One operator application; `outputs` names of the outputs to ask for, "" for those left out."""
+
+    name: str
+    op: str
+    inputs: Sequence[Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    opset: int = 21
+    outputs: Sequence[str] = ("y",)
+    domain: str = ""
+
+    def arrays(self) -> list[np.ndarray[Any, Any]]:
+        """The values of the inputs that are there."""
+        generator = np.random.default_rng(zlib.crc32(self.name.encode()))
+        return [_array(i, generator) for i in self.inputs if i is not None]
+
+    def model(self) -> onnx.ModelProto:
+        """The one-node model."""
+        names = ["" if i is None else f"x{n}" for n, i in enumerate(self.inputs)]
+        given = [n for n in names if n]
+        inputs = [
+            onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in zip(given, self.arrays(), strict=True)
+        ]
+        node = onnx.helper.make_node(self.op, names, list(self.outputs), domain=self.domain, **self.attributes)
+        outputs = [onnx.helper.make_empty_tensor_value_info(o) for o in self.outputs if o]
+        graph = onnx.helper.make_graph([node], self.name, inputs, outputs)
+        imports = [onnx.helper.make_opsetid("", self.opset)]
+        if self.domain:
+            imports.append(onnx.helper.make_opsetid(self.domain, 1))
+        model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
+        inferred = onnx.shape_inference.infer_shapes(model)
+        for output in inferred.graph.output:
+            if not output.type.HasField("tensor_type"):  # inference knows nothing: a float tensor
+                output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        return inferred
+
+
+def _array(given: Any, generator: np.random.Generator) -> np.ndarray[Any, Any]:
+    if isinstance(given, positive):
+        return generator.uniform(0.5, 1.5, given.shape).astype(np.float32)
+    if isinstance(given, tuple):
+        return generator.standard_normal(given).astype(np.float32)
+    array = np.asarray(given)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def ints(*values: int) -> np.ndarray[Any, Any]:
+    """A parameter: int64 [n]."""
+    return np.array(values, np.int64)
+
+
+ELEMENTWISE = [
+    Own("pow_float_exponent", "Pow", [positive((2, 3)), (3,)]),
+]
+
+LINEAR = [
+    Own("matmul_vector_matrix", "MatMul", [(4,), (4, 3)]),
+    Own("matmul_matrix_vector", "MatMul", [(3, 4), (4,)]),
+    Own("matmul_vectors", "MatMul", [(4,), (4,)]),
+    Own("matmul_vector_batch", "MatMul", [(4,), (2, 4, 3)]),
+    Own("matmul_batch_vector", "MatMul", [(2, 3, 4), (4,)]),
+    Own("matmul_batches_broadcast", "MatMul", [(2, 1, 3, 4), (5, 4, 2)]),
+    Own("matmul_matrix_batch", "MatMul", [(3, 4), (2, 4, 5)]),
+    Own("gemm_all", "Gemm", [(4, 3), (5, 4), (5,)], {"transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0}),
+    Own("gemm_a", "Gemm", [(4, 3), (4, 5), (3, 1)], {"transA": 1, "alpha": 0.5, "beta": 0.5}),
+    Own("gemm_b", "Gemm", [(3, 4), (5, 4), ()], {"transB": 1}),
+    Own("gemm_plain", "Gemm", [(3, 4), (4, 5)], {"alpha": -2.0}),
+    Own("conv_1d", "Conv", [(2, 3, 11), (4, 3, 3), (4,)], {"strides": [3], "pads": [1, 2], "dilations": [2]}),
+    Own("conv_1d_no_kernel_shape", "Conv", [(2, 3, 12), (4, 3, 3)], {"strides": [2]}),
+    Own("conv_2d_same_upper", "Conv", [(1, 2, 7, 6), (3, 2, 3, 2)], {"auto_pad": "SAME_UPPER", "strides": [2, 3]}),
+    Own("conv_2d_same_lower", "Conv", [(1, 2, 7, 6), (3, 2, 3, 2), (3,)], {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+    Own("conv_2d_valid", "Conv", [(1, 2, 8, 7), (3, 2, 3, 2)], {"auto_pad": "VALID", "strides": [2, 2]}),
+    Own("conv_2d_flipped", "Conv", [(2, 16, 6, 5), (3, 16, 3, 3), (3,)], {"pads": [1, 0, 2, 1]}),
+    Own("conv_2d_groups", "Conv", [(2, 4, 6, 7), (6, 2, 3, 3)], {"group": 2, "strides": [2, 1], "pads": [1, 1, 1, 1]}),
+    Own("conv_2d_groups_flipped", "Conv", [(2, 16, 5, 5), (6, 8, 3, 3), (6,)], {"group": 2, "dilations": [2, 1]}),
+    Own("conv_2d_depthwise", "Conv", [(2, 3, 6, 6), (3, 1, 3, 3), (3,)], {"group": 3, "pads": [1, 1, 1, 1]}),
+    Own("conv_2d_depthwise_stride", "Conv", [(2, 3, 7, 6), (3, 1, 3, 3)], {"group": 3, "strides": [2, 2], "pads": [1] * 4}),
+    Own("conv_2d_depth_multiplier", "Conv", [(2, 2, 6, 6), (4, 1, 3, 3)], {"group": 2}),
+    Own("conv_2d_pads_beyond_kernel", "Conv", [(1, 16, 4, 4), (2, 16, 1, 1)], {"pads": [1, 0, 2, 1]}),
+    Own("conv_2d_stride_beyond_kernel", "Conv", [(1, 2, 9, 8), (3, 2, 1, 2)], {"strides": [3, 4]}),
+    Own("conv_3d", "Conv", [(1, 2, 5, 4, 6), (3, 2, 2, 1, 3), (3,)], {"strides": [2, 1, 2], "pads": [1, 0, 1, 0, 0, 1]}),
+    Own("conv_transpose_1d", "ConvTranspose", [(2, 3, 5), (3, 2, 3), (2,)], {"strides": [2], "output_padding": [1]}),
+    Own("conv_transpose_uneven_pads", "ConvTranspose", [(1, 2, 3, 4), (2, 3, 3, 3)], {"strides": [2, 2], "pads": [1, 0, 0, 1]}),
+    Own("conv_transpose_groups", "ConvTranspose", [(2, 4, 3, 3), (4, 3, 2, 3), (6,)], {"group": 2, "strides": [2, 1]}),
+    Own("conv_transpose_dilated", "ConvTranspose", [(1, 2, 3, 3), (2, 2, 2, 2)], {"dilations": [3, 2], "output_padding": [2, 1]}),
+    Own("conv_transpose_shape", "ConvTranspose", [(1, 2, 3, 3), (2, 2, 3, 3)], {"strides": [2, 2], "output_shape": [6, 5]}),
+    Own("conv_transpose_more", "ConvTranspose", [(1, 2, 3, 3), (2, 2, 2, 2)], {"strides": [3, 2], "output_shape": [10, 8]}),
+    Own("conv_transpose_same", "ConvTranspose", [(1, 2, 3, 4), (2, 2, 3, 3)], {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+    Own("conv_transpose_lower", "ConvTranspose", [(1, 2, 3, 4), (2, 2, 4, 3)], {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
+    Own("einsum_attention", "Einsum", [(2, 3, 4, 5), (2, 3, 6, 5)], {"equation": "bhqd,bhkd->bhqk"}),
+    Own("einsum_ellipsis", "Einsum", [(2, 1, 3, 4), (5, 4, 2)], {"equation": "...ij,...jk->...ik"}),
+    Own("einsum_implicit", "Einsum", [(3, 4), (4, 5)], {"equation": "ij,jk"}),
+    Own("einsum_diagonal", "Einsum", [(3, 3)], {"equation": "ii->i"}),
+    Own("einsum_trace", "Einsum", [(2, 3, 3), (2,)], {"equation": "bii,b->b"}),
+    Own("einsum_total", "Einsum", [(3, 4)], {"equation": "ij->"}),
+    Own("einsum_alone", "Einsum", [(3, 4), (5,)], {"equation": "ij, k -> ik"}),
+    Own("einsum_three", "Einsum", [(2, 3), (3, 4), (4, 5)], {"equation": "ij,jk,kl->il"}),
+    Own("einsum_same_twice", "Einsum", [(3, 4), (3, 4)], {"equation": "ij,ij->i"}),
+]
+
+POOLING = [
+    Own("average_1d_ceil", "AveragePool", [(2, 3, 8)], {"kernel_shape": [3], "strides": [3], "ceil_mode": 1}),
+    Own("average_include", "AveragePool", [(1, 2, 5, 6)], {"kernel_shape": [3, 2], "pads": [1] * 4, "count_include_pad": 1}),
+    Own("average_exclude", "AveragePool", [(1, 2, 5, 6)], {"kernel_shape": [3, 2], "pads": [1, 0, 2, 1], "strides": [2, 1]}),
+    Own("average_dilated", "AveragePool", [(1, 2, 7, 7)], {"kernel_shape": [3, 3], "dilations": [2, 2], "pads": [1] * 4}),
+    Own("average_same", "AveragePool", [(1, 2, 6, 7)], {"kernel_shape": [3, 2], "strides": [2, 3], "auto_pad": "SAME_UPPER"}),
+    Own("average_lower", "AveragePool", [(1, 2, 6, 7)], {"kernel_shape": [3, 2], "strides": [2, 3], "auto_pad": "SAME_LOWER"}),
+    Own("average_3d", "AveragePool", [(1, 2, 4, 5, 6)], {"kernel_shape": [2, 2, 3], "strides": [2, 1, 3]}),
+    Own(
+        "average_ceil_include",
+        "AveragePool",
+        [(1, 2, 6, 7)],
+        {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "ceil_mode": 1, "count_include_pad": 1},
+    ),
+    Own("lp_1", "LpPool", [(1, 2, 5, 6)], {"kernel_shape": [3, 2], "p": 1, "pads": [1, 0, 1, 1]}),
+    Own("lp_2", "LpPool", [(1, 2, 5, 6)], {"kernel_shape": [3, 2], "strides": [2, 2]}),
+    Own("lp_3", "LpPool", [(1, 2, 7, 6)], {"kernel_shape": [3, 2], "p": 3, "dilations": [2, 1]}),
+    Own("max_1d", "MaxPool", [(2, 3, 9)], {"kernel_shape": [3], "strides": [2], "pads": [1, 0]}),
+    Own("max_stride_1", "MaxPool", [(2, 3, 6, 5)], {"kernel_shape": [3, 3], "pads": [1] * 4}),
+    Own("max_ceil", "MaxPool", [(2, 3, 7, 8)], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+    Own("max_dilated", "MaxPool", [(1, 2, 8, 9)], {"kernel_shape": [2, 3], "dilations": [3, 2], "strides": [2, 1]}),
+    Own("max_same", "MaxPool", [(1, 2, 7, 6)], {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_LOWER"}),
+    Own("max_columns", "MaxPool", [(2, 2, 5, 6)], {"kernel_shape": [2, 2], "storage_order": 1}, outputs=["y", "at"]),
+    Own("max_3d", "MaxPool", [(1, 2, 4, 5, 6)], {"kernel_shape": [2, 2, 3], "strides": [2, 1, 3]}),
+    Own("global_average_1d", "GlobalAveragePool", [(2, 3, 7)]),
+    Own("global_average_3d", "GlobalAveragePool", [(2, 3, 2, 4, 3)]),
+    Own("global_max_1d", "GlobalMaxPool", [(2, 3, 7)]),
+    Own("global_max_3d", "GlobalMaxPool", [(2, 3, 2, 4, 3)]),
+    Own("global_lp_2", "GlobalLpPool", [(2, 3, 4, 5)]),
+    Own("global_lp_3", "GlobalLpPool", [(2, 3, 4, 5)], {"p": 3}),
+]
+
+LAYOUT = [
+    Own("concat_one", "Concat", [(2, 3)], {"axis": 1}),
+    Own("concat_last", "Concat", [(2, 3), (2, 1), (2, 4)], {"axis": -1}),
+    Own("split_unused", "Split", [(7, 2), ints(2, 1, 4)], {"axis": 0}, outputs=["a", "", "c"]),
+    Own("split_uneven", "Split", [(2, 7)], {"axis": -1, "num_outputs": 3}, outputs=["a", "b", "c"]),
+    Own("slice_steps", "Slice", [(9, 8, 7), ints(1, -2, 6), ints(8, -20, -99), ints(0, 1, -1), ints(3, -2, -1)]),
+    Own("slice_empty", "Slice", [(5, 4), ints(3), ints(3), ints(0)]),
+    Own("slice_middle", "Slice", [(5, 6), ints(1, -3), ints(-1, 99)]),
+    Own("slice_step", "Slice", [(5, 6), ints(1), ints(6), ints(1), ints(2)]),
+    Own("pad_constant_value", "Pad", [(3, 4), ints(1, 0, 2, 3), np.array(1.5)]),
+    Own("pad_axes", "Pad", [(3, 4, 2), ints(1, 2, 0, 3), None, ints(-1, 0)]),
+    Own("pad_negative", "Pad", [(5, 6), ints(-1, 2, 1, -3), np.array(0.5)]),
+    Own("pad_reflect", "Pad", [(4, 5), ints(2, 0, 3, 1)], {"mode": "reflect"}),
+    Own("pad_edge", "Pad", [(4, 5), ints(2, 0, 3, 1)], {"mode": "edge"}),
+    Own("pad_wrap", "Pad", [(4, 5), ints(2, 0, 3, 1)], {"mode": "wrap"}),
+    Own("pad_reflect_axes", "Pad", [(4, 5, 3), ints(1, 2), None, ints(1)], {"mode": "reflect"}),
+    Own("tile", "Tile", [(2, 3, 2), ints(2, 1, 3)]),
+    Own("trilu", "Trilu", [(2, 3, 4)]),
+    Own("trilu_lower", "Trilu", [(4, 3), np.array(-1)], {"upper": 0}),
+    Own("reverse_sequence", "ReverseSequence", [(4, 3, 2), ints(4, 2, 3)], {"time_axis": 0, "batch_axis": 1}),
+    Own("depth_to_space_crd", "DepthToSpace", [(2, 8, 3, 2)], {"blocksize": 2, "mode": "CRD"}),
+    Own("flatten", "Flatten", [(2, 3, 4)], {"axis": -1}),
+    Own("expand", "Expand", [(3, 1), ints(2, 1, 4)]),
+    Own("range", "Range", [np.array(0.5), np.array(3.1), np.array(0.5)]),
+    Own("reshape_zero", "Reshape", [(2, 3, 4), ints(0, -1)]),
+    Own("center_crop_pad", "CenterCropPad", [(5, 4, 3), ints(2, 7)], {"axes": [0, 1]}, opset=18),
+]
+
+INDEXING = [
+    Own("gather_scalar", "Gather", [(4, 3, 2), np.array(-2)], {"axis": 1}),
+    Own("gather_distinct", "Gather", [(4, 5), ints(3, 0, -3)], {"axis": 1}),
+    Own("gather_again", "Gather", [(4, 5), ints(3, 0, -1, 3)], {"axis": 0}),
+    Own("gather_table", "Gather", [(6, 3), np.array([[1, 2, 1], [5, -1, 0]])]),
+    Own("gather_middle", "Gather", [(2, 4, 3), np.array([[1, 2], [-1, 1]])], {"axis": -2}),
+    Own("gather_elements_again", "GatherElements", [(3, 4), np.array([[0, 1, 0], [3, -1, -1]])], {"axis": 1}),
+    Own("gather_nd", "GatherND", [(3, 4, 2), np.array([[0, 1], [2, -1], [0, 1]])]),
+    Own("gather_nd_batch", "GatherND", [(2, 3, 4, 2), np.array([[[0], [1], [1]], [[3], [-1], [3]]])], {"batch_dims": 2}),
+    Own("compress_flat", "Compress", [(3, 4), np.array([True, False, True, True, False])]),
+    Own("compress_axis", "Compress", [(3, 4, 2), np.array([False, True, True])], {"axis": -2}),
+    Own("top_k", "TopK", [(3, 6), ints(2)], {"axis": 1, "largest": 0}, outputs=["y", "at"]),
+    Own("one_hot", "OneHot", [np.array([[1, 0], [-1, 2]]), ints(3), (2,)], {"axis": 0}),
+    *(
+        Own(f"scatter_elements_{how}", "ScatterElements", [data, where, values], {"axis": 1, "reduction": how}, opset=18)
+        for data, where, values in [((3, 4), np.array([[0, 2], [1, 3], [-1, 0]]), (3, 2))]
+        for how in ("none", "add", "mul", "max", "min")
+    ),
+    *(
+        Own(f"scatter_elements_again_{how}", "ScatterElements", [(2, 4), np.array([[0, 0, 2, 0], [1, -1, 3, 3]]), (2, 4)], options)
+        for how in ("add", "mul", "max", "min")
+        for options in [{"axis": 1, "reduction": how}]
+    ),
+    *(
+        Own(f"scatter_nd_{how}", "ScatterND", [(3, 4), np.array([[0, 2], [1, 3], [-1, 0]]), (3,)], {"reduction": how})
+        for how in ("none", "add", "mul", "max", "min")
+    ),
+    *(
+        Own(f"scatter_nd_again_{how}", "ScatterND", [(4, 3), np.array([[0], [2], [0]]), (3, 3)], {"reduction": how})
+        for how in ("add", "mul", "max", "min")
+    ),
+]
+
+IMAGE = [
+    Own("resize_1d", "Resize", [(2, 3, 5), None, None, ints(2, 3, 8)], {"mode": "linear"}),
+    Own("resize_floor", "Resize", [(1, 2, 4, 5), None, np.array([1.0, 1.0, 1.5, 2.3], np.float32)]),
+    Own("resize_nearest", "Resize", [(1, 2, 3, 4), None, np.array([2.0, 2.0], np.float32)], {"axes": [2, 3]}),
+    Own(
+        "resize_bilinear",
+        "Resize",
+        [(1, 2, 4, 3), None, None, ints(7, 5)],
+        {"mode": "linear", "axes": [-2, -1], "coordinate_transformation_mode": "align_corners"},
+    ),
+    Own(
+        "resize_bicubic",
+        "Resize",
+        [(1, 2, 4, 6), None, None, ints(1, 2, 7, 4)],
+        {"mode": "cubic", "coordinate_transformation_mode": "pytorch_half_pixel", "cubic_coeff_a": -0.5},
+    ),
+    Own("resize_antialias", "Resize", [(1, 2, 8, 6), None, None, ints(1, 2, 3, 4)], {"mode": "linear", "antialias": 1}),
+    Own(
+        "resize_kept_aspect",
+        "Resize",
+        [(1, 1, 4, 7), None, None, ints(6, 8)],
+        {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"},
+    ),
+]
+
+REDUCTION: list[Own] = []
+
+NORMALIZATION: list[Own] = []
+
+CASES = [*ELEMENTWISE, *LINEAR, *POOLING, *LAYOUT, *INDEXING, *IMAGE, *REDUCTION, *NORMALIZATION]
