@@ -7,17 +7,17 @@ outside the loop.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload
 
 import numpy as np
 import onnx
 
 from onnxplain.call import Call
-from onnxplain.errors import RuleError
 from onnxplain.graph import Body, Emitted, Graph
 from onnxplain.schema import Signature, signature
 from onnxplain.tensor import Dim, Shape, Tensor, is_float, same_dim
@@ -28,13 +28,23 @@ Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.
 Operand: TypeAlias = "Tensor | Literal | None"
 """What an emitted operator takes: a tensor, a Python or NumPy value of fitting type, or None for "left out"."""
 
+
+class Emit(Protocol):
+    """A standard operator as a method of the builder."""
+
+    @overload
+    def __call__(self, *inputs: Operand, outputs: typing.Literal[1] = 1, **attributes: Any) -> Tensor: ...
+    @overload
+    def __call__(self, *inputs: Operand, outputs: int, **attributes: Any) -> tuple[Tensor, ...]: ...
+
+
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 """Operators that give another result each time; never merged, never moved out of a loop."""
 
-ELEMENTWISE = {
-    *("Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log".split()),
-    *("Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor".split()),
-}
+ELEMENTWISE = frozenset(
+    """Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean
+    Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor""".split()
+)
 """Operators whose output has the broadcast shape of their inputs."""
 
 
@@ -68,7 +78,7 @@ class Builder:
 
     # -- emitting ------------------------------------------------------------------------------------------------
 
-    def __getattr__(self, op: str) -> Callable[..., Any]:
+    def __getattr__(self, op: str) -> Emit:
         if not op[:1].isupper():
             raise AttributeError(op)
         return lambda *inputs, outputs=1, **attributes: self.op(op, *inputs, outputs=outputs, **attributes)
@@ -88,7 +98,10 @@ class Builder:
 
         With the call's own inputs this is the call itself: nothing is computed twice.
         """
-        likes = [Tensor("" if t is None else t.name, t.dtype if t else None, t.shape if t and same_shapes else None) for t in call.outputs]
+        likes = [
+            Tensor("" if t is None else t.name, t.dtype if t else None, t.shape if t and same_shapes else None)
+            for t in call.outputs
+        ]
         last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
         known = signature(call.op, call.domain, self.graph.opset)
         made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)

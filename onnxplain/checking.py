@@ -140,7 +140,12 @@ def _forward(graph: Graph, source: Source, rewritten: Rewritten, session: Sessio
 
 
 def _slopes(
-    rewritten: Rewritten, session: Session, feeds: Mapping[str, Any], directions: int, seed: int, forward: tuple[str, Forward]
+    rewritten: Rewritten,
+    session: Session,
+    feeds: Mapping[str, Any],
+    directions: int,
+    seed: int,
+    forward: tuple[str, Forward],
 ) -> Finding:
     """The gradient, as ONNX Runtime computes it, against central differences of the explained score.
 
@@ -150,7 +155,11 @@ def _slopes(
     about = rewritten.about
     entries = {n: e for n, e in about["attributions"].items() if e["kind"] == "input"}
     if not entries:
-        return Finding("gradient against finite differences", None, "the explained tensor is no input; every call is checked instead")
+        return Finding(
+            "gradient against finite differences",
+            None,
+            "the explained tensor is no input; every call is checked instead",
+        )
     at = session.run(feeds)
     gradients = {e["explains"]: np.asarray(at[n], np.float64) for n, e in entries.items()}
     scores = np.asarray(at[about["score"]["tensor"]], np.float64)
@@ -185,7 +194,11 @@ def _slopes(
         errors.append(abs(analytic - numeric) / scale)
         certainties.append(spread / scale)
     if not errors:
-        return Finding("gradient against finite differences", None, f"finite differences do not settle in {precision} at this input")
+        return Finding(
+            "gradient against finite differences",
+            None,
+            f"finite differences do not settle in {precision} at this input",
+        )
     return Finding(
         "gradient against finite differences", True,
         f"{len(errors)} random directions agree: relative error ≤ {max(errors):.1e}, "
@@ -237,7 +250,8 @@ def _check_calls(
         if result is None or not result.smooth:
             unchecked.append(f"{call}: on a kink of its operator")
         elif not result.ok:
-            detail = f"{call}{f' in {call.scope}' if call.scope else ''}: finite differences give {result.numeric:.6g}, its rule {result.analytic:.6g}"
+            where = f"{call}{f' in {call.scope}' if call.scope else ''}"
+            detail = f"{where}: finite differences give {result.numeric:.6g}, its rule {result.analytic:.6g}"
             return Finding("gradient of each call", False, f"first wrong call from the output on: {detail}"), call.name
         else:
             good += 1
@@ -247,7 +261,9 @@ def _check_calls(
 
 def _is_small(graph: Graph) -> bool:
     """Whether checking every call in the reference evaluator takes seconds rather than minutes."""
-    sizes = [np.prod([d if isinstance(d, int) else 8 for d in t.shape or ()]) for c in graph.calls for t in c.outputs if t is not None]
+    sizes = [
+        np.prod([d if isinstance(d, int) else 8 for d in t.shape or ()]) for c in graph.calls for t in c.outputs if t is not None
+    ]
     return float(np.sum(sizes)) < SMALL
 
 
@@ -266,16 +282,18 @@ def _values(
     return {**feeds, **made, **{n: onnx.numpy_helper.to_array(t, base_dir=folder) for n, t in constants.items()}}
 
 
-def _check_call(
-    call: Call, graph: Graph, values: Mapping[str, np.ndarray[Any, Any]], registry: Registry
-) -> Comparison | None:
+def _check_call(call: Call, graph: Graph, values: Mapping[str, np.ndarray[Any, Any]], registry: Registry) -> Comparison | None:
     """One call as a model of its own, slightly moved where it sits on a kink."""
     node = next(n for n in graph.model.graph.node if n.name == call.name)
     reads = {t.name: t for t in call.reads if t is not None}
     sources = [t.name for i, t in enumerate(call.reads) if t is not None and call.wants(i)]
     infos = [_info(n, values[n]) for n in reads]
     outputs = [y for y in call.outputs if y is not None and y.is_float]
-    made = [onnx.helper.make_tensor_value_info(y.name, onnx.helper.np_dtype_to_tensor_dtype(y.dtype), None) for y in outputs if y.dtype]
+    made = [
+        onnx.helper.make_tensor_value_info(y.name, onnx.helper.np_dtype_to_tensor_dtype(y.dtype), None)
+        for y in outputs
+        if y.dtype
+    ]
     alone = onnx.helper.make_model(
         onnx.helper.make_graph([node], "call", infos, made),
         opset_imports=list(graph.model.opset_import),
@@ -284,7 +302,11 @@ def _check_call(
     generator = np.random.default_rng(0)
     result: Comparison | None = None
     for nudge in (0.0, 1e-3, 1e-2):
-        point = {n: v + nudge * _sizes(v) * generator.standard_normal(v.shape) if n in sources else v for n, v in values.items() if n in reads}
+        point = {
+            n: v + nudge * _sizes(v) * generator.standard_normal(v.shape) if n in sources else v
+            for n, v in values.items()
+            if n in reads
+        }
         result = compare(alone, point, list(dict.fromkeys(sources)), step=1e-7, tolerance=1e-4, registry=registry)
         if result.smooth:
             break
@@ -310,7 +332,9 @@ def _check_method(
     about = rewritten.about
     values = [np.asarray(result[n], np.float64) for n in about["attributions"]]
     finite = all(np.isfinite(v).all() for v in values)
-    findings = [Finding(f"{method} is finite", finite, "no NaN or infinity" if finite else "the attribution holds NaN or infinity")]
+    findings = [
+        Finding(f"{method} is finite", finite, "no NaN or infinity" if finite else "the attribution holds NaN or infinity")
+    ]
     total = sum(float(v.sum()) for v in values)
     scores = np.asarray(result[about["score"]["tensor"]], np.float64)
     rows = scores.reshape(len(scores) if about["batched"] else 1, -1)
@@ -342,7 +366,9 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, Any]
     symbols: dict[Any, int] = {}
     for tensor in graph.inputs:
         if tensor.shape is None or tensor.dtype is None or tensor.dtype.kind in "OUS":
-            raise InputError(f"input '{tensor.name}' cannot be made up (its shape or type does not say enough); give an input file")
+            raise InputError(
+                f"input '{tensor.name}' cannot be made up (its shape or type does not say enough); give an input file"
+            )
         shape = [d if isinstance(d, int) else symbols.setdefault(d, 2 if axis == 0 else 8) for axis, d in enumerate(tensor.shape)]
         if tensor.is_float:
             result[tensor.name] = generator.standard_normal(shape).astype(tensor.dtype)

@@ -49,7 +49,7 @@ def _model_options(function: F) -> F:
     """What every command on a model takes."""
     for option in reversed(
         [
-            click.option("-m", "--method", default="gradient", show_default=True, help="How to explain; see `onnxplain methods`."),
+            click.option("-m", "--method", default="gradient", show_default=True, help="How; see `onnxplain methods`."),
             click.option("--output", "output", metavar="NAME", help="The output (or inner tensor) to explain."),
             click.option("--input", "inputs", metavar="NAME", multiple=True, help="Explain only this input; may be repeated."),
             click.option("--layer", "layers", metavar="NAME", multiple=True,
@@ -71,9 +71,10 @@ def _run_options(function: F) -> F:
             click.option("--mean", callback=_numbers, metavar="X[,X…]", help="Subtracted from pixel values, per channel."),
             click.option("--std", callback=_numbers, metavar="X[,X…]", help="Pixel values are divided by it, per channel."),
             click.option("--scale", type=float, help="Factor on pixel values before mean and std, e.g. 0.00392157."),
-            click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Order of an image's axes, if not plain from its shape."),
+            click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
+                         help="Order of an image's axes, if not plain from its shape."),
             click.option("--baseline", metavar="NUMBER|FILE", help="The reference input of methods that compare with one."),
-            click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated."),
+            click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),
         ]
     ):  # fmt: skip
         function = option(function)
@@ -89,7 +90,9 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         raise click.BadParameter(f"expected numbers separated by commas, got '{value}'") from None
 
 
-def _settings(method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str]) -> dict[str, Any]:
+def _settings(
+    method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str]
+) -> dict[str, Any]:
     return {
         "method": method, "output": output, "inputs": list(inputs) or None, "layer": list(layers) or None, "score": score,
         "rules": list(rules) or None,
@@ -146,14 +149,15 @@ def explain(
     """
     from onnxplain.explainer import Explainer
     from onnxplain.reading import read_header, read_inputs, read_labels
-    from onnxplain.saving import check_writable, save
+    from onnxplain.saving import check_form, check_writable, save
     from onnxplain.show import show_explanation, wrote
 
+    settings = _settings(**chosen)
     paths = [Path(o) for o in out]
     for path in paths:
         check_writable(path)
+        check_form(path, len(settings["method"].split(",")))
     names = read_labels(labels) if labels else []
-    settings = _settings(**{k: chosen[k] for k in ("method", "output", "inputs", "layers", "score", "rules")})
     methods = settings.pop("method").split(",")
     explanations: list[Explanation] = []
     arrays: dict[str, Any] = {}
@@ -166,7 +170,9 @@ def explain(
         explanations.append(explainer(arrays, target))
     columns = read_labels(features) if features else next(filter(None, map(read_header, _tables(files))), None)
     for path in paths:
-        named = {} if path.suffix in (".npz", ".json") else {"features": columns}
+        named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
+        if path.suffix == ".html":
+            named["model_name"] = Path(model).name
         wrote(save(explanations, path, **named))
     if not paths:
         for explanation in explanations:
@@ -191,7 +197,7 @@ def _compares(method: str) -> bool:
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / seed: chosen by the host at run time.")  # fmt: skip
 @click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method; may be repeated.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite(model: str, out: str, target: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any) -> None:
     """Write a model that returns its prediction and its explanation.
 
@@ -238,7 +244,8 @@ def plan(model: str, everything: bool, as_json: bool, **chosen: Any) -> None:
 @_run_options
 def check(
     model: str, files: tuple[str, ...], directions: int, seed: int, calls: bool, provider: str, mean: list[float] | None,
-    std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any,
+    std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
+    **chosen: Any,
 ) -> None:  # fmt: skip
     """Prove it on your own model and input: finite differences, and what the method promises.
 

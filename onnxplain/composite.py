@@ -71,5 +71,3 @@ GRADIENT = Composite("gradient")
 
 def _unregistered(call: Call, rule: Rule) -> OpSpec:
     return OpSpec(call.op, call.domain, call.version, rule, "function")
-
-

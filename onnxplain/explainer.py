@@ -100,7 +100,7 @@ class Explainer:
         return self._ready(Target("input", ()))[0].about
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the explained model; external weights are linked or copied beside it."""
+        """Write the explained model; external weights are copied beside it where the folder is another."""
         return write_model(self.model, Path(path), self._source.folder)
 
     @property
@@ -202,7 +202,9 @@ class Explainer:
             total = int(np.prod(extents))
             bad = chosen[chosen >= total]
             if bad.size:
-                raise TargetError(f"target {int(bad[0])} is out of range: output '{self.about['output']}' has {total} elements per sample")
+                raise TargetError(
+                    f"target {int(bad[0])} is out of range: output '{self.about['output']}' has {total} elements per sample"
+                )
         return chosen
 
     def _extra_feeds(
@@ -224,7 +226,9 @@ class Explainer:
         if "baseline" in names:
             extra |= self._baseline_feeds(names["baseline"], baseline, feeds)
         elif baseline is not None:
-            fixed = "the Explainer was given its baseline" if self._needs_baseline else f"method '{self.method}' compares with none"
+            fixed = (
+                "the Explainer was given its baseline" if self._needs_baseline else f"method '{self.method}' compares with none"
+            )
             raise MethodError(f"no baseline can be given here: {fixed}")
         return extra
 
@@ -239,7 +243,7 @@ class Explainer:
             value = baseline.get(explained) if isinstance(baseline, Mapping) else baseline
             if value is None or isinstance(value, str):
                 raise InputError(f"the baseline of '{explained}' must be a number or an array")
-            like = feeds[explained] if explained in feeds else None
+            like = feeds.get(explained)
             array = np.asarray(value, dtype=tensors[explained].dtype if explained in tensors else np.float32)
             if not np.isfinite(array).all():
                 raise InputError(f"the baseline of '{explained}' holds NaN or infinity")
@@ -247,7 +251,9 @@ class Explainer:
                 try:
                     array = np.broadcast_to(array, (array.shape[0] if array.ndim == like.ndim else 1, *like.shape[1:]))
                 except ValueError:
-                    raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained}' {list(like.shape)}") from None
+                    raise InputError(
+                        f"the baseline of shape {list(array.shape)} does not broadcast to '{explained}' {list(like.shape)}"
+                    ) from None
             result[name] = np.ascontiguousarray(array)
         return result
 
@@ -269,7 +275,9 @@ class Explainer:
             stop = min(start + size, count)
             short = size - (stop - start) if fixed else 0
 
-            def cut(array: np.ndarray[Any, Any], start: int = start, stop: int = stop, short: int = short) -> np.ndarray[Any, Any]:
+            def cut(
+                array: np.ndarray[Any, Any], start: int = start, stop: int = stop, short: int = short
+            ) -> np.ndarray[Any, Any]:
                 if array.ndim == 0 or len(array) != count:
                     return array
                 part = array[start:stop]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,8 +156,3 @@ class Explanation:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
         return f"Explanation({self.method}, {len(self)} samples, {shapes})"
-
-
-def as_json(explanation: Explanation) -> str:
-    """The explanation as JSON text."""
-    return json.dumps(explanation.to_dict(), default=str)

@@ -45,9 +45,9 @@ DEFAULT_FLOAT = {
 class Comparison:
     """A slope by finite differences and by the gradient graph.
 
-    `error` is their difference relative to the size of the terms summed. `smooth` says whether the slope is the same on
-    both sides of the point: on a kink (a tie of two maxima, Relu at 0) there is no number to compare with. `seeds` and
-    `gradients` are what the gradient graph was given and gave.
+    `error` is their difference, beyond what rounding explains, relative to the size of the terms summed. `smooth` says
+    whether the slope is the same on both sides of the point: on a kink (a tie of two maxima, Relu at 0) there is no
+    number to compare with. `seeds` and `gradients` are what the gradient graph was given and gave.
     """
 
     numeric: float
@@ -71,7 +71,7 @@ def compare(
     targets: Sequence[str] | None = None,
     *,
     seed: int = 0,
-    step: float = 1e-5,
+    step: float = 2**-20,
     tolerance: float = 1e-6,
     composite: Composite = GRADIENT,
     registry: Registry | None = None,
@@ -115,11 +115,10 @@ def compare(
     numeric = float(along @ terms)
     gradients = product(exact, point, u, sources, composite=composite, registry=registry)
     analytic = float(sum(np.sum(v[s] * gradients[s]) for s in sources))
-    # Rounding of the outputs sets the least slope that can be told from zero.
     size = max(float(np.linalg.norm(along * terms)), abs(numeric), abs(analytic))
-    noise = 1e-6 * float(np.linalg.norm(along * _flat(middle)[finite]))
-    error = abs(numeric - analytic) / max(size, noise, 1e-30)
-    smooth = float(np.linalg.norm(along * kink)) <= 1e-2 * max(size, noise)
+    rounding = 4 * np.finfo(np.float64).eps / step * float(np.linalg.norm(along * _flat(middle)[finite]))
+    error = float(np.maximum(abs(numeric - analytic) - rounding, 0)) / max(size, 1e-300)  # np.maximum keeps NaN
+    smooth = bool(np.linalg.norm(along * kink) <= 1e-2 * size + 2 * rounding)
     return Comparison(numeric, analytic, error, tolerance, smooth, u, gradients)
 
 
@@ -161,8 +160,10 @@ def _slope(outputs: Callable[[float], Array], step: float) -> tuple[Array, Array
 
 
 def _direction(generator: np.random.Generator, x: Array) -> Array:
+    """A random direction. Its elements have few bits, so that steps along it are exact."""
     size = float(np.sqrt(np.mean(np.square(x)))) if x.size else 1.0
-    return np.asarray(generator.standard_normal(x.shape) * (size if 0 < size < 1 else 1.0))
+    unit = 2.0 ** np.floor(np.log2(size)) if 0 < size < 1 else 1.0
+    return np.asarray(np.round(generator.standard_normal(x.shape) * 256) * (unit / 256))
 
 
 def _flat(arrays: Sequence[Any]) -> Array:

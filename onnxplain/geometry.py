@@ -106,7 +106,7 @@ class Extents:
     def then(self, *others: Whole) -> Extents:
         """These numbers and those, one after the other."""
         rest = [o if isinstance(o, Extents) else Extents(self.b, [o] if isinstance(o, int) else o) for o in others]
-        parts = [self, *rest]
+        parts = [p for p in (self, *rest) if p.known != ()]
         if all(p.known is not None for p in parts):
             return Extents(self.b, [n for p in parts for n in p.known or ()])
         return Extents(self.b, self.b.Concat(*(p.operand for p in parts), axis=0))
@@ -117,7 +117,7 @@ class Extents:
 
 @dataclass(frozen=True)
 class Windows:
-    """How windows lie on an image: per spatial axis the kernel, the strides and dilations, the padding before and after.
+    """How windows lie on an image: the kernel, strides, dilations and padding of each spatial axis.
 
     With `ceil` the last window may reach beyond the padding.
     """
@@ -149,6 +149,7 @@ class Windows:
 def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None, axes: Dim = None) -> Windows:
     """The windows of a convolution or pooling call over an image with so many spatial axes."""
     n = axes if isinstance(axes, int) else image.rank - 2
+    pooling = kernel is None
     kernel = kernel or Extents(b, call["kernel_shape"])
     strides = tuple(call.get("strides") or (1,) * n)
     dilations = tuple(call.get("dilations") or (1,) * n)
@@ -157,8 +158,11 @@ def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None
         size = Extents.of(b, image, 2)
         span = (kernel - 1) * dilations + 1
         count = (size + [s - 1 for s in strides]) // strides
-        total = ((count - 1) * strides + span - size).at_least(0)
-        begin, end = _halves(total, _auto_pad(call) == "SAME_UPPER")
+        total = (count - 1) * strides + span - size
+        gaps = any(s > t for s, t in zip(strides, span.known or (), strict=False))
+        if pooling and (gaps if total.known is None else min(total.known) < 0):
+            raise RuleError("with auto_pad its strides leave gaps, where runtimes differ; give pads instead")
+        begin, end = _halves(total.at_least(0), _auto_pad(call) == "SAME_UPPER")
     return Windows(kernel, strides, dilations, begin, end, bool(call.get("ceil_mode", 0)))
 
 
@@ -233,13 +237,12 @@ def conv_input_gradient(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Ten
 
 def _as_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, group: int) -> Tensor | None:
     """The same as an ordinary convolution where that is possible and quicker, else None."""
-    span, pads, shape = over.span.known, over.pads, w.static_shape
-    if set(over.strides) != {1} or over.ceil or span is None or pads is None or shape is None:
+    turned, shape = _turned_pads(over), w.static_shape
+    if turned is None or shape is None:
         return None
-    n = len(span)
-    turned = [s - 1 - p for s, p in zip(span * 2, pads, strict=True)]
+    n = len(over.strides)
     outward, inward = shape[0] // group, shape[1]
-    if min(turned) < 0 or not (inward * group >= 16 or outward == inward == 1):
+    if not (inward * group >= 16 or outward == inward == 1):
         return None
     spatial = list(shape[2:])
     if set(spatial) != {1}:
@@ -258,9 +261,16 @@ def _as_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, group: int
     )
 
 
-def conv_weight_gradient(
-    b: Builder, over: Windows, image: Tensor, dy: Tensor, group: int = 1, *, spare: bool = False
-) -> Tensor:
+def _turned_pads(over: Windows) -> list[int] | None:
+    """The padding with which windows of stride 1 on y give x back; None where that is not possible or not known."""
+    span, pads = over.span.known, over.pads
+    if set(over.strides) != {1} or over.ceil or span is None or pads is None:
+        return None
+    turned = [s - 1 - p for s, p in zip(span * 2, pads, strict=True)]
+    return None if min(turned) < 0 else turned
+
+
+def conv_weight_gradient(b: Builder, over: Windows, image: Tensor, dy: Tensor, group: int = 1, *, spare: bool = False) -> Tensor:
     """The message on the weight of a convolution of `image`: dy slid over the image, their batches being the channels.
 
     Strides and dilations change places. `spare` says that there is room for more windows at the end of the image.
@@ -315,6 +325,11 @@ def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int
 
 def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Every window's value given to each element it covers: the adjoint of summing over windows."""
+    turned = _turned_pads(over)
+    if turned is not None and set(over.dilations) == {1}:  # the windows turned round, summed by the quick kernel for means
+        kernel = list(over.kernel.known or ())
+        mean = b.AveragePool(dy, kernel_shape=kernel, pads=turned, count_include_pad=1)
+        return b.Mul(mean, float(np.prod(kernel)))
     planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents.of(b, y, 2)).operand)
     ones = b.const(np.ones((1, 1, *(over.kernel.known or ()))), x.dtype)
     return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
@@ -391,8 +406,7 @@ def widened(b: Builder, x: Tensor) -> Tensor:
     """float16 as float32: ONNX Runtime's CPU kernels load scatters of float16 with a reduction, then raise."""
     if x.dtype is None or x.dtype.itemsize > 2:
         return x
-    made: Tensor = b.Cast(x, to=onnx.TensorProto.FLOAT)
-    return made
+    return b.Cast(x, to=onnx.TensorProto.FLOAT)
 
 
 def along(b: Builder, m: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:

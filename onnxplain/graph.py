@@ -180,7 +180,9 @@ class Graph:
         used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
         for name, array in constants.items():
             if name in used:
-                graph.initializer.append(OnnxExporter.export_tensor_proto(gs.Constant(name, np.ascontiguousarray(array).reshape(array.shape))))
+                graph.initializer.append(
+                    OnnxExporter.export_tensor_proto(gs.Constant(name, np.ascontiguousarray(array).reshape(array.shape)))
+                )
         graph.input.extend(_value_info(t) for t in inputs)
         graph.output.extend(_value_info(t) for t in outputs)
         return self.model
@@ -188,7 +190,8 @@ class Graph:
     def _message(self, node: Any) -> onnx.NodeProto:
         known = self._messages.get(id(node))
         if known is None:
-            return OnnxExporter.export_node(node)
+            made: onnx.NodeProto = OnnxExporter.export_node(node)
+            return made
         wiring = [t.name for t in node.inputs], [t.name for t in node.outputs]
         if wiring == (list(known.input), list(known.output)):
             return known

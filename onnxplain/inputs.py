@@ -49,7 +49,8 @@ def _problems(array: np.ndarray[Any, Any], tensor: Tensor) -> list[str]:
     expected = f"input '{tensor.name}' expects {named_dims(tensor)} of {tensor.dtype}"
     if tensor.shape is not None:
         fits = array.ndim == tensor.rank and all(
-            mine == d or not isinstance(d, int) or axis == 0 for axis, (mine, d) in enumerate(zip(array.shape, tensor.shape, strict=True))
+            mine == d or not isinstance(d, int) or axis == 0
+            for axis, (mine, d) in enumerate(zip(array.shape, tensor.shape, strict=True))
         )
         if not fits:
             hint = ""

@@ -51,9 +51,7 @@ class Job:
         """The explained tensors."""
         return tuple(e.tensor for e in self.explained)
 
-    def gradient(
-        self, composite: Composite = GRADIENT, *, at: Mapping[Tensor, Tensor] | None = None
-    ) -> dict[Tensor, Tensor]:
+    def gradient(self, composite: Composite = GRADIENT, *, at: Mapping[Tensor, Tensor] | None = None) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors: the seed carried backward by a composite's rules.
 
         With `at`, at another point: the model is replayed with those tensors in place of the explained ones.
@@ -116,7 +114,9 @@ class Job:
             and all(n == 1 or n == d or not isinstance(d, int) for n, d in zip(array.shape[::-1], x.shape[::-1], strict=False))
         )
         if not fits:
-            raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}")
+            raise InputError(
+                f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}"
+            )
         constant = self.b.const(array, x.dtype)
         return replace(self.b.Expand(constant, self.b.shape(x)), shape=x.shape, dtype=x.dtype)
 

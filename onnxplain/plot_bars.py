@@ -48,14 +48,10 @@ def value_text(view: View, sample: int, place: int) -> str:
 class BarsBlock:
     """A block per sample; sizes in inches."""
 
-    def __init__(
-        self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]
-    ) -> None:
+    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
         self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
         most = MOST[view.form]
-        self.places = {
-            s: strongest([a[s] for a in view.attributions], most, in_order=view.form == "tokens") for s in samples
-        }
+        self.places = {s: strongest([a[s] for a in view.attributions], most, in_order=view.form == "tokens") for s in samples}
         names = [view.label(s, p) for s in samples for p in self.places[s]]
         self.names = min(2.6, max(0.4, 0.071 * max(len(n) for n in names)))
         self.given = max(0.15, 0.068 * max(len(value_text(view, s, p)) for s in samples for p in self.places[s]) + 0.22)
@@ -85,7 +81,15 @@ class BarsBlock:
             name = self.view.label(sample, place)
             shown = name if len(name) <= 36 else name[:35] + "…"
             page.text(left, middle, shown, size=8, va="center_baseline")
-            page.text(first - 0.14, middle, value_text(self.view, sample, place), size=7.5, colour=QUIET, ha="right", va="center_baseline")
+            page.text(
+                first - 0.14,
+                middle,
+                value_text(self.view, sample, place),
+                size=7.5,
+                colour=QUIET,
+                ha="right",
+                va="center_baseline",
+            )
         for column, attributions, x in zip(self.columns, self.view.attributions, lefts, strict=True):
             self._bars(page, column, attributions[sample], places, x, y)
         hidden = self.view.attributions[0][sample].size - len(places)
@@ -96,6 +100,8 @@ class BarsBlock:
         targets = {c.target(sample) for c in self.columns}
         lines = prediction_lines(self.predictions[sample], next(iter(targets)) if len(targets) == 1 else None, 40)
         words = [text for text, *_ in lines]
+        if self.predictions[sample].label is None and len(words) > 1:
+            words = [words[1], "is explained", *words[2:]]
         if words:
             page.text(left, top, words[0], size=10, weight="bold")
             page.text(left, top + 0.19, " ".join(words[1:]), size=8, colour=QUIET)
@@ -115,8 +121,8 @@ class BarsBlock:
         for i, value in enumerate(values):
             side = -1 if value < 0 else 1
             axes.annotate(
-                short(float(value)), (value, i + 0.5), (3 * side, 0), textcoords="offset points", fontsize=6.5, color=QUIET,
-                ha="right" if side < 0 else "left", va="center_baseline",
+                short(float(value)), (value, i + 0.5), (3 * side, 0), textcoords="offset points", fontsize=6.5,
+                color=QUIET, ha="right" if side < 0 else "left", va="center_baseline",
             )  # fmt: skip
         rest = float(flat.sum() - values.sum())
         if flat.size > values.size:

@@ -55,8 +55,8 @@ class Column:
 class View:
     """One explained tensor in every column.
 
-    `values` is what was fed in ([n, …]; for tensors inside the model the picture they belong to, or None). `attributions` has
-    one array [n, …] per column. `labels` names the elements of one sample, or the elements of each.
+    `values` is what was fed in ([n, …]; for tensors inside the model the picture they belong to, or None).
+    `attributions` has one array [n, …] per column. `labels` names the elements of one sample, or the elements of each.
     """
 
     name: str
@@ -86,7 +86,7 @@ def columns_of(explanations: Sequence[Explanation]) -> list[Column]:
         raise InputError("there is nothing to show: no explanation was given")
     counts = {sample_count(e) for e in explanations}
     if len(counts) > 1 or 0 in counts:
-        raise InputError(f"explanations of different numbers of samples ({', '.join(map(str, sorted(counts)))}) do not go side by side")
+        raise InputError(f"explanations of {' and '.join(map(str, sorted(counts)))} samples do not go side by side")
     known = all_methods()
     headings = _headings(explanations)
     result = []
@@ -107,10 +107,11 @@ def _headings(explanations: Sequence[Explanation]) -> list[str]:
     result = []
     for explanation, name in zip(explanations, names, strict=True):
         same = [e for e in explanations if e.method == name]
-        differing = []
-        for key in explanation.about.get("options", {}):
-            if len({str(e.about.get("options", {}).get(key)) for e in same}) > 1:
-                differing.append(f"{key} {explanation.about['options'][key]}")
+        differing = [
+            f"{key} {value}"
+            for key, value in explanation.about.get("options", {}).items()
+            if len({str(e.about.get("options", {}).get(key)) for e in same}) > 1
+        ]
         result.append(", ".join([name, *differing]))
     return result
 
@@ -156,15 +157,28 @@ def choose_form(values: Array | None, attribution: Array, features: Sequence[Any
 
 def channel_axis(shape: Sequence[int]) -> int:
     """Where the channels of a sample of three axes are: 0 or 2."""
-    if shape[0] in (1, 3, 4):
+    if shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3)):
         return 0
     return 2 if shape[2] in (1, 3, 4) or shape[2] < shape[0] else 0
+
+
+def summed(attribution: Array, axis: int) -> Array:
+    """The sum over an axis; what cancels up to rounding is zero, so that no picture is made of rounding errors.
+
+    Gradients cancel so over the width of embeddings that a layer normalization follows.
+    """
+    if attribution.shape[axis] == 1:
+        return np.asarray(attribution.squeeze(axis), dtype=np.float64)
+    total = attribution.sum(axis=axis, dtype=np.float64)
+    sizes = np.abs(attribution).sum(axis=axis, dtype=np.float64)
+    rounding = 16 * (np.finfo(attribution.dtype).eps if attribution.dtype.kind == "f" else 0) * sizes
+    return np.asarray(np.where(np.abs(total) <= rounding, 0, total))
 
 
 def pooled_map(attribution: Array) -> Array:
     """The attribution of one sample summed over its channels: [h, w]."""
     if attribution.ndim == 3:
-        return np.asarray(attribution.sum(axis=channel_axis(attribution.shape), dtype=np.float64))
+        return summed(attribution, channel_axis(attribution.shape))
     return np.asarray(attribution, dtype=np.float64)
 
 
@@ -186,7 +200,7 @@ def picture_of(sample: Array) -> Array:
 
 
 def views_of(columns: Sequence[Column], features: Sequence[Any] | None = None, form: str | None = None) -> list[View]:
-    """The explained tensors to show, one below the other; inputs of one element each (columns of a table) become one table.
+    """The explained tensors to show, one below the other; several small inputs (columns of a table) become one table.
 
     Raises:
         OutputError: no such form, or the explanations do not fit side by side.
@@ -215,7 +229,7 @@ def _view(columns: Sequence[Column], place: int, features: Sequence[Any] | None,
             raise OutputError(f"'{names[0]}' {list(attributions[0].shape)} is no image; choose another form: {', '.join(FORMS)}")
         return View(names[0], chosen, values, attributions, None)
     if chosen == "tokens":
-        attributions = tuple(a.sum(axis=-1) if a.ndim > 2 else a for a in attributions)
+        attributions = tuple(summed(a, -1) if a.ndim > 2 else a for a in attributions)
     if len({a.shape for a in attributions}) > 1:
         shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
         raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")

@@ -20,11 +20,11 @@ Array = np.ndarray[Any, Any]
 class ImageBlock:
     """Rows of samples, columns of methods; sizes in inches."""
 
-    def __init__(
-        self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]
-    ) -> None:
+    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
         self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
-        height, width = picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
+        height, width = (
+            picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
+        )
         small = max(height, width) <= 16
         wide = (1.2 if small else 1.9) if len(columns) > 3 else (1.5 if small else 2.5)
         ratio = min(max(height / width, 0.4), 1.6)
@@ -50,17 +50,32 @@ class ImageBlock:
     def _row(self, page: Page, sample: int, left: float, top: float, places: list[float]) -> None:
         wide, high = self.cell
         targets = {c.target(sample) for c in self.columns}
-        page.prediction(left, top + high / 2, self.gutter - 0.12, self.predictions[sample], next(iter(targets)) if len(targets) == 1 else None)
+        page.prediction(
+            left,
+            top + high / 2,
+            self.gutter - 0.12,
+            self.predictions[sample],
+            next(iter(targets)) if len(targets) == 1 else None,
+        )
         picture = None
         if self.view.values is not None:
             picture = picture_of(self.view.values[sample])
             page.image(page.axes(places[0], top, wide, high), picture)
-        for column, attributions, place in zip(self.columns, self.view.attributions, places[len(places) - len(self.columns) :], strict=True):
+        for column, attributions, place in zip(
+            self.columns, self.view.attributions, places[len(places) - len(self.columns) :], strict=True
+        ):
             heat = pooled_map(attributions[sample])
             scale = rim(heat)
             page.image(page.axes(place, top, wide, high), heat_picture(heat, scale, column.signed, picture))
-            page.text(place + wide, top + high + 0.04, scale_text(heat, scale, column.signed), size=6.2, colour=QUIET, ha="right")
-            if len(targets) > 1:
+            page.text(
+                place + wide,
+                top + high + 0.04,
+                scale_text(heat, scale, column.signed),
+                size=6.2,
+                colour=QUIET,
+                ha="right",
+            )
+            if len(targets) > 1 and "→" not in column.heading:
                 page.text(place, top + high + 0.04, f"for {column.target(sample)}", size=6.2, colour=QUIET)
 
 

@@ -44,7 +44,9 @@ class Page:
 
     def axes(self, left: float, top: float, width: float, height: float, *, frame: bool = True) -> Axes:
         """Empty axes without ticks, in a thin frame or none."""
-        axes = self.figure.add_axes((left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height))
+        axes = self.figure.add_axes(
+            (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        )
         axes.set_facecolor("none")
         axes.set_xticks([])
         axes.set_yticks([])

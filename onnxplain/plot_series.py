@@ -35,9 +35,7 @@ def as_channels(array: Array) -> Array:
 class SeriesBlock:
     """Rows of samples, columns of methods, a lane per channel; sizes in inches."""
 
-    def __init__(
-        self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]
-    ) -> None:
+    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
         self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
         self.lanes = {s: lanes_of([as_channels(a[s]) for a in view.attributions]) for s in samples}
         many = len(next(iter(self.lanes.values())))
@@ -64,16 +62,37 @@ class SeriesBlock:
         for row, sample in enumerate(self.samples):
             y = top + self.head + row * (self.high + self.foot)
             targets = {c.target(sample) for c in self.columns}
-            page.prediction(left, y + self.high / 2, self.said - 0.1, self.predictions[sample], next(iter(targets)) if len(targets) == 1 else None)
+            page.prediction(
+                left,
+                y + self.high / 2,
+                self.said - 0.1,
+                self.predictions[sample],
+                next(iter(targets)) if len(targets) == 1 else None,
+            )
             lanes = self.lanes[sample]
             if len(lanes) > 1:
                 for i, lane in enumerate(lanes):
                     middle = y + (i + 0.5) * self.lane
-                    page.text(left + self.gutter - 0.1, middle, self._name(lane), size=7, colour=QUIET, ha="right", va="center")
+                    page.text(
+                        left + self.gutter - 0.1,
+                        middle,
+                        self._name(lane),
+                        size=7,
+                        colour=QUIET,
+                        ha="right",
+                        va="center",
+                    )
             for column, attributions, x in zip(self.columns, self.view.attributions, places, strict=True):
                 self._panel(page, column, attributions[sample], sample, x, y)
                 if len(targets) > 1:
-                    page.text(x + self.panel / 2, y + self.high + 0.04, f"for {column.target(sample)}", size=6.2, colour=QUIET, ha="center")
+                    page.text(
+                        x + self.panel / 2,
+                        y + self.high + 0.04,
+                        f"for {column.target(sample)}",
+                        size=6.2,
+                        colour=QUIET,
+                        ha="center",
+                    )
 
     def _panel(self, page: Page, column: Column, attribution: Array, sample: int, left: float, top: float) -> None:
         rows = as_channels(attribution)
@@ -92,7 +111,13 @@ class SeriesBlock:
             axes.set_ylim(0, 1)
         page.text(left, top + self.high + 0.04, "0", size=6.2, colour=QUIET)
         page.text(left + self.panel, top + self.high + 0.04, f"{rows.shape[1] - 1}", size=6.2, colour=QUIET, ha="right")
-        page.text(left + 0.18, top + self.high + 0.04, "colours " + scale_text(rows, scale, column.signed), size=6.2, colour=QUIET)
+        page.text(
+            left + 0.18,
+            top + self.high + 0.04,
+            "colours " + scale_text(rows, scale, column.signed),
+            size=6.2,
+            colour=QUIET,
+        )
 
     def _line(self, sample: int, lane: int, shape: tuple[int, ...]) -> Array | None:
         """The input of a channel between 0.1 and 0.9 of its lane."""

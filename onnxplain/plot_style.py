@@ -1,4 +1,4 @@
-"""Colours, numbers and measures shared by pictures and pages. Zero is white, or transparent; for is red, against is blue."""
+"""Colours and numbers shared by pictures and pages. Zero is white or transparent, for is red, against is blue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "AGAINST", "FOR", "INK", "QUIET", "RIM", "STRENGTH", "blocks", "colours", "edges", "fitted", "percent", "rim", "short", "veil",
+    "AGAINST", "FOR", "INK", "QUIET", "RIM", "STRENGTH", "blocks", "colours", "edges", "fitted", "percent", "rim",
+    "short", "veil",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -64,19 +65,20 @@ def veil(values: Array, scale: float, signed: bool) -> Array:
     result = np.zeros((*values.shape, 4))
     for name, where in _signs(np.where(finite, values, 0), signed):
         result[where, :3] = _VEILS[name]
-    result[..., 3] = 255 * size**0.9
+    result[..., 3] = 255 * size**0.8
     result[~finite] = (*_BAD, 255)
     return np.round(result).astype(np.uint8)
 
 
 def edges(picture: Array) -> Array | None:
-    """How strongly the picture changes, 0..1 [h, w], for orientation on a heat map; None for pictures under 32 pixels."""
+    """How strongly the picture changes, 0..1 [h, w], to find one's way on a heat map; None under 32 pixels."""
     grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
     if min(grey.shape) < 32:
         return None
     soft = (grey + np.roll(grey, 1, 0) + np.roll(grey, 1, 1) + np.roll(grey, (1, 1), (0, 1))) / 4
     down, right = np.gradient(soft)
     size = np.hypot(down, right)
+    size[:2], size[:, :2] = 0, 0  # there the rolled picture meets its other side
     low, top = (float(q) for q in np.percentile(size, (60, 99)))
     return np.clip((size - low) / (top - low), 0, 1) if top > low else None
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["chosen_samples", "plot"]
 
-BLOCKS = {"image": ImageBlock, "table": BarsBlock, "tokens": BarsBlock, "series": SeriesBlock}
+BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
+    "image": ImageBlock,
+    "table": BarsBlock,
+    "tokens": BarsBlock,
+    "series": SeriesBlock,
+}
 MOST = {"image": 8, "table": 4, "tokens": 4, "series": 6}
 """So many samples are shown where nothing is said."""
 
@@ -35,12 +40,12 @@ def plot(
 ) -> Figure:
     """A figure of explanations of the same samples, side by side.
 
-    Images get the picture and a heat map per method (summed over channels, zero is white), tables the strongest features as
-    bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding).
+    Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
+    as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding).
 
     Args:
         explanations: one per method, of the same samples.
-        features: names of table columns, of a series' channels, or of tokens (then also one list per sample).
+        features: names of table columns, of a series' channels, or of tokens (or one list of them per sample).
         samples: which samples; None for the first few.
         form: image, table, series or tokens; None chooses from the shapes.
         title: a line above everything.

@@ -19,8 +19,8 @@ Array = np.ndarray[Any, Any]
 class Prediction:
     """What the model says of one sample.
 
-    `label` names the top class (None where the output is no list of classes), `probability` belongs to it, `top` holds the
-    (index, name, probability) of the most probable classes, `score` is the explained element of the output.
+    `label` names the top class (None where the output is no list of classes), `probability` belongs to it, `top` holds
+    the (index, name, probability) of the most probable classes, `score` is the explained element of the output.
     """
 
     label: str | None

@@ -16,7 +16,7 @@ from onnxplain.graph import named_dims
 from onnxplain.reading_pictures import PICTURES, Look, read_picture
 from onnxplain.tensor import Tensor
 
-__all__ = ["read_header", "read_inputs", "read_labels"]
+__all__ = ["read_array", "read_header", "read_inputs", "read_labels"]
 
 Array = np.ndarray[Any, Any]
 
@@ -36,8 +36,8 @@ def read_inputs(
     """The arrays to feed, by input name, read from files.
 
     .npy · .npz (arrays by input name; a single array serves a single input whatever its name) · .csv (a row per sample,
-    columns in the model's order) · .txt (numbers between spaces, commas or line ends) · .png .jpg .jpeg (raw values 0..255,
-    turned upright as their EXIF data says, never resized). Several files of one input are its samples, one after the other.
+    columns in the model's order) · .txt (numbers between spaces, commas or line ends) · .png .jpg .jpeg (raw values
+    0..255, turned upright as their EXIF data says, never resized). Several files of one input are its samples.
     An array that lacks exactly one axis gets the axis for samples.
 
     Args:
@@ -46,8 +46,8 @@ def read_inputs(
         mean, std: subtracted from and divided into the scaled pixels, one number or one per channel.
         scale: multiplies the pixels first, e.g. 1/255; None leaves them as they are.
         layout: order of a picture's axes: NCHW, NHWC, NHW, CHW, HWC or HW; None infers it from the input's shape.
-        features_header: whether the first line of a .csv names the columns; None looks whether it holds numbers. Where a
-            model has several inputs, the header of a .csv says which column is which input.
+        features_header: whether the first line of a .csv names the columns; None looks whether it holds numbers. Where
+            a model has several inputs, the header of a .csv says which column is which input.
 
     Raises:
         InputError: what is wrong with which file, and what to do.
@@ -68,6 +68,24 @@ def read_inputs(
             f"mean, std, scale and layout are for pictures ({', '.join(PICTURES)}); prepare arrays and tables yourself"
         )
     return {name: _stack(name, parts) for name, parts in found.items()}
+
+
+def read_array(path: str | Path) -> Array:
+    """The array in a .npy, in a .npz that holds one, or the numbers of a .csv or .txt.
+
+    Raises:
+        InputError: the file cannot be read, holds several arrays, or is a picture.
+    """
+    path = _existing(Path(path))
+    ending = path.suffix.lower()
+    any_shape = Tensor(path.name)
+    if ending == ".npy":
+        return np.asarray(_guarded(path, lambda: np.load(path, allow_pickle=False)))
+    if ending == ".npz":
+        return np.asarray(_npz(path, None, any_shape, [any_shape])[0][1])
+    if ending in PICTURES:
+        raise InputError(f"{path} is a picture; an array is needed: .npy, .npz, .csv or .txt")
+    return np.array(read_rows(path, None, any_shape)[1]) if ending == ".csv" else _numbers(path, any_shape)
 
 
 def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, Path]:
@@ -92,9 +110,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read(
-    path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, header: bool | None
-) -> list[tuple[Tensor, Array]]:
+def _read(path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, header: bool | None) -> list[tuple[Tensor, Array]]:
     named = [t for t in tensors if t.name == name] or (list(tensors) if len(tensors) == 1 else [])
     ending = path.suffix.lower()
     if ending == ".npz":
@@ -155,9 +171,7 @@ def _npz(path: Path, name: str | None, tensor: Tensor | None, tensors: Sequence[
         wanted = [tensor] if tensor is not None else list(tensors)
         lost = [t.name for t in wanted if t.name not in keys]
         if lost and len(lost) == len(wanted):
-            raise InputError(
-                f"{path} holds none of the inputs {', '.join(lost)}; it holds {', '.join(keys) or 'nothing'}"
-            )
+            raise InputError(f"{path} holds none of the inputs {', '.join(lost)}; it holds {', '.join(keys) or 'nothing'}")
         return [(t, _guarded(path, lambda n=t.name: archive[n])) for t in wanted if t.name in keys]  # type: ignore[misc]
 
 
@@ -197,9 +211,7 @@ def read_rows(
     if not convert:
         return names, [row for _, row in rows]
     whole = tensor is not None and tensor.dtype is not None and tensor.dtype.kind in "iub"
-    return names, [
-        row if is_text else [_number(c, path, line, names, i, whole) for i, c in enumerate(row)] for line, row in rows
-    ]
+    return names, [row if is_text else [_number(c, path, line, names, i, whole) for i, c in enumerate(row)] for line, row in rows]
 
 
 def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list[tuple[Tensor, Array]]:
@@ -208,7 +220,7 @@ def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list
     known = {t.name: t for t in tensors}
     if names is None:
         raise InputError(
-            f"{path} has no header, and the model has {len(known)} inputs: a first line must name them: {', '.join(known)}"
+            f"{path} has no header, and the model has {len(known)} inputs; its first line must name {', '.join(known)}"
         )
     strange = [n for n in names if n not in known]
     if strange:
@@ -226,11 +238,9 @@ def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list
 
 
 def _numbers(path: Path, tensor: Tensor) -> Array:
-    """Numbers of a text file, a line per row where the lines are equally long, in the shape of the input where that is known."""
+    """Numbers of a text file, a row per line where these are equally long, in the input's shape where it is known."""
     lines = [
-        (n, re.split(r"[\s,;]+", line.strip().strip(",;")))
-        for n, line in enumerate(_text(path).splitlines(), 1)
-        if line.strip()
+        (n, re.split(r"[\s,;]+", line.strip().strip(",;"))) for n, line in enumerate(_text(path).splitlines(), 1) if line.strip()
     ]
     if not lines:
         raise InputError(f"{path} is empty")
@@ -254,9 +264,7 @@ def _shaped(array: Array, tensor: Tensor, path: Path, *, whole_file: bool = Fals
     found = array.size if whole_file else array.shape[1]
     if (found % size if whole_file else found != size) or not found:
         where = "holds" if whole_file else "has rows of"
-        raise InputError(
-            f"{path} {where} {found} values, but input '{tensor.name}' {named_dims(tensor)} takes {size} per sample"
-        )
+        raise InputError(f"{path} {where} {found} values, but input '{tensor.name}' {named_dims(tensor)} takes {size} per sample")
     return array.reshape(-1, *sample)
 
 

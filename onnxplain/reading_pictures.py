@@ -62,7 +62,8 @@ def picture_layout(tensor: Tensor, layout: str | None = None) -> str:
     inferred = None if shape is None else _inferred(shape)
     if inferred is None:
         raise InputError(
-            f"the shape {named_dims(tensor)} of input '{tensor.name}' does not say where the channels are; say --layout NCHW or NHWC"
+            f"the shape {named_dims(tensor)} of input '{tensor.name}' does not say where the channels are; "
+            "say --layout NCHW or NHWC"
         )
     return inferred
 
@@ -71,6 +72,8 @@ def _inferred(shape: tuple[Dim, ...]) -> str | None:
     channels = set(MODES)
     if len(shape) == 4:
         first, last = shape[1] in channels, shape[3] in channels
+        if first and last and (shape[1] == 4) != (shape[3] == 4):  # 4 is more often a height than a transparency
+            return "NHWC" if shape[1] == 4 else "NCHW"
         if first and last:
             return "NCHW" if shape[2] == shape[3] or shape[1] != shape[2] else None
         return "NCHW" if first else "NHWC" if last else None
@@ -85,7 +88,7 @@ def read_picture(path: Path, tensor: Tensor, look: Look) -> Array:
     """The picture as one sample [1, …] of the input (without an axis for samples where its shape has none).
 
     Raises:
-        InputError: not a picture, of another size, with transparency the model cannot take, or settings that do not fit.
+        InputError: no picture, of another size, with transparency the model cannot take, or settings that do not fit.
         MissingDependencyError: Pillow is not installed.
     """
     with optional("image", "pictures"):
@@ -124,14 +127,12 @@ def _pixels(picture: Image, channels: int | None, path: Path, tensor: Tensor) ->
     wanted = channels if channels is not None else 1 if grey else 3
     if wanted not in MODES:
         raise InputError(
-            f"input '{tensor.name}' {named_dims(tensor)} takes {wanted} channels; a picture has 1, 3 or 4 (read it as an array)"
+            f"input '{tensor.name}' {named_dims(tensor)} takes {wanted} channels; pictures have 1, 3 or 4; use an array"
         )
     if picture.has_transparency_data and wanted != 4:
         seen = picture.convert("RGBA")
-        if seen.getextrema()[3] != (255, 255):
-            raise InputError(
-                f"{path} has transparent pixels, input '{tensor.name}' takes none; lay it on a background first"
-            )
+        if np.asarray(seen)[..., 3].min() < 255:
+            raise InputError(f"{path} has transparent pixels, input '{tensor.name}' takes none; lay it on a background first")
         picture = seen
     array = np.asarray(picture.convert(MODES[wanted]))
     return array if array.ndim == 3 else array[..., None]
@@ -143,8 +144,9 @@ def _check_size(pixels: Array, extents: dict[str, Dim], tensor: Tensor, path: Pa
     if any(isinstance(w, int) and w != found for w, found in zip(wanted, (height, width), strict=True)):
         h, w = (e if isinstance(e, int) else f for e, f in zip(wanted, (height, width), strict=True))
         raise InputError(
-            f"{path} is {height}×{width} pixels (height × width), input '{tensor.name}' {named_dims(tensor)} takes {h}×{w}; resize it "
-            f"as in training, e.g. python -c \"from PIL import Image; Image.open('{path.name}').resize(({w}, {h})).save('resized.png')\""
+            f"{path} is {height}×{width} pixels (height × width), input '{tensor.name}' {named_dims(tensor)} takes "
+            f'{h}×{w}; resize it as in training, e.g. python -c "from PIL import Image; '
+            f"Image.open('{path.name}').resize(({w}, {h})).save('resized.png')\""
         )
 
 
@@ -169,6 +171,7 @@ def _row(values: Array, tensor: Tensor, path: Path) -> Array:
     size = tensor.shape[1] if tensor.shape else None
     if isinstance(size, int) and values.size != size:
         raise InputError(
-            f"{path} holds {values.shape[0]}×{values.shape[1]} = {values.size} pixels, input '{tensor.name}' {named_dims(tensor)} takes {size} values"
+            f"{path} holds {values.shape[0]}×{values.shape[1]}×{values.shape[2]} = {values.size} values, "
+            f"input '{tensor.name}' {named_dims(tensor)} takes {size}"
         )
     return values.reshape(1, -1)

@@ -2,7 +2,8 @@
 
 Repaired against onnx 1.23: MaxPool gives no Indices where all strides are 1, pooling with ceil_mode shifts the windows
 by half of what they reach beyond the padding, a grouped ConvTranspose reads the wrong weights, Erf and
-MeanVarianceNormalization compute in float32, LpNormalization sums signed elements for p = 1.
+MeanVarianceNormalization compute in float32, LpNormalization sums signed elements for p = 1, LRN does only as many
+channels as there are samples.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def evaluate(model: onnx.ModelProto, inputs: Mapping[str, Any], outputs: Sequenc
         return list(ReferenceEvaluator(model, new_ops=REPAIRED).run(outputs, dict(inputs)))
 
 
-class _Pool(OpRun):  # type: ignore[misc]
+class _Pool(OpRun):
     def _windows(self, x: Array, outside: float, padding: float, given: Mapping[str, Any]) -> tuple[Array, Array]:
         """The elements of each window [N, C, …, window] and where in the image they lie [1, 1, …, window], −1 outside.
 
@@ -62,12 +63,13 @@ class _Pool(OpRun):  # type: ignore[misc]
         flat = np.pad(np.arange(int(np.prod(size))).reshape(size), [*zip(pads[:n], pads[n:], strict=True)], constant_values=-1)
         flat = np.pad(flat, [(0, f) for f in far], constant_values=-1)
         # Index arrays [o1, 1, …, k1, 1, …], …: the windows' axes first, then those within a window.
-        index = tuple(
+        index: Any = tuple(
             (at + pads[i]).reshape([-1 if a == i else 1 for a in range(n)] + [at.shape[1] if a == i else 1 for a in range(n)])
             for i, at in enumerate(positions)
         )
         counts = [at.shape[0] for at in positions]
-        values = padded[(slice(None), slice(None), *index)].reshape(*x.shape[:2], *counts, -1)
+        within: Any = (slice(None), slice(None), *index)
+        values = padded[within].reshape(*x.shape[:2], *counts, -1)
         return values, flat[index].reshape(1, 1, *counts, -1)
 
 
@@ -102,7 +104,7 @@ class LpPool(_Pool):
         return ((np.abs(values) ** p).sum(-1).astype(x.dtype) ** (1.0 / p),)
 
 
-class ConvTranspose(OpRun):  # type: ignore[misc]
+class ConvTranspose(OpRun):
     """Every input element writes its multiple of the weight; what lies in the padding is cut off."""
 
     def _run(self, x: Array, w: Array, bias: Array | None = None, group: int = 1, **given: Any) -> tuple[Array, ...]:
@@ -127,26 +129,31 @@ class ConvTranspose(OpRun):  # type: ignore[misc]
         batch, channels = x.shape[:2]
         xs = x.reshape(batch, group, channels // group, *size)
         ws = w.reshape(group, channels // group, w.shape[1], *kernel)
-        whole = np.zeros((batch, group * w.shape[1], *[max(r, p + o) for r, p, o in zip(reach, pads, wanted, strict=False)]), x.dtype)
+        whole = np.zeros(
+            (batch, group * w.shape[1], *[max(r, p + o) for r, p, o in zip(reach, pads, wanted, strict=False)]), x.dtype
+        )
         for offset in product(*map(range, kernel)):
-            part = np.einsum("ngc...,gcm->ngm...", xs, ws[(..., *offset)]).reshape(batch, -1, *size)
+            taken: Any = (Ellipsis, *offset)
+            part = np.einsum("ngc...,gcm->ngm...", xs, ws[taken]).reshape(batch, -1, *size)
             steps = [
-                slice(o * d, o * d + s * (c - 1) + 1, s)
-                for o, d, s, c in zip(offset, dilations, strides, size, strict=True)
+                slice(o * d, o * d + s * (c - 1) + 1, s) for o, d, s, c in zip(offset, dilations, strides, size, strict=True)
             ]
-            whole[(slice(None), slice(None), *steps)] += part
-        y = whole[(slice(None), slice(None), *[slice(p, p + o) for p, o in zip(pads, wanted, strict=False)])]
+            written: Any = (slice(None), slice(None), *steps)
+            whole[written] += part
+        kept = [slice(p, p + o) for p, o in zip(pads, wanted, strict=False)]
+        inside: Any = (slice(None), slice(None), *kept)
+        y = whole[inside]
         return (y if bias is None else y + bias.reshape(1, -1, *[1] * n),)
 
 
-class Erf(OpRun):  # type: ignore[misc]
+class Erf(OpRun):
     """The error function in the precision of its input."""
 
     def _run(self, x: Array) -> tuple[Array]:
         return (np.vectorize(erf, otypes=[np.float64])(x).astype(x.dtype),)
 
 
-class Gelu(OpRun):  # type: ignore[misc]
+class Gelu(OpRun):
     """x · Φ(x), or its approximation by tanh. The standard's body would use the evaluator's own Erf."""
 
     def _run(self, x: Array, approximate: str) -> tuple[Array]:
@@ -155,7 +162,7 @@ class Gelu(OpRun):  # type: ignore[misc]
         return (0.5 * x * (1 + np.vectorize(erf, otypes=[np.float64])(x / np.sqrt(2))),)
 
 
-class LpNormalization(OpRun):  # type: ignore[misc]
+class LpNormalization(OpRun):
     """Divided by the p-norm along an axis; zero stays zero."""
 
     def _run(self, x: Array, axis: int, p: int) -> tuple[Array]:
@@ -163,7 +170,17 @@ class LpNormalization(OpRun):  # type: ignore[misc]
         return (x / np.where(norm == 0, 1, norm),)
 
 
-class MeanVarianceNormalization(OpRun):  # type: ignore[misc]
+class LRN(OpRun):
+    """Divided by a power of the mean square over a window of channels."""
+
+    def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> tuple[Array]:
+        before, after = (size - 1) // 2, size // 2
+        squares = np.pad(x * x, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+        sums = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+        return (x / (bias + alpha / size * sums) ** beta,)
+
+
+class MeanVarianceNormalization(OpRun):
     """Mean taken away, divided by the standard deviation."""
 
     def _run(self, x: Array, axes: Sequence[int]) -> tuple[Array]:
@@ -172,7 +189,7 @@ class MeanVarianceNormalization(OpRun):  # type: ignore[misc]
         return (centred / (deviation + 1e-9),)
 
 
-class Scatter(OpRun):  # type: ignore[misc]
+class Scatter(OpRun):
     """The old name of ScatterElements."""
 
     def _run(self, x: Array, indices: Array, updates: Array, axis: int = 0) -> tuple[Array, ...]:
@@ -181,14 +198,21 @@ class Scatter(OpRun):  # type: ignore[misc]
         return (y,)
 
 
-class GlobalLpPool(OpRun):  # type: ignore[misc]
+class GlobalLpPool(OpRun):
     """The p-norm of each channel."""
 
     def _run(self, x: Array, p: int = 2) -> tuple[Array, ...]:
         return ((np.abs(x) ** p).sum(tuple(range(2, x.ndim)), keepdims=True) ** (1.0 / p),)
 
 
-class Pad(OpRun):  # type: ignore[misc]
+class GlobalMaxPool(OpRun):
+    """The maximum of each channel."""
+
+    def _run(self, x: Array) -> tuple[Array, ...]:
+        return (x.max(tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class Pad(OpRun):
     """Padding, negative padding removing elements."""
 
     def _run(
@@ -197,9 +221,24 @@ class Pad(OpRun):  # type: ignore[misc]
         which = range(x.ndim) if axes is None else [int(a) % x.ndim for a in axes]
         width = np.zeros((x.ndim, 2), np.int64)
         width[list(which)] = np.reshape(pads, (2, -1)).T
-        kept = x[tuple(slice(max(0, -int(l)), n - max(0, -int(r))) for (l, r), n in zip(width, x.shape, strict=True))]
+        cut = np.maximum(-width, 0)
+        kept = x[tuple(slice(int(first), n - int(last)) for (first, last), n in zip(cut, x.shape, strict=True))]
         options = {"constant_values": 0 if value is None else np.asarray(value).item()} if mode == "constant" else {}
         return (np.pad(kept, np.maximum(width, 0), mode=mode, **options).astype(x.dtype),)  # type: ignore[call-overload]
 
 
-REPAIRED: list[type[OpRun]] = [Erf, Gelu, LpNormalization, MeanVarianceNormalization, MaxPool, AveragePool, LpPool, ConvTranspose, GlobalLpPool, Pad, Scatter]
+REPAIRED: list[type[OpRun]] = [
+    Erf,
+    Gelu,
+    LpNormalization,
+    LRN,
+    MeanVarianceNormalization,
+    MaxPool,
+    AveragePool,
+    LpPool,
+    ConvTranspose,
+    GlobalLpPool,
+    GlobalMaxPool,
+    Pad,
+    Scatter,
+]

@@ -166,7 +166,9 @@ def is_batched(graph: Graph, explained: Sequence[Explained], target: Tensor) -> 
 def _seed(job: Job, target: Target, run_time: dict[str, Tensor]) -> Tensor:
     y = job.target
     if y.shape is None:
-        raise TargetError(f"the rank of '{y.name}' is unknown; re-export the model with shape information or explain another output")
+        raise TargetError(
+            f"the rank of '{y.name}' is unknown; re-export the model with shape information or explain another output"
+        )
     if target.kind == "seed":
         run_time["seed"] = replace(y, name=job.graph.fresh("seed"))
         return run_time["seed"]
@@ -220,7 +222,9 @@ def _named(b: Builder, tensor: Tensor, name: str) -> Tensor:
 
 def _refuse_explained(source: Source) -> None:
     if any(p.key == METADATA_KEY for p in source.model.metadata_props):
-        raise MethodError(f"{source.name} is an explained model already; explain the original (onnxplain inspect shows what it holds)")
+        raise MethodError(
+            f"{source.name} is an explained model already; explain the original (onnxplain inspect shows what it holds)"
+        )
 
 
 def describe(
@@ -237,8 +241,12 @@ def describe(
         "options": options,
         "target": str(target),
         "output": scored.output,
-        "score": {"tensor": scored.tensor.name, "kind": scored.kind, "activation": scored.activation,
-                  "shape": None if scored.tensor.shape is None else list(scored.tensor.shape)},
+        "score": {
+            "tensor": scored.tensor.name,
+            "kind": scored.kind,
+            "activation": scored.activation,
+            "shape": None if scored.tensor.shape is None else list(scored.tensor.shape),
+        },
         "batched": batched,
         "baseline": baseline,
         "attributions": {

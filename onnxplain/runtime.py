@@ -39,7 +39,12 @@ class Session:
     """
 
     def __init__(
-        self, model: onnx.ModelProto, providers: Providers = None, *, folder: Path | None = None, threads: int | None = None
+        self,
+        model: onnx.ModelProto,
+        providers: Providers = None,
+        *,
+        folder: Path | None = None,
+        threads: int | None = None,
     ) -> None:
         import onnxruntime as ort
 
@@ -53,7 +58,9 @@ class Session:
         try:
             data = model.SerializeToString()
         except Exception as error:
-            raise ModelError(f"the model holds more than 2 GB of weights in itself; store them as external data ({error})") from error
+            raise ModelError(
+                f"the model holds more than 2 GB of weights in itself; store them as external data ({error})"
+            ) from error
         try:
             self._session = ort.InferenceSession(data, options, providers=names)
         except Exception as error:

@@ -23,7 +23,7 @@ from onnxplain.errors import OutputError
 if TYPE_CHECKING:
     from onnxplain.explanation import Explanation
 
-__all__ = ["FORMS", "check_writable", "save", "write_file", "write_model"]
+__all__ = ["FORMS", "check_form", "check_writable", "save", "write_file", "write_model"]
 
 Writer = Callable[[IO[bytes]], None]
 
@@ -90,7 +90,7 @@ def _write_through(path: Path, content: bytes | Writer) -> Path:
 
 
 def write_model(model: onnx.ModelProto, path: Path, folder: Path | None) -> Path:
-    """Write an explained model, with its external data linked (or copied) beside it.
+    """Write an explained model, with a copy of its external data beside it; in the same folder nothing is copied.
 
     Args:
         model: the model; its external data stays unread.
@@ -143,9 +143,7 @@ def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
     if folder is None:
         if goal.is_file():
             return []
-        raise OutputError(
-            f"cannot write {path}: it needs its external data '{location}' beside it; load the model from its path"
-        )
+        raise OutputError(f"cannot write {path}: it needs its external data '{location}' beside it; load the model from its path")
     source = (folder / location).resolve()
     if goal.exists():
         if os.path.samefile(source, goal) or filecmp.cmp(source, goal, shallow=False):
@@ -154,15 +152,25 @@ def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
             f"cannot write {path}: {goal} exists and differs from the external data of that name; choose another folder"
         )
     goal.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, goal)
-    except OSError:  # another disk, or a file system without hard links
-        write_file(goal, lambda file: _copy(source, file))
+    write_file(goal, lambda file: _copy(source, file))
     return [goal]
 
 
 def _copy(source: Path, file: IO[bytes]) -> None:
+    """Copy, sharing the blocks on the disk where the file system can.
+
+    Links would be quicker, but onnx refuses external data that is linked, then also that of the original model.
+    """
     with open(source, "rb") as opened:
+        if hasattr(os, "copy_file_range"):
+            try:
+                while os.copy_file_range(opened.fileno(), file.fileno(), 1 << 30):
+                    pass
+                return
+            except OSError:  # not on this file system
+                opened.seek(0)
+                os.ftruncate(file.fileno(), 0)
+                file.seek(0)
         shutil.copyfileobj(opened, file, 1 << 24)
 
 
@@ -174,13 +182,13 @@ def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLi
 
     .npz arrays (`<name>_attribution`, `target`, the outputs and inputs by name, `about` as JSON text) · .json ·
     .csv and .parquet a long table · .png a picture · .html a page. Several explanations of the same samples go side by
-    side into .png and .html.
+    side into .png and .html, one after the other into .json (a list), .csv and .parquet (with a column for the method).
 
     Args:
-        explanation: one explanation, or several for .png and .html.
+        explanation: one explanation, or several in any form but .npz.
         path: where to.
-        **options: those of `onnxplain.tables.long_table` (.csv, .parquet), `onnxplain.plotting.plot` and `dpi` (.png), or
-            `onnxplain.report.write_report` (.html).
+        **options: those of `onnxplain.tables.long_table` (.csv, .parquet), of `onnxplain.plotting.plot` and `dpi`
+            (.png), or of `onnxplain.report.write_report` (.html).
 
     Raises:
         OutputError: unknown ending, several explanations in a form for one, or the file cannot be written.
@@ -189,26 +197,32 @@ def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLi
     path = Path(path)
     form = path.suffix.lower()
     several = [explanation] if not isinstance(explanation, Sequence) else list(explanation)
+    check_form(path, len(several))
     if form == ".html":
         from onnxplain.report import write_report
 
         return write_report(several, path, **options)
     if form == ".png":
         return write_file(path, _png(several, **options))
-    if form not in FORMS:
-        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(FORMS)}")
-    if len(several) != 1:
-        raise OutputError(
-            f"cannot write {path}: {form} holds one explanation, not {len(several)}; .png and .html show several side by side"
-        )
-    one = several[0]
     if form == ".npz":
-        return write_file(path, _npz(one, **options))
+        return write_file(path, _npz(several[0], **options))
     if form == ".json":
-        return write_file(path, _json(one, **options))
+        return write_file(path, _json(several, **options))
     from onnxplain.tables import csv_bytes, parquet_bytes
 
-    return write_file(path, csv_bytes(one, **options) if form == ".csv" else parquet_bytes(one, **options))
+    return write_file(path, csv_bytes(several, **options) if form == ".csv" else parquet_bytes(several, **options))
+
+
+def check_form(path: Path, count: int) -> None:
+    """Whether the ending of a file is known and holds that many explanations, before a long run.
+
+    Raises:
+        OutputError: unknown ending, or several explanations in a form for one.
+    """
+    if path.suffix.lower() not in FORMS:
+        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(FORMS)}")
+    if path.suffix.lower() == ".npz" and count != 1:
+        raise OutputError(f"cannot write {path}: .npz holds one explanation, not {count}; one file per method")
 
 
 def _png(explanations: Sequence[Explanation], *, dpi: int = 200, **options: Any) -> bytes:
@@ -246,8 +260,9 @@ def _storable(values: Any) -> np.ndarray[Any, Any]:
     return array.astype(str) if array.dtype.kind == "O" else array
 
 
-def _json(explanation: Explanation) -> bytes:
-    return json.dumps(_plain(explanation.to_dict()), ensure_ascii=False, allow_nan=False).encode()
+def _json(explanations: Sequence[Explanation]) -> bytes:
+    plain = [_plain(e.to_dict()) for e in explanations]
+    return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _plain(value: Any) -> Any:

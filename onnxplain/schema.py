@@ -49,9 +49,7 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
     def variadic(parameters: Any) -> bool:
         return bool(parameters) and parameters[-1].option == OpSchema.FormalParameterOption.Variadic
 
-    fixed = {
-        c.type_param_str: c.allowed_type_strs[0] for c in schema.type_constraints if len(c.allowed_type_strs) == 1
-    }
+    fixed = {c.type_param_str: c.allowed_type_strs[0] for c in schema.type_constraints if len(c.allowed_type_strs) == 1}
 
     def classes(parameters: Any) -> tuple[str, ...]:
         # Variadic parameters of mixed types (Loop, Scan, If) share a class name but not a type.
@@ -69,7 +67,7 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
         variadic_inputs=variadic(schema.inputs),
         variadic_outputs=variadic(schema.outputs),
         defaults={k: v.decode() if isinstance(v, bytes) else v for k, v in defaults.items()},
-        has_body=schema.has_function or schema.has_context_dependent_function,
+        has_body=bool(schema.has_function or schema.has_context_dependent_function),  # type: ignore[attr-defined]
         integer_classes=frozenset(
             c.type_param_str
             for c in schema.type_constraints

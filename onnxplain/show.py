@@ -96,10 +96,14 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
     table = _table("", "name", "type", "shape", "what it is")
     for role, values in (("input", model.graph.input), ("output", model.graph.output)):
         for value in values:
-            table.add_row(role, escape(value.name), *map(escape, _type(value)), escape(meaning.get(value.name, "the model's own")))
+            table.add_row(
+                role, escape(value.name), *map(escape, _type(value)), escape(meaning.get(value.name, "the model's own"))
+            )
     console.print(table)
     score = about["score"]
-    explained = f"'{score['tensor']}', the logit behind '{about['output']}'" if score["kind"] == "logit" else f"'{about['output']}'"
+    explained = (
+        f"'{score['tensor']}', the logit behind '{about['output']}'" if score["kind"] == "logit" else f"'{about['output']}'"
+    )
     facts = {
         "method": about["method"],
         "options": ", ".join(f"{k}={v}" for k, v in about["options"].items()) or "none",
@@ -123,7 +127,9 @@ def _type(value: onnx.ValueInfoProto) -> tuple[str, str]:
     name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     if not tensor.HasField("shape"):
         return name, "[…]"
-    return name, "[" + ", ".join(d.dim_param or (str(d.dim_value) if d.HasField("dim_value") else "?") for d in tensor.shape.dim) + "]"
+    return name, "[" + ", ".join(
+        d.dim_param or (str(d.dim_value) if d.HasField("dim_value") else "?") for d in tensor.shape.dim
+    ) + "]"
 
 
 def show_plain_model(model: onnx.ModelProto) -> None:
@@ -149,7 +155,10 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     what = "logit" if plan.score.kind == "logit" else "output"
     console.print(
         f"[bold]{plan.method}[/bold]: {what} '{escape(plan.score.tensor.name)}' → "
-        + ", ".join(f"'{escape(e.name)}'" + (f" at {e.kind} '{escape(e.tensor.name)}'" if e.kind in ("embedding", "cast") else "") for e in plan.explained)
+        + ", ".join(
+            f"'{escape(e.name)}'" + (f" at {e.kind} '{escape(e.tensor.name)}'" if e.kind in ("embedding", "cast") else "")
+            for e in plan.explained
+        )
     )
     table = _table("node", "operator", "scope", "makes", "shape", "rule", "why")
     for r in rows:
@@ -202,9 +211,14 @@ def show_operators(registry: Registry) -> None:
     for spec in registry:
         row = describe(spec)
         formula = (spec.rule.__doc__ or "").strip().splitlines()
-        table.add_row(row["operator"], row["domain"], str(row["since"]), row["role"], escape(formula[0] if formula else ""), row["file"])
+        table.add_row(
+            row["operator"],
+            row["domain"],
+            str(row["since"]),
+            row["role"],
+            escape(formula[0] if formula else ""),
+            row["file"],
+        )
     console = _console()
     console.print(table)
     console.print(f"{len({(s.domain, s.op) for s in registry})} operators")
-
-

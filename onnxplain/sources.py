@@ -15,7 +15,19 @@ from onnxplain.tensor import Tensor
 __all__ = ["Explained", "find_layers", "find_sources"]
 
 
-MOVES = {"Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+MOVES = {
+    "Cast",
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
 """Operators that leave integers as they are."""
 
 
@@ -117,11 +129,11 @@ def _layer(graph: Graph, layer: str) -> Explained:
     else:
         named = [c for c in graph.calls if c.name == layer]
         scoped = [c for c in graph.calls if fnmatchcase(c.scope, layer) or c.scope.startswith(f"{layer}.")]
-        call = (named or scoped or [None])[-1]
-        if call is not None:
-            tensor = call.y
+        calls = named or scoped
+        tensor = calls[-1].y if calls else None
     if tensor is None:
-        names = {t.name for c in graph.calls for t in c.outputs if t is not None} | {c.scope for c in graph.calls if c.scope}
+        names = {t.name for c in graph.calls for t in c.outputs if t is not None}
+        names |= {n for c in graph.calls for n in (c.name, c.scope) if n}
         raise LayerError(f"no tensor, node or module scope '{layer}' in the model; {nearest(layer, names)}")
     if not tensor.is_float:
         raise LayerError(f"'{tensor.name}' holds {tensor.dtype}: only floating-point tensors can be explained")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxplain.errors import InputError
+from onnxplain.errors import InputError, OutputError
 from onnxplain.explanation import Explanation
 from onnxplain.optional import optional
 from onnxplain.prediction import class_name, lifted, target_name
@@ -22,13 +22,11 @@ __all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes"]
 Array = np.ndarray[Any, Any]
 
 
-def long_columns(
-    explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None
-) -> dict[str, Array]:
+def long_columns(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> dict[str, Array]:
     """The columns of the long table, all of one length: samples × (targets ×) elements.
 
-    sample · tensor (where several are explained and `name` is None) · target · feature (with `features`, or for inputs of one
-    element) or index (its numbers joined by commas) · value (what was fed in, where there is such a value) · attribution.
+    sample · tensor (where several are explained and `name` is None) · target · feature (with `features`) or index (its
+    numbers joined by commas) · value (what was fed in, where there is such a value) · attribution.
 
     Args:
         explanation: what to tabulate.
@@ -85,7 +83,7 @@ def _indices(shape: tuple[int, ...]) -> Array:
 
 
 def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array | None:
-    """The input's values in the shape of the attribution; ids of tokens are repeated over the width of their embedding."""
+    """The input's values in the shape of the attribution; ids of tokens repeat over the width of their embedding."""
     if name not in explanation.inputs:
         return None
     fed = lifted(explanation, np.asarray(explanation.inputs[name]))
@@ -96,9 +94,7 @@ def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array |
     return None
 
 
-def long_table(
-    explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None
-) -> pd.DataFrame:
+def long_table(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
     """The long table (see `long_columns`) as a pandas DataFrame.
 
     Raises:
@@ -107,26 +103,24 @@ def long_table(
     """
     with optional("table", "tables"):
         import pandas as pd
-    return pd.DataFrame(
-        {
-            k: v.astype(object) if v.dtype.kind == "U" else v
-            for k, v in long_columns(explanation, features, name).items()
-        }
+    table: pd.DataFrame = pd.DataFrame(
+        {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in long_columns(explanation, features, name).items()}
     )
+    return table
 
 
-def csv_bytes(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long table as CSV with a header; every number has the digits that give it back exactly."""
-    columns = long_columns(explanation, features, name)
+def csv_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
+    """The long tables as CSV with a header; every number has the digits that give it back exactly."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    columns = _several(explanations, features, name)
     writer.writerow(columns)
     writer.writerows(zip(*([str(v) for v in column] for column in columns.values()), strict=True))
     return text.getvalue().encode()
 
 
-def parquet_bytes(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long table as Parquet.
+def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
+    """The long tables as Parquet.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -134,8 +128,19 @@ def parquet_bytes(explanation: Explanation, features: Sequence[str] | None = Non
     with optional("table", "Parquet files"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    columns = long_columns(explanation, features, name)
+    columns = _several(explanations, features, name)
     table = pa.table({k: [str(x) for x in v] if v.dtype.kind in "OU" else v for k, v in columns.items()})
     buffer = BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
+
+
+def _several(explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None) -> dict[str, Array]:
+    """The columns of one long table, or of several with a first column that names the method."""
+    parts = [long_columns(e, features, name) for e in explanations]
+    if len(parts) == 1:
+        return parts[0]
+    if len({tuple(p) for p in parts}) > 1:
+        raise OutputError("these explanations have other columns each; write one file per method")
+    methods = [np.full(len(p["sample"]), e.method, dtype=object) for e, p in zip(explanations, parts, strict=True)]
+    return {"method": np.concatenate(methods), **{k: np.concatenate([p[k] for p in parts]) for k in parts[0]}}

@@ -115,9 +115,7 @@ def _text(axes: tuple[Axis, ...]) -> str:
 # -- in the graph --------------------------------------------------------------------------------------------------
 
 
-def emit_seed(
-    b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched: bool, chosen: Tensor | None = None
-) -> Tensor:
+def emit_seed(b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched: bool, chosen: Tensor | None = None) -> Tensor:
     """The message to start the walk with: 1 at the explained element of every sample, 0 elsewhere.
 
     Args:
@@ -159,7 +157,9 @@ def _element(b: Builder, y: Tensor, ranked: Tensor, axes: tuple[Axis, ...], *, b
     for axis, choice in enumerate(axes, start=first):
         extent = y.shape[axis] if y.shape else None
         if isinstance(choice, int) and isinstance(extent, int) and not -extent <= choice < extent:
-            raise TargetError(f"target {choice} is out of range: output '{y.name}' {named_dims(y)} has {extent} along axis {axis}")
+            raise TargetError(
+                f"target {choice} is out of range: output '{y.name}' {named_dims(y)} has {extent} along axis {axis}"
+            )
     masks = [_mask(b, y, axis, choice) for axis, choice in enumerate(axes, start=first) if isinstance(choice, int)]
     if "top" in axes:
         masks.append(_top_mask(b, ranked, axes, first))
@@ -178,7 +178,7 @@ def _mask(b: Builder, y: Tensor, axis: int, index: int) -> Tensor:
         return b.const((np.arange(extent) == index % extent).reshape(shape))
     count = b.Squeeze(b.dim(y, axis))
     wanted = index if index >= 0 else b.Add(count, index)
-    return b.Reshape(b.Equal(b.Range(0, count, 1), wanted), shape)  # type: ignore[no-any-return]
+    return b.Reshape(b.Equal(b.Range(0, count, 1), wanted), shape)
 
 
 def _top_mask(b: Builder, y: Tensor, axes: tuple[Axis, ...], first: int) -> Tensor:
@@ -191,11 +191,11 @@ def _top_mask(b: Builder, y: Tensor, axes: tuple[Axis, ...], first: int) -> Tens
     if summed:
         score = b.ReduceSum(score, summed, keepdims=1)
     if score is y and y.rank == first + 1:
-        return b.Equal(_count(b, b.dim(y, first)), b.ArgMax(y, axis=first, keepdims=1))  # type: ignore[no-any-return]
+        return b.Equal(_count(b, b.dim(y, first)), b.ArgMax(y, axis=first, keepdims=1))
     flat = b.Reshape(score, [0, -1] if first else [1, -1])
     at = b.ArgMax(flat, axis=1, keepdims=1)
     elements = b.Gather(b.Shape(flat), [1])
-    return b.Reshape(b.Equal(_count(b, elements), at), b.Shape(score))  # type: ignore[no-any-return]
+    return b.Reshape(b.Equal(_count(b, elements), at), b.Shape(score))
 
 
 def _count(b: Builder, extent: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def _tanh_gelu_slope(b: Builder, x: Tensor) -> Tensor:
 
 @rule("Softmax", role="softmax")
 def softmax(b: Builder, call: Call, dy: Tensor) -> Messages:
-    """dx = y · (dy − Σ dy · y), 0 in rows of NaN (all masked): where a model mends these, no slope comes through them."""
+    """dx = y · (dy − Σ dy · y), but 0 in rows of NaN: models mend these (all scores −∞), so nothing comes through."""
     weighted = b.Mul(dy, call.y)
     dx = b.Sub(weighted, b.Mul(call.y, b.ReduceSum(weighted, [call["axis"]], keepdims=1)))
     return b.Where(b.IsNaN(b.Slice(call.y, [0], [1], [call["axis"]])), 0, dx)

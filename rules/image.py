@@ -36,7 +36,7 @@ def _changes(x: Tensor, y: Tensor, axis: int) -> bool:
 
 
 def _weights(b: Builder, call: Call, axis: int) -> Tensor:
-    """The interpolation weights of one axis [old, new]: the unit matrix, as an image one pixel high, resized in width."""
+    """The interpolation weights of one axis [old, new]: a unit matrix, as an image one pixel high, resized."""
     x, roi, scales, sizes = call.inputs
     assert x is not None
     axes = list(range(x.rank)) if call.get("axes") is None else [a % x.rank for a in call["axes"]]
@@ -48,7 +48,9 @@ def _weights(b: Builder, call: Call, axis: int) -> Tensor:
     crops = call["coordinate_transformation_mode"] == "tf_crop_and_resize"
     region = b.Gather(roi, [n, len(axes) + n]) if crops else None
     if scales is not None and scales.dim(0) != 0:
-        resized = b.Resize(image, region, b.Gather(scales, [n]), None, axes=[3], **settings)
+        known = b.value(scales)
+        scale = b.Gather(scales, [n]) if known is None else b.const(known[n : n + 1])
+        resized = b.Resize(image, region, scale, None, axes=[3], **settings)
     elif policy == "stretch":
         resized = b.Resize(image, region, None, b.dim(call.y, axis), axes=[3], **settings)
     elif crops:
@@ -62,5 +64,4 @@ def _weights(b: Builder, call: Call, axis: int) -> Tensor:
         wanted = b.Concat(b.Gather(sizes, tightest), b.Gather(sizes, [n]), axis=0)
         resized = b.Resize(image, None, None, wanted, axes=[2, 3], keep_aspect_ratio_policy=policy, **settings)
         resized = b.Slice(resized, [0], [1], [2])
-    made: Tensor = b.Squeeze(resized, [0, 2])
-    return made
+    return b.Squeeze(resized, [0, 2])

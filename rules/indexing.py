@@ -15,9 +15,14 @@ def gather(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, indices = call.input(0), call.input(1)
     axis, extent = call["axis"] % x.rank, b.dim(x, call["axis"])
     known, total = b.ints(indices), x.dim(axis)
-    if known is not None and isinstance(total, int) and len({i % total for i in known}) == len(known) and indices.rank < 2:
+    if known is not None and indices.rank < 2:
         part = b.Unsqueeze(dy, [axis]) if indices.rank == 0 else dy
-        return geometry.place(b, part, [i % total for i in known], extent, axis), None
+        if isinstance(total, int) and len({i % total for i in known}) == len(known):
+            return geometry.place(b, part, [i % total for i in known], extent, axis), None
+        if len(known) == 1:
+            at, size = known[0], Extents(b, extent)
+            ends = Extents(b, [at]).then(size - (at + 1)) if at >= 0 else (size + at).then([-1 - at])
+            return b.Pad(part, ends.operand, None, [axis]), None
     # As rows: dy's axes of the index first, and as one.
     if indices.shape is None:
         raise RuleError(f"the rank of its indices '{indices.name}' is unknown")
@@ -76,14 +81,16 @@ def compress(b: Builder, call: Call, dy: Tensor) -> Messages:
 @rule("TopK", role="select")
 def top_k(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Messages:
     """dx = dy at the elements that were among the k, else 0"""
-    return geometry.add_elements(b, b.shape(call.x), call.output(1), dy, call["axis"]), None
+    x, k = call.input(0), call.input(1)
+    at = b.TopK(x, k, axis=call["axis"], largest=call["largest"], sorted=call["sorted"], outputs=2)[1]
+    return geometry.add_elements(b, b.shape(x), at, dy, call["axis"]), None
 
 
 @rule("Unique", role="select")
 def unique(b: Builder, call: Call, dy: Tensor, *_: Tensor | None) -> Messages:
     """dx = dy at the first of equal elements, else 0"""
     x, axis = call.x, call.get("axis")
-    _, first, _, _ = b.Unique(x, axis=axis, sorted=call["sorted"], outputs=4)
+    first = b.Unique(x, axis=axis, sorted=call["sorted"], outputs=4)[1]
     if axis is None:
         return b.reshape(geometry.place(b, dy, first, b.Reshape(b.Size(x), [1]), 0), x)
     return geometry.place(b, dy, first, b.dim(x, axis), axis % x.rank)
@@ -102,8 +109,7 @@ def scatter_elements(b: Builder, call: Call, dy: Tensor) -> Messages:
     axis = call["axis"]
 
     def taken(values: Tensor) -> Tensor:
-        made: Tensor = b.GatherElements(values, indices, axis=axis)
-        return made
+        return b.GatherElements(values, indices, axis=axis)
 
     def written(onto: Tensor, values: Tensor, how: str) -> Tensor:
         made = b.ScatterElements(geometry.widened(b, onto), indices, geometry.widened(b, values), axis=axis, reduction=how)
@@ -119,8 +125,7 @@ def scatter_nd(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, indices, updates = call.input(0), call.input(1), call.input(2)
 
     def taken(values: Tensor) -> Tensor:
-        made: Tensor = b.GatherND(values, indices)
-        return made
+        return b.GatherND(values, indices)
 
     def written(onto: Tensor, values: Tensor, how: str) -> Tensor:
         made = b.ScatterND(geometry.widened(b, onto), indices, geometry.widened(b, values), reduction=how)
@@ -190,4 +195,3 @@ def one_hot(b: Builder, call: Call, dy: Tensor) -> Messages:
 def zero(b: Builder, call: Call, dy: Tensor) -> Messages:
     """Indices do not change with the values."""
     return None
-

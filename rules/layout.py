@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
 
 # -- another shape, the same order -------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ def split(b: Builder, call: Call, *dys: Tensor | None) -> Messages:
     outputs = list(call.outputs)
     if any(y is None for y in outputs):
         again = b.Split(*call.inputs, axis=call["axis"], num_outputs=call.get("num_outputs"), outputs=len(outputs))
-        outputs = [again] if len(outputs) == 1 else list(again)
+        outputs = list(again)
     parts = [b.zeros_like(y) if dy is None and y is not None else dy for y, dy in zip(outputs, dys, strict=True)]
     return b.Concat(*parts, axis=call["axis"]), None
 
@@ -90,13 +90,23 @@ def slice_(b: Builder, call: Call, dy: Tensor) -> Messages:
             size, *bounds = [k[0] for k in known if k is not None]
             dy = geometry.place(b, dy, range(size)[slice(*bounds)], extent, axis)
         elif known[3] == [1]:
-            first = b.Min(b.Max(b.Where(b.Less(start, 0), b.Add(start, extent), start), [0]), extent)
+            first = _first(b, start, extent)
             rest = b.Sub(b.Sub(extent, first), b.Shape(dy, start=axis, end=axis + 1))
             dy = b.Pad(dy, b.Concat(first, rest, axis=0), None, [axis])
         else:
             taken = b.Slice(b.Range(0, b.Squeeze(extent), 1), start, end, [0], step)
             dy = geometry.place(b, dy, taken, extent, axis)
     return dy, None, None, None, None
+
+
+def _first(b: Builder, start: Tensor, extent: Tensor) -> Tensor:
+    """Where a slice of step 1 starts, counted from the front and within the axis."""
+    known = b.ints(start)
+    if known is None:
+        start = b.Max(b.Where(b.Less(start, 0), b.Add(start, extent), start), [0])
+    elif known[0] < 0:
+        return b.Max(b.Add(start, extent), [0])
+    return b.Min(start, extent)
 
 
 def _bounds(b: Builder, call: Call) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
@@ -110,19 +120,22 @@ def _bounds(b: Builder, call: Call) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
     steps = steps or (b.const([1] * count) if isinstance(count, int) else b.Expand([1], b.Shape(starts)))
     given = [t if t.dtype == np.int64 else b.Cast(t, to=7) for t in (starts, ends, steps)]
     if which is None:  # bounds for every axis, those of the sliced axes written over the others'
-        assert axes is not None
+        if axes is None:
+            raise RuleError("how many axes it slices is not known before it runs")
         which = list(range(x.rank))
         places = _from_front(b, axes, x.rank)
         whole = [b.const([0] * x.rank), b.shape(x), b.const([1] * x.rank)]
         given = [b.ScatterElements(w, places, t, axis=0) for w, t in zip(whole, given, strict=True)]
-    return {axis % x.rank: tuple(Extents(b, t).at(n).as_tensor() for t in given) for n, axis in enumerate(which)}  # type: ignore[misc]
+    first, last, stride = (Extents(b, t) for t in given)
+    return {
+        axis % x.rank: (first.at(n).as_tensor(), last.at(n).as_tensor(), stride.at(n).as_tensor()) for n, axis in enumerate(which)
+    }
 
 
 def _from_front(b: Builder, axes: Tensor, rank: int) -> Tensor:
     """Axes known at run time only, counted from the front."""
     long = axes if axes.dtype == np.int64 else b.Cast(axes, to=7)
-    made: Tensor = b.Where(b.Less(long, 0), b.Add(long, [rank]), long)
-    return made
+    return b.Where(b.Less(long, 0), b.Add(long, [rank]), long)
 
 
 @rule("CenterCropPad", role="layout")
@@ -151,14 +164,10 @@ def expand(b: Builder, call: Call, dy: Tensor) -> Messages:
 @rule("Tile", role="layout")
 def tile(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = Σ dy over the tiles"""
-    x = call.x
-    repeats, size = Extents(b, call.input(1)), Extents.of(b, x)
-    if repeats.known is not None and size.known is not None:
-        tiles: list[int] | Tensor = [n for pair in zip(repeats.known, size.known, strict=True) for n in pair]
-    else:
-        pairs = b.Concat(b.Unsqueeze(repeats.operand, [1]), b.Unsqueeze(size.operand, [1]), axis=1)
-        tiles = b.Reshape(pairs, [-1])
-    return b.ReduceSum(b.Reshape(dy, tiles), list(range(0, 2 * x.rank, 2)), keepdims=0), None
+    x, repeats = call.x, Extents(b, call.input(1))
+    pairs = [e for axis in range(x.rank) for e in (repeats.at(axis), Extents(b, b.dim(x, axis)))]
+    tiles = b.Reshape(dy, Extents(b, []).then(*pairs).operand)
+    return b.ReduceSum(tiles, list(range(0, 2 * x.rank, 2)), keepdims=0), None
 
 
 @rule("Pad", role="layout")

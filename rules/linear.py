@@ -1,6 +1,6 @@
 """Linear maps: dense layers, convolutions and their transposes, sums of products."""
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, Tensor, geometry, rule
 
 # -- dense -------------------------------------------------------------------------------------------------------------
 
@@ -92,9 +92,7 @@ def einsum(b: Builder, call: Call, dy: Tensor) -> Messages:
     """The message on an operand is the sum of products of dy and all other operands, over the labels it lacks."""
     operands = [x for x in call.inputs if x is not None]
     terms, result = _labels(call, operands)
-    return tuple(
-        _einsum_message(b, dy, i, operands, terms, result) if call.wants(i) else None for i in range(len(operands))
-    )
+    return tuple(_einsum_message(b, dy, i, operands, terms, result) if call.wants(i) else None for i in range(len(operands)))
 
 
 def _labels(call: Call, operands: list[Tensor]) -> tuple[list[str], str]:
@@ -113,9 +111,7 @@ def _labels(call: Call, operands: list[Tensor]) -> tuple[list[str], str]:
     return written, batch + "".join(once)
 
 
-def _einsum_message(
-    b: Builder, dy: Tensor, i: int, operands: list[Tensor], terms: list[str], result: str
-) -> Tensor:
+def _einsum_message(b: Builder, dy: Tensor, i: int, operands: list[Tensor], terms: list[str], result: str) -> Tensor:
     x, mine = operands[i], terms[i]
     others = [t for j, t in enumerate(terms) if j != i]
     elsewhere = set("".join([result, *others]))

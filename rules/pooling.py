@@ -1,6 +1,8 @@
 """Pooling: what a window is reduced to. `geometry.spread` gives a window's value back to each element it covers."""
 
-from onnxplain import Builder, Call, Messages, Tensor, geometry, rule
+from math import prod
+
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
 
 # -- averages ----------------------------------------------------------------------------------------------------------
 
@@ -17,7 +19,8 @@ def average_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
 def global_average_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = dy / n, n being the number of elements of a channel"""
     x = call.x
-    n = b.cast(b.ReduceProd(b.Shape(x, start=2), keepdims=0), x)
+    size = Extents.of(b, x, 2)
+    n = prod(size.known) if size.known is not None else b.cast(b.ReduceProd(size.operand, keepdims=0), x)
     return b.Expand(b.Div(dy, n), b.shape(x))
 
 
@@ -59,9 +62,31 @@ def max_pool(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Mes
     """dx = Σ dy over the windows whose maximum an element is; of equal elements the first is the maximum."""
     x = call.x
     settings = {k: v for k, v in call.attributes.items() if k != "storage_order"}
-    _, first = b.MaxPool(x, outputs=2, **settings)  # counted through the whole of x
+    first = b.MaxPool(x, outputs=2, **settings)[1]  # counted through the whole of x
     size = b.Unsqueeze(b.Size(x), [0])
     return b.reshape(geometry.add_elements(b, size, b.Reshape(first, [-1]), b.Reshape(dy, [-1]), 0), x)
+
+
+@rule("MaxUnpool", role="select")
+def max_unpool(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy at the places x was put"""
+    _, indices, shape = call.inputs
+    kernel, strides = call["kernel_shape"], call.get("strides") or [1] * len(call["kernel_shape"])
+    if any(s < k for s, k in zip(strides, kernel, strict=True)):
+        raise RuleError("its windows overlap, so one element may overwrite another")
+    if shape is not None and not _is_full_size(b, call, kernel, strides):
+        raise RuleError("its output_shape is not that of the windows, and runtimes put the elements in different places")
+    places = b.Reshape(indices, [-1])
+    return b.reshape(b.GatherElements(b.Reshape(dy, [-1]), places, axis=0), call.x), None, None
+
+
+def _is_full_size(b: Builder, call: Call, kernel: list[int], strides: list[int]) -> bool:
+    """Whether output_shape is known to be the extents that the windows have anyway."""
+    wanted, n, size = b.ints(call.inputs[2]), len(kernel), call.x.static_shape
+    if wanted is None or size is None:
+        return False
+    pads = call.get("pads") or [0] * (2 * n)
+    return wanted[2:] == [(size[2 + i] - 1) * strides[i] + kernel[i] - pads[i] - pads[n + i] for i in range(n)]
 
 
 @rule("GlobalMaxPool", role="select")
@@ -71,4 +96,3 @@ def global_max_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     rows = b.Reshape(x, [0, 0, -1])
     first = b.ArgMax(rows, axis=2, keepdims=1)
     return b.reshape(geometry.add_elements(b, b.Shape(rows), first, b.Reshape(dy, [0, 0, 1]), 2), x)
-

@@ -29,7 +29,8 @@ def reduce_prod(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = dy · the product of the others, also where some are zero"""
     zero = b.cast(b.Equal(call.x, 0), dy)
     x = b.Add(call.x, zero)  # zeros made ones
-    others = b.Div(b.ReduceProd(x, call.inputs[1], **_keeping(call)), x)
+    product = b.ReduceProd(x, call.inputs[1], keepdims=1, noop_with_empty_axes=call["noop_with_empty_axes"])
+    others = b.Div(product, x)
     alone = b.Equal(_sum(b, call, zero), zero)  # no zero among the others
     return b.Where(alone, b.Mul(b.keepdims(dy, call), others), 0), None
 
@@ -75,14 +76,14 @@ def cumsum(b: Builder, call: Call, dy: Tensor) -> Messages:
 def cumprod(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dxᵢ = Σ dyⱼ yⱼ / xᵢ over the products j that xᵢ is in; at the first zero yⱼ / xᵢ is the product of the others."""
     x, axis = call.input(0), call.input(1)
-    onward = {"exclusive": call["exclusive"], "reverse": call["reverse"]}
-    back = {"exclusive": call["exclusive"], "reverse": 1 - call["reverse"]}
+    exclusive, reverse, back = call["exclusive"], call["reverse"], 1 - call["reverse"]
     zero = b.Equal(x, 0)
-    zeros = b.CumSum(b.cast(zero, dy), axis, reverse=call["reverse"])
+    zeros = b.CumSum(b.cast(zero, dy), axis, reverse=reverse)
     first = b.And(zero, b.Equal(zeros, 1))
-    at_first = b.CumSum(b.Mul(dy, b.CumProd(b.Where(first, 1, x), axis, **onward)), axis, **back)
-    before = b.Div(b.CumSum(b.Mul(dy, call.y), axis, **back), b.Where(zero, 1, x))
-    return b.Where(b.Equal(zeros, 0), before, b.Where(first, at_first, 0)), None
+    others = b.CumProd(b.Where(first, 1, x), axis, exclusive=exclusive, reverse=reverse)
+    at_first = b.CumSum(b.Mul(dy, others), axis, exclusive=exclusive, reverse=back)
+    before = b.CumSum(b.Mul(dy, call.y), axis, exclusive=exclusive, reverse=back)
+    return b.Where(b.Equal(zeros, 0), b.Div(before, b.Where(zero, 1, x)), b.Where(first, at_first, 0)), None
 
 
 @rule("ArgMax", "ArgMin", role="zero")
@@ -91,11 +92,6 @@ def arg_extremum(b: Builder, call: Call, dy: Tensor | None) -> Messages:
     return None
 
 
-def _keeping(call: Call) -> dict[str, int]:
-    """The attributes of the call, reduced axes kept."""
-    return {"keepdims": 1, "noop_with_empty_axes": call["noop_with_empty_axes"]}
-
-
 def _sum(b: Builder, call: Call, x: Tensor) -> Tensor:
     """The sum over the axes the call reduces, kept as axes of extent 1."""
-    return b.ReduceSum(x, call.inputs[1], **_keeping(call))
+    return b.ReduceSum(x, call.inputs[1], keepdims=1, noop_with_empty_axes=call["noop_with_empty_axes"])

@@ -65,8 +65,6 @@ def slopes(
         for sign in (1, -1):
             moved = x.copy().ravel()
             moved[i] += sign * step
-            values.append(
-                float(np.sum(run(made, {**feeds, source: moved.reshape(x.shape)})[output].astype(np.float64) * seed))
-            )
+            values.append(float(np.sum(run(made, {**feeds, source: moved.reshape(x.shape)})[output].astype(np.float64) * seed)))
         result[i] = (values[0] - values[1]) / (2 * step)
     return result.reshape(x.shape)

@@ -72,7 +72,7 @@ def _all() -> Iterator[Case]:
         arrays = test.data_sets[0][0] if test.data_sets else _stored(Path(test.model_dir), model)
         yield from _case(test.name.removeprefix("test_"), model, list(arrays))
     for own in own_cases.CASES:
-        yield from _case(f"own_{own.name}", own.model(), own.arrays())
+        yield from _case(f"own_{own.name}", own.model(), own.arrays(), own.exact)
 
 
 def _stored(folder: Path, model: onnx.ModelProto) -> Iterator[Any]:
@@ -83,20 +83,16 @@ def _stored(folder: Path, model: onnx.ModelProto) -> Iterator[Any]:
             yield onnx.load_tensor(str(path)) if value.type.HasField("tensor_type") else None
 
 
-def _case(name: str, model: onnx.ModelProto, arrays: list[Any]) -> Iterator[Case]:
+def _case(name: str, model: onnx.ModelProto, arrays: list[Any], exact: bool = False) -> Iterator[Case]:
     operators = [n.op_type for n in model.graph.node]
     label = "_".join(dict.fromkeys(operators)) if len(operators) < 3 else "graph"
     values = {v.name: _array(a) for v, a in zip(model.graph.input, arrays, strict=False)}
-    fixed = {
-        name
-        for n in model.graph.node
-        for i, name in enumerate(n.input)
-        if (n.op_type, i) in NOT_VARIED and not n.domain
-    }
+    fixed = {name for n in model.graph.node for i, name in enumerate(n.input) if (n.op_type, i) in NOT_VARIED and not n.domain}
     varied = [v.name for v in model.graph.input if _is_float(v) and v.name in values and v.name not in fixed]
     targets = [v.name for v in model.graph.output if _is_float(v)]
     if varied and targets:
-        point = {k: _nudged(v, f"{name}/{k}") if k in varied else v for k, v in values.items()}
+        shift = 0.0 if exact else 0.006
+        point = {k: _nudged(v, f"{name}/{k}", shift) if k in varied else v for k, v in values.items()}
         yield Case(f"{label}-{name}", model, point, tuple(varied), tuple(targets))
 
 
@@ -108,11 +104,11 @@ def _is_float(value: onnx.ValueInfoProto) -> bool:
     return value.type.HasField("tensor_type") and value.type.tensor_type.elem_type in FLOATS
 
 
-def _nudged(value: Any, name: str) -> np.ndarray[Any, Any]:
+def _nudged(value: Any, name: str, size: float) -> np.ndarray[Any, Any]:
     """The array moved a little off the points where functions have kinks; the same way each time."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
     array = np.asarray(value).astype(np.float64)
-    shift = generator.uniform(0.004, 0.008, array.shape) * generator.choice([-1, 1], array.shape)
+    shift = size * generator.uniform(0.7, 1.3, array.shape) * generator.choice([-1, 1], array.shape)
     return (array + shift).astype(np.float32).astype(np.float64)
 
 

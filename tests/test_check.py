@@ -61,7 +61,12 @@ def test_method_findings() -> None:
 
 
 def test_attributions_that_are_no_numbers_fail() -> None:
-    made = model([node("Sqrt", "x", "r"), node("ReduceSum", "r axes", "y", keepdims=1)], {"x": ["n", 3]}, {"y": ["n", 1]}, {"axes": np.array([1])})
+    made = model(
+        [node("Sqrt", "x", "r"), node("ReduceSum", "r axes", "y", keepdims=1)],
+        {"x": ["n", 3]},
+        {"y": ["n", 1]},
+        {"axes": np.array([1])},
+    )
     report = check(made, "saliency", x=np.array([[0.0, 1.0, 2.0]], np.float32))
     assert not report.ok
     assert any("NaN" in f.detail or "infinity" in f.detail for f in report.findings if f.ok is False)

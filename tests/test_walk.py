@@ -17,9 +17,7 @@ from tests.models import model, node, run, slopes
 RNG = np.random.default_rng(3)
 
 
-def check(
-    made: onnx.ModelProto, feeds: dict[str, np.ndarray], sources: list[str], targets: list[str]
-) -> onnx.ModelProto:
+def check(made: onnx.ModelProto, feeds: dict[str, np.ndarray], sources: list[str], targets: list[str]) -> onnx.ModelProto:
     """Gradients of all sources against finite differences, with random seeds at all targets."""
     before = run(made, feeds)
     seeds = {t: RNG.normal(size=before[t].shape).astype(np.float32) for t in targets}
@@ -47,9 +45,7 @@ def floats(*shape: int) -> np.ndarray:
 
 
 def test_fan_out_adds_messages() -> None:
-    made = model(
-        [node("Mul", "x x", "a"), node("Add", "a x", "c"), node("Mul", "x c", "y")], {"x": ["n", 3]}, {"y": ["n", 3]}
-    )
+    made = model([node("Mul", "x x", "a"), node("Add", "a x", "c"), node("Mul", "x c", "y")], {"x": ["n", 3]}, {"y": ["n", 3]})
     x = floats(2, 3)
     result = run(gradients(made, ["x"], ["y"]), {"x": x, "y_seed": np.ones_like(x)})
     np.testing.assert_allclose(result["x_gradient"], 3 * x**2 + 2 * x, rtol=1e-5, atol=1e-5)
@@ -184,9 +180,7 @@ def test_missing_operators_are_reported_all_at_once() -> None:
 
 
 def test_missing_operator_off_the_way_does_not_matter() -> None:
-    made = model(
-        [node("MyOp", "x", "a", domain="mine"), node("Relu", "x", "y")], {"x": ["n", 3]}, {"y": ["n", 3], "a": ["n", 3]}
-    )
+    made = model([node("MyOp", "x", "a", domain="mine"), node("Relu", "x", "y")], {"x": ["n", 3]}, {"y": ["n", 3], "a": ["n", 3]})
     made.opset_import.append(onnx.helper.make_opsetid("mine", 1))
     assert "x_attribution" in [o.name for o in rewrite(made).graph.output]
 

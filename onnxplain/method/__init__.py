@@ -12,7 +12,6 @@ from onnxplain.composite import GRADIENT, Composite
 from onnxplain.errors import MethodError, nearest
 
 if TYPE_CHECKING:
-    from onnxplain.job import Job
     from onnxplain.tensor import Tensor
 
 __all__ = ["Method", "Option", "all_methods", "find_method", "method"]
@@ -108,5 +107,3 @@ def find_method(name: str) -> Method:
     if name not in known:
         raise MethodError(f"no method '{name}'; {nearest(name, known)}")
     return known[name]
-
-

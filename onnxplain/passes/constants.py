@@ -11,11 +11,11 @@ __all__ = ["fold_constants"]
 SMALL = 1024
 """Elements up to which a constant is small."""
 
-FOLDABLE = {
-    *("Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual".split()),
-    *("Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum".split()),
-    *("Reshape ScatterND Shape Size Slice Split Sqrt Squeeze Sub Transpose Unsqueeze Where".split()),
-}
+FOLDABLE = frozenset(
+    """Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity Less
+    LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Shape Size Slice
+    Split Sqrt Squeeze Sub Transpose Unsqueeze Where""".split()
+)
 """Operators that shape arithmetic consists of. All are exact and give the same result everywhere."""
 
 

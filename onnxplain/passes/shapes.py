@@ -13,7 +13,14 @@ FLOAT = onnx.TensorProto.FLOAT
 
 KEEP_SHAPE = {
     "ai.onnx.ml": ("Scaler", "Normalizer", "Imputer"),
-    "com.microsoft": ("Gelu", "FastGelu", "QuickGelu", "BiasGelu", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"),
+    "com.microsoft": (
+        "Gelu",
+        "FastGelu",
+        "QuickGelu",
+        "BiasGelu",
+        "SkipLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+    ),
 }
 """Operators outside the standard whose first output has the shape of their first input."""
 

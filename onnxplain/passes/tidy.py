@@ -85,9 +85,10 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 def _standard_domain(model: onnx.ModelProto) -> bool:
     """Write the standard domain as "" everywhere; "ai.onnx" is an alias."""
-    changed = False
-    for part in (*model.graph.node, *model.opset_import):
-        if part.domain == "ai.onnx":
-            part.domain = ""
-            changed = True
-    return changed
+    nodes = [n for n in model.graph.node if n.domain == "ai.onnx"]
+    imports = [o for o in model.opset_import if o.domain == "ai.onnx"]
+    for node in nodes:
+        node.domain = ""
+    for opset in imports:
+        opset.domain = ""
+    return bool(nodes or imports)

@@ -30,7 +30,15 @@ def without_weights(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     skeleton.functions.extend(model.functions)
     skeleton.graph.name = graph.name or "graph"
     skeleton.graph.doc_string = graph.doc_string
-    for field in ("node", "input", "output", "value_info", "sparse_initializer", "quantization_annotation", "metadata_props"):
+    for field in (
+        "node",
+        "input",
+        "output",
+        "value_info",
+        "sparse_initializer",
+        "quantization_annotation",
+        "metadata_props",
+    ):
         getattr(skeleton.graph, field).extend(getattr(graph, field))
     skeleton.graph.initializer.extend(small)
     declared = {v.name for v in graph.input}
