@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from onnxplain.listing import HOW, coverage
 from onnxplain.method import all_methods
 from onnxplain.registry import load_registry
 
@@ -23,15 +24,18 @@ def methods() -> str:
 
 
 def operators() -> str:
-    """One row per rule file, with its operators."""
-    files: dict[str, set[str]] = defaultdict(set)
-    registry = load_registry()
-    for spec in registry:
-        files[Path(spec.source).stem].add(f"{spec.operator}" if spec.domain else spec.op)
-    count = len({(s.domain, s.op) for s in registry})
-    rows = [f"{count} operators have a rule of their own:", "", "| rules | operators |", "|---|---|"]
-    rows += [f"| [`{name}`](rules/{name}.py) | {' '.join(sorted(ops))} |" for name, ops in sorted(files.items())]
-    return "\n".join(rows)
+    """One row per way an operator is served and domain."""
+    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in coverage(load_registry()):
+        groups[row.how, row.domain].add(row.operator)
+    total = len({(domain, op) for (_, domain), ops in groups.items() for op in ops})
+    head = [f"{total} operators can lie on the way from the target to the input:", "", "| served by | domain | operators |"]
+    rows = [
+        f"| {meaning} | `{domain}` | {' '.join(sorted(groups[how, domain]))} |"
+        for how, meaning in HOW.items()
+        for domain in sorted({d for h, d in groups if h == how})
+    ]
+    return "\n".join([*head, "|---|---|---|", *rows])
 
 
 def updated(text: str) -> str:

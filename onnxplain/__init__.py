@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnxplain.geometry import Extents
     from onnxplain.listing import methods, operators
     from onnxplain.planning import Plan, plan
-    from onnxplain.registry import Messages, rule
+    from onnxplain.registry import Messages, expansion, rule
     from onnxplain.rewriting import rewrite
     from onnxplain.tensor import Tensor
 
@@ -37,6 +37,7 @@ _HOME = {
     "Tensor": "tensor",
     "Where": "composite",
     "check": "checking",
+    "expansion": "registry",
     "methods": "listing",
     "operators": "listing",
     "plan": "planning",
@@ -60,6 +61,7 @@ __all__ = [
     "Where",
     "__version__",
     "check",
+    "expansion",
     "methods",
     "operators",
     "plan",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.errors import RuleError, UnsupportedOperatorError
-from onnxplain.liveness import Live
+from onnxplain.liveness import Live, liveness
 from onnxplain.registry import OpSpec, Rule
 from onnxplain.tensor import Shape, Tensor
 
@@ -33,13 +33,29 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
     missing = [call for call in live.calls if choose(call) is None]
     if missing:
         raise UnsupportedOperatorError(missing_operators(missing, live.calls, list(seeds)))
+
+    def within(calls: Sequence[Call], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+        """The same walk through the calls of a subgraph."""
+        return backward(b, liveness(calls, sources, inner, lambda c: _role(choose, c)), inner, choose)
+
+    with b.walking(within):
+        return _walk(b, live, seeds, choose)
+
+
+def _role(choose: Choice, call: Call) -> str:
+    chosen = choose(call)
+    return "" if chosen is None else chosen[1].role
+
+
+def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:
     arrived: dict[Tensor, list[Tensor]] = {target: [seed] for target, seed in seeds.items()}
     messages: dict[Tensor, Tensor] = {}
 
     def message(tensor: Tensor) -> Tensor | None:
         """The sum of all that arrived at a tensor."""
         if tensor not in messages and tensor in arrived:
-            messages[tensor] = replace(b.total(arrived.pop(tensor)), dtype=tensor.dtype, shape=tensor.shape)
+            total = b.total(arrived.pop(tensor))
+            messages[tensor] = replace(total, dtype=tensor.message_dtype or total.dtype, shape=tensor.shape)
         return messages.get(tensor)
 
     for call in reversed(live.calls):
@@ -74,7 +90,7 @@ def outgoing(
                 continue
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
-            yield x, replace(b.cast(m, x), shape=x.shape)
+            yield x, replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape)
     except RuleError as error:
         raise RuleError(f"{call}{f' in {call.scope}' if call.scope else ''}: {error}") from error
 

@@ -1,259 +1,33 @@
-"""Builder: emits operators and constants. Rules write `b.MatMul(x, y)`.
-
-Calls are recorded and become nodes only when the result needs them. The same operator on the same inputs is emitted
-once (the model's own calls included), and in a loop body everything that does not depend on the body's inputs lands
-outside the loop.
+"""Builder: what rules write with. Every standard operator is a method, `b.MatMul(x, y)`; shapes, sums over broadcast axes and
+other plumbing are here, so that no rule needs to know of them.
 """
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
-from typing import Any, Protocol, TypeAlias, overload
+from typing import Any
 
 import numpy as np
 import onnx
 
 from onnxplain.call import Call
-from onnxplain.graph import Body, Emitted, Graph
-from onnxplain.schema import Signature, signature
-from onnxplain.tensor import Dim, Shape, Tensor, is_float, same_dim
+from onnxplain.emitter import Literal, Operand
+from onnxplain.output_types import RANDOM
+from onnxplain.replayer import Replayer
+from onnxplain.tensor import Shape, Tensor, same_dim
 
-__all__ = ["Builder", "Literal", "Operand"]
-
-Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.ndarray[Any, Any]"
-Operand: TypeAlias = "Tensor | Literal | None"
-"""What an emitted operator takes: a tensor, a Python or NumPy value of fitting type, or None for "left out"."""
+__all__ = ["RANDOM", "Builder", "Literal", "Operand"]
 
 
-class Emit(Protocol):
-    """A standard operator as a method of the builder."""
-
-    @overload
-    def __call__(self, *inputs: Operand, outputs: typing.Literal[1] = 1, **attributes: Any) -> Tensor: ...
-    @overload
-    def __call__(self, *inputs: Operand, outputs: int, **attributes: Any) -> tuple[Tensor, ...]: ...
-
-
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
-"""Operators that give another result each time; never merged, never moved out of a loop."""
-
-ELEMENTWISE = frozenset(
-    """Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean
-    Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor""".split()
-)
-"""Operators whose output has the broadcast shape of their inputs."""
-
-
-@dataclass
-class _Scope:
-    """One graph under construction: the top level, or a subgraph within it."""
-
-    calls: list[Emitted] = field(default_factory=list)
-    table: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
-
-
-class Builder:
+class Builder(Replayer):
     """Emits operators into a graph.
 
     Every standard operator is a method: `b.Conv(x, w, None, pads=[1, 1, 1, 1])`. Python numbers and lists take the type
     that the operator's schema asks for: in `b.Greater(x, 0)` the 0 has the type of x, in `b.ReduceSum(x, [1])` the list
     is int64. `outputs=2` returns a tuple.
     """
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.prefix = "onnxplain"
-        self.constants: dict[str, np.ndarray[Any, Any]] = {}
-        self._pool: dict[Any, Tensor] = {}
-        self._scopes = [_Scope()]
-        self._level: dict[str, int] = {}
-        for call in graph.calls:
-            if call.op not in RANDOM and all(t is not None for t in call.outputs):
-                key = _key(call.op, call.domain, call.inputs, call.attributes)
-                self._scopes[0].table.setdefault(key, call.outputs)  # type: ignore[arg-type]
-
-    # -- emitting ------------------------------------------------------------------------------------------------
-
-    def __getattr__(self, op: str) -> Emit:
-        if not op[:1].isupper():
-            raise AttributeError(op)
-        return lambda *inputs, outputs=1, **attributes: self.op(op, *inputs, outputs=outputs, **attributes)
-
-    def op(self, op: str, *inputs: Operand, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
-        """Emit an operator; one tensor, or a tuple where `outputs` is more than one."""
-        known = signature(op, domain, self.graph.opset) if not domain else None
-        operands = self._operands(op, inputs, known)
-        attributes = {k: v for k, v in attributes.items() if v is not None}
-        shape = _elementwise_shape(operands) if op in ELEMENTWISE else None
-        likes = [Tensor("", _output_dtype(op, known, i, operands, attributes), shape) for i in range(outputs)]
-        made = self._emit(op, domain, operands, attributes, likes, known)
-        return made[0] if outputs == 1 else made
-
-    def replay(self, call: Call, inputs: Sequence[Tensor | None], *, same_shapes: bool = True) -> Call:
-        """The same operator applied to other inputs: a call with those inputs and new outputs.
-
-        With the call's own inputs this is the call itself: nothing is computed twice.
-        """
-        likes = [
-            Tensor("" if t is None else t.name, t.dtype if t else None, t.shape if t and same_shapes else None)
-            for t in call.outputs
-        ]
-        last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
-        known = signature(call.op, call.domain, self.graph.opset)
-        made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)
-        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs[: last + 1], strict=True))
-        return replace(call, inputs=tuple(inputs), outputs=outputs + (None,) * (len(call.outputs) - last - 1))
-
-    def _emit(
-        self,
-        op: str,
-        domain: str,
-        inputs: tuple[Tensor | None, ...],
-        attributes: Mapping[str, Any],
-        likes: Sequence[Tensor],
-        known: Signature | None,
-    ) -> tuple[Tensor, ...]:
-        bodies = any(isinstance(a, Body) for a in attributes.values())
-        reads = [*inputs, *(t for a in attributes.values() if isinstance(a, Body) for t in a.captures())]
-        level = max((self._level.get(t.name, 0) for t in reads if t is not None), default=0)
-        random = op in RANDOM
-        if random:
-            level = len(self._scopes) - 1
-        scope = self._scopes[level]
-        key = None
-        if not bodies and not random:
-            key = _key(op, domain, inputs, {**(known.defaults if known else {}), **attributes})
-            made = scope.table.get(key)
-            if made is not None and len(made) >= len(likes):
-                return made[: len(likes)]
-        return self._record(level, op, domain, inputs, attributes, likes, key)
-
-    def _record(
-        self,
-        level: int,
-        op: str,
-        domain: str,
-        inputs: tuple[Tensor | None, ...],
-        attributes: Mapping[str, Any],
-        likes: Sequence[Tensor],
-        key: Any,
-    ) -> tuple[Tensor, ...]:
-        name = self.graph.fresh(f"{self.prefix}/{op}")
-        names = [name if i == 0 else self.graph.fresh(f"{name}_output_{i}") for i in range(len(likes))]
-        outputs = tuple(replace(like, name=n) for n, like in zip(names, likes, strict=True))
-        while inputs and inputs[-1] is None:
-            inputs = inputs[:-1]
-        scope = self._scopes[level]
-        scope.calls.append(Emitted(op, domain, name, inputs, outputs, attributes))
-        if key is not None:
-            scope.table[key] = outputs
-        if level:
-            self._level.update((t.name, level) for t in outputs)
-        return outputs
-
-    @contextmanager
-    def scope(self, prefix: str) -> Iterator[None]:
-        """Names of what is emitted inside start with `prefix`."""
-        before, self.prefix = self.prefix, prefix
-        try:
-            yield
-        finally:
-            self.prefix = before
-
-    def body(self, inputs: Sequence[Tensor], make: Callable[..., Sequence[Tensor]]) -> Body:
-        """A subgraph for If, Loop or Scan: `make` gets the body's inputs and returns its outputs.
-
-        `inputs` give data types and shapes; their names are only hints. What `make` emits from outer tensors alone lands
-        in the outer graph.
-        """
-        level = len(self._scopes)
-        formal = tuple(replace(t, name=self.graph.fresh(f"{self.prefix}/{t.name or 'input'}")) for t in inputs)
-        self._scopes.append(_Scope())
-        self._level.update((t.name, level) for t in formal)
-        try:
-            results = make(*formal)
-            # A body must make its outputs itself: outer tensors and inputs pass through Identity.
-            made = {t.name for call in self._scopes[level].calls for t in call.outputs}
-            outputs: list[Tensor] = []
-            for t in results:
-                if t.name not in made or t in outputs:
-                    (t,) = self._record(level, "Identity", "", (t,), {}, [t], None)
-                outputs.append(t)
-            return Body(formal, tuple(outputs), tuple(self._scopes[level].calls))
-        finally:
-            self._scopes.pop()
-
-    @property
-    def calls(self) -> list[Emitted]:
-        """What has been emitted at the top level."""
-        return self._scopes[0].calls
-
-    def rename(self, tensor: Tensor, name: str) -> Tensor:
-        """A tensor of exactly this name with the same value; the name must be free."""
-        self.graph.fresh(name)
-        output = replace(tensor, name=name)
-        self.calls.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
-        return output
-
-    # -- constants -----------------------------------------------------------------------------------------------
-
-    def const(self, value: Literal, dtype: Any = None) -> Tensor:
-        """A constant. Equal constants are one initializer. Without `dtype`: float32 for floats, int64 for integers."""
-        array = np.asarray(value)
-        if dtype is None and array.dtype == np.float64 and not isinstance(value, np.ndarray):
-            dtype = np.float32
-        array = np.ascontiguousarray(array if dtype is None else array.astype(dtype)).reshape(array.shape)
-        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
-        if key not in self._pool:
-            name = self.graph.fresh("onnxplain/constant")
-            self.constants[name] = array
-            self._pool[key] = Tensor(name, array.dtype, array.shape)
-        return self._pool[key]
-
-    def value(self, tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
-        """The values of a small constant (the model's or the builder's), None for anything else."""
-        if tensor is None:
-            return None
-        found = self.constants.get(tensor.name)
-        return self.graph.value(tensor) if found is None else found
-
-    def is_constant(self, tensor: Tensor | None) -> bool:
-        """Whether the tensor is an initializer or a constant of the builder."""
-        return tensor is not None and (tensor.name in self.constants or self.graph.is_constant(tensor))
-
-    def ints(self, tensor: Tensor | None) -> list[int] | None:
-        """The values of a small integer constant as a flat list, None for anything else."""
-        value = self.value(tensor)
-        return None if value is None else [int(v) for v in value.ravel()]
-
-    def _operands(self, op: str, inputs: Sequence[Operand], known: Signature | None) -> tuple[Tensor | None, ...]:
-        """The inputs with literals made into constants of the types the schema asks for."""
-        bound: dict[str, np.dtype[Any]] = {}
-        first: np.dtype[Any] | None = None
-        for i, operand in enumerate(inputs):
-            if isinstance(operand, Tensor) and operand.dtype is not None:
-                first = first if first is not None else operand.dtype
-                if known is not None:
-                    bound.setdefault(known.input_class(i), operand.dtype)
-
-        def convert(index: int, operand: Operand) -> Tensor | None:
-            if operand is None or isinstance(operand, Tensor):
-                return operand
-            cls = known.input_class(index) if known is not None else ""
-            if cls.startswith("tensor("):
-                return self.const(operand, _FIXED[cls])
-            if known is not None and cls in known.integer_classes:
-                return self.const(operand, bound.get(cls, np.dtype(np.int64)))
-            dtype = bound.get(cls, None if isinstance(operand, np.ndarray) else first)
-            return self.const(operand, dtype)
-
-        return tuple(convert(i, operand) for i, operand in enumerate(inputs))
-
-    # -- shapes --------------------------------------------------------------------------------------------------
 
     def shape(self, tensor: Tensor) -> Tensor:
         """The extents as int64 [rank]: a constant where they are known, else a Shape node."""
@@ -293,8 +67,29 @@ class Builder:
         return self.transpose(x, [*range(n - 2), n - 1, n - 2])
 
     def zeros_like(self, tensor: Tensor) -> Tensor:
-        """Zeros with shape and type of `tensor`."""
+        """Zeros with shape and type of `tensor`, or of each tensor in a sequence."""
+        if tensor.is_sequence:
+            return self.each([tensor], lambda x: [self.zeros_like(x)], [tensor.dtype])[0]
         return self.full_like(tensor, 0)
+
+    def each(
+        self, sequences: Sequence[Tensor], make: Callable[..., Sequence[Tensor]], dtypes: Sequence[np.dtype[Any] | None]
+    ) -> list[Tensor]:
+        """What `make` does to the elements of sequences of equal length, as sequences of these data types."""
+        kinds = [np.dtype(np.float32) if d is None else d for d in dtypes]
+        empty = [self.SequenceEmpty(dtype=onnx.helper.np_dtype_to_tensor_dtype(d)) for d in kinds]
+
+        def step(i: Tensor, go_on: Tensor, *done: Tensor) -> list[Tensor]:
+            elements = [replace(self.SequenceAt(s, i), dtype=s.dtype) for s in sequences]
+            return [go_on, *(self.SequenceInsert(d, m) for d, m in zip(done, make(*elements), strict=True))]
+
+        scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
+        body = self.body([*scalars, *(Tensor("done", d, None, True) for d in kinds)], step)
+        made = self.op("Loop", self.SequenceLength(sequences[0]), None, *empty, outputs=len(empty), body=body)
+        return [
+            replace(m, dtype=d, is_sequence=True)
+            for m, d in zip(made if isinstance(made, tuple) else (made,), kinds, strict=True)
+        ]
 
     def full_like(self, tensor: Tensor, value: float) -> Tensor:
         """One number everywhere, with shape and type of `tensor`."""
@@ -303,6 +98,29 @@ class Builder:
     def expand(self, x: Tensor, like: Tensor) -> Tensor:
         """`x` stretched to the shape of `like`."""
         return replace(self.Expand(x, self.shape(like)), shape=like.shape)
+
+    def Pad(
+        self, x: Tensor, pads: Operand, value: Operand = None, axes: Sequence[int] | None = None, **attributes: Any
+    ) -> Tensor:
+        """Padding, with every axis named: ONNX Runtime's transpose optimizer overlooks the input `axes`."""
+        if axes is not None and x.shape is not None:
+            pads, axes = self._all_pads(x.rank, pads, [axis % x.rank for axis in axes]), None
+        made = self.op("Pad", x, pads, value, axes, **attributes)
+        assert isinstance(made, Tensor)
+        return made
+
+    def _all_pads(self, rank: int, pads: Operand, axes: Sequence[int]) -> Operand:
+        places = [*axes, *(rank + axis for axis in axes)]
+        known = self.ints(pads) if isinstance(pads, Tensor) else pads
+        if known is not None:
+            full = np.zeros(2 * rank, np.int64)
+            full[places] = known
+            return full
+        pieces = self.Split(pads, num_outputs=len(places), outputs=len(places))
+        parts: list[Operand] = [[0]] * (2 * rank)
+        for place, piece in zip(places, pieces, strict=True):
+            parts[place] = piece
+        return self.Concat(*parts, axis=0)
 
     def keepdims(self, reduced: Tensor, call: Call) -> Tensor:
         """A tensor shaped like the output of a reduction, with the axes that the call reduced put back as extents of 1.
@@ -325,7 +143,9 @@ class Builder:
         return self.cast(self.Div(*sizes), x)
 
     def total(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The sum of tensors of one shape."""
+        """The sum of tensors of one shape, element by element where they are sequences."""
+        if tensors[0].is_sequence and len(tensors) > 1:
+            return self.each(tensors, lambda *e: [self.total(e)], [tensors[0].dtype])[0]
         result = tensors[0]
         for t in tensors[1:]:
             result = replace(self.Add(result, t), shape=tensors[0].shape)
@@ -366,8 +186,6 @@ class Builder:
         summed = self.ReduceSum(message, axes, keepdims=1, noop_with_empty_axes=1)
         return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
 
-    # -- arithmetic ----------------------------------------------------------------------------------------------
-
     def stabilize(self, z: Tensor, epsilon: float) -> Tensor:
         """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero."""
         if epsilon == 0:
@@ -383,78 +201,3 @@ class Builder:
         made = self.Cast(x, to=onnx.helper.np_dtype_to_tensor_dtype(like.dtype))
         assert isinstance(made, Tensor)
         return made
-
-
-_FIXED: dict[str, np.dtype[Any]] = {
-    f"tensor({name})": np.dtype(dtype)
-    for name, dtype in {
-        "float": np.float32, "double": np.float64, "float16": np.float16, "bool": np.bool_, "int64": np.int64, "int32": np.int32,
-        "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
-    }.items()
-}  # fmt: skip
-
-
-def _output_dtype(
-    op: str, known: Signature | None, index: int, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]
-) -> np.dtype[Any] | None:
-    if op in ("Cast", "EyeLike") or op in RANDOM:
-        number = attributes.get("to", attributes.get("dtype"))
-        if number is not None:
-            return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
-        return np.dtype(np.float32) if op in ("RandomNormal", "RandomUniform") else _first_dtype(inputs)
-    if op == "ConstantOfShape":
-        value = attributes.get("value")
-        return np.dtype(np.float32) if value is None else np.asarray(value).dtype
-    if known is None:
-        return _first_dtype(inputs)
-    cls = known.output_class(index)
-    if cls.startswith("tensor("):
-        return _FIXED.get(cls)
-    for i, tensor in enumerate(inputs):
-        if tensor is not None and known.input_class(i) == cls:
-            return tensor.dtype
-    return None
-
-
-def _first_dtype(inputs: Sequence[Tensor | None]) -> np.dtype[Any] | None:
-    return next((t.dtype for t in inputs if t is not None), None)
-
-
-def _elementwise_shape(inputs: Sequence[Tensor | None]) -> Shape:
-    """The broadcast shape where it can be proven, else None."""
-    shapes = [t.shape for t in inputs if t is not None]
-    if any(s is None for s in shapes):
-        return None
-    rank = max((len(s) for s in shapes if s is not None), default=0)
-    result: list[Dim] = [1] * rank
-    for s in shapes:
-        assert s is not None
-        for axis, extent in enumerate(s, start=rank - len(s)):
-            mine = result[axis]
-            if extent == 1 or same_dim(mine, extent):
-                continue
-            if mine == 1 or (isinstance(extent, int) and not isinstance(mine, int)):
-                result[axis] = extent
-            elif not isinstance(mine, int):
-                return None
-    return tuple(result)
-
-
-def _key(op: str, domain: str, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]) -> Any:
-    names = [None if t is None else t.name for t in inputs]
-    while names and names[-1] is None:
-        names.pop()
-    return op, domain, tuple(names), tuple((k, _frozen(attributes[k])) for k in sorted(attributes))
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(v) for v in value)
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
-    return value if isinstance(value, int | float | str | bytes | bool) else id(value)
-
-
-def floating(tensor: Tensor) -> bool:
-    """Whether the type is known and floating-point."""
-    return tensor.dtype is not None and is_float(tensor.dtype)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnxplain.errors import RuleError
 from onnxplain.tensor import Tensor
 
-__all__ = ["Call"]
+__all__ = ["Call", "Subgraph"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,11 @@ class Call:
         return tensor
 
     @property
+    def bodies(self) -> Mapping[str, Subgraph]:
+        """The subgraphs among the attributes: the branches of If, the body of Loop and Scan."""
+        return {name: value for name, value in self.attributes.items() if isinstance(value, Subgraph)}
+
+    @property
     def reads(self) -> tuple[Tensor | None, ...]:
         """All tensors the call depends on: its inputs, then its captures."""
         return self.inputs + self.captures
@@ -81,5 +86,29 @@ class Call:
         """Whether a message for input `index` is asked for."""
         return index < len(self.live) and self.live[index]
 
+    def reading(self, values: Mapping[Tensor, Tensor]) -> Call:
+        """The same call reading other tensors, in its subgraphs too."""
+        return replace(
+            self,
+            inputs=tuple(t if t is None else values.get(t, t) for t in self.inputs),
+            captures=tuple(values.get(t, t) for t in self.captures),
+            attributes={k: v.reading(values) if isinstance(v, Subgraph) else v for k, v in self.attributes.items()},
+        )
+
     def __str__(self) -> str:
         return f"{self.operator} '{self.name}'"
+
+
+@dataclass(frozen=True, eq=False)
+class Subgraph:
+    """A branch or loop body: calls in topological order between its own inputs and outputs. Constants are outer tensors."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    calls: tuple[Call, ...]
+
+    def reading(self, values: Mapping[Tensor, Tensor]) -> Subgraph:
+        """The same subgraph reading other outer tensors."""
+        return Subgraph(
+            self.inputs, tuple(values.get(t, t) for t in self.outputs), tuple(call.reading(values) for call in self.calls)
+        )

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from onnxplain.call import Call
-from onnxplain.errors import InputError, OnnxplainError
+from onnxplain.errors import InputError, OnnxplainError, RuleError
 from onnxplain.finite_differences import Comparison, compare, double, run
 from onnxplain.graph import Graph, alive
 from onnxplain.inputs import check_inputs
@@ -26,7 +26,6 @@ from onnxplain.registry import Registry, load_registry
 from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 from onnxplain.tensor import Tensor
-from onnxplain.vjp import is_zero
 
 __all__ = ["CheckReport", "Finding", "check", "random_inputs"]
 
@@ -100,13 +99,18 @@ def check(
     """
     found = find_method(method)
     registry = load_registry(rules)
-    source = prepared(read(model))
+    source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
     feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
     settings: dict[str, Any] = {"output": output, "inputs": inputs, "score": score, "registry": registry}
     gradient = rewrite_source(source.copy(), "gradient", target=None, expose=["score"], **settings)
     session = Session(gradient.model, providers, folder=source.folder)
-    findings = [_slopes(gradient, session, feeds, directions, seed, _forward(graph, source, gradient, session))]
+    rounds = next((c for c in graph.calls if registry.role(c) == "straight-through" and not c.y.is_float), None)
+    if rounds is not None:
+        why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
+        findings = [Finding("gradient against finite differences", None, why)]
+    else:
+        findings = [_slopes(gradient, session, feeds, directions, seed, _forward(graph, source, gradient, session))]
     culprit = ""
     if calls or not findings[0].ok or _is_small(graph):
         local, culprit = _check_calls(graph, gradient, source, feeds, registry, providers, progress)
@@ -236,7 +240,7 @@ def _check_calls(
     """Every call on the way alone, in float64, at the values it really gets; the first wrong one from the output on."""
     sources = [graph.tensor(e["tensor"]) for e in rewritten.about["attributions"].values()]
     target = graph.tensor(rewritten.about["score"]["tensor"])
-    live = liveness(graph.calls, sources, [target], lambda c: is_zero(registry, c))
+    live = liveness(graph.calls, sources, [target], registry.role)
     needed = {t.name: t for c in live.calls for t in c.reads if t is not None}
     values = _values(graph, source, feeds, needed, providers)
     unchecked: list[str] = []
@@ -284,6 +288,8 @@ def _values(
 
 def _check_call(call: Call, graph: Graph, values: Mapping[str, np.ndarray[Any, Any]], registry: Registry) -> Comparison | None:
     """One call as a model of its own, slightly moved where it sits on a kink."""
+    if not call.y.is_float or not all(t.is_float for i, t in enumerate(call.reads) if t is not None and call.wants(i)):
+        raise RuleError("it rounds, or reads what was rounded")
     node = next(n for n in graph.model.graph.node if n.name == call.name)
     reads = {t.name: t for t in call.reads if t is not None}
     sources = [t.name for i, t in enumerate(call.reads) if t is not None and call.wants(i)]

@@ -306,8 +306,8 @@ def methods(name: str | None) -> None:
 @main.command()
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
 def operators(rules: tuple[str, ...]) -> None:
-    """List the operators that have a rule."""
-    from onnxplain.registry import load_registry
+    """List the operators and how each is served: by a rule, the standard's body, an expansion, zero, straight-through."""
+    from onnxplain.listing import operators as list_operators
     from onnxplain.show import show_operators
 
-    show_operators(load_registry(list(rules) or None))
+    show_operators(list_operators(list(rules) or None))

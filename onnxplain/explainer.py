@@ -71,7 +71,8 @@ class Explainer:
         self.method = method
         self.labels = list(labels)
         self._providers, self._batch_size, self._threads, self._progress = providers, batch_size, threads, progress
-        self._source = prepared(read(model))
+        registry = load_registry(rules)
+        self._source = prepared(read(model), registry)
         self._inputs = Graph(self._source.model).inputs
         self._needs_baseline = found.needs_baseline
         self._given_baseline = baseline
@@ -81,7 +82,7 @@ class Explainer:
             "layer": [layer] if isinstance(layer, str) else layer,
             "baseline": ("input" if baseline is None else baseline) if found.needs_baseline else baseline,
             "score": score,
-            "registry": load_registry(rules),
+            "registry": registry,
             "options": options,
         }
         self._made: dict[Target, tuple[Rewritten, Session]] = {}

@@ -36,6 +36,7 @@ DEFAULT_FLOAT = {
     **dict.fromkeys(("EyeLike", "RandomNormal", "RandomUniform"), "dtype"),
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), "output_datatype"),
     "GroupNormalization": "stash_type",
+    "SequenceEmpty": "dtype",
     "ConstantOfShape": "value",
 }
 """Operators that compute in float32 unless this attribute says otherwise."""
@@ -134,7 +135,7 @@ def product(
     """The vector-Jacobian product of `seeds`, one per target, by our gradient graph in the reference evaluator."""
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
-    prepare(graph)
+    prepare(graph, registry)
     vjp(graph, sources, list(seeds), composite=composite, registry=registry)
     given = {**inputs, **{f"{t}_seed": u for t, u in seeds.items()}}
     results = run(graph, given, [f"{s}_gradient" for s in sources])

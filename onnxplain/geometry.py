@@ -399,6 +399,7 @@ def add_rows(b: Builder, shape: Tensor, index: Tensor, values: Tensor) -> Tensor
     """Zeros of a shape, with values added at the coordinates that the last axis of `index` holds."""
     wide = widened(b, values)
     zeros = b.Expand(b.const(0, wide.dtype), shape)
+    index = index if index.dtype in (None, np.int64) else b.Cast(index, to=onnx.TensorProto.INT64)
     return b.cast(b.ScatterND(zeros, index, wide, reduction="add"), values)
 
 

@@ -8,6 +8,7 @@ that came in, and weights are never touched.
 from __future__ import annotations
 
 import ast
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,10 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from onnxplain.call import Call
+from onnxplain.call import Call, Subgraph
 from onnxplain.errors import LayerError, ModelError, nearest
 from onnxplain.schema import signature
 from onnxplain.tensor import Shape, Tensor
@@ -36,7 +38,8 @@ SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "namespace")
 
 @dataclass(frozen=True, eq=False)
 class Emitted:
-    """An operator application made by the builder."""
+    """An operator application made by the builder. One that `replaces` a node of the model also makes all that the node made,
+    from what the node read."""
 
     op: str
     domain: str
@@ -44,6 +47,7 @@ class Emitted:
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     attributes: Mapping[str, Any]
+    replaces: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,37 +91,53 @@ class Graph:
         self._versions = {o.domain: o.version for o in self.model.opset_import}
         self._gs = gs.import_onnx(self.model)
         self._messages = {id(n): p for n, p in zip(self._gs.nodes, self.model.graph.node, strict=True)}
-        for name, t in self._gs.tensors().items():
-            self._tensors[name] = Tensor(name, _dtype(t), _shape(t))
+        for name, t in {**_only_in_subgraphs(self.model, self._gs), **self._gs.tensors()}.items():
+            self._tensors[name] = _tensor(t)
             if isinstance(t, gs.Constant):
                 self._constants[name] = t
-        self.calls = tuple(self._call(node, proto) for node, proto in zip(self._gs.nodes, self.model.graph.node, strict=True))
+        self.calls = self._read(self._gs.nodes, self.model.graph.node, self._tensors)
         self.inputs = tuple(self._tensors[t.name] for t in self._gs.inputs)
         self.outputs = tuple(self._tensors[t.name] for t in self._gs.outputs)
         self._producers = {t.name: call for call in self.calls for t in call.outputs if t is not None}
         self._names = set(self._tensors) | {c.name for c in self.calls} | _names_in_subgraphs(self.model.graph.node)
+        self._names |= {t.name for t in self.model.graph.initializer}  # those nothing reads too
 
-    def _call(self, node: Any, proto: onnx.NodeProto) -> Call:
+    def _read(self, nodes: Any, protos: Any, table: Mapping[str, Tensor]) -> tuple[Call, ...]:
+        return tuple(self._call(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
+
+    def _call(self, node: Any, proto: onnx.NodeProto, table: Mapping[str, Tensor]) -> Call:
+        """One operator application; `table` holds the tensors it can see by name."""
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
         known = signature(node.op, domain, self._versions.get(domain, 1) if domain else self.opset)
-        inputs = [self._tensors[t.name] if t.name else None for t in node.inputs]
-        outputs = [self._tensors[t.name] if t.name else None for t in node.outputs]
+        inputs = [table[t.name] if t.name else None for t in node.inputs]
+        outputs = [table[t.name] if t.name else None for t in node.outputs]
         if known is not None:
             if not known.variadic_inputs:
                 inputs += [None] * (len(known.input_classes) - len(inputs))
             if not known.variadic_outputs:
                 outputs += [None] * (len(known.output_classes) - len(outputs))
-        attributes = {**(known.defaults if known else {}), **{k: _plain(v) for k, v in node.attrs.items()}}
+        subgraphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
+        given = {k: self._subgraph(v, subgraphs[k], table) if k in subgraphs else _plain(v) for k, v in node.attrs.items()}
+        attributes = {**(known.defaults if known else {}), **given}
         return Call(
             op=node.op,
             domain=domain,
             version=known.since if known else self._versions.get(domain, 1),
-            name=node.name,
+            name=node.name or node.op,
             scope=_scope(proto),
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             attributes=attributes,
-            captures=tuple(self._tensors[n] for n in _captured(proto) if n in self._tensors),
+            captures=tuple(table[n] for n in _captured(proto)),
+        )
+
+    def _subgraph(self, graph: Any, proto: onnx.GraphProto, outer: Mapping[str, Tensor]) -> Subgraph:
+        own = {name: _tensor(t) for name, t in graph.tensors().items() if name not in outer}
+        table = ChainMap(own, dict(outer))
+        return Subgraph(
+            inputs=tuple(table[t.name] for t in graph.inputs),
+            outputs=tuple(table[t.name] for t in graph.outputs),
+            calls=self._read(graph.nodes, proto.node, table),
         )
 
     def tensor(self, name: str) -> Tensor:
@@ -172,8 +192,12 @@ class Graph:
         graph = self.model.graph
         needed = _reachable(list(calls), outputs)
         table: dict[str, Any] = {t.name: t for t in self._gs.tensors().values()}
-        nodes = [_gs_node(call, table) for call in needed]
-        self._gs.nodes.extend(nodes)
+        taken_over = {call.replaces: _gs_node(call, table) for call in needed if call.replaces}
+        for i, node in enumerate(self._gs.nodes):
+            if node.name in taken_over:
+                node.outputs.clear()
+                self._gs.nodes[i] = taken_over[node.name]
+        self._gs.nodes.extend(_gs_node(call, table) for call in needed if not call.replaces)
         rebuilt = [self._message(node) for node in self._gs.nodes]
         del graph.node[:]
         graph.node.extend(alive(rebuilt, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
@@ -211,6 +235,12 @@ def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.Node
             wanted.update(node.input)
             wanted.update(_captured(node))
     return kept[::-1]
+
+
+def _only_in_subgraphs(model: onnx.ModelProto, graph: Any) -> dict[str, Any]:
+    """Initializers that subgraphs alone read: graphsurgeon does not list them."""
+    wanted = {name for node in model.graph.node for name in _captured(node)} - set(graph.tensors())
+    return {t.name: OnnxImporter.import_tensor(t) for t in model.graph.initializer if t.name in wanted}
 
 
 def _reachable(calls: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:
@@ -253,6 +283,7 @@ def _gs_body(body: Body) -> Any:
     def typed(tensor: Tensor) -> Any:
         variable = table.setdefault(tensor.name, gs.Variable(tensor.name))
         variable.dtype, variable.shape = tensor.dtype, None if tensor.shape is None else list(tensor.shape)
+        variable.type = "sequence_type" if tensor.is_sequence else "tensor_type"
         return variable
 
     return gs.Graph(nodes=nodes, inputs=[typed(t) for t in body.inputs], outputs=[typed(t) for t in body.outputs])
@@ -262,8 +293,12 @@ def _gs_attribute(value: Any) -> Any:
     return gs.Constant("", value) if isinstance(value, np.ndarray) else value
 
 
+def _tensor(tensor: Any) -> Tensor:
+    return Tensor(tensor.name, _dtype(tensor), _shape(tensor), isinstance(tensor, gs.Variable) and tensor.type == "sequence_type")
+
+
 def _dtype(tensor: Any) -> np.dtype[Any] | None:
-    if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
+    if isinstance(tensor, gs.Variable) and tensor.type not in ("tensor_type", "sequence_type"):
         return None
     dtype = tensor.dtype
     if isinstance(dtype, int):  # graphsurgeon keeps types NumPy lacks as numbers; onnx maps them to ml_dtypes

@@ -18,7 +18,7 @@ from onnxplain.liveness import liveness
 from onnxplain.registry import Registry
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
-from onnxplain.vjp import choice, is_zero
+from onnxplain.vjp import choice
 
 __all__ = ["Baseline", "Job"]
 
@@ -63,28 +63,14 @@ class Job:
             calls, values = self.replay(at)
             target = values.get(target, target)
             place = {s: at.get(s, s) for s in self.sources}
-        live = liveness(calls, place.values(), [target], lambda call: is_zero(self.registry, call))
+        live = liveness(calls, place.values(), [target], self.registry.role)
         messages = backward(self.b, live, {target: self.seed}, choice(composite, self.registry))
         return {s: messages[p] if p in messages else self.b.zeros_like(s) for s, p in place.items()}
 
     def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Call], dict[Tensor, Tensor]]:
         """The calls that depend on the given tensors, applied to others of the same shapes, and the tensors they make."""
-        values: dict[Tensor, Tensor] = dict(at)
-        calls: list[Call] = []
         with self.b.scope("onnxplain/replay"):
-            for call in self.graph.calls:
-                if not any(t is not None and t in values for t in call.reads):
-                    continue
-                if any(t in values for t in call.captures):
-                    raise MethodError(
-                        f"{call} reads an explained tensor inside its subgraph; this method cannot move it to another point yet"
-                    )
-                copy = self.b.replay(call, [t if t is None else values.get(t, t) for t in call.inputs])
-                copy = replace(copy, name=f"{call.name}/replay")
-                calls.append(copy)
-                pairs = zip(call.outputs, copy.outputs, strict=True)
-                values.update({old: new for old, new in pairs if old is not None and new is not None and old not in at})
-        return calls, values
+            return self.b.replay_all(self.graph.calls, at, everything=False)
 
     def reference(self, explained: Explained) -> Tensor:
         """The baseline of an explained tensor, in its shape and type.

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import onnx
 
 from onnxplain.method import Method, all_methods
-from onnxplain.registry import describe, load_registry
+from onnxplain.registry import OpSpec, Registry, load_registry
+from onnxplain.schema import signature
 
-__all__ = ["methods", "operators"]
+__all__ = ["Coverage", "coverage", "methods", "operators"]
+
+HOW = {
+    "rule": "a rule of its own",
+    "body": "the standard's own body, in operators that have rules",
+    "expansion": "written in standard operators, which have rules",
+    "zero": "derivative zero wherever there is one",
+    "straight-through": "the identity stands in for a derivative that is zero or missing",
+}
+"""The ways in which an operator is served."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How an operator is served from which version on: `how` is one of `HOW`; `formula` the first line of its rule."""
+
+    operator: str
+    domain: str
+    since: int
+    how: str
+    role: str
+    formula: str
+    file: str
 
 
 def methods() -> dict[str, Method]:
@@ -17,6 +42,36 @@ def methods() -> dict[str, Method]:
     return all_methods()
 
 
-def operators(rules: str | Path | Iterable[str | Path] | None = None) -> list[dict[str, Any]]:
-    """Every operator version with a rule: operator, domain, since, role, rule, file; `rules` as in `rewrite`."""
-    return [describe(spec) for spec in load_registry(rules)]
+def operators(rules: str | Path | Iterable[str | Path] | None = None) -> list[Coverage]:
+    """Every operator that can lie on the way from the target to what is explained; `rules` as in `rewrite`."""
+    return coverage(load_registry(rules))
+
+
+def coverage(registry: Registry) -> list[Coverage]:
+    """How the operators of a registry are served, sorted by domain and name."""
+
+    def row(spec: OpSpec) -> Coverage:
+        how = spec.role if spec.role in HOW else "rule"
+        return Coverage(spec.op, spec.domain or "ai.onnx", spec.since, how, spec.role, _first_line(spec.rule), _file(spec.source))
+
+    rows = [row(spec) for spec in registry]
+    rows += [
+        Coverage(e.op, e.domain or "ai.onnx", 1, "expansion", "", _first_line(e.write), _file(e.source))
+        for e in registry.expansions.values()
+    ]
+    served = {(r.domain, r.operator) for r in rows}
+    newest = onnx.defs.onnx_opset_version()
+    for name in sorted({s.name for s in onnx.defs.get_all_schemas() if not s.domain and not s.deprecated}):
+        known = signature(name, "", newest)
+        if known is not None and known.has_body and ("ai.onnx", name) not in served:
+            rows.append(Coverage(name, "ai.onnx", known.since, "body", "", "", ""))
+    return sorted(rows, key=lambda r: (r.domain, r.operator, r.since))
+
+
+def _first_line(function: object) -> str:
+    lines = (function.__doc__ or "").strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def _file(source: str) -> str:
+    return Path(source).name

@@ -10,6 +10,9 @@ from onnxplain.tensor import Tensor
 
 __all__ = ["Live", "liveness"]
 
+KEEPS = frozenset({"layout", "select", "sum"})
+"""Roles whose outputs are quantized tensors where their inputs are."""
+
 
 @dataclass(frozen=True)
 class Live:
@@ -23,24 +26,31 @@ def liveness(
     calls: Sequence[Call],
     sources: Iterable[Tensor],
     targets: Iterable[Tensor],
-    stops: Callable[[Call], bool] = lambda call: False,
+    role: Callable[[Call], str] = lambda call: "",
 ) -> Live:
     """Calls and tensors on the way from sources to targets, in one pass forward and one backward.
 
-    A tensor that is no floating-point tensor carries no message; nor does what a call with derivative zero (`stops`)
-    makes.
+    What a call with derivative zero makes carries no message. Nor does an integer tensor, unless it is quantized: made by
+    a straight-through call, or by moving or adding such tensors. `role` tells the role of a call's operator.
     """
-    reached = {t.name for t in sources}
+    reached = {t.name for t in sources if t.is_float}
+    quantized: set[str] = set()
     for call in calls:
-        if any(t is not None and t.name in reached for t in call.reads) and not stops(call):
-            reached.update(t.name for t in call.outputs if t is not None and t.is_float)
+        kind = role(call)
+        found = [t.name for t in call.reads if t is not None and t.name in reached]
+        if not found or kind == "zero":
+            continue
+        integers = kind == "straight-through" or (kind in KEEPS and not quantized.isdisjoint(found))
+        made = [t for t in call.outputs if t is not None and (t.is_float or integers)]
+        reached.update(t.name for t in made)
+        quantized.update(t.name for t in made if not t.is_float)
     wanted = {t.name for t in targets} & reached
     kept: list[Call] = []
     for call in reversed(calls):
         if not any(t is not None and t.name in wanted for t in call.outputs):
             continue
-        live = tuple(t is not None and t.is_float and t.name in reached for t in call.reads)
-        if any(live) and not stops(call):
+        live = tuple(t is not None and t.name in reached for t in call.reads)
+        if any(live) and role(call) != "zero":
             wanted.update(t.name for t, is_live in zip(call.reads, live, strict=True) if t is not None and is_live)
             kept.append(replace(call, live=live))
     return Live(tuple(reversed(kept)), frozenset(wanted))

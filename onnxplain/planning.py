@@ -17,7 +17,6 @@ from onnxplain.registry import load_registry
 from onnxplain.rewriting import explained_tensors
 from onnxplain.score import Score, find_score
 from onnxplain.sources import Explained
-from onnxplain.vjp import is_zero
 
 __all__ = ["Plan", "PlanRow", "plan"]
 
@@ -78,12 +77,12 @@ def plan(
     """
     found = find_method(method)
     registry = load_registry(rules)
-    source = prepared(read(model))
+    source = prepared(read(model), registry)
     graph = Graph(source.model)
     scored = find_score(graph, output, score)
     wanted = [layer] if isinstance(layer, str) else layer
     explained = explained_tensors(graph, scored, inputs, wanted, registry)
-    live = liveness(graph.calls, [e.tensor for e in explained], [scored.tensor], lambda c: is_zero(registry, c))
+    live = liveness(graph.calls, [e.tensor for e in explained], [scored.tensor], registry.role)
     on_the_way = {call.name for call in live.calls}
 
     def row(call: Call) -> PlanRow:

@@ -1,9 +1,9 @@
 """onnx's reference evaluator, with operators that it computes wrongly or not at all replaced.
 
 Repaired against onnx 1.23: MaxPool gives no Indices where all strides are 1, pooling with ceil_mode shifts the windows
-by half of what they reach beyond the padding, a grouped ConvTranspose reads the wrong weights, Erf and
-MeanVarianceNormalization compute in float32, LpNormalization sums signed elements for p = 1, LRN does only as many
-channels as there are samples.
+by half of what they reach beyond the padding, a grouped ConvTranspose reads the wrong weights, Erf,
+DynamicQuantizeLinear and MeanVarianceNormalization compute in float32, LpNormalization sums signed elements for p = 1,
+LRN does only as many channels as there are samples.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+
+from onnxplain.reference_bodies import WITH_BODY
+from onnxplain.reference_learned import LEARNED
+from onnxplain.reference_loops import Loop, Scan, SequenceInsert
+from onnxplain.reference_recurrent import RECURRENT
+from onnxplain.reference_sampling import SAMPLING
 
 __all__ = ["REPAIRED", "evaluate"]
 
@@ -189,6 +195,16 @@ class MeanVarianceNormalization(OpRun):
         return (centred / (deviation + 1e-9),)
 
 
+class DynamicQuantizeLinear(OpRun):
+    """Rounded to 8 bits, with a scale that fits the range of the values."""
+
+    def _run(self, x: Array) -> tuple[Array, ...]:
+        high, low = max(0, x.max()), min(0, x.min())
+        scale = np.asarray((high - low) / 255 if high > low else 1 / 255, x.dtype)
+        zero = np.rint(np.clip(-low / scale, 0, 255))
+        return np.clip(np.rint(x / scale) + zero, 0, 255).astype(np.uint8), scale, np.asarray(zero, np.uint8)
+
+
 class Scatter(OpRun):
     """The old name of ScatterElements."""
 
@@ -227,7 +243,11 @@ class Pad(OpRun):
         return (np.pad(kept, np.maximum(width, 0), mode=mode, **options).astype(x.dtype),)  # type: ignore[call-overload]
 
 
-REPAIRED: list[type[OpRun]] = [
+REPAIRED: list[Any] = [
+    *RECURRENT,
+    *WITH_BODY,
+    *SAMPLING,
+    *LEARNED,
     Erf,
     Gelu,
     LpNormalization,
@@ -237,8 +257,12 @@ REPAIRED: list[type[OpRun]] = [
     AveragePool,
     LpPool,
     ConvTranspose,
+    DynamicQuantizeLinear,
     GlobalLpPool,
     GlobalMaxPool,
     Pad,
     Scatter,
+    Loop,
+    Scan,
+    SequenceInsert,
 ]

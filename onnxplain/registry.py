@@ -18,7 +18,7 @@ from onnxplain.call import Call
 from onnxplain.errors import RuleError
 from onnxplain.tensor import Tensor
 
-__all__ = ["ROLES", "Messages", "OpSpec", "Registry", "Rule", "load_registry", "rule"]
+__all__ = ["ROLES", "Expansion", "Messages", "OpSpec", "Registry", "Rule", "expansion", "load_registry", "rule"]
 
 Messages: TypeAlias = "Tensor | None | tuple[Tensor | None, ...]"
 """What a rule returns: one message, or None for "provably zero", per input; a single message for one-input operators."""
@@ -70,11 +70,28 @@ class OpSpec:
         return f"{self.domain}.{self.op}" if self.domain else self.op
 
 
+@dataclass(frozen=True)
+class Expansion:
+    """How an operator outside the standard is written in standard ones: `(builder, call) -> its outputs`.
+
+    `inputs` and `outputs` count the operator's parameters (-1: any number), `defaults` are those of its attributes.
+    """
+
+    op: str
+    domain: str
+    write: Callable[..., Tensor | tuple[Tensor | None, ...]]
+    inputs: int
+    outputs: int
+    defaults: dict[str, Any]
+    source: str = ""
+
+
 @dataclass
 class Registry:
-    """Operator versions and their entries."""
+    """Operator versions and their entries, and the expansions of operators outside the standard."""
 
     entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
+    expansions: dict[tuple[str, str], Expansion] = field(default_factory=dict)
 
     def add(self, spec: OpSpec) -> None:
         """Enter an operator version; a later entry for the same version replaces the earlier."""
@@ -83,8 +100,17 @@ class Registry:
 
     def find(self, call: Call) -> OpSpec | None:
         """The newest entry not newer than the call's operator version."""
-        fitting = [s for s in self.entries.get((call.domain, call.op), ()) if s.since <= call.version]
+        return self.entry(call.op, call.domain, call.version)
+
+    def entry(self, op: str, domain: str, version: int) -> OpSpec | None:
+        """The newest entry not newer than an operator version."""
+        fitting = [s for s in self.entries.get((domain, op), ()) if s.since <= version]
         return fitting[-1] if fitting else None
+
+    def role(self, call: Call) -> str:
+        """The role of the call's operator; "" where the registry has no entry."""
+        spec = self.find(call)
+        return "" if spec is None else spec.role
 
     def __iter__(self) -> Iterator[OpSpec]:
         for key in sorted(self.entries):
@@ -125,6 +151,30 @@ def rule(
             registry, path = current
             for op in operators:
                 registry.add(OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path))
+        return function
+
+    return register
+
+
+def expansion(
+    *operators: str, domain: str, inputs: int = 1, outputs: int = 1, **defaults: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the decorated function as the meaning of operators in standard ones; rules then serve these.
+
+    Args:
+        operators: names of the operators the function serves.
+        domain: their operator-set domain.
+        inputs: how many inputs they have, optional ones included; -1 for any number.
+        outputs: how many outputs they have, optional ones included.
+        **defaults: the values of attributes that a node leaves out.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        current = _loading.get()
+        if current is not None:
+            registry, path = current
+            for op in operators:
+                registry.expansions[domain, op] = Expansion(op, domain, function, inputs, outputs, defaults, path)
         return function
 
     return register
@@ -173,15 +223,3 @@ def _execute(path: Path, registry: Registry) -> None:
         raise RuleError(f"rule file {path} failed: {type(error).__name__}: {error}") from error
     finally:
         _loading.reset(token)
-
-
-def describe(spec: OpSpec) -> dict[str, Any]:
-    """The entry as plain data, for tables."""
-    return {
-        "operator": spec.op,
-        "domain": spec.domain or "ai.onnx",
-        "since": spec.since,
-        "role": spec.role,
-        "rule": getattr(spec.rule, "__name__", str(spec.rule)),
-        "file": Path(spec.source).name,
-    }

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 
 from onnxplain.builder import Builder
-from onnxplain.call import Call
 from onnxplain.errors import MethodError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
@@ -23,8 +22,7 @@ from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
 from onnxplain.sources import Explained, find_layers, find_sources
 from onnxplain.target import Target, TargetLike, emit_seed, parse_target
-from onnxplain.tensor import Tensor
-from onnxplain.vjp import is_zero
+from onnxplain.tensor import Tensor, same_dim
 
 __all__ = ["METADATA_KEY", "Rewritten", "Rules", "rewrite", "rewrite_source"]
 
@@ -110,12 +108,12 @@ def rewrite_source(
     parsed = parse_target(target)
     registry = registry or load_registry()
     _refuse_explained(source)
-    source = prepared(source)
+    source = prepared(source, registry)
     graph = Graph(source.model)
     b = Builder(graph)
     scored = find_score(graph, output, score)
     explained = explained_tensors(graph, scored, inputs, layer, registry)
-    batched = is_batched(graph, explained, scored.tensor)
+    batched = is_batched(graph, scored.tensor)
     run_time: dict[str, Tensor] = {}
     job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline)
     if parsed.kind == "all":
@@ -142,25 +140,22 @@ def explained_tensors(
     """The tensors that get an attribution: the inputs, or the named layers."""
     if layer:
         return find_layers(graph, layer)
-
-    def stops(call: Call) -> bool:
-        return is_zero(registry, call)
-
-    return find_sources(graph, scored.tensor, inputs, stops)
+    return find_sources(graph, scored.tensor, inputs, registry.role)
 
 
-def is_batched(graph: Graph, explained: Sequence[Explained], target: Tensor) -> bool:
+def is_batched(graph: Graph, target: Tensor) -> bool:
     """Whether the first axis of the explained output counts samples.
 
-    It does when it has the extent of the inputs' first axis; symbols and unknown extents are taken for samples.
+    It does when it has the extent of an input's first axis. An extent that nothing is known of is taken for samples, unless
+    neither the output nor any input has further axes.
     """
-    if target.shape is None or not target.shape:
+    if not target.shape:
         return False
-    firsts = [t.shape[0] for t in graph.inputs if t.shape]
+    shapes = [t.shape for t in graph.inputs if t.shape]
     mine = target.shape[0]
-    if not firsts:
-        return len(target.shape) > 1
-    return any(first == mine or not isinstance(first, int) or not isinstance(mine, int) for first in firsts)
+    if not shapes or any(same_dim(shape[0], mine) for shape in shapes):
+        return len(target.shape) > 1 or bool(shapes)
+    return not isinstance(mine, int) and (len(target.shape) > 1 or any(len(shape) > 1 for shape in shapes))
 
 
 def _seed(job: Job, target: Target, run_time: dict[str, Tensor]) -> Tensor:

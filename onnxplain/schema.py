@@ -66,7 +66,7 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
         output_classes=classes(schema.outputs),
         variadic_inputs=variadic(schema.inputs),
         variadic_outputs=variadic(schema.outputs),
-        defaults={k: v.decode() if isinstance(v, bytes) else v for k, v in defaults.items()},
+        defaults={k: _text(v) for k, v in defaults.items()},
         has_body=bool(schema.has_function or schema.has_context_dependent_function),  # type: ignore[attr-defined]
         integer_classes=frozenset(
             c.type_param_str
@@ -74,3 +74,10 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
             if all(t.startswith(("tensor(int", "tensor(uint")) for t in c.allowed_type_strs)
         ),
     )
+
+
+def _text(value: Any) -> Any:
+    """Strings as text; what is no string as it is."""
+    if isinstance(value, list):
+        return [_text(v) for v in value]
+    return value.decode() if isinstance(value, bytes) else value

@@ -47,7 +47,7 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     if score not in ("logit", "probability"):
         raise LayerError(f"score must be 'logit' or 'probability', not '{score}'")
     named, tensor = _prediction(graph, output)
-    maker = graph.producer(tensor)
+    maker = graph.producer(_before_rounding(graph, tensor))
     if score == "logit" and maker is not None:
         if (maker.domain, maker.op) in FINAL and maker.x.is_float:
             return Score(maker.x, tensor, named.name, "logit", maker.op)
@@ -73,6 +73,13 @@ def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:
             return named, tensor
     kinds = ", ".join(f"'{t.name}' ({t.dtype or 'no tensor'})" for t in graph.outputs)
     raise LayerError(f"no output holds floating-point scores: {kinds}; name a tensor to explain with --output")
+
+
+def _before_rounding(graph: Graph, tensor: Tensor) -> Tensor:
+    """What a tensor was before it was quantized and dequantized; the tensor itself where it was not."""
+    reader = graph.producer(tensor)
+    writer = graph.producer(reader.x) if reader is not None and reader.op == "DequantizeLinear" else None
+    return writer.x if writer is not None and writer.op == "QuantizeLinear" else tensor
 
 
 def _through(graph: Graph, tensor: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from onnxplain.checking import CheckReport
     from onnxplain.explanation import Explanation
+    from onnxplain.listing import Coverage
     from onnxplain.method import Method
     from onnxplain.planning import Plan
-    from onnxplain.registry import Registry
 
 __all__ = [
     "show_check", "show_contract", "show_explanation", "show_method", "show_methods", "show_operators", "show_plain_model",
@@ -203,22 +203,16 @@ def show_method(method: Method) -> None:
         console.print("  options: none of its own")
 
 
-def show_operators(registry: Registry) -> None:
+def show_operators(rows: Sequence[Coverage]) -> None:
     """One row per operator version."""
-    from onnxplain.registry import describe
+    from onnxplain.listing import HOW
 
-    table = _table("operator", "domain", "since", "role", "derivative", "rule file", right=("since",))
-    for spec in registry:
-        row = describe(spec)
-        formula = (spec.rule.__doc__ or "").strip().splitlines()
-        table.add_row(
-            row["operator"],
-            row["domain"],
-            str(row["since"]),
-            row["role"],
-            escape(formula[0] if formula else ""),
-            row["file"],
-        )
+    table = _table("operator", "domain", "since", "how", "role", "derivative", "file", right=("since",))
+    for r in rows:
+        table.add_row(r.operator, r.domain, str(r.since), r.how, r.role, escape(r.formula), r.file)
     console = _console()
     console.print(table)
-    console.print(f"{len({(s.domain, s.op) for s in registry})} operators")
+    served = {(r.domain, r.operator): r.how for r in rows}
+    console.print(f"{len(served)} operators:")
+    for how, meaning in HOW.items():
+        console.print(f"  {sum(h == how for h in served.values()):4} {how}: {meaning}")

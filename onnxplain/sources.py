@@ -45,7 +45,7 @@ class Explained:
 
 
 def find_sources(
-    graph: Graph, target: Tensor, inputs: Sequence[str] | None, stops: Callable[[Call], bool]
+    graph: Graph, target: Tensor, inputs: Sequence[str] | None, role: Callable[[Call], str]
 ) -> tuple[Explained, ...]:
     """The explained inputs: those named, or all that the target depends on by differentiable operators.
 
@@ -63,11 +63,11 @@ def find_sources(
     candidates = [c for t in wanted for c in _stand_ins(graph, t)]
     if inputs is None and any(c.kind != "cast" for c in candidates):
         candidates = [c for c in candidates if c.kind != "cast"]
-    live = liveness(graph.calls, [c.tensor for c in candidates], [target], stops).tensors
+    live = liveness(graph.calls, [c.tensor for c in candidates], [target], role).tensors
     found = [c for c in candidates if c.tensor.name in live or c.tensor == target]
     lost = [t.name for t in wanted if t.name not in {c.name for c in found}]
     if (inputs is not None and lost) or not found:
-        raise LayerError(_why_not(graph, lost, target, stops))
+        raise LayerError(_why_not(graph, lost, target, role))
     return tuple(found)
 
 
@@ -78,9 +78,16 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
     if tensor.is_float:
         return [Explained(tensor.name, tensor, "input")]
     carried = {tensor.name}  # the input's own numbers, moved about; positions counted from a mask are something else
+    rows: set[str] = set()  # looked up in a quantized table: real numbers once they are dequantized
     found: list[Explained] = []
     for call in graph.calls:
-        if not any(t is not None and t.name in carried for t in call.inputs):
+        reads = [t.name for t in call.inputs if t is not None]
+        if rows.intersection(reads):
+            if call.op == "DequantizeLinear":
+                found.append(Explained(tensor.name, call.y, "embedding"))
+            elif call.op in MOVES:
+                rows.update(y.name for y in call.outputs if y is not None)
+        if not carried.intersection(reads):
             continue
         for y in call.outputs:
             if y is None:
@@ -88,6 +95,8 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
             if not y.is_float:
                 if call.op in MOVES:
                     carried.add(y.name)
+                elif call.op == "Gather" and call.x.name not in carried:
+                    rows.add(y.name)
             elif call.op == "Gather" and call.x.name not in carried:
                 found.append(Explained(tensor.name, y, "embedding"))
             elif call.op == "Cast":
@@ -96,7 +105,7 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
     return embeddings[:1] or found[:1]
 
 
-def _why_not(graph: Graph, names: Sequence[str], target: Tensor, stops: Callable[[Call], bool]) -> str:
+def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Call], str]) -> str:
     """Where the way from inputs to the target loses its derivative."""
     if not graph.inputs:
         return "the model has no inputs to explain"
@@ -104,7 +113,7 @@ def _why_not(graph: Graph, names: Sequence[str], target: Tensor, stops: Callable
     wanted = {target.name}
     for call in reversed(graph.calls):
         if any(t is not None and t.name in wanted for t in call.outputs):
-            if stops(call) or not any(t is not None and t.is_float for t in call.inputs):
+            if role(call) == "zero" or not any(t is not None and t.is_float for t in call.inputs):
                 return (
                     f"'{target.name}' does not depend on {shown} by differentiable operators: the way ends at {call}; "
                     "explain another output or a tensor before it (--output)"

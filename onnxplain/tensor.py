@@ -22,12 +22,14 @@ Shape: TypeAlias = "tuple[Dim, ...] | None"
 class Tensor:
     """A value in a graph. Two tensors are the same when their names are.
 
-    `dtype` is None for values that are no tensors (sequences, maps) and where it is unknown.
+    `dtype` is that of the elements of a sequence of tensors; None for other values that are no tensors (maps) and where it
+    is unknown.
     """
 
     name: str
     dtype: np.dtype[Any] | None = field(default=None, compare=False)
     shape: Shape = field(default=None, compare=False)
+    is_sequence: bool = field(default=False, compare=False)
 
     @property
     def rank(self) -> int:
@@ -38,8 +40,14 @@ class Tensor:
 
     @property
     def is_float(self) -> bool:
-        """Whether a message can flow along this tensor. Unknown types count, so that nothing is lost silently."""
+        """Whether this is a floating-point tensor. Unknown types count, so that nothing is lost silently."""
         return self.dtype is None or is_float(self.dtype)
+
+    @property
+    def message_dtype(self) -> np.dtype[Any] | None:
+        """The type of its messages: its own; None, which is any, where that is too coarse (integers, 8-bit floats)."""
+        plain = self.dtype is not None and is_float(self.dtype) and self.dtype.itemsize > 1 and not self.is_sequence
+        return self.dtype if plain else None
 
     @property
     def is_static(self) -> bool:

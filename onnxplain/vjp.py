@@ -47,16 +47,10 @@ def vjp(
     ends = [graph.tensor(t) for t in targets]
     starts = [graph.tensor(s) for s in sources]
     seeds = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
-    live = liveness(graph.calls, starts, ends, stops=lambda call: is_zero(registry, call))
+    live = liveness(graph.calls, starts, ends, registry.role)
     messages = backward(b, live, seeds, choice(composite, registry))
     results: list[Tensor] = []
     for start in starts:
         message = messages.get(start) or b.zeros_like(start)
         results.append(b.rename(message, f"{start.name}_gradient"))
     return graph.finish(b.calls, b.constants, results, inputs=list(seeds.values()))
-
-
-def is_zero(registry: Registry, call: Call) -> bool:
-    """Whether the operator's derivative is zero wherever it exists: no message passes it."""
-    spec = registry.find(call)
-    return spec is not None and spec.role == "zero"

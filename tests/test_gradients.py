@@ -29,12 +29,19 @@ SKIP: dict[str, str] = {
     "Dropout-training_dropout-*": "refused: dropout in training mode, its mask is no output",
     "Dropout-training_dropout_default-*": "refused: dropout in training mode, its mask is no output",
     "Dropout-training_dropout_zero_ratio-*": "refused: dropout in training mode, its mask is no output",
+    "graph-affine_grid_2d*_expanded-static": "refused: ranks that depend on run-time values",
+    "graph-affine_grid_3d_align_corners_expanded-static": "refused: ranks that depend on run-time values",
     "BatchNormalization-*_training_mode-*": "refused: batch normalization in training mode",
 }
 """Cases without a number to compare with, by pattern, and why."""
 
 LOOSE: dict[str, tuple[float, str]] = {
+    "LinearClassifier-own_linear_classifier_probit-*": (1e-3, "the forward approximates the inverse of the error function"),
     "HardSwish-*": (1e-7, "the reference evaluator takes 1/6 in float32"),
+    "Attention-*": (1e-7, "its body computes the scale in float32"),
+    "FlexAttention-*": (1e-7, "its body computes the scale in float32"),
+    "LinearAttention-*": (1e-6, "its body computes in float32"),
+    "CausalConvWithState-*": (1e-6, "its body computes the activation in float32"),
 }
 """Cases that need more than the usual tolerance of 1e-8, by pattern, and why."""
 
@@ -42,8 +49,10 @@ ORT_SKIP: dict[str, str] = {
     "Dropout-training_dropout_*": "drawn at random",
     "Cast*INT[24]_*": "ONNX Runtime's Python interface takes no such array",
     "Cast*_FLOAT8*_to_*": "ONNX Runtime's Python interface takes no such array",
+    "DequantizeLinear-dequantizelinear_*int[24]-*": "ONNX Runtime's Python interface takes no such array",
+    "DequantizeLinear-dequantizelinear_e[45]m[23]*": "ONNX Runtime's Python interface takes no such array",
     "Cast*_to_BFLOAT16-*": "ONNX Runtime's Python interface takes no such array",
-    "graph-attention_local_window_ext_cache_float16_*": "differences of nearly equal numbers, in float16",
+    "*attention_local_window_ext_cache_float16_*": "differences of nearly equal numbers, in float16",
     "Cast-cast_FLOAT_to_FLOAT16-*": "rounds its output to float16",
     "Split-own_split_unused-*": "it crashes where an output of Split is left out",
     "Resize-resize_downsample_scales_*_align_corners-*": "its forward differs: it rounds extents before it aligns them",

@@ -7,38 +7,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import onnx
 
 from onnxplain.load import Source
 from onnxplain.passes.binary_logit import binary_logits
+from onnxplain.passes.branches import settle_branches
 from onnxplain.passes.constants import fold_constants
+from onnxplain.passes.contrib import claim_contrib, expand_contrib
+from onnxplain.passes.expand import expand_functions
 from onnxplain.passes.inline import inline_functions
+from onnxplain.passes.lift import lift_constants
+from onnxplain.passes.merge import merge_dequantized
 from onnxplain.passes.opset import normalize_opset
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.tidy import tidy
+from onnxplain.registry import Registry
 
 __all__ = ["PREPARATION", "prepare", "prepared"]
 
 PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "tidy": tidy,
     "inline-functions": inline_functions,
+    "lift-constants": lift_constants,
+    "claim-contrib": claim_contrib,
     "normalize-opset": normalize_opset,
+    "merge-dequantized": merge_dequantized,
+    "expand-contrib": expand_contrib,
+    "expand-functions": expand_functions,
+    "lower-opset": normalize_opset,  # what kept the model's operator set high may be gone
     "infer-shapes": infer_shapes,
     "fold-constants": fold_constants,
+    "settle-branches": settle_branches,
     "binary-logits": binary_logits,
 }
 """What every model goes through, in this order."""
 
 
-def prepared(source: Source) -> Source:
+def prepared(source: Source, registry: Registry | None = None) -> Source:
     """The source with its model prepared, in place; nothing to do where it was before."""
-    return source if source.passes is not None else replace(source, passes=tuple(prepare(source.model)))
+    return source if source.passes is not None else replace(source, passes=tuple(prepare(source.model, registry)))
 
 
-def prepare(model: onnx.ModelProto) -> list[str]:
-    """Run the preparation in place; the names of the passes that changed something."""
-    applied = [name for name, run in PREPARATION.items() if run(model)]
-    if "fold-constants" in applied:  # known constants make more shapes known
+def prepare(model: onnx.ModelProto, registry: Registry | None = None) -> list[str]:
+    """Run the preparation in place; the names of the passes that changed something.
+
+    Operators that have an expansion in the registry (the package's own by default), and those that have a function body and
+    no rule in it, are expanded.
+    """
+    passes = {**PREPARATION}
+    passes["expand-contrib"] = partial(expand_contrib, registry=registry)
+    passes["expand-functions"] = partial(expand_functions, registry=registry)
+    applied = [name for name, run in passes.items() if run(model)]
+    if {"fold-constants", "settle-branches"} & set(applied):  # known constants make more shapes known
+        infer_shapes(model)
+    while "settle-branches" in applied and fold_constants(model):  # and known branches more constants
+        settle_branches(model)
         infer_shapes(model)
     return applied

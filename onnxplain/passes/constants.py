@@ -24,6 +24,7 @@ def fold_constants(model: onnx.ModelProto) -> bool:
     graph = model.graph
     infos = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
     static = {n: _static(t) for n, t in infos.items()}
+    static.update((t.name, list(t.dims)) for t in graph.initializer)
     values = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not t.external_data}
     outputs = {o.name for o in graph.output}
     folded: dict[str, onnx.NodeProto] = {}

@@ -1,4 +1,4 @@
-"""The operator-set policy: 18 to 21 stay, older models are raised to 18, newer ones lowered to 21 where that is exact."""
+"""The operator-set policy: 18 to 21 stay, older models are raised to 18, newer ones lowered as far towards 21 as is exact."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import onnx.version_converter
 from onnxplain.errors import ModelError
 from onnxplain.passes.tidy import unique_names
 from onnxplain.passes.weights import without_weights
+from onnxplain.schema import signature
 
 __all__ = ["HIGHEST_IR", "NEWEST", "OLDEST", "normalize_opset"]
 
@@ -37,7 +38,7 @@ def normalize_opset(model: onnx.ModelProto) -> bool:
         _raise(model, opset.version)
         changed = True
     else:
-        changed = opset.version > NEWEST and _lower(model)
+        changed = opset.version > NEWEST and _lower(model, opset.version)
     version = max(o.version for o in model.opset_import if o.domain == "")
     if version <= NEWEST:
         low, high = 8, HIGHEST_IR
@@ -98,23 +99,31 @@ def _refuse_wrong_conversions(model: onnx.ModelProto, version: int) -> None:
             )
 
 
-def _lower(model: onnx.ModelProto) -> bool:
-    """Relabel the model as opset 21 if every node is valid there."""
+def _lower(model: onnx.ModelProto, version: int) -> bool:
+    """Relabel the model as opset 21, or as the lowest above it in which every node is valid."""
+    operators = {(n.op_type, n.domain) for n in model.graph.node}
     with without_weights(model) as skeleton:
-        trial = onnx.ModelProto()
-        trial.CopyFrom(skeleton)
-        for o in trial.opset_import:
-            if o.domain == "":
-                o.version = NEWEST
-        trial.ir_version = min(trial.ir_version, HIGHEST_IR)
-        del trial.graph.value_info[:]
-        # The checker wants a shape of every output; the nodes are what matters here.
-        _hide_outputs(trial, [o for o in trial.graph.output if not o.type.tensor_type.HasField("shape")])
-        try:
-            onnx.checker.check_model(trial, full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-            return False
-        for o in skeleton.opset_import:
-            if o.domain == "":
-                o.version = NEWEST
+        for lower in range(NEWEST, version):
+            if all(domain or signature(op, domain, lower) for op, domain in operators) and _is_valid(skeleton, lower):
+                for o in skeleton.opset_import:
+                    if o.domain == "":
+                        o.version = lower
+                return True
+    return False
+
+
+def _is_valid(skeleton: onnx.ModelProto, version: int) -> bool:
+    trial = onnx.ModelProto()
+    trial.CopyFrom(skeleton)
+    for o in trial.opset_import:
+        if o.domain == "":
+            o.version = version
+    trial.ir_version = min(trial.ir_version, HIGHEST_IR)
+    del trial.graph.value_info[:]
+    # The checker wants a shape of every output; the nodes are what matters here.
+    _hide_outputs(trial, [o for o in trial.graph.output if not o.type.tensor_type.HasField("shape")])
+    try:
+        onnx.checker.check_model(trial, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        return False
     return True

@@ -5,34 +5,22 @@ from __future__ import annotations
 import onnx
 import onnx.shape_inference
 
+from onnxplain.passes.loop_shapes import adopt_types, assume_states, correct_states, declare_results, lend_constants
+from onnxplain.passes.stand_ins import stand_in
 from onnxplain.passes.weights import without_weights
 
 __all__ = ["infer_shapes"]
-
-FLOAT = onnx.TensorProto.FLOAT
-
-KEEP_SHAPE = {
-    "ai.onnx.ml": ("Scaler", "Normalizer", "Imputer"),
-    "com.microsoft": (
-        "Gelu",
-        "FastGelu",
-        "QuickGelu",
-        "BiasGelu",
-        "SkipLayerNormalization",
-        "SkipSimplifiedLayerNormalization",
-    ),
-}
-"""Operators outside the standard whose first output has the shape of their first input."""
 
 
 def infer_shapes(model: onnx.ModelProto) -> bool:
     """Infer shapes with data propagation.
 
     What the file claims of inner tensors and outputs is set aside, since people edit batch sizes without redoing it; it
-    comes back only for tensors that inference cannot reach (behind operators the standard does not know), and as names
-    for extents that inference finds no name for.
+    comes back for tensors that inference cannot reach (behind operators the standard does not know), and for extents that
+    inference knows nothing of: symbols always, numbers only from exporters that write symbols for what varies (one that
+    only traced an example would write its number of boxes, too) and only where no claim in the file contradicts inference.
     """
-    claimed = {v.name: v for v in (*model.graph.value_info, *model.graph.output)}
+    claimed = {v.name: _meant(v) for v in (*model.graph.value_info, *model.graph.output)}
     declared = {v.name for v in model.graph.output}
     with without_weights(model) as skeleton:
         del skeleton.graph.value_info[:]
@@ -45,9 +33,11 @@ def infer_shapes(model: onnx.ModelProto) -> bool:
             skeleton.graph.value_info.extend(v for n, v in unknown.items() if n not in declared)
             inferred = _infer(skeleton)
             inferred |= {n: v for n, v in unknown.items() if n in declared and not _has_shape(inferred.get(n))}
-        for name, info in inferred.items():
-            if name in claimed and _has_shape(info):
-                _name_extents(info, claimed[name])
+        pairs = [(info, claimed[n]) for n, info in inferred.items() if n in claimed and _same_rank(info, claimed[n])]
+        careful = any(_is_symbolic(said) for n, said in claimed.items() if n not in declared)
+        trusted = careful and not any(_contradicts(info, said) for info, said in pairs)
+        for info, said in pairs:
+            _fill_extents(info, said, numbers=trusted)
         del skeleton.graph.value_info[:]
         skeleton.graph.value_info.extend(v for n, v in inferred.items() if n not in declared)
         for output in skeleton.graph.output:
@@ -61,36 +51,73 @@ def _infer(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     work = onnx.ModelProto()
     work.CopyFrom(model)
     for node in work.graph.node:
-        if node.op_type in KEEP_SHAPE.get(node.domain, ()):
-            _stand_in(node)
+        stand_in(node)
+    lend_constants(work.graph)
     result = onnx.shape_inference.infer_shapes(work, data_prop=True)
-    infos = (*result.graph.value_info, *result.graph.output)
-    return {v.name: v for v in infos if v.type.HasField("tensor_type") and v.type.tensor_type.elem_type}
+    if assume_states(work, {v.name: v for v in result.graph.input} | _typed(result)):
+        result = onnx.shape_inference.infer_shapes(work, data_prop=True)
+        while correct_states(work, result):
+            result = onnx.shape_inference.infer_shapes(work, data_prop=True)
+        declare_results(work)
+        result = onnx.shape_inference.infer_shapes(work, data_prop=True)
+    for node, done in zip(model.graph.node, result.graph.node, strict=True):
+        adopt_types(node, done)
+    return _typed(result)
 
 
-def _stand_in(node: onnx.NodeProto) -> None:
-    """Make a node one that inference knows, with the same type and shape of its first output."""
-    learned = node.domain == "ai.onnx.ml"  # these make float32 of whatever they get
-    del node.attribute[:]
-    del node.input[1:]
-    del node.output[1:]
-    node.op_type, node.domain = ("Cast" if learned else "Identity"), ""
-    if learned:
-        node.attribute.append(onnx.helper.make_attribute("to", FLOAT))
+def _typed(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+    infos = (*model.graph.value_info, *model.graph.output)
+    return {
+        v.name: v
+        for v in infos
+        if (v.type.HasField("tensor_type") and v.type.tensor_type.elem_type)
+        or (v.type.HasField("sequence_type") and v.type.sequence_type.elem_type.HasField("tensor_type"))
+    }
 
 
 def _has_shape(info: onnx.ValueInfoProto | None) -> bool:
     return info is not None and info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape")
 
 
-def _name_extents(info: onnx.ValueInfoProto, claimed: onnx.ValueInfoProto) -> None:
-    """Give extents that inference could not tell the symbols the file claims."""
-    if not _has_shape(claimed):
-        return
-    mine, theirs = info.type.tensor_type.shape.dim, claimed.type.tensor_type.shape.dim
-    if len(mine) != len(theirs):
-        return
-    for found, said in zip(mine, theirs, strict=True):
-        nameless = not found.dim_param or found.dim_param.startswith("unk__")  # inference's own made-up symbols
-        if not found.HasField("dim_value") and nameless and said.dim_param:
-            found.dim_param = said.dim_param
+def _meant(info: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    """A claim without the symbols that an earlier inference made up: the next one counts from the start again."""
+    said = onnx.ValueInfoProto()
+    said.CopyFrom(info)
+    if _has_shape(said):
+        for dim in said.type.tensor_type.shape.dim:
+            if dim.dim_param.startswith("unk__"):
+                dim.ClearField("dim_param")
+    return said
+
+
+def _same_rank(info: onnx.ValueInfoProto, said: onnx.ValueInfoProto) -> bool:
+    both = _has_shape(info) and _has_shape(said)
+    return both and len(info.type.tensor_type.shape.dim) == len(said.type.tensor_type.shape.dim)
+
+
+def _is_symbolic(said: onnx.ValueInfoProto) -> bool:
+    """Whether the file gives an extent a name of its own."""
+    return _has_shape(said) and any(d.dim_param and not _nameless(d) for d in said.type.tensor_type.shape.dim)
+
+
+def _nameless(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    """Whether inference knows nothing of an extent; it makes up symbols for those."""
+    return not dim.HasField("dim_value") and (not dim.dim_param or dim.dim_param.startswith("unk__"))
+
+
+def _contradicts(info: onnx.ValueInfoProto, said: onnx.ValueInfoProto) -> bool:
+    """Whether the file claims a number where inference found another, or a symbol."""
+    dims = zip(info.type.tensor_type.shape.dim, said.type.tensor_type.shape.dim, strict=True)
+    return any(
+        claim.HasField("dim_value") and not _nameless(found) and (found.dim_param or found.dim_value != claim.dim_value)
+        for found, claim in dims
+    )
+
+
+def _fill_extents(info: onnx.ValueInfoProto, said: onnx.ValueInfoProto, *, numbers: bool) -> None:
+    """Give extents that inference could not tell what the file claims of them."""
+    for found, claim in zip(info.type.tensor_type.shape.dim, said.type.tensor_type.shape.dim, strict=True):
+        if _nameless(found) and claim.dim_param:
+            found.dim_param = claim.dim_param
+        elif _nameless(found) and numbers and claim.HasField("dim_value"):
+            found.dim_value = claim.dim_value

@@ -1,0 +1,52 @@
+"""If with a condition that is known: the branch that is taken, in its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from onnxplain.passes.expand import all_names, defined, fresh, rename
+
+__all__ = ["settle_branches"]
+
+
+def settle_branches(model: onnx.ModelProto) -> bool:
+    """Replace every If of the top level whose condition is a constant by its branch, branches within it too."""
+    changed = False
+    while _settle_once(model):
+        changed = True
+    return changed
+
+
+def _settle_once(model: onnx.ModelProto) -> bool:
+    graph = model.graph
+    scalars = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) == 1 and t.data_type == onnx.TensorProto.BOOL}
+    if not any(n.op_type == "If" and not n.domain and n.input[0] in scalars for n in graph.node):
+        return False
+    taken = all_names(model)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "If" and not node.domain and node.input[0] in scalars:
+            chosen = "then_branch" if onnx.numpy_helper.to_array(scalars[node.input[0]]).item() else "else_branch"
+            branch = next(a.g for a in node.attribute if a.name == chosen)
+            nodes += _taken(node, branch, taken)
+            graph.initializer.extend(branch.initializer)
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return True
+
+
+def _taken(call: onnx.NodeProto, branch: onnx.GraphProto, taken: set[str]) -> list[onnx.NodeProto]:
+    """The nodes of a branch with names of their own, its results under the names of the call's outputs."""
+    own = [name for name in defined(branch.node) if name]
+    own += [t.name for t in branch.initializer]
+    renamed = {name: fresh(f"{call.name}.{name}", taken) for name in own}
+    nodes = list(branch.node)
+    for result, output in zip(branch.output, call.output, strict=True):
+        nodes.append(onnx.helper.make_node("Identity", [result.name], [output]))
+    rename(nodes, {**renamed, **{o: o for o in call.output}}, call, taken)
+    for tensor in branch.initializer:
+        tensor.name = renamed[tensor.name]
+    return nodes

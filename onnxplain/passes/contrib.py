@@ -1,0 +1,284 @@
+"""Operators outside the standard that have an expansion in the registry, written out in standard ones.
+
+ONNX Runtime's optimizer, its quantizer and export tools leave operators of `com.microsoft` in files. Each of them has an
+exact meaning in standard operators; written out, gradient and relevance rules reach every part, and the file runs outside
+ONNX Runtime too, which fuses again what it can when it loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.shape_inference import infer_node_outputs
+
+from onnxplain.builder import Builder
+from onnxplain.call import Call
+from onnxplain.errors import RuleError, UnsupportedOperatorError
+from onnxplain.graph import Emitted, Graph
+from onnxplain.passes.shapes import infer_shapes
+from onnxplain.registry import Expansion, Registry, load_registry
+from onnxplain.tensor import Tensor
+
+__all__ = ["claim_contrib", "expand_contrib"]
+
+CONTRIB = "com.microsoft"
+
+IN_STANDARD_DOMAIN = {"SimplifiedLayerNormalization": 1 << 30, "LayerNormalization": 17}
+"""Operators that ONNX Runtime registers in the standard's domain, below the opset in which the standard has them."""
+
+SMALL = 1024
+"""Elements up to which an initializer's values are looked at."""
+
+Types = Mapping[str, onnx.TypeProto]
+
+
+def claim_contrib(model: onnx.ModelProto) -> bool:
+    """Give ONNX Runtime's own operators their own domain where they sit in the standard's.
+
+    The standard's converters and checkers reject what they do not know in their own domain and leave other domains alone.
+    """
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    names = {op for op, below in IN_STANDARD_DOMAIN.items() if opset < below}
+    found = [n for g in _graphs(model.graph) for n in g.node if n.domain in ("", "ai.onnx") and n.op_type in names]
+    for node in found:
+        node.domain = CONTRIB
+    if found and all(o.domain != CONTRIB for o in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid(CONTRIB, 1))
+    return bool(found)
+
+
+def expand_contrib(model: onnx.ModelProto, registry: Registry | None = None) -> bool:
+    """Write out every operator that has an expansion, in nested graphs too, and drop operator sets nothing uses.
+
+    Raises:
+        UnsupportedOperatorError: forms of them that have no exact meaning in standard operators, all at once, with reasons.
+    """
+    registry = registry or load_registry()
+    changed = any((n.domain, n.op_type) in registry.expansions for g in _graphs(model.graph) for n in g.node)
+    if changed:
+        infer_shapes(model)
+        writer = _Writer(model, registry)
+        writer.rewrite(model.graph, {})
+        writer.finish()
+    return _drop_unused_domains(model) or changed
+
+
+def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
+    """A graph and all that are nested in it."""
+    return [graph, *(g for inner in _nested(graph.node) for g in _graphs(inner))]
+
+
+def _nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
+    return (a.g for node in nodes for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+
+
+def _drop_unused_domains(model: onnx.ModelProto) -> bool:
+    """ONNX Runtime lists every operator set it knows in a model it has optimized; other hosts know fewer."""
+    nodes = [n for g in _graphs(model.graph) for n in g.node] + [n for f in model.functions for n in f.node]
+    used = {"", "ai.onnx", *(n.domain for n in nodes)}
+    kept = [o for o in model.opset_import if o.domain in used]
+    if len(kept) == len(model.opset_import):
+        return False
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return True
+
+
+class _Draft(Graph):
+    """What a builder asks of a graph: names, constants and types, without the calls."""
+
+    def __post_init__(self) -> None:
+        graph = self.model.graph
+        self.opset = next(o.version for o in self.model.opset_import if o.domain == "")
+        self.initializers = {t.name: t for t in graph.initializer}
+        for inner in _graphs(graph):
+            self._names |= {v.name for v in (*inner.input, *inner.output)} | {t.name for t in inner.initializer}
+            self._names |= {name for n in inner.node for name in (n.name, *n.output)}
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        return tensor.name in self.initializers
+
+    def value(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        known = self.initializers.get(tensor.name)
+        return None if known is None or not _is_small(known) else np.asarray(onnx.numpy_helper.to_array(known))
+
+
+class _Writer:
+    """Replaces calls by their expansions, in the order of the nodes, so that each stands where its call stood."""
+
+    def __init__(self, model: onnx.ModelProto, registry: Registry) -> None:
+        self.model = model
+        self.registry = registry
+        self.draft = _Draft(model)
+        self.constants: dict[str, np.ndarray[Any, Any]] = {}
+        self.refused: list[str] = []
+
+    def rewrite(self, graph: onnx.GraphProto, outer: Types) -> None:
+        """One graph, the nested ones first; `outer` holds the types of what it can see outside itself."""
+        types = {**outer, **_types(graph)}
+        b = Builder(self.draft)
+        b.constants = self.constants
+        names: dict[str, str] = {}
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            for inner in _nested([node]):
+                self.rewrite(inner, types)
+            nodes += self.expanded(b, node, types, names)
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+    def expanded(
+        self, b: Builder, node: onnx.NodeProto, types: dict[str, onnx.TypeProto], names: dict[str, str]
+    ) -> list[onnx.NodeProto]:
+        """The nodes that stand for a node: itself, or those of its expansion, expanded in turn."""
+        known = self.registry.expansions.get((node.domain, node.op_type))
+        if known is not None:
+            written = self.written(b, known, node, types, names)
+            if written:
+                return [n for each in written for n in self.expanded(b, each, types, names)]
+        self.learn(node, types)
+        return [node]
+
+    def written(
+        self, b: Builder, known: Expansion, node: onnx.NodeProto, types: Types, names: dict[str, str]
+    ) -> list[onnx.NodeProto]:
+        """The nodes of a call's expansion, none where it is refused. `names` keeps what emitted tensors are called."""
+        start = len(b.calls)
+        call = _call(node, known, types)
+        try:
+            with b.scope(node.name):
+                made = known.write(b, call)
+                outputs = made if isinstance(made, tuple) else (made,)
+                self.name_outputs(b, call, outputs, b.calls[start:], names)
+        except RuleError as error:
+            self.refused.append(f"  {call}: {error}")
+            return []
+        emitted = [_message(e, names, node) for e in b.calls[start:]]
+        last = next(e for e in reversed(emitted) if set(e.output) & set(node.output))
+        last.name = node.name
+        return emitted
+
+    def name_outputs(
+        self, b: Builder, call: Call, made: tuple[Tensor | None, ...], emitted: list[Emitted], names: dict[str, str]
+    ) -> None:
+        """Give the results the names of the call's outputs; what was there before passes through Identity."""
+        fresh = {t.name for e in emitted for t in e.outputs}
+        for i, wanted in enumerate(call.outputs):
+            if wanted is None:
+                continue
+            result = made[i] if i < len(made) else None
+            if result is None:
+                raise RuleError(f"its output {i} ('{wanted.name}') is not supported")
+            if result.name in fresh and result.name not in names:
+                names[result.name] = wanted.name
+            else:
+                name = self.draft.fresh(f"{call.name}/Identity")
+                output = Tensor(name, result.dtype, result.shape)
+                b.calls.append(Emitted("Identity", "", name, (result,), (output,), {}))
+                names[name] = wanted.name
+
+    def learn(self, node: onnx.NodeProto, types: dict[str, onnx.TypeProto]) -> None:
+        """Infer the types of a node's outputs where the file does not tell them."""
+        if all(_has_shape(types.get(o)) for o in node.output if o) or node.domain not in ("", "ai.onnx"):
+            return
+        constants = {n: self.constants[n] for n in node.input if n in self.constants}
+        data = {i: t for i in node.input if (t := self.draft.initializers.get(i)) is not None and _is_small(t)}
+        data |= {n: onnx.numpy_helper.from_array(a, n) for n, a in constants.items() if a.size <= SMALL}
+        kinds = {n: _type(onnx.numpy_helper.from_array(a)) for n, a in constants.items()}
+        given = {i: kinds[i] if i in kinds else types[i] for i in node.input if i in kinds or i in types}
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self.draft.opset)
+            found = infer_node_outputs(schema, node, given, data, opset_imports=list(self.model.opset_import), ir_version=10)
+        except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError, KeyError):
+            return
+        if node.op_type == "Reshape":
+            _rank_of_reshape(found[node.output[0]], given.get(node.input[1]))
+        types.update({name: kind for name, kind in found.items() if kind.HasField("tensor_type")})
+
+    def finish(self) -> None:
+        """Put the constants into the model; refuse where something was left."""
+        if self.refused:
+            raise UnsupportedOperatorError(
+                "\n".join([f"{len(self.refused)} calls cannot be written in standard operators:", *self.refused[:20]])
+            )
+        used = {name for g in _graphs(self.model.graph) for n in g.node for name in n.input}
+        for name, array in self.constants.items():
+            if name in used:
+                self.model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+
+
+def _types(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
+    return {
+        **{v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)},
+        **{t.name: _type(t) for t in graph.initializer},
+    }
+
+
+def _type(tensor: onnx.TensorProto) -> onnx.TypeProto:
+    return onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+
+
+def _is_small(tensor: onnx.TensorProto) -> bool:
+    return int(np.prod(tensor.dims)) <= SMALL and not tensor.external_data
+
+
+def _has_shape(kind: onnx.TypeProto | None) -> bool:
+    return kind is not None and kind.tensor_type.elem_type != 0 and kind.tensor_type.HasField("shape")
+
+
+def _rank_of_reshape(made: onnx.TypeProto, shape: onnx.TypeProto | None) -> None:
+    """The rank at least, where inference does not know the extents."""
+    if shape is not None and not _has_shape(made) and _has_shape(shape) and len(shape.tensor_type.shape.dim) == 1:
+        for _ in range(shape.tensor_type.shape.dim[0].dim_value):
+            made.tensor_type.shape.dim.add()
+
+
+def _call(node: onnx.NodeProto, known: Expansion, types: Types) -> Call:
+    def tensor(name: str) -> Tensor | None:
+        return _tensor(name, types.get(name)) if name else None
+
+    def padded(names: Iterable[str], count: int) -> tuple[Tensor | None, ...]:
+        found = [tensor(n) for n in names]
+        return tuple(found + [None] * (count - len(found)))
+
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    plain = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
+    return Call(
+        op=node.op_type,
+        domain=node.domain,
+        version=1,
+        name=node.name,
+        scope="",
+        inputs=padded(node.input, known.inputs),
+        outputs=padded(node.output, known.outputs),
+        attributes={**known.defaults, **plain},
+    )
+
+
+def _tensor(name: str, kind: onnx.TypeProto | None) -> Tensor:
+    if kind is None or not kind.HasField("tensor_type") or kind.tensor_type.elem_type == 0:
+        return Tensor(name)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
+    if not kind.tensor_type.HasField("shape"):
+        return Tensor(name, dtype)
+    dims = kind.tensor_type.shape.dim
+    return Tensor(name, dtype, tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims))
+
+
+def _message(call: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
+    """The node of an emitted call. Its name starts with that of the call it came from, and it carries its metadata."""
+    given = call.attributes.items()
+    attributes: dict[str, Any] = {k: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for k, v in given}
+    node = onnx.helper.make_node(
+        call.op,
+        [names.get(t.name, t.name) if t is not None else "" for t in call.inputs],
+        [names.get(t.name, t.name) for t in call.outputs],
+        name=f"{origin.name}.{call.name.removeprefix(f'{origin.name}/')}",
+        domain=call.domain,
+        **attributes,
+    )
+    node.metadata_props.extend(origin.metadata_props)
+    return node

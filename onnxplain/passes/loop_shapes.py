@@ -1,0 +1,96 @@
+"""Types and shapes inside subgraphs; of what a Loop carries the standard's inference leaves the shapes open, since a step may
+change them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+
+from onnxplain.passes.weights import SMALL
+
+__all__ = ["adopt_types", "assume_states", "correct_states", "declare_results", "lend_constants"]
+
+
+def assume_states(model: onnx.ModelProto, infos: dict[str, onnx.ValueInfoProto]) -> bool:
+    """Let every Loop body assume that its states keep the shapes they start with; whether anything was assumed."""
+    assumed = False
+    for node in model.graph.node:
+        for start, inner, _ in _states(node):
+            known = infos.get(start)
+            if known is None or not _has_shape(known) or _has_shape(inner):
+                continue
+            inner.type.CopyFrom(known.type)
+            assumed = True
+    return assumed
+
+
+def correct_states(model: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
+    """Take back what inference under the assumption contradicts; whether anything was wrong."""
+    wrong = False
+    for node, result in zip(model.graph.node, inferred.graph.node, strict=True):
+        for (_, inner, _), (_, _, made) in zip(_states(node), _states(result), strict=True):
+            if not _has_shape(inner):
+                continue
+            mine = inner.type.tensor_type.shape
+            if not _has_shape(made) or len(made.type.tensor_type.shape.dim) != len(mine.dim):
+                inner.type.tensor_type.ClearField("shape")
+                wrong = True
+                continue
+            for assumed, found in zip(mine.dim, made.type.tensor_type.shape.dim, strict=True):
+                if assumed.WhichOneof("value") is not None and assumed != found:
+                    assumed.Clear()
+                    wrong = True
+    return wrong
+
+
+def declare_results(model: onnx.ModelProto) -> None:
+    """Give what a Loop returns the shapes that its states keep."""
+    outputs = {o.name: o for o in model.graph.output}
+    for node in model.graph.node:
+        for (_, inner, _), name in zip(_states(node), node.output, strict=False):
+            if name and _has_shape(inner):
+                info = outputs[name] if name in outputs else model.graph.value_info.add()
+                info.type.CopyFrom(inner.type)
+                info.name = name
+
+
+def _states(node: onnx.NodeProto) -> list[tuple[str, onnx.ValueInfoProto, onnx.ValueInfoProto]]:
+    """For each value a Loop carries: the tensor it starts from, the body's input and the body's output."""
+    if node.op_type != "Loop" or node.domain:
+        return []
+    body = next(a.g for a in node.attribute if a.name == "body")
+    count = len(node.input) - 2
+    return list(zip(node.input[2:], body.input[2:], body.output[1 : 1 + count], strict=False))
+
+
+def _has_shape(info: onnx.ValueInfoProto) -> bool:
+    return info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape")
+
+
+def adopt_types(node: onnx.NodeProto, inferred: onnx.NodeProto) -> None:
+    """Give the subgraphs of a node the types that inference found in its copy, in place of what the file claims there."""
+    graphs = {a.name: a.g for a in inferred.attribute if a.type == onnx.AttributeProto.GRAPH}
+    for attribute in node.attribute:
+        if attribute.name in graphs and attribute.type == onnx.AttributeProto.GRAPH:
+            mine, found = attribute.g, graphs[attribute.name]
+            for name in ("value_info", "input", "output"):
+                del getattr(mine, name)[:]
+                getattr(mine, name).extend(getattr(found, name))
+            for inner, done in zip(mine.node, found.node, strict=True):
+                adopt_types(inner, done)
+
+
+def lend_constants(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto] | None = None) -> None:
+    """Give the subgraphs of a graph copies of the small constants they read from outside: inference knows their types there,
+    not their values (axes, shapes).
+    """
+    small = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not t.external_data}
+    visible = {**(outer or {}), **small}
+    for attribute in (a for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH):
+        inner = attribute.g
+        lend_constants(inner, visible)
+        own = {v.name for v in inner.input} | {t.name for t in inner.initializer}
+        read = {name for node in inner.node for name in node.input} - own
+        inner.initializer.extend(visible[name] for name in sorted(read & set(visible)))

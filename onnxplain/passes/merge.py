@@ -1,0 +1,48 @@
+"""Equal DequantizeLinear nodes made one again.
+
+ONNX Runtime gives each consumer of dequantized values a DequantizeLinear of its own and writes them so into a model it
+has optimized. An embedding or an inner tensor would then be explained at one of the copies only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+__all__ = ["merge_dequantized"]
+
+
+def merge_dequantized(model: onnx.ModelProto) -> bool:
+    """Keep the first of DequantizeLinear nodes with equal inputs and attributes; outputs of the model keep their own."""
+    graph = model.graph
+    outputs = {o.name for o in graph.output}
+    first: dict[tuple[object, ...], str] = {}
+    same: dict[str, str] = {}
+    kept: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.output[0] not in outputs:
+            settings = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+            name = first.setdefault((node.domain, *node.input, *settings), node.output[0])
+            if name != node.output[0]:
+                same[node.output[0]] = name
+                continue
+        kept.append(node)
+    if not same:
+        return False
+    _rename(kept, same)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return True
+
+
+def _rename(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    """Read other tensors, in nested graphs too. Names are unique in the whole model."""
+    for node in nodes:
+        for i, name in enumerate(node.input):
+            node.input[i] = names.get(name, name)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _rename(attribute.g.node, names)
+                for value in attribute.g.output:
+                    value.name = names.get(value.name, value.name)

@@ -1,0 +1,118 @@
+"""Replayer: calls of the model applied again - to other inputs, within subgraphs, or recording what they go through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from onnxplain.call import Call, Subgraph
+from onnxplain.emitter import Emitter
+from onnxplain.graph import Body
+from onnxplain.schema import signature
+from onnxplain.tensor import Tensor
+
+__all__ = ["Replayer"]
+
+
+class Replayer(Emitter):
+    """Applies calls of the model again."""
+
+    def replay(
+        self,
+        call: Call,
+        inputs: Sequence[Tensor | None],
+        captures: Mapping[Tensor, Tensor] | None = None,
+        *,
+        same_shapes: bool = True,
+    ) -> Call:
+        """The same operator applied to other inputs: a call with those inputs and new outputs.
+
+        With the call's own inputs this is the call itself: nothing is computed twice. `captures` says what to read in place
+        of outer tensors that the call's subgraphs read.
+        """
+        if call.bodies:
+            return self._replay_bodies(call, inputs, captures or {}, same_shapes=same_shapes)
+        likes = [Tensor("") if t is None else replace(t, shape=t.shape if same_shapes else None) for t in call.outputs]
+        last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
+        known = signature(call.op, call.domain, self.graph.opset)
+        made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)
+        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs[: last + 1], strict=True))
+        return replace(call, inputs=tuple(inputs), outputs=outputs + (None,) * (len(call.outputs) - last - 1))
+
+    def replay_all(
+        self, calls: Sequence[Call], values: Mapping[Tensor, Tensor], *, everything: bool = True
+    ) -> tuple[list[Call], dict[Tensor, Tensor]]:
+        """Calls applied to other values, and what each tensor became.
+
+        Args:
+            calls: in topological order.
+            values: what to read in place of which tensor.
+            everything: replay every call (a subgraph, whose own tensors do not exist outside); else only those that what is
+                replaced reaches.
+        """
+        became = dict(values)
+        made: list[Call] = []
+        for call in calls:
+            if not everything and not any(t is not None and t in became for t in call.reads):
+                continue
+            inputs = [t if t is None else became.get(t, t) for t in call.inputs]
+            copy = replace(self.replay(call, inputs, became), name=f"{call.name}/replay")
+            made.append(copy)
+            pairs = zip(call.outputs, copy.outputs, strict=True)
+            became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
+        return made, became
+
+    def rebuild(self, subgraph: Subgraph, extra: Sequence[Tensor] = ()) -> Body:
+        """A subgraph of the model made again, with some of its own tensors as further outputs."""
+
+        def make(*formal: Tensor) -> list[Tensor]:
+            _, became = self.replay_all(subgraph.calls, dict(zip(subgraph.inputs, formal, strict=True)))
+            return [became.get(t, t) for t in (*subgraph.outputs, *extra)]
+
+        return self.body(subgraph.inputs, make, closed=True)
+
+    def _replay_bodies(
+        self, call: Call, inputs: Sequence[Tensor | None], captures: Mapping[Tensor, Tensor], *, same_shapes: bool
+    ) -> Call:
+        values = {t: captures[t] for t in call.captures if t in captures}
+        if tuple(inputs) == call.inputs and not values and self._visible(call):
+            return call
+        moved = replace(call.reading(values), inputs=tuple(inputs))
+        attributes = {k: self.rebuild(v) if isinstance(v, Subgraph) else v for k, v in moved.attributes.items()}
+        likes = [replace(t, shape=t.shape if same_shapes else None) if t is not None else Tensor("") for t in call.outputs]
+        made = self._record(self._innermost, call.op, call.domain, tuple(inputs), attributes, likes, None)
+        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs, strict=True))
+        return replace(moved, outputs=outputs)
+
+    def _visible(self, call: Call) -> bool:
+        """Whether this is a call of the model's own top level."""
+        known = self.graph.producer(call.y)
+        return known is not None and known.name == call.name
+
+    def record(self, call: Call, body: str, extra: Sequence[Tensor], **attributes: Any) -> tuple[Tensor, ...]:
+        """A Loop or Scan that also returns tensors of its body, one step after the other: [steps, …].
+
+        A loop of the model's own top level is extended in place, so that nothing runs twice; any other is run again.
+
+        Args:
+            call: the loop.
+            body: the name of its body's attribute.
+            extra: tensors of the body.
+            **attributes: attributes that change with the number of outputs.
+        """
+        if call.name in self._recorded:
+            return self._recorded[call.name]
+        own = self._visible(call)
+        rebuilt = self.rebuild(call.attributes[body], extra)
+        likes = [replace(t, name="", shape=None if t.shape is None else (None, *t.shape)) for t in extra]
+        outputs = [t if t is not None else Tensor("") for t in call.outputs]
+        level = 0 if own else self._innermost
+        made = self._record(
+            level, call.op, call.domain, call.inputs, {**call.attributes, body: rebuilt, **attributes}, [*outputs, *likes], None,
+            replaces=call.name if own else "",
+        )  # fmt: skip
+        stacks = made[len(outputs) :]
+        if own:
+            self._recorded[call.name] = stacks
+        return stacks

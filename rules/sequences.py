@@ -1,0 +1,108 @@
+"""Sequences and optionals. The message on a sequence is a sequence: one message for each of its tensors, in its shape.
+The message on an optional tensor is that on the tensor."""
+
+import numpy as np
+
+from onnxplain import Builder, Call, Messages, RuleError, Tensor, rule
+
+
+def place(b: Builder, position: Tensor | None, sequence: Tensor, last: int) -> Tensor:
+    """A position counted from the front; where it is left out, `last` beyond the end."""
+    length = b.SequenceLength(sequence)
+    if position is None:
+        return b.Add(length, last)
+    position = b.cast(position, length)
+    return b.Where(b.Less(position, 0), b.Add(position, length), position)
+
+
+@rule("SequenceConstruct", role="layout")
+def sequence_construct(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dxᵢ = dy[i]"""
+    return tuple(b.SequenceAt(dy, i) for i in range(len(call.inputs)))
+
+
+@rule("SequenceAt", role="select")
+def sequence_at(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = zeros, with dy at the position"""
+    zeros, at = b.zeros_like(call.x), place(b, call.input(1), call.x, -1)
+    return b.SequenceInsert(b.SequenceErase(zeros, at), dy, at), None
+
+
+@rule("SequenceInsert", role="layout")
+def sequence_insert(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy without the element that was inserted, which goes to that element"""
+    at = place(b, call.inputs[2], call.x, 0)
+    return b.SequenceErase(dy, at), b.SequenceAt(dy, at), None
+
+
+@rule("SequenceErase", role="select")
+def sequence_erase(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy, with zeros for the element that was erased"""
+    at = place(b, call.inputs[1], call.x, -1)
+    return b.SequenceInsert(dy, b.zeros_like(b.SequenceAt(call.x, at)), at), None
+
+
+@rule("ConcatFromSequence", role="layout")
+def concat_from_sequence(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy cut where the tensors were put together"""
+    axis = call["axis"]
+    if call["new_axis"]:
+        return b.SplitToSequence(dy, axis=axis, keepdims=0)
+    end = axis + 1 or None  # the last axis, counted from the end, has none behind it
+    (extents,) = b.each([call.x], lambda x: [b.Shape(x, start=axis, end=end)], [np.dtype(np.int64)])
+    return b.SplitToSequence(dy, b.ConcatFromSequence(extents, axis=0), axis=axis)
+
+
+@rule("SplitToSequence", role="layout")
+def split_to_sequence(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = the dyᵢ put together"""
+    flat = call.inputs[1] is None and not call["keepdims"]
+    return b.ConcatFromSequence(dy, axis=call["axis"], new_axis=1 if flat else 0), None
+
+
+@rule("SequenceMap", role="function")
+def sequence_map(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
+    """The backward of the body on each element; other inputs get the sum over elements."""
+    body = call.attributes["body"]
+    wanted = [i for i in range(len(call.inputs)) if call.wants(i)]
+    if any(call.wants(len(call.inputs) + i) for i in range(len(call.captures))):
+        raise RuleError("its body reads an outer tensor that needs a gradient; hand it over as an input")
+    given = [(k, d) for k, d in enumerate(dy) if d is not None]
+    sequences = [(i, t) for i, t in enumerate(call.inputs) if t is not None and t.is_sequence]
+    assert b.walk is not None
+
+    def back(*formal: Tensor) -> list[Tensor]:
+        values = dict(zip(body.inputs, call.inputs, strict=True))
+        values.update({body.inputs[i]: f for (i, _), f in zip(sequences, formal, strict=False)})
+        calls, became = b.replay_all(body.calls, values)
+        seeds = {
+            became.get(body.outputs[k], body.outputs[k]): f for (k, _), f in zip(given, formal[len(sequences) :], strict=True)
+        }
+        places = [values[body.inputs[i]] for i in wanted]
+        found = b.walk(calls, seeds, places)  # type: ignore[misc]
+        return [found[p] if p in found else b.zeros_like(p) for p in places]
+
+    elements = [*(t for _, t in sequences), *(d for _, d in given)]
+    made = b.each(elements, back, [t.dtype for i in wanted if (t := call.inputs[i]) is not None])
+    messages = dict(zip(wanted, made, strict=True))
+
+    def message(i: int) -> Tensor | None:
+        if i not in messages:
+            return None
+        if (call.inputs[i] or call.x).is_sequence:
+            return messages[i]
+        return b.ReduceSum(b.ConcatFromSequence(messages[i], axis=0, new_axis=1), [0], keepdims=0)
+
+    return (*(message(i) for i in range(len(call.inputs))), *(None for _ in call.captures))
+
+
+@rule("Optional", "OptionalGetElement", role="layout")
+def optional(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy"""
+    return dy
+
+
+@rule("SequenceEmpty", "SequenceLength", "OptionalHasElement", role="zero")
+def counts(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """No element depends on the values of the input."""
+    return (None,) * len(call.inputs)
