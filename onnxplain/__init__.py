@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnxplain.builder import Builder
     from onnxplain.call import Call
-    from onnxplain.checking import CheckReport, check
+    from onnxplain.checking import check
     from onnxplain.composite import Composite, Where
     from onnxplain.errors import OnnxplainError, RuleError
     from onnxplain.explainer import Explainer
     from onnxplain.explanation import Explanation
+    from onnxplain.findings import CheckReport
     from onnxplain.geometry import Extents
     from onnxplain.listing import methods, operators
     from onnxplain.planning import Plan, plan
@@ -25,7 +26,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Builder": "builder",
     "Call": "call",
-    "CheckReport": "checking",
+    "CheckReport": "findings",
     "Composite": "composite",
     "Explainer": "explainer",
     "Explanation": "explanation",

@@ -16,8 +16,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     import onnx
 
-    from onnxplain.checking import CheckReport
     from onnxplain.explanation import Explanation
+    from onnxplain.findings import CheckReport
     from onnxplain.listing import Coverage
     from onnxplain.method import Method
     from onnxplain.planning import Plan
