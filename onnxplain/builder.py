@@ -169,7 +169,7 @@ class Builder(Replayer):
             else:
                 unsure = True
         if unsure:
-            return self._sum_to_at_run_time(message, like)
+            return self._sum_to_at_run_time(message, like, lead)
         axes = [*range(lead), *stretched]
         if not axes:
             return message
@@ -178,10 +178,13 @@ class Builder(Replayer):
             summed = self.Squeeze(summed, list(range(lead)))
         return replace(summed, shape=like.shape)
 
-    def _sum_to_at_run_time(self, message: Tensor, like: Tensor) -> Tensor:
+    def _sum_to_at_run_time(self, message: Tensor, like: Tensor, lead: int | None = None) -> Tensor:
         target, full = self.Shape(like), self.Shape(message)
-        lead = self.Sub(self.Shape(full), self.Shape(target))
-        padded = self.Concat(self.Expand([1], lead), target, axis=0)
+        if lead is None:  # not even the ranks are known
+            ones = self.Expand([1], self.Sub(self.Shape(full), self.Shape(target)))
+            padded = self.Concat(ones, target, axis=0)
+        else:
+            padded = self.Concat([1] * lead, target, axis=0) if lead else target
         axes = self.Reshape(self.NonZero(self.Not(self.Equal(padded, full))), [-1])
         summed = self.ReduceSum(message, axes, keepdims=1, noop_with_empty_axes=1)
         return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
