@@ -139,7 +139,7 @@ def explained_tensors(
 ) -> tuple[Explained, ...]:
     """The tensors that get an attribution: the inputs, or the named layers."""
     if layer:
-        return find_layers(graph, layer)
+        return find_layers(graph, scored.tensor, layer, registry.role)
     return find_sources(graph, scored.tensor, inputs, registry.role)
 
 

@@ -122,13 +122,19 @@ def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[
     return f"'{target.name}' does not depend on {shown} by differentiable operators"
 
 
-def find_layers(graph: Graph, layers: Sequence[str]) -> tuple[Explained, ...]:
+def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Callable[[Call], str]) -> tuple[Explained, ...]:
     """Inner tensors by tensor name, node name, or pattern on the module scope (the last call in the scope).
 
     Raises:
-        LayerError: nothing has that name, or it is no floating-point tensor.
+        LayerError: nothing has that name, it is no floating-point tensor, or the target does not depend on it by
+            differentiable operators.
     """
-    return tuple(_layer(graph, layer) for layer in layers)
+    found = tuple(_layer(graph, layer) for layer in layers)
+    for explained in found:
+        live = liveness(graph.calls, [explained.tensor], [target], role).tensors
+        if explained.tensor.name not in live and explained.tensor != target:
+            raise LayerError(_why_not(graph, [explained.name], target, role))
+    return found
 
 
 def _layer(graph: Graph, layer: str) -> Explained:

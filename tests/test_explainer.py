@@ -329,6 +329,14 @@ def test_unknown_names_come_with_the_nearest() -> None:
         Explainer(DIGITS, output="logit")
     with pytest.raises(LayerError, match=r"no input 'imge'.*did you mean 'image'"):
         Explainer(DIGITS, inputs=["imge"])
+    made = model(
+        [node("MatMul", "x w", "y"), node("Relu", "x", "aside")],
+        {"x": ["n", 2]},
+        {"y": ["n", 2], "aside": ["n", 2]},
+        {"w": np.eye(2, dtype=np.float32)},
+    )
+    with pytest.raises(LayerError, match="does not depend on 'aside'"):
+        Explainer(made, layer="aside")
     with pytest.raises(LayerError, match=r"no tensor, node or module scope 'node_rel'.*'node_relu'"):
         Explainer(DIGITS, layer="node_rel")
 
