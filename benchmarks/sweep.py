@@ -14,20 +14,20 @@ import datetime
 import importlib
 import io
 import json
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "fixtures")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "fixtures"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -35,13 +35,15 @@ import numpy as np
 import onnx
 import onnx.inliner
 import torch
+from common.architectures import normal, scramble
+from common.fixture import Export
+from common.torch_tools import export_dynamo, export_legacy, tensors
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import onnxplain
-from common.architectures import normal, scramble
-from common.torch_tools import export_dynamo, export_legacy, tensors
 
+ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "architectures.md"
 ROWS = ROOT / "out" / "architectures.json"
 PACKAGES = ["torch", "timm", "transformers", "onnx", "onnxscript", "onnxruntime", "onnx-graphsurgeon", "numpy"]
@@ -49,6 +51,8 @@ SECONDS = 150
 """What one architecture may take."""
 AIM = 1e-4
 """Largest relative error that the table is meant to show."""
+STEP, MOVES = 1e-6, 12
+"""Where an error is larger: how far, relatively, and how often the input is moved to see whether the gradient jumps by itself."""
 Arrays = dict[str, np.ndarray]
 
 
@@ -57,7 +61,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """One architecture: the model, its inputs, and the module whose output is explained where the inputs are tokens."""
+    """One architecture: the model, its inputs, and the table whose rows are explained where the inputs are tokens."""
 
     make: Callable[[], tuple[nn.Module, Arrays, str | None]]
     family: str
@@ -67,9 +71,7 @@ def picture(name: str, size: int = 64, **options: Any) -> Case:
     """A timm model for ten classes; `size` is the side of the pictures."""
 
     def make() -> tuple[nn.Module, Arrays, str | None]:
-        with without_torchvision():
-            timm = importlib.import_module("timm")
-        model = timm.create_model(name, pretrained=False, num_classes=10, **options)
+        model = import_timm().create_model(name, pretrained=False, num_classes=10, **options)
         return model, {"image": normal(1, 2, model.default_cfg["input_size"][0], size, size)}, None
 
     return Case(make, "timm")
@@ -115,12 +117,15 @@ SMALL: dict[str, Any] = {
 
 
 def transformer(kind: str, head: str, **options: Any) -> tuple[nn.Module, str]:
-    """A small transformers model by model type and head, and the name of its token embedding within Text."""
+    """A small transformers model by model type and head, and the name of its token table within Text.
+
+    An option that is None is left out of SMALL.
+    """
     library = importlib.import_module("transformers")
-    config = library.AutoConfig.for_model(kind, **(SMALL | options))
+    config = library.AutoConfig.for_model(kind, **{key: value for key, value in (SMALL | options).items() if value is not None})
     model = getattr(library, f"AutoModel{head}").from_config(config)
-    table = model.get_input_embeddings()
-    return model, next(f"model.{name}" for name, module in model.named_modules() if module is table)
+    table = model.get_input_embeddings().weight
+    return model, next(f"model.{name}" for name, parameter in model.named_parameters() if parameter is table)
 
 
 def encoder(kind: str, head: str = "ForSequenceClassification", **options: Any) -> Case:
@@ -186,13 +191,14 @@ CASES: dict[str, Case] = {
     "sequencer2d_s": picture("sequencer2d_s", 56, layers=(1, 1, 1, 1)),
     "botnet26t_256": picture("botnet26t_256", 64, img_size=64),
     "lambda_resnet26t": picture("lambda_resnet26t", 64),
-    **{name: encoder(name) for name in "bert electra albert convbert mpnet ernie squeezebert modernbert".split()},
+    **{name: encoder(name) for name in "bert electra albert convbert mpnet ernie modernbert".split()},
+    "squeezebert": encoder("squeezebert", embedding_size=32),
     **{name: encoder(name, pad_token_id=1) for name in "roberta camembert xlm-roberta".split()},
     "distilbert": encoder("distilbert", dim=32, n_layers=2, n_heads=4, hidden_dim=64),
     "deberta": encoder("deberta"),
     "deberta-v2": encoder("deberta-v2", relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8),
-    "funnel": encoder("funnel", d_model=32, n_head=4, d_head=8, d_inner=64, block_sizes=[1, 1]),
-    "xlnet": encoder("xlnet", d_model=32, n_layer=2, n_head=4, d_inner=64),
+    "funnel": encoder("funnel", num_hidden_layers=None, d_model=32, n_head=4, d_head=8, d_inner=64, block_sizes=[1, 1]),
+    "xlnet": encoder("xlnet", max_position_embeddings=None, d_model=32, n_layer=2, n_head=4, d_inner=64),
     "fnet": encoder("fnet"),
     "t5 encoder": encoder("t5", "ForTextEncoding", d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
     "gpt2": decoder("gpt2", n_embd=32, n_layer=2, n_head=4, n_positions=64),
@@ -203,10 +209,7 @@ CASES: dict[str, Case] = {
     "falcon": decoder("falcon"),
     "mamba": decoder("mamba", state_size=4),
     **{name: decoder(name) for name in "gpt_neox phi stablelm".split()},
-    **{
-        name: decoder(name, **GROUPED)
-        for name in "llama mistral qwen2 cohere olmo2 granite starcoder2 glm".split()
-    },
+    **{name: decoder(name, **GROUPED) for name in "llama mistral qwen2 cohere olmo2 granite starcoder2 glm".split()},
     **{name: decoder(name, head_dim=8, **GROUPED) for name in "gemma gemma2 gemma3_text qwen3 smollm3".split()},
     "mixtral": decoder("mixtral", num_local_experts=4, num_experts_per_tok=2, **GROUPED),
     **{name: signal(name, RGB, **PATCHES) for name in "vit deit beit dinov2".split()},
@@ -251,9 +254,8 @@ class Stub(ModuleType):
         return Anything(name, (), {})
 
 
-@contextlib.contextmanager
-def without_torchvision() -> Iterator[None]:
-    """Let timm be imported where torchvision is not installed: its models use no more of it than a class in isinstance."""
+def import_timm() -> Any:
+    """timm, also where torchvision is not installed: its models use no more of it than a class in isinstance."""
     try:
         importlib.import_module("torchvision")
         names: list[str] = []
@@ -266,7 +268,7 @@ def without_torchvision() -> Iterator[None]:
             parent, _, child = name.rpartition(".")
             setattr(stubs[parent], child, module)
     try:
-        yield
+        return importlib.import_module("timm")
     finally:
         for name in stubs:
             del sys.modules[name]
@@ -287,33 +289,49 @@ def made(case: Case) -> tuple[nn.Module, Arrays, str | None]:
 # -- both gradients --------------------------------------------------------------------------------------------------
 
 
-class Float64(TorchFunctionMode):
-    """Keeps in float64 what a model computes in float32 whatever its input is (norms, softmax)."""
+class Watched(TorchFunctionMode):
+    """Hands what is looked up in a table to `leaf`; with `double`, what insists on float32 (norms, softmax) gets float64."""
+
+    def __init__(self, double: bool, table: Tensor | None, leaf: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.double, self.table, self.leaf = double, table, leaf
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is nn.functional.embedding and args[1] is self.table:
+            return self.leaf(func(*args, **kwargs))
+        if not self.double:
+            return func(*args, **kwargs)
         if func is torch.Tensor.float:
             return args[0].double()
-        double = {key: torch.float64 if value is torch.float32 else value for key, value in (kwargs or {}).items()}
-        return func(*(torch.float64 if value is torch.float32 else value for value in args), **double)
+        wide = {key: torch.float64 if value is torch.float32 else value for key, value in kwargs.items()}
+        return func(*(torch.float64 if value is torch.float32 else value for value in args), **wide)
 
 
 def gradient(
-    model: nn.Module, inputs: Arrays, embedding: str | None, dtype: torch.dtype, target: Tensor | None = None
+    model: nn.Module,
+    inputs: Arrays,
+    embedding: str | None,
+    dtype: torch.dtype,
+    target: Tensor | None = None,
+    step: float = 0.0,
 ) -> tuple[np.ndarray, Tensor]:
-    """Gradient, by autograd, of each sample's target: by default the top element, of the last position where there are several."""
+    """Gradient, by autograd, of each sample's target, by default the top element (of the last position), and the target.
+
+    `step` moves the explained values at random by about this share of themselves.
+    """
     model = copy.deepcopy(model).to(dtype)
     leaves: list[Tensor] = []
 
     def leaf(value: Tensor) -> Tensor:
-        leaves.append(value.detach().requires_grad_())
+        moved = value.detach() * (1 + step * torch.randn_like(value)) if step else value.detach()
+        leaves.append(moved.requires_grad_())
         return leaves[-1]
 
     arguments = [value.to(dtype) if value.is_floating_point() else value for value in tensors(inputs)]
     if embedding is None:
         arguments = [leaf(value) for value in arguments]
-    else:
-        model.get_submodule(embedding).register_forward_hook(lambda _module, _inputs, found: leaf(found))
-    with Float64() if dtype is torch.float64 else contextlib.nullcontext():
+    with Watched(dtype is torch.float64, model.get_parameter(embedding) if embedding else None, leaf):
         values = model(*arguments)
     if target is None:
         last = values[:, -1] if values.ndim == 3 else values.flatten(1)
@@ -345,25 +363,34 @@ class Row:
     seconds: float = 0.0
     error: float | None = None
     noise: float | None = None
+    kink: float | None = None
     problem: str = ""
 
 
 def export(model: nn.Module, inputs: Arrays) -> tuple[onnx.ModelProto, str]:
     """By the current exporter, with a batch axis if it can; else by the old one."""
     fixed: dict[str, dict[int, str]] = {name: {} for name in inputs}
-    attempts = {
+    attempts: dict[str, Callable[[], Export]] = {
         "dynamo": lambda: export_dynamo(model, inputs, "logits"),
         "dynamo, fixed batch": lambda: export_dynamo(model, inputs, "logits", fixed),
         "legacy": lambda: export_legacy(model, inputs, "logits"),
     }
     reasons: list[str] = []
     for name, attempt in attempts.items():
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                return onnx.inliner.inline_local_functions(attempt().model), name
-        except Exception as failure:
-            reasons.append(f"{name}: {told(failure)}")
+        found = attempted(attempt)
+        if not isinstance(found, str):
+            return onnx.inliner.inline_local_functions(found.model), name
+        reasons.append(f"{name}: {found}")
     raise RuntimeError("not exported: " + "; ".join(reasons))
+
+
+def attempted(attempt: Callable[[], Export]) -> Export | str:
+    """The export, or what went wrong."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return attempt()
+    except Exception as failure:
+        return told(failure)
 
 
 def told(failure: Exception) -> str:
@@ -384,25 +411,37 @@ def measure(name: str) -> Row:
         noise = error(gradient(model, inputs, embedding, torch.float32, target)[0], expected)
         exported, exporter = export(model, inputs)
         row = replace(row, exporter=exporter, before=len(exported.graph.node), noise=noise)
-        start = time.perf_counter()
+        start = time.process_time()
         explained = onnxplain.rewrite(exported)
-        row = replace(row, seconds=time.perf_counter() - start, after=len(explained.graph.node))
+        row = replace(row, seconds=time.process_time() - start, after=len(explained.graph.node))
         explanation = onnxplain.Explainer(exported, providers="cpu", threads=1)(inputs, target.tolist())
-        return replace(row, error=error(explanation.attributions[next(iter(inputs))], expected))
+        row = replace(row, error=error(explanation.attributions[next(iter(inputs))], expected))
+        if row.error is not None and not row.error <= AIM:
+            near = (gradient(model, inputs, embedding, torch.float64, target, STEP)[0] for _ in range(MOVES))
+            row = replace(row, kink=max(error(found, expected) for found in near))
+        return row
     except Exception as failure:
         return replace(row, problem=told(failure))
 
 
 def measure_apart(name: str) -> Row:
-    """The same in a process of its own."""
-    command = [sys.executable, str(Path(__file__)), "--one", name]
+    """The same in a process of its own, forked so that the packages are imported once."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: there.send(measure(name)))
+    process.start()
+    there.close()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-        return Row(**json.loads(done.stdout.splitlines()[-1]))
-    except subprocess.TimeoutExpired:
+        if here.poll(SECONDS):
+            row: Row = here.recv()
+            return row
         return Row(name, CASES[name].family, problem=f"not finished in {SECONDS} s")
-    except (IndexError, ValueError):
-        return Row(name, CASES[name].family, problem=f"the process ended with status {done.returncode}")
+    except EOFError:
+        process.join()
+        return Row(name, CASES[name].family, problem=f"the process ended with status {process.exitcode}")
+    finally:
+        process.kill()
+        process.join()
 
 
 # -- the table -------------------------------------------------------------------------------------------------------
@@ -416,8 +455,9 @@ def line(row: Row) -> str:
 
     nodes = f"{row.before} → {row.after or '?'}" if row.before else ""
     seconds = f"{row.seconds:.2f}" if row.after else ""
-    told = number(row.error) if row.error is not None else row.problem.replace("|", "\\|")
-    return f"| {row.name} | {row.family} | {row.exporter} | {nodes} | {seconds} | {told} | {number(row.noise)} |"
+    result = number(row.error) if row.error is not None else row.problem.replace("|", "\\|")
+    cells = [row.name, row.family, row.exporter, nodes, seconds, result, number(row.noise), number(row.kink)]
+    return f"| {' | '.join(cells)} |"
 
 
 def page(rows: list[Row], versions: dict[str, str]) -> str:
@@ -436,20 +476,24 @@ def page(rows: list[Row], versions: dict[str, str]) -> str:
         [
             "# Architectures",
             "",
-            "Made by `python benchmarks/sweep.py`, never by hand. Architectures of timm and transformers, with random weights and",
-            "small inputs, exported by PyTorch, explained, and compared with PyTorch's autograd in float64. Language models are",
-            "explained at the embedding, from the top word of the last position; all others at their input, from the top output.",
+            "Made by `python benchmarks/sweep.py`, never by hand. Architectures of timm and transformers, with random",
+            "weights and small inputs, exported by PyTorch, explained, and compared with PyTorch's autograd in float64.",
+            "Language models are explained at the embedding, from the top word of the last position; all others from",
+            "the top output, at their input or embedding.",
             "",
-            "*Error* is the largest difference relative to the largest gradient, for the worse of two samples, in float32 on ONNX",
-            "Runtime. *torch float32* is the same error of PyTorch's own autograd in float32: the noise of the model itself.",
-            "Nodes are those of the exported graph and of the explained one; seconds are the rewriting alone.",
+            "*Error* is the largest difference relative to the largest gradient, for the worse of two samples, in float32",
+            "on ONNX Runtime. *torch float32* is the same error of PyTorch's own autograd in float32: the noise of the",
+            "model itself. Nodes are those of the exported and of the explained graph; seconds are the CPU time of rewriting.",
+            f"*Moved*, given where the error exceeds {AIM:.0e}: how much, at most, the float64 gradient itself changes when the",
+            f"input is moved at random by {STEP:.0e} of itself, {MOVES} times. Where this is as large as the error, the input",
+            "lies at a kink (a ReLU at zero, a tie in a pool, a switch of experts) or where float32 cannot resolve the slope.",
             "",
             *summary,
             "",
             ", ".join(f"{name} {number}" for name, number in versions.items()) + f"; {datetime.date.today().isoformat()}.",
             "",
-            "| architecture | from | exporter | nodes | seconds | error | torch float32 |",
-            "|---|---|---|---|---|---|---|",
+            "| architecture | from | exporter | nodes | seconds | error | torch float32 | moved |",
+            "|---|---|---|---|---|---|---|---|",
             *map(line, rows),
             "",
         ]
@@ -459,18 +503,17 @@ def page(rows: list[Row], versions: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="*", help="; ".join(CASES))
-    parser.add_argument("--one", metavar="NAME", help="measure this one, in this process, and print its row as JSON")
     parser.add_argument("--until", metavar="HH:MM", default="99", help="begin nothing after this time")
     arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(asdict(measure(arguments.one))))
-        return
     if unknown := set(arguments.name) - set(CASES):
         parser.error(f"no such architecture: {', '.join(sorted(unknown))}")
     versions = {"onnxplain": onnxplain.__version__} | {name: version(name) for name in PACKAGES}
     stored = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     kept = stored["rows"] if arguments.name and stored.get("versions") == versions else []
     rows = {row["name"]: Row(**row) for row in kept}
+    import_timm()
+    importlib.import_module("transformers")
+    export_dynamo(nn.Linear(2, 2), {"x": normal(0, 2, 2)}, "y")  # imports the exporter
     for name in arguments.name or CASES:
         if f"{datetime.datetime.now():%H:%M}" >= arguments.until:
             break

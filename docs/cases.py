@@ -27,7 +27,9 @@ def counts() -> Counter[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         subprocess.run(
-            [sys.executable, "-m", "pytest", "tests/test_gradients.py", f"--junit-xml={report}"], cwd=ROOT, check=False
+            [sys.executable, "-m", "pytest", "tests/test_gradients.py", "-n", "auto", f"--junit-xml={report}"],
+            cwd=ROOT,
+            check=False,
         )
         found: Counter[tuple[str, str, str]] = Counter()
         for case in ElementTree.parse(report).iter("testcase"):

@@ -93,6 +93,9 @@ def outgoing(
             yield x, replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape)
     except RuleError as error:
         raise RuleError(f"{call}{f' in {call.scope}' if call.scope else ''}: {error}") from error
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect
+        where = f"{call}{f' in {call.scope}' if call.scope else ''}"
+        raise RuleError(f"{where}: its rule failed on this form of it ({type(error).__name__}: {error})") from error
 
 
 def _full_shape(call: Call, x: Tensor, core: int) -> Shape:

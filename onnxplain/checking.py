@@ -73,7 +73,7 @@ def check(
         why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
         findings = [Finding("gradient against finite differences", None, why)]
     else:
-        findings = [check_slopes(gradient, session, feeds, directions, seed, forward_of(graph, source, gradient, session))]
+        findings = [check_slopes(gradient, session, feeds, directions, seed, forward_of(graph, source, gradient, session, feeds))]
     culprit = ""
     if calls or not findings[0].ok or is_small(graph):
         local, culprit = check_calls(graph, gradient, source, feeds, registry, providers, progress)

@@ -65,6 +65,8 @@ def _lengthened(b: Builder, x: Tensor, count: Tensor, axis: Tensor) -> Tensor:
 def stft(b: Builder, call: Call, dy: Tensor) -> Messages:
     """Y_k = Σ x_t · w_t · e^(−2πikt/F) for each frame: with g_t = Σ dY_k · e^(2πikt/F), dx_t = Σ g_t · w_t, dw_t = Σ g_t · x_t"""
     x, step, window, length = call.input(0), call.input(1), *call.inputs[2:]
+    flat_signal = x.rank == 2  # beyond the standard, but TorchScript's exporter writes it and ONNX Runtime takes it
+    x = b.Unsqueeze(x, [2]) if flat_signal else x
     frames, bins = b.dim(call.y, 1), b.dim(call.y, 2)
     extent = b.dim(window, 0) if window is not None else b.Cast(b.Reshape(length, [1]), to=7)
     times = b.Range(0, b.Squeeze(extent), 1)
@@ -81,6 +83,7 @@ def stft(b: Builder, call: Call, dy: Tensor) -> Messages:
         m = g if window is None else b.Mul(g, b.Reshape(window, [-1, 1]))
         flat = b.Reshape(m, Extents(b, [0, -1]).then(Extents(b, b.dim(x, 2))).operand)
         dx = geometry.sum_at(b, flat, places, b.dim(x, 1), 1, 3)
+        dx = b.Squeeze(dx, [2]) if flat_signal else dx
     if window is not None and call.wants(2):
         read = b.Reshape(b.Gather(x, places, axis=1), b.Shape(g))
         dw = b.ReduceSum(b.Mul(g, read), [0, 1, 3], keepdims=0)
