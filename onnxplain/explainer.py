@@ -25,7 +25,7 @@ from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 from onnxplain.saving import write_model
 from onnxplain.target import Target, TargetLike, parse_target
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Tensor, same_dim
 
 __all__ = ["Explainer"]
 
@@ -153,17 +153,27 @@ class Explainer:
         return explanation
 
     def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:
-        first = next(iter(feeds.values()))
         if not self.about["batched"]:
             return 1
+        first = next(a for n, a in feeds.items() if n in self._sampled)
         if first.ndim == 0 or first.shape[0] == 0:
             raise InputError("there are no samples to explain: the first axis is empty")
         return int(first.shape[0])
 
     def _fixed_batch(self) -> int | None:
         """The batch size a model was exported with, None where it is free."""
-        sizes = {t.shape[0] for t in self.inputs if t.shape and isinstance(t.shape[0], int)}
+        sizes = {t.shape[0] for t in self.inputs if t.name in self._sampled and t.shape and isinstance(t.shape[0], int)}
         return max(sizes) if sizes and self.about["batched"] else None
+
+    @property
+    def _sampled(self) -> set[str]:
+        """The inputs whose first axis counts samples: those with the first extent of the explained output.
+
+        Where that extent is known of no input, all that have axes. A vector of settings beside the samples is not cut.
+        """
+        mine = self._score_shape()[:1]
+        alike = {t.name for t in self.inputs if t.shape and mine and same_dim(t.shape[0], mine[0])}
+        return alike or {t.name for t in self.inputs if t.shape != ()}
 
     def _interpret(
         self, target: TargetLike, seed: np.ndarray[Any, Any] | None, count: int
@@ -277,14 +287,15 @@ class Explainer:
             short = size - (stop - start) if fixed else 0
 
             def cut(
-                array: np.ndarray[Any, Any], start: int = start, stop: int = stop, short: int = short
+                name: str, array: np.ndarray[Any, Any], start: int = start, stop: int = stop, short: int = short
             ) -> np.ndarray[Any, Any]:
-                if array.ndim == 0 or len(array) != count:
+                per_sample = name in self._sampled if name in feeds else array.ndim > 0 and len(array) == count
+                if not per_sample:
                     return array
                 part = array[start:stop]
                 return np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
 
-            result = session.run({k: cut(v) for k, v in everything.items()})
+            result = session.run({k: cut(k, v) for k, v in everything.items()})
             parts.append({k: v[: stop - start] if short and hasattr(v, "__len__") else v for k, v in result.items()})
         return parts
 

@@ -135,6 +135,20 @@ def test_several_inputs() -> None:
     assert list(one.attributions) == ["b"]
 
 
+@pytest.mark.parametrize("extent", [5, "k"])
+def test_an_input_beside_the_samples_is_not_cut(extent: int | str) -> None:
+    """Five factors and, by chance, five samples: chunks take samples apart, never the factors."""
+    made = model(
+        [node("Mul", "x f", "m"), node("ReduceSum", "m axes", "y")],
+        {"x": ["n", 5], "f": [extent]}, {"y": ["n", 1]}, {"axes": np.array([1])},
+    )  # fmt: skip
+    x, f = np.random.default_rng(6).normal(size=(5, 5)).astype(np.float32), np.arange(5, dtype=np.float32)
+    for size in (None, 1, 2, 5):
+        result = Explainer(made, inputs=["x"], batch_size=size)({"x": x, "f": f})
+        np.testing.assert_allclose(result.attributions["x"], np.tile(f, (5, 1)))
+        assert len(result.outputs["y"]) == 5
+
+
 def test_inner_tensors(images: np.ndarray, explainer: Explainer) -> None:
     for layer in ("node_relu", "relu", "1"):
         result = Explainer(DIGITS, layer=layer)(images[:2])
