@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from onnxplain.builder import Builder
 from onnxplain.call import Call
+from onnxplain.canonize import canonize
+from onnxplain.composite import GRADIENT, Choice
+from onnxplain.emitter import Walking
 from onnxplain.errors import RuleError, UnsupportedOperatorError
+from onnxplain.layers import Layers
 from onnxplain.liveness import Live, liveness
 from onnxplain.registry import OpSpec, Rule
+from onnxplain.signs import nonnegative_tensors
 from onnxplain.tensor import Shape, Tensor
 
-__all__ = ["Choice", "backward", "missing_operators"]
+__all__ = ["backward", "carry", "missing_operators", "on_the_way"]
 
-Choice = Callable[[Call], "tuple[Rule, OpSpec] | None"]
-"""Which rule serves a call, with the registry's entry of its operator; None where the registry has none."""
+
+def carry(
+    b: Builder, calls: Sequence[Call], sources: Iterable[Tensor], seeds: Mapping[Tensor, Tensor], choose: Choice
+) -> dict[Tensor, Tensor]:
+    """Messages on the tensors between sources and the seeds' targets, by the composite's rules, canonized if it says so."""
+    live = on_the_way(b, calls, tuple(sources), tuple(seeds), choose)
+    signs = nonnegative_tensors(live.calls, b.value) if choose.composite.canonize else frozenset()
+    return backward(b, live, seeds, choose.over(live.calls, lambda t: t.name in signs))
+
+
+def on_the_way(b: Builder, calls: Sequence[Call], sources: Sequence[Tensor], targets: Sequence[Tensor], choose: Choice) -> Live:
+    """The live calls as the composite sees them."""
+    live = liveness(calls, sources, targets, choose.registry.role)
+    if not choose.composite.canonize:
+        return live
+    return liveness(canonize(live.calls, (*sources, *targets), b.value), sources, targets, choose.registry.role)
 
 
 def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:
@@ -36,15 +55,42 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
 
     def within(calls: Sequence[Call], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
         """The same walk through the calls of a subgraph."""
-        return backward(b, liveness(calls, sources, inner, lambda c: _role(choose, c)), inner, choose)
+        live = on_the_way(b, calls, sources, tuple(inner), choose)
+        return backward(b, live, inner, replace(choose, layers=Layers()))
 
-    with b.walking(within):
+    def gradient(call: Call, *incoming: Tensor | None) -> list[Tensor | None]:
+        """What the operator's own gradient rule sends to each input."""
+        return _gradient(b, call, incoming, replace(choose, composite=GRADIENT))
+
+    def detached(call: Call, message: Tensor) -> Tensor:
+        """What the operator's detached rule sends to its first input."""
+        spec = choose.registry.find_detached(call)
+        if spec is None:
+            raise RuleError(f"no rule says what {call.operator} becomes with its statistics held constant")
+        return dict(outgoing(b, call, spec.rule, spec, [message]))[0]
+
+    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), choose.nonnegative)):
         return _walk(b, live, seeds, choose)
 
 
-def _role(choose: Choice, call: Call) -> str:
-    chosen = choose(call)
-    return "" if chosen is None else chosen[1].role
+def _spec(choose: Choice, call: Call) -> OpSpec:
+    spec = choose.registry.find(call)
+    if spec is None:
+        raise UnsupportedOperatorError(missing_operators([call], [call], [t for t in call.outputs if t is not None]))
+    return spec
+
+
+def _gradient(b: Builder, call: Call, incoming: Sequence[Tensor | None], choose: Choice) -> list[Tensor | None]:
+    if call.parts:
+        wanted = [t for i, t in enumerate(call.inputs) if t is not None and call.wants(i)]
+        seeds = {y: m for y, m in zip(call.outputs, incoming, strict=False) if y is not None and m is not None}
+        found = backward(b, liveness(call.parts, wanted, seeds, choose.registry.role), seeds, choose)
+        return [None if t is None else found.get(t) for t in call.inputs]
+    spec = _spec(choose, call)
+    incoming = [*incoming, *[None] * (len(call.outputs) - len(incoming))]
+    # By position: an operator may read one tensor twice.
+    sent = dict(outgoing(b, call, spec.rule, spec, incoming))
+    return [sent.get(i) for i in range(len(call.inputs))]
 
 
 def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:
@@ -64,19 +110,18 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
             continue
         chosen = choose(call)
         assert chosen is not None
-        rule, spec = chosen
         with b.scope(f"{call.name}/backward"):
-            for x, m in outgoing(b, call, rule, spec, incoming):
+            for i, m in outgoing(b, call, chosen.rule, chosen.spec, incoming):
+                x = call.reads[i]
+                assert x is not None
                 arrived.setdefault(x, []).append(m)
     for tensor in list(arrived):
         message(tensor)
     return messages
 
 
-def outgoing(
-    b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequence[Tensor | None]
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """The messages one rule sends to the live inputs of its call, each in the shape and type of its input."""
+def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequence[Tensor | None]) -> Iterable[tuple[int, Tensor]]:
+    """The messages one rule sends to the live inputs of its call by position, each in the shape and type of its input."""
     try:
         result = rule(b, call, *incoming)
         sent = result if isinstance(result, tuple) else (result,)
@@ -90,7 +135,7 @@ def outgoing(
                 continue
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
-            yield x, replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape)
+            yield i, replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape)
     except RuleError as error:
         raise RuleError(f"{call}{f' in {call.scope}' if call.scope else ''}: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect

@@ -18,7 +18,8 @@ class Call:
 
     `inputs` and `outputs` hold one entry per parameter of the operator, None where an optional one is left out, so that
     a rule can unpack them: `x, w, bias = call.inputs`. `captures` are the outer tensors that a subgraph (If, Loop, Scan)
-    reads. `live` says for each input, then for each capture, whether a message is asked for.
+    reads. `live` says for each input, then for each capture, whether a message is asked for. `parts` are the model's calls
+    that a compound call (domain `onnxplain`) stands for: a linear map with its bias, an activation written in several operators.
     """
 
     op: str
@@ -31,6 +32,7 @@ class Call:
     attributes: Mapping[str, Any]
     captures: tuple[Tensor, ...] = ()
     live: tuple[bool, ...] = ()
+    parts: tuple[Call, ...] = ()
 
     def __getitem__(self, attribute: str) -> Any:
         """The value of an attribute; an error names the node where it is missing."""
@@ -93,6 +95,7 @@ class Call:
             inputs=tuple(t if t is None else values.get(t, t) for t in self.inputs),
             captures=tuple(values.get(t, t) for t in self.captures),
             attributes={k: v.reading(values) if isinstance(v, Subgraph) else v for k, v in self.attributes.items()},
+            parts=tuple(part.reading(values) for part in self.parts),
         )
 
     def __str__(self) -> str:

@@ -221,14 +221,15 @@ def rewrite(model: str, out: str, target: str | None, baseline: str | None, opti
 @main.command()
 @click.argument("model", type=click.Path())
 @_model_options
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("--all", "everything", is_flag=True, help="Show calls off the way too.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plan(model: str, everything: bool, as_json: bool, **chosen: Any) -> None:
+def plan(model: str, options: tuple[str, ...], everything: bool, as_json: bool, **chosen: Any) -> None:
     """Show which rule serves which node, and what is missing. Exits with 2 if something is."""
     from onnxplain.planning import plan as make_plan
     from onnxplain.show import show_plan
 
-    made = make_plan(model, **_settings(**chosen))
+    made = make_plan(model, **_settings(**chosen), **_method_options(options))
     show_plan(made, everything, as_json)
     if made.missing:
         raise click.exceptions.Exit(2)

@@ -2,71 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from onnxplain.call import Call
+from onnxplain.layers import NOWHERE, Layers, Place, find_layers
 from onnxplain.registry import OpSpec, Registry, Rule
+from onnxplain.tensor import Tensor
 
-__all__ = ["GRADIENT", "Chosen", "Composite", "Where"]
+__all__ = ["GRADIENT", "Choice", "Chosen", "Composite", "Where", "effective_role"]
 
 
 @dataclass(frozen=True)
 class Where:
     """A condition on calls. Empty fields match everything; all given fields must match.
 
-    `names` and `scopes` are shell patterns on node names and module scopes.
+    `operators` are operator names with their domains (`Conv`, `com.microsoft.FastGelu`), `roles` keys of
+    `onnxplain.registry.ROLES` as the call plays them (a MatMul with one constant operand is linear, a Mul with one scales),
+    `names` and `scopes` shell patterns on node names and module scopes. `first` and `last` take the linear layers with no
+    other before or behind them, and `depth` the calls that have at least and at most so many linear layers up to them;
+    negative numbers count from the deepest. Places are found in the dataflow between the explained tensors and the target.
     """
 
     operators: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    first: bool = False
+    last: bool = False
+    depth: tuple[int, int] | None = None
 
-    def matches(self, call: Call, spec: OpSpec | None) -> bool:
+    def matches(self, call: Call, role: str, place: Place = NOWHERE, deepest: int = 0) -> bool:
         """Whether a call meets the condition."""
         return (
-            (not self.operators or call.operator in self.operators)
-            and (not self.roles or (spec is not None and spec.role in self.roles))
+            (not self.operators or call.operator in self.operators or _origin(call) in self.operators)
+            and (not self.roles or role in self.roles)
             and (not self.names or any(fnmatchcase(call.name, pattern) for pattern in self.names))
             and (not self.scopes or any(fnmatchcase(call.scope, pattern) for pattern in self.scopes))
+            and (not self.first or place.first)
+            and (not self.last or place.last)
+            and (self.depth is None or self._within(place.depth, deepest))
         )
+
+    def _within(self, depth: int, deepest: int) -> bool:
+        assert self.depth is not None
+        low, high = (d if d >= 0 else deepest + 1 + d for d in self.depth)
+        return deepest > 0 and low <= depth <= high
 
     def __str__(self) -> str:
         given = {"operator": self.operators, "role": self.roles, "name": self.names, "scope": self.scopes}
-        return ", ".join(f"{k} {' or '.join(v)}" for k, v in given.items() if v) or "every call"
+        parts = [f"{k} {' or '.join(v)}" for k, v in given.items() if v]
+        parts += ["first linear layer"] * self.first + ["last linear layer"] * self.last
+        if self.depth is not None:
+            parts.append(f"linear layer {self.depth[0]} to {self.depth[1]}")
+        return ", ".join(parts) or "every call"
 
 
 @dataclass(frozen=True)
 class Composite:
-    """An ordered choice of rules. Calls that no entry matches are served by their operator's gradient rule."""
+    """An ordered choice of rules.
+
+    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.canonize`); `expands` names
+    operators that are written in smaller ones first. With `strict`, a call that no entry matches has no rule; else it is
+    served by its operator's gradient rule. The first `own` entries are the user's: one that serves no call is worth a warning.
+    """
 
     name: str
     entries: Sequence[tuple[Where, Rule]] = field(default=())
+    canonize: bool = False
+    strict: bool = False
+    expands: tuple[str, ...] = ()
+    own: int = 0
 
-    def choose(self, registry: Registry, call: Call) -> Chosen | None:
-        """The rule for a call and the reason; None where neither the composite nor the registry has one."""
+    def choose(self, registry: Registry, call: Call, layers: Layers | None = None) -> Chosen | None:
+        """The rule for a call and the reason; None where there is none."""
         spec = registry.find(call)
+        role = effective_role(call, spec)
+        place, deepest = (NOWHERE, 0) if layers is None else (layers.place(call), layers.depth)
         for where, rule in self.entries:
-            if where.matches(call, spec):
-                return Chosen(rule, spec or _unregistered(call, rule), str(where))
-        if spec is None:
+            if where.matches(call, role, place, deepest):
+                # A composite's rule sends messages in the shapes of the inputs: nothing is summed behind it.
+                own = _unregistered(call, rule) if spec is None else replace(spec, broadcasts=False)
+                return Chosen(rule, own, str(where), where)
+        if spec is None or self.strict:
             return None
         return Chosen(spec.rule, spec, "gradient of the operator")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A rule with the registry's entry of its operator and the reason it was chosen."""
+    """A rule with the registry's entry of its operator, the reason it was chosen, and the entry's condition."""
 
     rule: Rule
     spec: OpSpec
     reason: str
+    where: Where | None = None
 
 
 GRADIENT = Composite("gradient")
 """Every call is served by its operator's gradient rule."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A composite over a registry, for one walk: which rule serves which call, and what is known of the calls around it.
+
+    `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero.
+    """
+
+    composite: Composite
+    registry: Registry
+    layers: Layers = field(default_factory=Layers)
+    nonnegative: Callable[[Tensor], bool] = lambda tensor: False
+
+    def __call__(self, call: Call) -> Chosen | None:
+        """The rule of a call, None where there is none."""
+        return self.composite.choose(self.registry, call, self.layers)
+
+    def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
+        """The same choice with the places that these live calls have."""
+        is_layer = self.is_layer
+        return Choice(self.composite, self.registry, find_layers(calls, is_layer), nonnegative)
+
+    def is_layer(self, call: Call) -> bool:
+        """Whether a call is a linear layer: a linear map with weights that mix elements."""
+        spec = self.registry.find(call)
+        return spec is not None and effective_role(call, spec) == "linear" and call.op != "BatchNormalization"
+
+
+def effective_role(call: Call, spec: OpSpec | None) -> str:
+    """The role a call plays: that of its operator, but a product with one live operand is linear in it, and a linear map
+    whose weights are live too is a product."""
+    if spec is None:
+        return ""
+    live = sum(call.wants(i) for i in range(len(call.inputs)))
+    if spec.role == "bilinear" and live <= 1:
+        return "linear"
+    if spec.role == "product" and live <= 1:
+        return "scale"
+    if spec.role == "linear" and spec.weight is not None and call.wants(spec.weight) and call.wants(0):
+        return "bilinear"
+    return spec.role
+
+
+def _origin(call: Call) -> str:
+    """The operator that a compound call is built around: the product of a linear map."""
+    return call.parts[0].operator if call.parts and call.op == "Linear" else ""
 
 
 def _unregistered(call: Call, rule: Rule) -> OpSpec:

@@ -14,9 +14,11 @@ from typing import Any, Protocol, TypeAlias, overload
 import numpy as np
 
 from onnxplain.call import Call
+from onnxplain.errors import RuleError
 from onnxplain.folding import FOLDED
 from onnxplain.graph import SMALL, Body, Emitted, Graph
 from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype
+from onnxplain.registry import OpSpec
 from onnxplain.schema import Signature, signature
 from onnxplain.tensor import Tensor
 
@@ -49,6 +51,22 @@ Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[T
 """`(calls, seeds, sources)` to messages, by the rules of the walk that is under way."""
 
 
+@dataclass(frozen=True)
+class Walking:
+    """What rules can ask of the walk that is under way.
+
+    `walk` carries messages through the calls of a subgraph, `gradient` gives what a call's own gradient rule sends to its
+    inputs, `detached` the same with statistics of the input held constant, `spec` is the registry's entry of a call's
+    operator, `nonnegative` tells whether a tensor is provably not below zero.
+    """
+
+    walk: Walk
+    gradient: Callable[..., list[Tensor | None]]
+    detached: Callable[[Call, Tensor], Tensor]
+    spec: Callable[[Call], OpSpec]
+    nonnegative: Callable[[Tensor], bool]
+
+
 class Emitter:
     """Emits operators into a graph: what a builder is made of."""
 
@@ -59,7 +77,7 @@ class Emitter:
         self._pool: dict[Any, Tensor] = {}
         self._scopes = [_Scope()]
         self._recorded: dict[str, tuple[Tensor, ...]] = {}
-        self.walk: Walk | None = None
+        self._walking: Walking | None = None
         self._level: dict[str, int] = {}
         for call in graph.calls:
             if call.op not in RANDOM and all(t is not None for t in call.outputs):
@@ -189,13 +207,42 @@ class Emitter:
         return self._scopes[0].calls
 
     @contextmanager
-    def walking(self, walk: Walk) -> Iterator[None]:
-        """While inside, rules of operators with subgraphs can walk these by `b.walk`."""
-        before, self.walk = self.walk, walk
+    def walking(self, walking: Walking) -> Iterator[None]:
+        """While inside, rules can use `walk`, `gradient` and `nonnegative`."""
+        before, self._walking = self._walking, walking
         try:
             yield
         finally:
-            self.walk = before
+            self._walking = before
+
+    @property
+    def _current(self) -> Walking:
+        if self._walking is None:
+            raise RuleError("there is no walk under way; rules run within onnxplain.backward.backward")
+        return self._walking
+
+    def walk(self, calls: Sequence[Call], seeds: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+        """Messages at tensors of a subgraph, by the rules of the walk that is under way."""
+        return self._current.walk(calls, seeds, sources)
+
+    def gradient(self, call: Call, *messages: Tensor | None) -> list[Tensor | None]:
+        """What the gradient rule of a call's operator sends to each input, from one message per output.
+
+        Each has the shape of its input; it is None where no message is asked for or none comes.
+        """
+        return self._current.gradient(call, *messages)
+
+    def detached(self, call: Call, message: Tensor) -> Tensor:
+        """What a norm's gradient would send to its input if the statistics it divides by were constants."""
+        return self._current.detached(call, message)
+
+    def spec(self, call: Call) -> OpSpec:
+        """The registry's entry of a call's operator: its role, where its weights are."""
+        return self._current.spec(call)
+
+    def nonnegative(self, tensor: Tensor) -> bool:
+        """Whether a tensor is provably not below zero."""
+        return self._current.nonnegative(tensor)
 
     def rename(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor of exactly this name with the same value; the name must be free."""

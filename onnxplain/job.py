@@ -8,17 +8,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.backward import backward
+from onnxplain.backward import carry
 from onnxplain.builder import Builder
 from onnxplain.call import Call
-from onnxplain.composite import GRADIENT, Composite
+from onnxplain.composite import GRADIENT, Choice, Composite
 from onnxplain.errors import InputError, MethodError
 from onnxplain.graph import Graph, named_dims
-from onnxplain.liveness import liveness
 from onnxplain.registry import Registry
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
-from onnxplain.vjp import choice
 
 __all__ = ["Baseline", "Job"]
 
@@ -51,20 +49,32 @@ class Job:
         """The explained tensors."""
         return tuple(e.tensor for e in self.explained)
 
-    def gradient(self, composite: Composite = GRADIENT, *, at: Mapping[Tensor, Tensor] | None = None) -> dict[Tensor, Tensor]:
+    def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
+        """Relevance at the explained tensors: the explained score itself, where the seed takes it, carried backward."""
+        with self.b.scope("onnxplain/target"):
+            score = replace(self.b.Mul(self.seed, self.target), shape=self.target.shape)
+        return self.gradient(composite, seed=score)
+
+    def gradient(
+        self,
+        composite: Composite = GRADIENT,
+        *,
+        at: Mapping[Tensor, Tensor] | None = None,
+        seed: Tensor | None = None,
+    ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors: the seed carried backward by a composite's rules.
 
-        With `at`, at another point: the model is replayed with those tensors in place of the explained ones.
+        With `seed`, that instead of the job's own. With `at`, at another point: the model is replayed with those tensors in
+        place of the explained ones.
         """
         calls: Sequence[Call] = self.graph.calls
-        target = self.target
+        target, seed = self.target, seed or self.seed
         place = {s: s for s in self.sources}
         if at is not None:
             calls, values = self.replay(at)
             target = values.get(target, target)
             place = {s: at.get(s, s) for s in self.sources}
-        live = liveness(calls, place.values(), [target], self.registry.role)
-        messages = backward(self.b, live, {target: self.seed}, choice(composite, self.registry))
+        messages = carry(self.b, calls, place.values(), {target: seed}, Choice(composite, self.registry))
         return {s: messages[p] if p in messages else self.b.zeros_like(s) for s, p in place.items()}
 
     def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Call], dict[Tensor, Tensor]]:
@@ -105,6 +115,15 @@ class Job:
             )
         constant = self.b.const(array, x.dtype)
         return replace(self.b.Expand(constant, self.b.shape(x)), shape=x.shape, dtype=x.dtype)
+
+    def run_time_input(self, key: str) -> Tensor:
+        """An input of the explained model, given at run time, that broadcasts to the one explained tensor."""
+        if len(self.explained) != 1:
+            raise MethodError(f"'{key}' at run time needs one explained tensor, found {len(self.explained)}: {self._names()}")
+        if key not in self.extra_inputs:
+            like = self.explained[0].tensor
+            self.extra_inputs[key] = replace(like, name=self.graph.fresh(key))
+        return replace(self.extra_inputs[key], shape=None)
 
     def _run_time_baseline(self, explained: Explained) -> Tensor:
         name = "baseline" if len(self.explained) == 1 else f"{explained.name}_baseline"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from onnxplain.backward import missing_operators
+from onnxplain.backward import missing_operators, on_the_way
+from onnxplain.builder import Builder
 from onnxplain.call import Call
+from onnxplain.composite import Choice, effective_role
 from onnxplain.graph import Graph, named_dims
-from onnxplain.liveness import liveness
 from onnxplain.load import ModelLike, read
 from onnxplain.method import find_method
 from onnxplain.passes import prepared
@@ -25,7 +27,8 @@ __all__ = ["Plan", "PlanRow", "plan"]
 class PlanRow:
     """One call: where it is, what it makes, and the rule that serves it.
 
-    `status` is "rule", "missing", or "off the way" for calls no message passes.
+    `status` is "rule", "missing", "part" for calls within a compound that another row stands for, or "off the way" for calls
+    no message passes.
     """
 
     node: str
@@ -41,7 +44,10 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of a model in the order they run, with what a method does at each."""
+    """The calls of a model in the order they run, with what a method does at each.
+
+    `unused` are the conditions of the composite's own entries that no call met.
+    """
 
     method: str
     score: Score
@@ -49,6 +55,7 @@ class Plan:
     passes: tuple[str, ...]
     rows: tuple[PlanRow, ...]
     problem: str
+    unused: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
@@ -65,11 +72,12 @@ def plan(
     layer: str | Sequence[str] | None = None,
     score: str = "logit",
     rules: str | Path | Iterable[str | Path] | None = None,
+    **options: Any,
 ) -> Plan:
     """Which rule serves which call, and which calls have none.
 
     Args:
-        model, method, output, inputs, layer, score, rules: as in `onnxplain.rewrite`.
+        model, method, output, inputs, layer, score, rules, options: as in `onnxplain.rewrite`.
 
     Raises:
         OnnxplainError: the model cannot be read, or method, output, input or layer do not exist. A missing rule is no
@@ -82,25 +90,34 @@ def plan(
     scored = find_score(graph, output, score)
     wanted = [layer] if isinstance(layer, str) else layer
     explained = explained_tensors(graph, scored, inputs, wanted, registry)
-    live = liveness(graph.calls, [e.tensor for e in explained], [scored.tensor], registry.role)
-    on_the_way = {call.name for call in live.calls}
+    sources = tuple(e.tensor for e in explained)
+    choose = Choice(found.rules(options), registry)
+    live = on_the_way(Builder(graph), graph.calls, sources, (scored.tensor,), choose)
+    choose = choose.over(live.calls, lambda tensor: False)
+    served = {call.name: (call, choose(call)) for call in live.calls}
+    whole = {part.name: call for call in live.calls for part in call.parts[:-1]}
 
     def row(call: Call) -> PlanRow:
-        chosen = found.composite.choose(registry, call)
-        status = "off the way" if call.name not in on_the_way else "missing" if chosen is None else "rule"
-        served = chosen is not None and status == "rule"
+        seen, chosen = served.get(call.name, (call, None))
+        if call.name in served:
+            status = "missing" if chosen is None else "rule"
+        else:
+            status = "part" if call.name in whole else "off the way"
         return PlanRow(
             node=call.name,
-            operator=call.operator,
+            operator=call.operator if seen is call or not seen.parts else f"{call.operator} ({seen.op})",
             scope=call.scope,
             output=call.y.name,
             shape=named_dims(call.y),
-            role=chosen.spec.role if chosen is not None else "",
-            rule=getattr(chosen.rule, "__name__", "").rstrip("_") if served and chosen is not None else "",
-            reason=chosen.reason if served and chosen is not None else "",
+            role=effective_role(seen, registry.find(seen)),
+            rule=getattr(chosen.rule, "__name__", "").rstrip("_") if chosen is not None else "",
+            reason=chosen.reason if chosen is not None else f"in {whole[call.name].name}" if call.name in whole else "",
             status=status,
         )
 
-    missing = [call for call in live.calls if found.composite.choose(registry, call) is None]
+    missing = [call for call, chosen in served.values() if chosen is None]
     problem = missing_operators(missing, live.calls, [scored.tensor]) if missing else ""
-    return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem)
+    used = {chosen.reason for _, chosen in served.values() if chosen is not None}
+    own = choose.composite.entries[: choose.composite.own]
+    unused = tuple(str(where) for where, _ in own if str(where) not in used)
+    return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem, unused)

@@ -28,7 +28,8 @@ Rule: TypeAlias = Callable[..., Messages]
 
 ROLES = {
     "linear": "linear in one operand, the others being weights and biases (Conv, Gemm)",
-    "bilinear": "a product of operands, linear in each (Mul, MatMul, Einsum)",
+    "bilinear": "a sum of products of operands, linear in each (MatMul, Einsum)",
+    "product": "a product or quotient of elements (Mul, Div)",
     "sum": "a sum or mean of its inputs' elements (Add, AveragePool, ReduceMean)",
     "layout": "moves elements without changing them (Reshape, Transpose, Concat)",
     "select": "passes on chosen elements (MaxPool, Gather, Max, Clip)",
@@ -37,6 +38,9 @@ ROLES = {
     "softmax": "normalizes exponentials (Softmax, LogSoftmax)",
     "zero": "has derivative zero wherever it has one (Floor, Sign, ArgMax)",
     "straight-through": "has no useful derivative; the identity stands in for it (QuantizeLinear)",
+    "control": "runs subgraphs (If, Loop, Scan)",
+    "scale": "a product with a constant: what a product plays with one live operand",
+    "gate": "a signal times a gate, or divided by a statistic of itself (found in the dataflow)",
     "function": "anything else",
 }
 """The roles an operator can have; relevance rules for whole classes of operators are chosen by role."""
@@ -91,11 +95,13 @@ class Registry:
     """Operator versions and their entries, and the expansions of operators outside the standard."""
 
     entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
+    detached: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
     expansions: dict[tuple[str, str], Expansion] = field(default_factory=dict)
 
-    def add(self, spec: OpSpec) -> None:
+    def add(self, spec: OpSpec, *, detached: bool = False) -> None:
         """Enter an operator version; a later entry for the same version replaces the earlier."""
-        versions = self.entries.setdefault((spec.domain, spec.op), [])
+        table = self.detached if detached else self.entries
+        versions = table.setdefault((spec.domain, spec.op), [])
         versions[:] = sorted([s for s in versions if s.since != spec.since] + [spec], key=lambda s: s.since)
 
     def find(self, call: Call) -> OpSpec | None:
@@ -105,6 +111,11 @@ class Registry:
     def entry(self, op: str, domain: str, version: int) -> OpSpec | None:
         """The newest entry not newer than an operator version."""
         fitting = [s for s in self.entries.get((domain, op), ()) if s.since <= version]
+        return fitting[-1] if fitting else None
+
+    def find_detached(self, call: Call) -> OpSpec | None:
+        """The entry for the derivative with statistics held constant."""
+        fitting = [s for s in self.detached.get((call.domain, call.op), ()) if s.since <= call.version]
         return fitting[-1] if fitting else None
 
     def role(self, call: Call) -> str:
@@ -129,6 +140,7 @@ def rule(
     core: int = 0,
     weight: int | None = None,
     bias: int | None = None,
+    detached: bool = False,
 ) -> Callable[[R], R]:
     """Enter the decorated function as the gradient rule of operators.
 
@@ -141,6 +153,8 @@ def rule(
         core: how many trailing axes do not broadcast.
         weight: index of the weight input of a linear operator.
         bias: index of its bias input.
+        detached: this is no gradient, but what becomes of it when statistics of the input (a norm's mean square, say) are
+            taken for constants; relevance propagation uses it.
     """
     if role not in ROLES:
         raise RuleError(f"unknown role '{role}' for {', '.join(operators)}; known: {', '.join(ROLES)}")
@@ -150,7 +164,8 @@ def rule(
         if current is not None:
             registry, path = current
             for op in operators:
-                registry.add(OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path))
+                spec = OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path)
+                registry.add(spec, detached=detached)
         return function
 
     return register

@@ -8,6 +8,7 @@ from typing import Any
 
 from onnxplain.call import Call, Subgraph
 from onnxplain.emitter import Emitter
+from onnxplain.errors import RuleError
 from onnxplain.graph import Body
 from onnxplain.schema import signature
 from onnxplain.tensor import Tensor
@@ -33,12 +34,35 @@ class Replayer(Emitter):
         """
         if call.bodies:
             return self._replay_bodies(call, inputs, captures or {}, same_shapes=same_shapes)
+        if call.parts:
+            return self._replay_parts(call, inputs)
         likes = [Tensor("") if t is None else replace(t, shape=t.shape if same_shapes else None) for t in call.outputs]
         last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
         known = signature(call.op, call.domain, self.graph.opset)
         made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)
         outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs[: last + 1], strict=True))
         return replace(call, inputs=tuple(inputs), outputs=outputs + (None,) * (len(call.outputs) - last - 1))
+
+    def _replay_parts(self, call: Call, inputs: Sequence[Tensor | None]) -> Call:
+        """A compound call on other inputs. Where one that it adds is left out, there is nothing to add."""
+        if tuple(inputs) == call.inputs:
+            return call
+        given = zip(call.inputs, inputs, strict=True)
+        values = {old: new for old, new in given if old is not None and new is not None}
+        dropped = {old.name for old, new in zip(call.inputs, inputs, strict=True) if old is not None and new is None}
+        became, parts = dict(values), []
+        for part in call.parts:
+            rest = [t for t in part.inputs if t is not None and t.name not in dropped]
+            if len(rest) == len([t for t in part.inputs if t is not None]):
+                made, found = self.replay_all([part], became)
+                parts += made
+                became.update(found)
+            elif part.op == "Add" and len(rest) == 1:
+                became[part.y] = became.get(rest[0], rest[0])
+            else:
+                raise RuleError(f"{part}: its input cannot be left out")
+        outputs = tuple(t if t is None else became.get(t, t) for t in call.outputs)
+        return replace(call, inputs=tuple(inputs), outputs=outputs, parts=tuple(parts))
 
     def replay_all(
         self, calls: Sequence[Call], values: Mapping[Tensor, Tensor], *, everything: bool = True

@@ -149,7 +149,8 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     """One row per call, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
-        print(json.dumps({"method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem}, indent=2))
+        about = {"method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused}
+        print(json.dumps(about, indent=2))
         return
     console = _console()
     what = "logit" if plan.score.kind == "logit" else "output"
@@ -162,11 +163,13 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     )
     table = _table("node", "operator", "scope", "makes", "shape", "rule", "why")
     for r in rows:
-        style = {"missing": "bold red", "off the way": "dim"}.get(r.status, "")
+        style = {"missing": "bold red", "off the way": "dim", "part": "dim"}.get(r.status, "")
         table.add_row(*map(escape, (r.node, r.operator, r.scope, r.output, r.shape, r.rule or r.status, r.reason)), style=style)
     console.print(table)
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
+    for where in plan.unused:
+        console.print(f"no call met the condition of your rule for: {escape(where)}", style="yellow")
     if plan.problem:
         console.print(escape(plan.problem), style="red")
 

@@ -7,26 +7,14 @@ from dataclasses import replace
 
 import onnx
 
-from onnxplain.backward import Choice, backward
+from onnxplain.backward import carry
 from onnxplain.builder import Builder
-from onnxplain.call import Call
-from onnxplain.composite import GRADIENT, Composite
+from onnxplain.composite import GRADIENT, Choice, Composite
 from onnxplain.graph import Graph
-from onnxplain.liveness import liveness
 from onnxplain.registry import Registry, load_registry
 from onnxplain.tensor import Tensor
 
-__all__ = ["choice", "vjp"]
-
-
-def choice(composite: Composite, registry: Registry) -> Choice:
-    """The walk's choice of rules: a composite over a registry."""
-
-    def choose(call: Call) -> tuple[object, object] | None:
-        chosen = composite.choose(registry, call)
-        return None if chosen is None else (chosen.rule, chosen.spec)
-
-    return choose  # type: ignore[return-value]
+__all__ = ["vjp"]
 
 
 def vjp(
@@ -47,8 +35,7 @@ def vjp(
     ends = [graph.tensor(t) for t in targets]
     starts = [graph.tensor(s) for s in sources]
     seeds = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
-    live = liveness(graph.calls, starts, ends, registry.role)
-    messages = backward(b, live, seeds, choice(composite, registry))
+    messages = carry(b, graph.calls, starts, seeds, Choice(composite, registry))
     results: list[Tensor] = []
     for start in starts:
         message = messages.get(start) or b.zeros_like(start)

@@ -20,7 +20,7 @@ def leaky_relu(b: Builder, call: Call, dy: Tensor) -> Messages:
     return b.Where(b.Greater(call.x, 0), dy, b.Mul(dy, call["alpha"]))
 
 
-@rule("PRelu", role="function", broadcasts=True)
+@rule("PRelu", role="elementwise", broadcasts=True)
 def prelu(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = dy where x > 0, else slope · dy; dslope = 0 where x > 0, else x · dy"""
     x, slope = call.inputs

@@ -26,7 +26,6 @@ def back(
         if message is not None:
             end = became.get(output, output)
             seeds[end] = b.total([seeds[end], message]) if end in seeds else message
-    assert b.walk is not None
     places = [became.get(s, s) for s in sources]
     found = b.walk(calls, seeds, places)
     return [found[p] if p in found else b.zeros_like(p) for p in places]
@@ -52,7 +51,7 @@ def spread(call: Call, inputs: dict[int, Tensor], captures: dict[Tensor, Tensor]
     return (*(inputs.get(i) for i in range(len(call.inputs))), *(captures.get(t) for t in call.captures))
 
 
-@rule("If", role="function")
+@rule("If", role="control")
 def if_(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     """The backward of the branch that was taken."""
     captures = live_captures(call)
@@ -65,7 +64,7 @@ def if_(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     return spread(call, {}, dict(zip(captures, made if isinstance(made, tuple) else (made,), strict=True)))
 
 
-@rule("Loop", role="function")
+@rule("Loop", role="control")
 def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     """The steps backward from the last to the first; each starts again from the state it started from."""
     body = call.attributes["body"]
@@ -101,7 +100,7 @@ def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     )
 
 
-@rule("Scan", role="function", since=9)
+@rule("Scan", role="control", since=9)
 def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     """A Scan the other way round, over the same slices, the states the steps started from, and the messages."""
     body = call.attributes["body"]

@@ -24,14 +24,14 @@ def sub(b: Builder, call: Call, dz: Tensor) -> Messages:
     return dz, b.Neg(dz)
 
 
-@rule("Mul", role="bilinear", broadcasts=True)
+@rule("Mul", role="product", broadcasts=True)
 def mul(b: Builder, call: Call, dz: Tensor) -> Messages:
     """dx = dz · y, dy = dz · x"""
     x, y = call.inputs
     return b.Mul(dz, y), b.Mul(dz, x)
 
 
-@rule("Div", role="bilinear", broadcasts=True)
+@rule("Div", role="product", broadcasts=True)
 def div(b: Builder, call: Call, dz: Tensor) -> Messages:
     """dx = dz / y, dy = −dz · z / y"""
     _, y = call.inputs
@@ -39,7 +39,7 @@ def div(b: Builder, call: Call, dz: Tensor) -> Messages:
     return dx, b.Neg(b.Mul(dx, call.y))
 
 
-@rule("Pow", role="function", broadcasts=True)
+@rule("Pow", role="elementwise", broadcasts=True)
 def power(b: Builder, call: Call, dz: Tensor) -> Messages:
     """dx = dz · y · x^(y−1), dy = dz · z · log x; dx = 0 where y = 0, and dy = 0 where x ≤ 0"""
     x, y = call.input(0), b.cast(call.input(1), call.input(0))
@@ -53,7 +53,7 @@ def power(b: Builder, call: Call, dz: Tensor) -> Messages:
     return dx, dy
 
 
-@rule("Mod", role="function", broadcasts=True)
+@rule("Mod", role="elementwise", broadcasts=True)
 def mod(b: Builder, call: Call, dz: Tensor) -> Messages:
     """dx = dz, dy = −dz · q with the quotient q = (x − z) / y rounded"""
     x, y = call.inputs

@@ -8,7 +8,7 @@ from onnxplain import Builder, Call, Messages, Tensor, rule
 from onnxplain.errors import RuleError
 
 
-@rule("BatchNormalization", role="linear", weight=1, bias=2)
+@rule("BatchNormalization", role="linear")
 def batch_normalization(b: Builder, call: Call, dy: Tensor, dmean: None, dvar: None) -> Messages:
     """With stored statistics m, v and r = 1/√(v + ε): dx = dy · s · r, ds = Σ dy · (x − m) · r, dβ = Σ dy,
     dm = −Σ dx, dv = −½ Σ dx · (x − m) · r²; sums over all axes but the channels'.
@@ -97,7 +97,7 @@ def group_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
 def mean_variance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = r · (dy − mean dy − y · mean(dy · y)) with r = 1 / (√var x + 10⁻⁹)"""
     axes = call["axes"]
-    centred = b.Sub(call.x, _mean(b, call.x, axes))
+    centred = _centred(b, call.x, axes)
     r = b.Reciprocal(b.Add(b.Sqrt(_mean(b, b.Mul(centred, centred), axes)), 1e-9))
     return _through(b, dy, call.y, r, axes)
 
@@ -124,6 +124,84 @@ def lrn(b: Builder, call: Call, dy: Tensor) -> Messages:
     return b.Sub(b.Mul(dy, b.Pow(d, -beta)), b.Mul(b.Mul(x, others), 2 * alpha * beta))
 
 
+# -- with the statistics that divide held constant -----------------------------------------------------------------------
+
+
+@rule("LayerNormalization", role="norm", detached=True)
+def detached_layer_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = r · (g − mean g) with g = dy · scale"""
+    x, scale = call.input(0), call.input(1)
+    axes = list(range(call["axis"] % x.rank, x.rank))
+    settings = {k: call[k] for k in ("axis", "epsilon", "stash_type")}
+    r = b.LayerNormalization(x, b.full_like(scale, 1), None, outputs=3, **settings)[2]
+    return b.Mul(b.cast(r, x), _centred(b, b.Mul(dy, scale), axes))
+
+
+@rule("RMSNormalization", role="norm", detached=True)
+def detached_rms_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = r · dy · scale"""
+    x, scale = call.input(0), call.input(1)
+    axes = list(range(call["axis"] % x.rank, x.rank))
+    r = b.Reciprocal(b.Sqrt(b.Add(_mean(b, b.Mul(x, x), axes), call["epsilon"])))
+    return b.Mul(r, b.Mul(dy, scale))
+
+
+@rule("InstanceNormalization", role="norm", detached=True)
+def detached_instance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = r · (g − mean g) with g = dy · scale, means over each channel of each sample"""
+    x, axes = call.x, list(range(2, call.x.rank))
+    _, r = _normalized(b, x, axes, call["epsilon"])
+    return b.Mul(r, _centred(b, b.Mul(dy, _per_channel(b, call.input(1), x)), axes))
+
+
+@rule("GroupNormalization", role="norm", since=21, detached=True)
+def detached_group_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = r · (g − mean g) with g = dy · scale, means over each group of channels"""
+    x, groups = call.x, [0, call["num_groups"], -1]
+    _, r = _normalized(b, b.Reshape(x, groups), [2], call["epsilon"])
+    g = b.Reshape(b.Mul(dy, _per_channel(b, call.input(1), x)), groups)
+    return b.reshape(b.Mul(r, _centred(b, g, [2])), x)
+
+
+@rule("GroupNormalization", role="norm", detached=True)
+def detached_group_normalization_per_group(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = r · (g − mean g) with g = dy · scale, one scale per group"""
+    groups = [0, call["num_groups"], -1]
+    _, r = _normalized(b, b.Reshape(call.x, groups), [2], call["epsilon"])
+    g = b.Mul(b.Reshape(dy, groups), b.Unsqueeze(call.input(1), [1]))
+    return b.reshape(b.Mul(r, _centred(b, g, [2])), call.x)
+
+
+@rule("MeanVarianceNormalization", role="norm", detached=True)
+def detached_mean_variance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = r · (dy − mean dy)"""
+    axes = call["axes"]
+    centred = _centred(b, call.x, axes)
+    r = b.Reciprocal(b.Add(b.Sqrt(_mean(b, b.Mul(centred, centred), axes)), 1e-9))
+    return b.Mul(r, _centred(b, dy, axes))
+
+
+@rule("LpNormalization", role="norm", detached=True)
+def detached_lp_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy / ‖x‖; 0 where ‖x‖ = 0"""
+    axis = [call["axis"]]
+    norm = b.ReduceL2(call.x, axis, keepdims=1) if call["p"] == 2 else b.ReduceL1(call.x, axis, keepdims=1)
+    zero = b.Equal(norm, 0)
+    return b.Where(zero, 0, b.Div(dy, b.Where(zero, 1, norm)))
+
+
+@rule("LRN", role="norm", detached=True)
+def detached_lrn(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """dx = dy · d^(−β) with d = k + α/n · Σ x²"""
+    n = call["size"]
+    d = b.Add(b.Mul(_windows(b, b.Mul(call.x, call.x), (n - 1) // 2, n // 2), call["alpha"]), call["bias"])
+    return b.Mul(dy, b.Pow(d, -call["beta"]))
+
+
+def _centred(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
+    return b.Sub(x, _mean(b, x, axes))
+
+
 def _windows(b: Builder, x: Tensor, before: int, after: int) -> Tensor:
     """The mean over windows of `before` + 1 + `after` channels, zeros beyond the first and last."""
     flat = b.Unsqueeze(b.Reshape(x, [0, 0, -1]), [1])
@@ -138,7 +216,7 @@ def _mean(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
 
 def _normalized(b: Builder, x: Tensor, axes: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor]:
     """x̂ and r"""
-    centred = b.Sub(x, _mean(b, x, axes))
+    centred = _centred(b, x, axes)
     r = b.Reciprocal(b.Sqrt(b.Add(_mean(b, b.Mul(centred, centred), axes), epsilon)))
     return b.Mul(centred, r), r
 

@@ -60,7 +60,7 @@ def split_to_sequence(b: Builder, call: Call, dy: Tensor) -> Messages:
     return b.ConcatFromSequence(dy, axis=call["axis"], new_axis=1 if flat else 0), None
 
 
-@rule("SequenceMap", role="function")
+@rule("SequenceMap", role="control")
 def sequence_map(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     """The backward of the body on each element; other inputs get the sum over elements."""
     body = call.attributes["body"]
@@ -69,7 +69,6 @@ def sequence_map(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
         raise RuleError("its body reads an outer tensor that needs a gradient; hand it over as an input")
     given = [(k, d) for k, d in enumerate(dy) if d is not None]
     sequences = [(i, t) for i, t in enumerate(call.inputs) if t is not None and t.is_sequence]
-    assert b.walk is not None
 
     def back(*formal: Tensor) -> list[Tensor]:
         values = dict(zip(body.inputs, call.inputs, strict=True))
@@ -79,7 +78,7 @@ def sequence_map(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
             became.get(body.outputs[k], body.outputs[k]): f for (k, _), f in zip(given, formal[len(sequences) :], strict=True)
         }
         places = [values[body.inputs[i]] for i in wanted]
-        found = b.walk(calls, seeds, places)  # type: ignore[misc]
+        found = b.walk(calls, seeds, places)
         return [found[p] if p in found else b.zeros_like(p) for p in places]
 
     elements = [*(t for _, t in sequences), *(d for _, d in given)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Method", "Option", "all_methods", "find_method", "method"]
 
-FAMILIES = ("gradient", "taylor")
+FAMILIES = ("gradient", "taylor", "lrp")
 """The files of this folder that define methods, in the order users see them."""
 
 
@@ -41,8 +41,12 @@ class Method:
     axioms: tuple[str, ...]
     needs_baseline: bool
     signed: bool
-    composite: Composite
+    composite: Composite | Callable[..., Composite]
     options: tuple[Option, ...]
+
+    def rules(self, options: dict[str, Any] | None = None) -> Composite:
+        """The composite that serves the method's walk, for the given options."""
+        return self.composite if isinstance(self.composite, Composite) else self.composite(**self.checked(options or {}))
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in.
@@ -70,7 +74,8 @@ def method(
     axioms: tuple[str, ...] = (),
     needs_baseline: bool = False,
     signed: bool = True,
-    composite: Composite = GRADIENT,
+    composite: Composite | Callable[..., Composite] = GRADIENT,
+    options: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., dict[Tensor, Tensor]]], Callable[..., dict[Tensor, Tensor]]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -82,13 +87,14 @@ def method(
         axioms: what it promises, of completeness, conservation, sensitivity, implementation-invariance.
         needs_baseline: whether it compares with a reference input.
         signed: whether attributions may be negative.
-        composite: which rule serves which call.
+        composite: which rule serves which call; a function of the options where it depends on them.
+        options: the function whose keyword-only parameters are the options, where it is not the decorated one.
     """
 
     def register(function: Callable[..., dict[Tensor, Tensor]]) -> Callable[..., dict[Tensor, Tensor]]:
-        parameters = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        options = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
-        _METHODS[name] = Method(name, function, summary, formula, source, axioms, needs_baseline, signed, composite, options)
+        parameters = [p for p in inspect.signature(options or function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
+        _METHODS[name] = Method(name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known)
         return function
 
     return register

@@ -1,0 +1,50 @@
+"""Canonization: calls that belong together are made one compound call, found in the dataflow, never by names of modules.
+
+The forward nodes stay as they are. A compound call (domain `onnxplain`) only tells the walk what its parts are as a whole: a
+linear map with its bias, an activation written in several operators, a softmax, a signal with its gate. A compound's inner
+tensors carry no messages of their own, so none is made around a tensor that is explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxplain.call import Call
+from onnxplain.canonize.activation import group_activations, group_shifts
+from onnxplain.canonize.dataflow import Dataflow
+from onnxplain.canonize.gate import group_gates
+from onnxplain.canonize.linear import group_biases
+from onnxplain.canonize.softmax import group_softmax
+from onnxplain.tensor import Tensor
+
+__all__ = ["DOMAIN", "GROUPINGS", "canonize"]
+
+DOMAIN = "onnxplain"
+"""The domain of compound calls."""
+
+GROUPINGS: tuple[Callable[[Dataflow], Sequence[Call]], ...] = (
+    group_softmax,
+    group_biases,
+    group_activations,
+    group_shifts,
+    group_gates,
+)
+"""What is grouped, in this order."""
+
+
+def canonize(
+    calls: Sequence[Call], kept: Iterable[Tensor], value: Callable[[Tensor | None], np.ndarray[Any, Any] | None]
+) -> Sequence[Call]:
+    """Live calls in topological order with compounds in place of what they stand for.
+
+    Args:
+        calls: the live calls of one walk.
+        kept: tensors that must stay visible: those explained, and the target.
+        value: the values of small constants.
+    """
+    for group in GROUPINGS:
+        calls = group(Dataflow(calls, frozenset(t.name for t in kept), value))
+    return calls

@@ -1,0 +1,98 @@
+"""A signal with its gate: squeeze-and-excitation, LSTM gates, attention weights, and what divides a tensor by a statistic.
+
+Of two live operands of a product, one is the gate where it is squashed into [0, 1], attention weights where a softmax made
+it, a statistic where reductions and elementwise functions made it. The other is the signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxplain.call import Call
+from onnxplain.canonize.dataflow import Dataflow
+from onnxplain.tensor import Tensor
+
+__all__ = ["group_gates"]
+
+SQUASHES = frozenset({"Sigmoid", "HardSigmoid"})
+"""Activations into [0, 1]."""
+
+WEIGHTS = frozenset({"Softmax"})
+"""What makes attention weights."""
+
+REDUCES = frozenset(
+    {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMin", "ReduceLogSumExp"}
+)
+"""What makes a statistic."""
+
+MOVES = frozenset({"Identity", "Cast", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Dropout", "Where", "Tile"})
+"""What moves a gate to where it is used."""
+
+THROUGH = frozenset(
+    {"Sqrt", "Reciprocal", "Add", "Pow", "Mul", "Div", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Abs"}
+    | {"Activation", "Sub"}
+)
+"""What may lie between a reduction and where its result is used as a statistic."""
+
+
+def group_gates(flow: Dataflow) -> Sequence[Call]:
+    """`Normalize` for products with a statistic, `Gate` with a gate, `Attend` with attention weights; the attribute `signal`
+    says which input is the signal."""
+    made: list[Call] = []
+    for call in flow.calls:
+        if call.op not in ("Mul", "Div", "MatMul") or call.domain or not (call.wants(0) and call.wants(1)):
+            continue
+        kind, signal = _kind(flow, call)
+        if kind:
+            compound = flow.compound(kind, [call], list(call.inputs), signal=signal)
+            assert compound is not None
+            made.append(compound)
+    return flow.replaced(made)
+
+
+def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
+    a, c = call.input(0), call.input(1)
+    if call.op == "MatMul":
+        return ("Attend", 1) if _made_by(flow, a, WEIGHTS) else ("Attend", 0) if _made_by(flow, c, WEIGHTS) else ("", 0)
+    if _statistic(flow, c):
+        return "Normalize", 0
+    if call.op == "Div":
+        return "", 0
+    if _statistic(flow, a):
+        return "Normalize", 1
+    squashed = [_made_by(flow, t, SQUASHES) for t in (a, c)]
+    return ("Gate", squashed.index(False)) if sum(squashed) == 1 else ("", 0)
+
+
+def _made_by(flow: Dataflow, tensor: Tensor, operators: frozenset[str]) -> bool:
+    """Whether one of these operators made a tensor, moved and rescaled since."""
+    maker = flow.maker(tensor)
+    while maker is not None and (maker.op in MOVES or _rescales(flow, maker)):
+        maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.wants(i)), None))
+    if maker is None:
+        return False
+    bounded = maker.op == "Clip" and flow.scalar(maker.inputs[1]) and flow.scalar(maker.inputs[2])
+    return maker.op in operators or (bounded and operators is SQUASHES)
+
+
+def _rescales(flow: Dataflow, call: Call) -> bool:
+    """Whether a call multiplies or divides by a number, as in the hard sigmoid Clip(x + 3, 0, 6) / 6."""
+    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    return call.op in ("Mul", "Div") and len(live) == 1 and flow.scalar(call.input(1 - live[0]))
+
+
+def _statistic(flow: Dataflow, tensor: Tensor) -> bool:
+    """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε)."""
+    waiting, seen = [tensor], {tensor.name}
+    while waiting:
+        maker = flow.maker(waiting.pop())
+        if maker is None:
+            return False
+        if maker.op in REDUCES and not maker.domain:
+            continue
+        if maker.op not in THROUGH:
+            return False
+        fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.wants(i) and t.name not in seen]
+        seen.update(t.name for t in fresh)
+        waiting += fresh
+    return True

@@ -1,0 +1,158 @@
+"""Composites written in TOML:
+
+name = "mine"
+base = "lrp-epsilon-plus"        # what serves every call that no rule below matches
+
+[[rule]]
+rule = "gamma"
+gamma = 0.1
+operators = ["Conv"]
+depth = [1, 5]                   # the first five linear layers
+
+[[rule]]
+rule = "flat"
+first = true
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from onnxplain import composites, lrp, lrp_roles
+from onnxplain.bounds import bound
+from onnxplain.composite import Composite, Where
+from onnxplain.errors import MethodError, RuleError, nearest
+from onnxplain.registry import Rule
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+__all__ = ["RULES", "read_composite"]
+
+
+def _box(low: float | list[float] = 0.0, high: float | list[float] = 1.0) -> Rule:
+    return lrp.box(bound(low), bound(high))
+
+
+def _always(rule: Rule) -> Rule:
+    return rule
+
+
+RULES: dict[str, Callable[..., Rule]] = {
+    "zero": partial(lrp.epsilon, lrp.STABILIZER),
+    "epsilon": lrp.epsilon,
+    "gamma": lrp.gamma,
+    "z-plus": lrp.z_plus,
+    "alpha-beta": lrp.alpha_beta,
+    "box": _box,
+    "w-square": lrp.w_square,
+    "flat": lrp.flat,
+    "pass": lambda: lrp_roles.pass_on,
+    "norm": lrp_roles.share,
+    "half": lrp_roles.half,
+    "signal": lrp_roles.signal,
+    "softmax": lambda: lrp_roles.softmax,
+    "normalize": lrp_roles.normalize,
+    "winner": lambda: lrp_roles.move,
+    "proportional": lrp_roles.proportional,
+    "gradient": lambda: lrp_roles.move,
+    "guided": lambda: lrp_roles.guided,
+    "deconvnet": lambda: lrp_roles.deconvnet,
+    "stop": lambda: lrp_roles.stop,
+}
+"""The rules that a file can name, with their settings as parameters."""
+
+CONDITIONS = tuple(f.name for f in fields(Where))
+
+
+def read_composite(path: str | Path) -> Composite:
+    """Read a composite from a TOML file.
+
+    Raises:
+        MethodError: the file is missing or no TOML, or it names an unknown rule, condition, setting or base; all problems at
+            once.
+    """
+    try:
+        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MethodError(f"cannot read the composite {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MethodError(f"the composite {path} is no TOML: {error}") from None
+    problems = [f"unknown key '{key}'; known: name, base, rule" for key in given if key not in ("name", "base", "rule")]
+    entries: list[tuple[Where, Rule]] = []
+    tables = given.get("rule", [])
+    if not isinstance(tables, list) or not all(isinstance(t, Mapping) for t in tables) or not tables:
+        problems.append("expected one [[rule]] table per rule, found none")
+        tables = []
+    for number, table in enumerate(tables, start=1):
+        made = _entry(dict(table))
+        if isinstance(made, str):
+            problems.append(f"rule {number}: {made}")
+        else:
+            entries.append(made)
+    if problems:
+        raise MethodError("\n".join(f"the composite {path}: {p}" for p in problems))
+    return composites.own(str(given.get("name", Path(path).stem)), entries, base=str(given.get("base", "lrp-epsilon")))
+
+
+def _entry(table: dict[str, Any]) -> tuple[Where, Rule] | str:
+    """The entry that a table describes, or what is wrong with it."""
+    try:
+        return _read_entry(table)
+    except (MethodError, RuleError) as error:
+        return str(error)
+
+
+def _read_entry(table: dict[str, Any]) -> tuple[Where, Rule]:
+    name = table.pop("rule", None)
+    if name not in RULES:
+        raise MethodError(f"unknown rule '{name}'; {nearest(str(name), RULES)}")
+    conditions = {key: _condition(key, table.pop(key)) for key in CONDITIONS if key in table}
+    make = RULES[name]
+    takes = {SETTINGS.get(name, {}).get(p, p): p for p in inspect.signature(make).parameters}
+    unknown = [key for key in table if key not in takes]
+    if unknown:
+        raise MethodError(
+            f"'{unknown[0]}' is neither a condition ({', '.join(CONDITIONS)}) nor a setting of '{name}'"
+            f" ({', '.join(takes) or 'it has none'})"
+        )
+    return Where(**conditions), make(**{takes[key]: value for key, value in table.items()})
+
+
+SETTINGS = {
+    "epsilon": {"value": "epsilon"},
+    "gamma": {"factor": "gamma", "value": "epsilon"},
+    "z-plus": {"value": "epsilon"},
+    "alpha-beta": {"value": "epsilon"},
+    "w-square": {"value": "epsilon"},
+    "flat": {"value": "epsilon"},
+    "norm": {"value": "epsilon"},
+    "half": {"value": "epsilon"},
+    "signal": {"value": "epsilon"},
+    "normalize": {"value": "epsilon"},
+    "proportional": {"value": "epsilon"},
+}
+"""What a rule's parameters are called in a file."""
+
+
+def _condition(key: str, value: Any) -> Any:
+    if key in ("first", "last"):
+        if not isinstance(value, bool):
+            raise MethodError(f"'{key}' is true or false, found {value!r}")
+        return value
+    if key == "depth":
+        if not (isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value)):
+            raise MethodError(f"'depth' is two numbers of linear layers, [from, to], found {value!r}")
+        return tuple(value)
+    values = [value] if isinstance(value, str) else value
+    if not (isinstance(values, list) and values and all(isinstance(v, str) for v in values)):
+        raise MethodError(f"'{key}' is a list of names, found {value!r}")
+    return tuple(values)

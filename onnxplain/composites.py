@@ -1,0 +1,106 @@
+"""The composites of the literature, built from rules for linear layers over one base for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from onnxplain import lrp
+from onnxplain.composite import Composite, Where
+from onnxplain.lrp import STABILIZER, Bias, LinearRule
+from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, share, signal, softmax, stop
+from onnxplain.registry import Rule
+
+__all__ = ["attention", "base", "layered", "modified_backprop", "own", "uniform"]
+
+CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
+
+RECTIFIERS = (
+    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "HardSwish", "Softplus", "Gelu", "Swish",
+    "Mish", "onnxplain.Activation",
+)  # fmt: skip
+"""Activations that let through what is above zero."""
+
+HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
+"""Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
+
+WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
+"""Linear maps that have no weights to take apart."""
+
+EXPANDED = ("LSTM", "GRU", "RNN", "Attention", "QLinearConv", "QLinearMatMul")
+"""Operators that relevance goes through in smaller ones."""
+
+
+def base(value: float = STABILIZER, products: Rule | None = None) -> list[tuple[Where, Rule]]:
+    """What serves everything that is no linear layer.
+
+    Sums and averages share by contribution, activations pass relevance on, layout and selection move it (winner takes all),
+    of a signal and its gate the signal takes all, other products of live operands give half to each unless `products` says
+    otherwise, softmax and norms are treated as in AttnLRP.
+    """
+    return [
+        (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
+        (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
+        (Where(operators=HOMOGENEOUS), share(value)),
+        (Where(roles=("sum",)), share(value)),
+        (Where(roles=("elementwise", "scale")), pass_on),
+        (Where(roles=("layout", "select", "control")), move),
+        (Where(operators=("onnxplain.Attend",)), products or half(value)),
+        (Where(roles=("gate",)), signal(value)),
+        (Where(operators=("Div",)), signal(value)),
+        (Where(roles=("bilinear", "product")), products or half(value)),
+        (Where(roles=("softmax",)), softmax),
+        (Where(roles=("norm",)), normalize(value)),
+    ]
+
+
+def layered(
+    name: str,
+    *,
+    convolution: LinearRule,
+    dense: LinearRule,
+    first: Rule | None = None,
+    value: float = STABILIZER,
+    more: Sequence[tuple[Where, Rule]] = (),
+) -> Composite:
+    """A composite by kind of linear layer: one rule for the first, one for convolutions, one for dense layers."""
+    entries: list[tuple[Where, Rule]] = list(more)
+    if first is not None:
+        entries.append((Where(first=True), first))
+    entries.append((Where(operators=CONVOLUTIONS, roles=("linear",)), convolution))
+    entries.append((Where(operators=WEIGHTLESS), lrp.epsilon(value)))
+    entries.append((Where(roles=("linear",)), dense))
+    return Composite(name, (*entries, *base(value)), canonize=True, strict=True, expands=EXPANDED)
+
+
+def uniform(name: str, rule: LinearRule, first: Rule | None = None, value: float = STABILIZER) -> Composite:
+    """A composite with one rule for all linear layers, but for the first if that has its own."""
+    return layered(name, convolution=rule, dense=rule, first=first, value=value)
+
+
+def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) -> Composite:
+    """AttnLRP, and CP-LRP, which takes attention weights for constants."""
+    rule = lrp.epsilon(value, bias)
+    more: list[tuple[Where, Rule]] = [(Where(operators=("onnxplain.Gate",)), half(value))]
+    if constant_attention:
+        more += [(Where(roles=("softmax",)), stop), (Where(operators=("onnxplain.Attend",)), signal(value))]
+    return layered(name, convolution=rule, dense=rule, value=value, more=more)
+
+
+def own(name: str, entries: Sequence[tuple[Where, Rule]], base: str | Composite = "lrp-epsilon") -> Composite:
+    """A composite of your own: its entries come first, a method's composite serves the rest.
+
+    Args:
+        name: what it is called in tables.
+        entries: `(Where(…), rule)` in the order they are tried.
+        base: the name of a method, with its default options, or another composite.
+    """
+    from onnxplain.method import find_method
+
+    rest = base if isinstance(base, Composite) else find_method(base).rules()
+    return replace(rest, name=name, entries=(*entries, *rest.entries), own=len(entries))
+
+
+def modified_backprop(name: str, rule: Rule) -> Composite:
+    """Gradients, but for activations that let through what is above zero."""
+    return Composite(name, ((Where(operators=RECTIFIERS), rule),), canonize=True, expands=())

@@ -1,0 +1,322 @@
+"""Layer-wise relevance propagation through linear maps: rules as data, one generic replay.
+
+A linear map is applied again to parts of its input x, weights w and bias β (only positive ones, squared ones, …). Relevance
+R on its output is divided by the replayed output z and sent back by the operator's own gradient rule:
+
+    R_x = Σ over groups: weight · Σ over branches: ± x′ · ∇_w′ (R / Σ ± z(x′, w′, β′))
+
+so no rule knows what a convolution is. Denominators are stabilized as z + ε · sign(z) with sign(0) = +1, so nothing finite
+becomes infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from onnxplain.builder import Builder
+from onnxplain.call import Call
+from onnxplain.errors import RuleError
+from onnxplain.registry import Messages
+from onnxplain.tensor import Tensor
+
+__all__ = [
+    "BIASES",
+    "STABILIZER",
+    "Branch",
+    "Group",
+    "LinearRule",
+    "Part",
+    "alpha_beta",
+    "box",
+    "epsilon",
+    "flat",
+    "gamma",
+    "w_square",
+    "z_plus",
+]
+
+STABILIZER = 1e-6
+"""The ε of denominators in rules that do not name one."""
+
+Bias: TypeAlias = Literal["absorb", "ignore", "distribute"]
+
+BIASES = {
+    "absorb": "the bias keeps its share of the relevance",
+    "ignore": "the bias is left out of the denominator; the inputs share everything",
+    "distribute": "the bias's share is spread evenly over the inputs of each output (Bach et al. 2015, eq. 58)",
+}
+"""What can become of the relevance that a bias contributed to."""
+
+Part: TypeAlias = "Callable[[Builder, Tensor], Tensor | None]"
+"""A part of an operand: the tensor itself, its positive values, …; None for "left out"."""
+
+
+def whole(b: Builder, t: Tensor) -> Tensor:
+    """t"""
+    return t
+
+
+def positive(b: Builder, t: Tensor) -> Tensor:
+    """max(t, 0)"""
+    return t if b.nonnegative(t) else replace(b.Relu(t), shape=t.shape, dtype=t.dtype)
+
+
+def negative(b: Builder, t: Tensor) -> Tensor | None:
+    """min(t, 0); None where that is zero"""
+    return None if b.nonnegative(t) else replace(b.Min(t, 0), shape=t.shape, dtype=t.dtype)
+
+
+def squared(b: Builder, t: Tensor) -> Tensor:
+    """t²"""
+    return replace(b.Mul(t, t), shape=t.shape, dtype=t.dtype)
+
+
+def ones(b: Builder, t: Tensor) -> Tensor:
+    """1 everywhere"""
+    return b.full_like(t, 1)
+
+
+def none(b: Builder, t: Tensor) -> None:
+    """left out"""
+
+
+def favoured(part: Part, factor: float) -> Part:
+    """t + factor · part(t)"""
+
+    def made(b: Builder, t: Tensor) -> Tensor:
+        more = part(b, t)
+        return t if more is None else replace(b.Add(t, b.Mul(more, factor)), shape=t.shape, dtype=t.dtype)
+
+    return made
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One replay: which part of input, weights and bias, and the sign of its contribution."""
+
+    x: Part
+    w: Part
+    bias: Part
+    sign: int = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """Branches that share a denominator, and the weight of what they send. `where` takes only outputs of that sign."""
+
+    branches: tuple[Branch, ...]
+    weight: float = 1.0
+    where: Literal["", "positive", "negative"] = ""
+
+
+@dataclass(frozen=True)
+class LinearRule:
+    """A relevance rule for linear maps. Called as every rule: `(b, call, R) -> R of the live input`."""
+
+    name: str
+    formula: str
+    source: str
+    groups: tuple[Group, ...]
+    epsilon: float = STABILIZER
+    bias: Bias = "absorb"
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return f"{self.formula} ({self.source})"
+
+    def __call__(self, b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        """The relevance of the live input."""
+        places = _operands(b, call, self.splits_weights)
+        sent: list[Tensor] = []
+        for group in self.groups:
+            sent += self._group(b, call, places, group, relevance)
+        messages: list[Tensor | None] = [None] * len(call.inputs)
+        messages[places.x] = b.total(sent) if sent else b.zeros_like(call.input(places.x))
+        return tuple(messages)
+
+    @property
+    def splits_weights(self) -> bool:
+        """Whether a branch takes other weights than the call's own."""
+        return any(branch.w is not whole for group in self.groups for branch in group.branches)
+
+    def _group(self, b: Builder, call: Call, places: _Places, group: Group, relevance: Tensor) -> list[Tensor]:
+        made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
+        if not made:
+            return []
+        z = made[0][1].y
+        for branch, copy in made[1:]:
+            z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=call.y.shape)
+        share = b.Div(relevance, b.stabilize(z, self.epsilon))
+        if group.where:
+            outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
+            share = b.Where(outside, 0, share)
+        share = replace(share, shape=call.y.shape)
+        sent = [
+            _scaled(b, b.Mul(copy.input(places.x), _back(b, copy, places, share)), group.weight * branch.sign)
+            for branch, copy in made
+        ]
+        if self.bias == "distribute" and places.bias is not None:
+            sent.append(_scaled(b, self._spread(b, call, places, made, share), group.weight))
+        return [replace(s, shape=call.input(places.x).shape) for s in sent]
+
+    def _replayed(self, b: Builder, call: Call, places: _Places, branch: Branch) -> Call | None:
+        """The call on a branch's operands; None where it is provably zero."""
+        inputs = list(call.inputs)
+        inputs[places.x] = branch.x(b, call.input(places.x))
+        if inputs[places.x] is None:
+            return None
+        if places.w is not None:
+            inputs[places.w] = branch.w(b, call.input(places.w))
+        if places.bias is not None:
+            inputs[places.bias] = None if self.bias == "ignore" else branch.bias(b, call.input(places.bias))
+        return b.replay(call, inputs)
+
+    def _spread(self, b: Builder, call: Call, places: _Places, made: Sequence[tuple[Branch, Call]], share: Tensor) -> Tensor:
+        """The bias's relevance, spread evenly over the inputs that an output reads."""
+        assert places.bias is not None
+        unbiased = [replace(copy, inputs=_without(copy.inputs, places.bias)) for _, copy in made]
+        of_bias = [b.Sub(copy.y, b.replay(call, bare.inputs).y) for (_, copy), bare in zip(made, unbiased, strict=True)]
+        inputs = list(call.inputs)
+        inputs[places.x] = ones(b, call.input(places.x))
+        if places.w is not None:
+            inputs[places.w] = ones(b, call.input(places.w))
+        inputs[places.bias] = None
+        even = b.replay(call, inputs)
+        each = b.Div(b.Mul(share, b.total(of_bias)), even.y)
+        return _back(b, even, places, replace(each, shape=call.y.shape))
+
+
+def _scaled(b: Builder, t: Tensor, factor: float) -> Tensor:
+    if factor == 1:
+        return t
+    made: Tensor = b.Neg(t) if factor == -1 else b.Mul(t, factor)
+    return made
+
+
+def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None, ...]:
+    return tuple(None if i == index else t for i, t in enumerate(inputs))
+
+
+def _back(b: Builder, call: Call, places: _Places, message: Tensor) -> Tensor:
+    sent = b.gradient(call, message)[places.x]
+    if sent is None:
+        raise RuleError(f"its gradient rule sends nothing to input {places.x}")
+    return sent
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The positions of a linear map's input, weights and bias among the call's inputs."""
+
+    x: int
+    w: int | None
+    bias: int | None
+
+
+def _operands(b: Builder, call: Call, needs_weights: bool) -> _Places:
+    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    if len(live) != 1:
+        names = ", ".join(f"'{call.input(i).name}'" for i in live)
+        raise RuleError(f"a relevance rule for linear maps needs one live operand, found {len(live)}: {names}")
+    (x,) = live
+    present = [i for i, t in enumerate(call.inputs) if t is not None]
+    spec = b.spec(call)
+    weight, bias = spec.weight, spec.bias
+    if spec.role == "bilinear":  # a product: the other operand is the weight
+        others = [i for i in present if i != x]
+        weight = others[0] if len(others) == 1 else None
+    elif x == weight:
+        weight = 0
+    if needs_weights and weight is None:
+        raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
+    if needs_weights and (call.get("alpha", 1.0) < 0 or call.get("beta", 1.0) < 0):
+        raise RuleError("the relevance rule takes weights apart by their signs, which a negative alpha or beta turns round")
+    return _Places(x, weight, bias if bias in present else None)
+
+
+# -- the rules of the literature ---------------------------------------------------------------------------------------
+
+
+def epsilon(value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """LRP-ε: each input gets its share of the output; ε takes some of what is contradictory or weak.
+
+    ε = 0 (as small as the stabilizer) is LRP-0. Bach et al. 2015, On Pixel-Wise Explanations, eq. 58.
+    """
+    group = Group((Branch(whole, whole, whole),))
+    return LinearRule(
+        "epsilon", "R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) · R_j", "Bach et al. 2015, eq. 58", (group,), value, bias
+    )
+
+
+def z_plus(value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """z⁺: only contributions above zero count: x⁺w⁺ and, where inputs may be negative, x⁻w⁻.
+
+    Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, eq. 16.
+    """
+    group = Group((Branch(positive, positive, positive), Branch(negative, negative, none)))
+    formula = "R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ · R_j"
+    return LinearRule("z-plus", formula, "Montavon et al. 2017, Deep Taylor Decomposition, eq. 16", (group,), value, bias)
+
+
+def alpha_beta(alpha: float = 2.0, beta: float = 1.0, value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """LRP-αβ: contributions above and below zero, each with its own denominator; α − β = 1 conserves.
+
+    Bach et al. 2015, eq. 60.
+    """
+    if abs(alpha - beta - 1) > 1e-9:
+        raise RuleError(f"the αβ rule needs α − β = 1 to conserve relevance, found α = {alpha:g}, β = {beta:g}")
+    above = Group((Branch(positive, positive, positive), Branch(negative, negative, none)), alpha)
+    below = Group((Branch(positive, negative, negative), Branch(negative, positive, none)), -beta)
+    formula = "R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) · R_j"
+    groups = (above, below) if beta else (above,)
+    return LinearRule(f"alpha{alpha:g}-beta{beta:g}", formula, "Bach et al. 2015, eq. 60", groups, value, bias)
+
+
+def gamma(factor: float = 0.25, value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """LRP-γ: contributions of the output's own sign are favoured by γ, for inputs and outputs of both signs.
+
+    Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview, section 10.2.3; for both signs Andéol et al. 2021,
+    Learning Domain Invariant Representations by Joint Wasserstein Distance Minimization, appendix.
+    """
+    more, less = favoured(positive, factor), favoured(negative, factor)
+    above = Group((Branch(positive, more, more), Branch(negative, less, none)), where="positive")
+    below = Group((Branch(positive, less, less), Branch(negative, more, none)), where="negative")
+    formula = "R_i = Σ_j (x_i w_ij + γ (x_i w_ij)^s) / Σ_i (…) · R_j with s = sign z_j"
+    return LinearRule("gamma", formula, "Montavon et al. 2019, section 10.2.3", (above, below), value, bias)
+
+
+def box(low: Part, high: Part, value: float = STABILIZER) -> LinearRule:
+    """z^B: inputs between bounds low and high, for pixels. The bias cancels.
+
+    Montavon et al. 2017, Deep Taylor Decomposition, eq. 18.
+    """
+    group = Group((Branch(whole, whole, none), Branch(low, positive, none, -1), Branch(high, negative, none, -1)))
+    formula = "R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) / Σ_i (…) · R_j"
+    return LinearRule("box", formula, "Montavon et al. 2017, Deep Taylor Decomposition, eq. 18", (group,), value, "ignore")
+
+
+def w_square(value: float = STABILIZER, bias: Bias = "ignore") -> LinearRule:
+    """w²: shares by squared weights, whatever the input, for unbounded real inputs.
+
+    Montavon et al. 2017, Deep Taylor Decomposition, eq. 12.
+    """
+    group = Group((Branch(ones, squared, squared),))
+    formula = "R_i = Σ_j w_ij² / Σ_i w_ij² · R_j"
+    return LinearRule("w-square", formula, "Montavon et al. 2017, Deep Taylor Decomposition, eq. 12", (group,), value, bias)
+
+
+def flat(value: float = STABILIZER, bias: Bias = "ignore") -> LinearRule:
+    """Flat: every input that an output reads gets the same share.
+
+    Bach et al. 2016, Controlling Explanatory Heatmap Resolution and Semantics via Decomposition Depth.
+    """
+    group = Group((Branch(ones, ones, ones),))
+    return LinearRule(
+        "flat", "R_i = Σ_j 1 / Σ_i 1 · R_j", "Bach et al. 2016, Controlling Heatmap Resolution", (group,), value, bias
+    )

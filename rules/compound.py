@@ -1,0 +1,14 @@
+"""Compound calls: what canonization groups. Their gradient is that of their parts."""
+
+from onnxplain import Builder, Call, Messages, Tensor, rule
+
+OWN = "onnxplain"
+
+
+@rule("Linear", role="linear", domain=OWN, weight=1, bias=2)
+@rule("Activation", role="elementwise", domain=OWN)
+@rule("Softmax", role="softmax", domain=OWN)
+@rule("Gate", "Normalize", "Attend", role="gate", domain=OWN)
+def parts(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """The messages that the parts' own rules send to the inputs of the whole."""
+    return tuple(b.gradient(call, dy))
