@@ -25,7 +25,7 @@ from onnxplain.errors import LayerError, ModelError, nearest
 from onnxplain.schema import signature
 from onnxplain.tensor import Shape, Tensor
 
-__all__ = ["Body", "Emitted", "Graph", "alive", "named_dims"]
+__all__ = ["Body", "Emitted", "Graph", "alive", "named_dims", "scope_of"]
 
 G_LOGGER.severity = G_LOGGER.ERROR
 
@@ -124,7 +124,7 @@ class Graph:
             domain=domain,
             version=known.since if known else self._versions.get(domain, 1),
             name=node.name or node.op,
-            scope=_scope(proto),
+            scope=scope_of(proto),
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             attributes=attributes,
@@ -328,7 +328,7 @@ def _plain(attribute: Any) -> Any:
     return attribute
 
 
-def _scope(node: onnx.NodeProto) -> str:
+def scope_of(node: onnx.NodeProto) -> str:
     """The module path a node came from: from the exporter's metadata, else from a path-like node name."""
     metadata = {p.key: p.value for p in node.metadata_props}
     for key in SCOPE_KEYS:

@@ -14,7 +14,7 @@ from onnxplain.composite import Choice, effective_role
 from onnxplain.graph import Graph, named_dims
 from onnxplain.load import ModelLike, read
 from onnxplain.method import find_method
-from onnxplain.passes import prepared
+from onnxplain.passes import prepared, simplified
 from onnxplain.registry import load_registry
 from onnxplain.rewriting import explained_tensors
 from onnxplain.score import Score, find_score
@@ -85,10 +85,10 @@ def plan(
     """
     found = find_method(method)
     registry = load_registry(rules)
-    source = prepared(read(model), registry)
+    wanted = [layer] if isinstance(layer, str) else layer
+    source = simplified(prepared(read(model), registry), (output, *(wanted or ())))
     graph = Graph(source.model)
     scored = find_score(graph, output, score)
-    wanted = [layer] if isinstance(layer, str) else layer
     explained = explained_tensors(graph, scored, inputs, wanted, registry)
     sources = tuple(e.tensor for e in explained)
     choose = Choice(found.rules(options), registry)

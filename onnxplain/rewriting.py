@@ -17,7 +17,7 @@ from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
 from onnxplain.method import Method, find_method
-from onnxplain.passes import prepared
+from onnxplain.passes import prepared, simplified
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
 from onnxplain.sources import Explained, find_layers, find_sources
@@ -108,7 +108,7 @@ def rewrite_source(
     parsed = parse_target(target)
     registry = registry or load_registry()
     _refuse_explained(source)
-    source = prepared(source, registry)
+    source = simplified(prepared(source, registry), (output, *(layer or ()), *expose))
     graph = Graph(source.model)
     b = Builder(graph)
     scored = find_score(graph, output, score)

@@ -20,10 +20,7 @@ from onnxplain.canonize.linear import group_biases
 from onnxplain.canonize.softmax import group_softmax
 from onnxplain.tensor import Tensor
 
-__all__ = ["DOMAIN", "GROUPINGS", "canonize"]
-
-DOMAIN = "onnxplain"
-"""The domain of compound calls."""
+__all__ = ["GROUPINGS", "canonize"]
 
 GROUPINGS: tuple[Callable[[Dataflow], Sequence[Call]], ...] = (
     group_softmax,

@@ -10,7 +10,10 @@ import numpy as np
 from onnxplain.call import Call
 from onnxplain.tensor import Tensor
 
-__all__ = ["Dataflow"]
+__all__ = ["COMPOUND", "Dataflow"]
+
+COMPOUND = "onnxplain"
+"""The domain of compound calls."""
 
 
 class Dataflow:
@@ -56,7 +59,7 @@ class Dataflow:
         live = {t.name for part in parts for i, t in enumerate(part.inputs) if t is not None and part.wants(i)}
         return Call(
             op=op,
-            domain="onnxplain",
+            domain=COMPOUND,
             version=1,
             name=last.name,
             scope=last.scope,

@@ -5,7 +5,7 @@ Every pass is a function `(model) -> bool` that changes the model in place and s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from onnxplain.passes.branches import settle_branches
 from onnxplain.passes.constants import fold_constants
 from onnxplain.passes.contrib import claim_contrib, expand_contrib
 from onnxplain.passes.expand import expand_functions
+from onnxplain.passes.fold_norm import fold_batch_norm
 from onnxplain.passes.inline import inline_functions
 from onnxplain.passes.lift import lift_constants
 from onnxplain.passes.merge import merge_dequantized
@@ -25,7 +26,7 @@ from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.tidy import tidy
 from onnxplain.registry import Registry
 
-__all__ = ["PREPARATION", "prepare", "prepared"]
+__all__ = ["PREPARATION", "prepare", "prepared", "simplified"]
 
 PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "tidy": tidy,
@@ -48,6 +49,14 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
 def prepared(source: Source, registry: Registry | None = None) -> Source:
     """The source with its model prepared, in place; nothing to do where it was before."""
     return source if source.passes is not None else replace(source, passes=tuple(prepare(source.model, registry)))
+
+
+def simplified(source: Source, keep: Iterable[str | None] = ()) -> Source:
+    """A prepared source with its batch normalizations folded, in place; what `keep` names stays visible."""
+    assert source.passes is not None
+    if not fold_batch_norm(source.model, [k for k in keep if k is not None]):
+        return source
+    return replace(source, passes=(*source.passes, "fold-batch-norm"))
 
 
 def prepare(model: onnx.ModelProto, registry: Registry | None = None) -> list[str]:

@@ -1,6 +1,8 @@
-"""Constants folded where cheap: the shape arithmetic that exporters leave behind. Weights are never touched."""
+"""Constants folded where cheap: the shape arithmetic that exporters leave behind. Weights are touched only where asked for."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import onnx
@@ -19,13 +21,18 @@ FOLDABLE = frozenset(
 """Operators that shape arithmetic consists of. All are exact and give the same result everywhere."""
 
 
-def fold_constants(model: onnx.ModelProto) -> bool:
-    """Replace nodes that compute small constants from small constants by initializers."""
+def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
+    """Replace nodes that compute small constants from small constants by initializers.
+
+    The tensors named in `also` may be large and made of large ones; weights that nothing reads any more are dropped. What
+    lies in external files stays unread, and the nodes on it stay nodes.
+    """
     graph = model.graph
     infos = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
     static = {n: _static(t) for n, t in infos.items()}
     static.update((t.name, list(t.dims)) for t in graph.initializer)
-    values = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not t.external_data}
+    read = {i for n in graph.node if set(also).intersection(n.output) for i in n.input}
+    values = {t.name: t for t in graph.initializer if (int(np.prod(t.dims)) <= SMALL or t.name in read) and not t.external_data}
     outputs = {o.name for o in graph.output}
     folded: dict[str, onnx.NodeProto] = {}
     made: set[str] = set()
@@ -43,7 +50,8 @@ def fold_constants(model: onnx.ModelProto) -> bool:
         if not node.input or not all(not i or i in values or i in made for i in node.input):
             continue
         sizes = [static.get(o) for o in node.output]
-        if all(s is not None and int(np.prod(s)) <= SMALL for s in sizes):
+        large = {o for o, s in zip(node.output, sizes, strict=True) if s is None or int(np.prod(s)) > SMALL}
+        if large <= set(also) and None not in sizes:
             folded[node.name] = node
             made.update(node.output)
     if not folded:
@@ -56,7 +64,7 @@ def fold_constants(model: onnx.ModelProto) -> bool:
     for name, tensor in {**shapes, **results}.items():
         if name in wanted:
             graph.initializer.append(tensor)
-    _drop_unused(graph, wanted | outputs)
+    _drop_unused(graph, wanted | outputs, read)
     return True
 
 
@@ -105,9 +113,9 @@ def _reads(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def _drop_unused(graph: onnx.GraphProto, wanted: set[str]) -> None:
-    """Remove small initializers nothing reads any more."""
+def _drop_unused(graph: onnx.GraphProto, wanted: set[str], large: set[str]) -> None:
+    """Remove small initializers, and the large ones named, that nothing reads any more."""
     for i in range(len(graph.initializer) - 1, -1, -1):
         tensor = graph.initializer[i]
-        if tensor.name not in wanted and int(np.prod(tensor.dims)) <= SMALL:
+        if tensor.name not in wanted and (int(np.prod(tensor.dims)) <= SMALL or tensor.name in large):
             del graph.initializer[i]

@@ -1,0 +1,223 @@
+"""BatchNormalization folded into the linear map before it, or into the one behind it.
+
+With stored statistics a batch norm multiplies and shifts each channel: y = a · x + c with a = s / √(v + ε), c = β − m · a. The
+map's weights take the factor, its bias the shift. Relevance needs the product as one linear map, and a gradient saves a node.
+Weights in external files stay unread: their products are nodes, which runtimes fold when they load the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import onnx
+
+from onnxplain.graph import scope_of
+from onnxplain.passes.constants import fold_constants
+
+__all__ = ["fold_batch_norm"]
+
+
+def fold_batch_norm(model: onnx.ModelProto, keep: Sequence[str] = ()) -> bool:
+    """Fold the batch normalizations next to a convolution or dense layer where nobody else reads what lies between them.
+
+    Args:
+        model: changed in place.
+        keep: tensor names, node names and module scopes that the user asks for; what they stand for stays.
+    """
+    folding = _Folding(model, tuple(keep))
+    norms = [n for n in model.graph.node if n.op_type == "BatchNormalization" and not n.domain]
+    changed = [folding.into_map_before(norm) or folding.into_map_behind(norm) for norm in norms]
+    if not any(changed):
+        return False
+    folding.write()
+    fold_constants(model, also={name for nodes in folding.added.values() for n in nodes for name in n.output})
+    return True
+
+
+class _Folding:
+    """The graph's links, and what is to be taken out and put in."""
+
+    def __init__(self, model: onnx.ModelProto, keep: tuple[str, ...]) -> None:
+        graph = model.graph
+        self.model, self.keep = model, keep
+        self.constants = {t.name: t for t in graph.initializer}
+        self.makers = {o: n for n in graph.node for o in n.output}
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in {*node.input, *_captured(node)}:
+                self.readers.setdefault(name, []).append(node)
+        self.outputs = {o.name for o in graph.output}
+        self.gone: set[int] = set()
+        self.added: dict[int, list[onnx.NodeProto]] = {}
+
+    def into_map_before(self, norm: onnx.NodeProto) -> bool:
+        """map → norm becomes a map with weights W · a and bias (b − m) · a + β"""
+        linear = self.makers.get(norm.input[0])
+        axis = None if linear is None else _channels(linear, outgoing=True)
+        if linear is None or axis is None or not self._plain(linear, norm) or not self._between(linear, norm):
+            return False
+        new = _Nodes(self, linear, norm)
+        factor = new.factor()
+        new.scale_weights(factor, axis)
+        centred = new("Sub", linear.input[2], norm.input[3]) if _bias(linear) else new("Neg", norm.input[3])
+        new.set_bias(new("Add", new("Mul", centred, factor), norm.input[2]))
+        linear.output[0] = norm.output[0]
+        self.makers[norm.output[0]] = linear
+        self.gone.add(id(norm))
+        return True
+
+    def into_map_behind(self, norm: onnx.NodeProto) -> bool:
+        """norm → map becomes a map with weights W · a and bias b + Σ W · c. Not where the map pads: zeros are not shifted."""
+        readers = self.readers.get(norm.output[0], [])
+        linear = readers[0] if len(readers) == 1 else None
+        axis = None if linear is None else _channels(linear, outgoing=False)
+        if linear is None or axis is None or linear.input[0] != norm.output[0] or _pads(linear):
+            return False
+        if not self._plain(linear, norm) or not self._between(norm, linear):
+            return False
+        new = _Nodes(self, linear, norm)
+        factor = new.factor()
+        shift = new("Sub", norm.input[2], new("Mul", norm.input[3], factor))
+        weights = self.constants[linear.input[1]]
+        others = [i for i in range(len(weights.dims)) if i != _channels(linear, outgoing=True)]
+        shifted = new("Mul", linear.input[1], new.along(shift, axis), like=weights.dims)
+        channels = [weights.dims[i] for i in range(len(weights.dims)) if i not in others]
+        bias = new("ReduceSum", shifted, new.integers(others), like=channels, keepdims=0)
+        total = new("Add", bias, linear.input[2], like=channels) if _bias(linear) else bias
+        new.scale_weights(factor, axis)
+        new.set_bias(total)
+        linear.input[0] = norm.input[0]
+        self.readers.setdefault(norm.input[0], []).append(linear)
+        self.gone.add(id(norm))
+        return True
+
+    def write(self) -> None:
+        """Put the new nodes before the maps that read them."""
+        kept = [n for n in self.model.graph.node if id(n) not in self.gone]
+        nodes = [made for n in kept for made in (*self.added.get(id(n), ()), n)]
+        copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(copies)
+
+    def _plain(self, linear: onnx.NodeProto, norm: onnx.NodeProto) -> bool:
+        """Whether all parameters are constants of one type, in a norm with stored statistics and a map of plain weights."""
+        names = [linear.input[1], *([linear.input[2]] if _bias(linear) else []), *norm.input[1:5]]
+        settings = {**_attributes(linear), **{f"norm {k}": v for k, v in _attributes(norm).items()}}
+        return (
+            all(n in self.constants for n in names)
+            and (not _bias(linear) or len(self.constants[linear.input[2]].dims) == 1)
+            and len({self.constants[n].data_type for n in names}) == 1
+            and not any(norm.output[1:])
+            and not settings.get("norm training_mode")
+            and settings.get("norm spatial", 1) == 1
+            and all(settings.get(k, 1.0) == 1.0 for k in ("alpha", "beta"))
+            and not settings.get("transA")
+            and (linear.op_type == "Conv" or settings.get("group", 1) == 1)
+        )
+
+    def _between(self, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
+        """Whether the tensor between two nodes is theirs alone, and the user does not ask for it."""
+        name = first.output[0]
+        asked = any(
+            k in (name, first.name) or (_covers(k, scope_of(first)) and not _covers(k, scope_of(second))) for k in self.keep
+        )
+        return name not in self.outputs and len(self.readers.get(name, ())) == 1 and not asked
+
+
+class _Nodes:
+    """Nodes that make new weights, put before a map."""
+
+    def __init__(self, folding: _Folding, linear: onnx.NodeProto, norm: onnx.NodeProto) -> None:
+        self.folding, self.linear, self.norm = folding, linear, norm
+        self.made = folding.added.setdefault(id(linear), [])
+        self.weights = folding.constants[linear.input[1]]
+
+    def __call__(self, op: str, *inputs: str, like: Sequence[int] | None = None, **attributes: Any) -> str:
+        name = self._fresh(f"{self.norm.name}/{op}")
+        self.made.append(onnx.helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        shape = self.folding.constants[self.norm.input[1]].dims if like is None else like
+        info = onnx.helper.make_tensor_value_info(name, self.weights.data_type, list(shape))
+        self.folding.model.graph.value_info.append(info)
+        self.folding.constants[name] = onnx.TensorProto(data_type=self.weights.data_type, dims=shape)
+        return name
+
+    def factor(self) -> str:
+        """a = s / √(v + ε)"""
+        epsilon = _attributes(self.norm).get("epsilon", 1e-5)
+        small = self._constant([epsilon], self.weights.data_type)
+        return self("Div", self.norm.input[1], self("Sqrt", self("Add", self.norm.input[4], small)))
+
+    def along(self, vector: str, axis: int) -> str:
+        """A vector over the channels, shaped to broadcast along one axis of the weights."""
+        shape = [-1 if i == axis else 1 for i in range(len(self.weights.dims))]
+        full = [self.weights.dims[axis] if i == axis else 1 for i in range(len(self.weights.dims))]
+        return self("Reshape", vector, self.integers(shape), like=full)
+
+    def scale_weights(self, factor: str, axis: int) -> None:
+        """W · a"""
+        weights = self("Mul", self.linear.input[1], self.along(factor, axis), like=self.weights.dims)
+        self.linear.input[1] = weights
+
+    def set_bias(self, bias: str) -> None:
+        """Give the map this bias."""
+        del self.linear.input[2:]
+        self.linear.input.append(bias)
+
+    def integers(self, values: Sequence[int]) -> str:
+        """A constant of int64."""
+        return self._constant(list(values), onnx.TensorProto.INT64)
+
+    def _constant(self, values: Sequence[float], kind: int) -> str:
+        name = self._fresh(f"{self.norm.name}/constant")
+        tensor = onnx.helper.make_tensor(name, kind, [len(values)], values)
+        self.folding.model.graph.initializer.append(tensor)
+        self.folding.constants[name] = tensor
+        return name
+
+    def _fresh(self, name: str) -> str:
+        taken = self.folding.constants.keys() | self.folding.makers.keys() | {n.name for n in self.made}
+        unique, count = name, 1
+        while unique in taken:
+            count += 1
+            unique = f"{name}_{count}"
+        return unique
+
+
+def _channels(node: onnx.NodeProto, *, outgoing: bool) -> int | None:
+    """The axis of a map's weights that counts its outgoing or incoming channels; None for other nodes, or where groups mix."""
+    settings = _attributes(node)
+    if node.domain or len(node.input) < 2:
+        return None
+    if node.op_type == "Conv":
+        return 0 if outgoing else 1 if settings.get("group", 1) == 1 else None
+    if node.op_type == "ConvTranspose":
+        return 1 if outgoing else 0
+    if node.op_type == "Gemm":
+        return int(outgoing != bool(settings.get("transB")))
+    return None
+
+
+def _pads(node: onnx.NodeProto) -> bool:
+    settings = _attributes(node)
+    return any(settings.get("pads", ())) or settings.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+
+
+def _bias(node: onnx.NodeProto) -> bool:
+    return len(node.input) > 2 and bool(node.input[2])
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _covers(pattern: str, scope: str) -> bool:
+    return fnmatchcase(scope, pattern) or scope.startswith(f"{pattern}.")
+
+
+def _captured(node: onnx.NodeProto) -> set[str]:
+    """Names that a node's subgraphs read."""
+    graphs = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    inner = [n for g in graphs for n in g.node]
+    return {o.name for g in graphs for o in g.output} | {i for n in inner for i in (*n.input, *_captured(n))}
