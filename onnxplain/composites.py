@@ -45,7 +45,7 @@ def base(value: float = STABILIZER, products: Rule | None = None) -> list[tuple[
         (Where(roles=("sum",)), share(value)),
         (Where(roles=("elementwise", "scale")), pass_on),
         (Where(roles=("layout", "select", "control")), move),
-        (Where(operators=("onnxplain.Attend",)), products or half(value)),
+        (Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), products or half(value)),
         (Where(roles=("gate",)), signal(value)),
         (Where(operators=("Div",)), signal(value)),
         (Where(roles=("bilinear", "product")), products or half(value)),
@@ -79,11 +79,12 @@ def uniform(name: str, rule: LinearRule, first: Rule | None = None, value: float
 
 
 def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) -> Composite:
-    """AttnLRP, and CP-LRP, which takes attention weights for constants."""
+    """AttnLRP, and CP-LRP, which takes attention weights and gates for constants."""
     rule = lrp.epsilon(value, bias)
     more: list[tuple[Where, Rule]] = [(Where(operators=("onnxplain.Gate",)), half(value))]
     if constant_attention:
-        more += [(Where(roles=("softmax",)), stop), (Where(operators=("onnxplain.Attend",)), signal(value))]
+        constant = Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit"))
+        more += [(Where(roles=("softmax",)), stop), (constant, signal(value))]
     return layered(name, convolution=rule, dense=rule, value=value, more=more)
 
 

@@ -1,7 +1,7 @@
-"""A signal with its gate: squeeze-and-excitation, LSTM gates, attention weights, and what divides a tensor by a statistic.
+"""A signal with its gate: squeeze-and-excitation, LSTM gates, gated units, attention weights, division by a statistic.
 
-Of two live operands of a product, one is the gate where it is squashed into [0, 1], attention weights where a softmax made
-it, a statistic where reductions and elementwise functions made it. The other is the signal.
+Of two live operands of a product, one is the gate where it is squashed into [0, 1] or comes from an activation, attention
+weights where a softmax made it, a statistic where reductions and elementwise functions made it. The other is the signal.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ __all__ = ["group_gates"]
 
 SQUASHES = frozenset({"Sigmoid", "HardSigmoid"})
 """Activations into [0, 1]."""
+
+ACTIVATIONS = frozenset({"Activation", "Swish", "Gelu", "Relu", "HardSwish", "Elu", "Mish", "Softplus"})
+"""What makes the gate of a gated linear unit."""
 
 WEIGHTS = frozenset({"Softmax"})
 """What makes attention weights."""
@@ -36,8 +39,8 @@ THROUGH = frozenset(
 
 
 def group_gates(flow: Dataflow) -> Sequence[Call]:
-    """`Normalize` for products with a statistic, `Gate` with a gate, `Attend` with attention weights; the attribute `signal`
-    says which input is the signal."""
+    """`Normalize` for products with a statistic, `Gate` with a gate, `GatedUnit` with an activation (SwiGLU and its
+    kin), `Attend` with attention weights; the attribute `signal` says which input is the signal."""
     made: list[Call] = []
     for call in flow.calls:
         if call.op not in ("Mul", "Div", "MatMul") or call.domain or not (call.wants(0) and call.wants(1)):
@@ -60,8 +63,11 @@ def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
         return "", 0
     if _statistic(flow, a):
         return "Normalize", 1
-    squashed = [_made_by(flow, t, SQUASHES) for t in (a, c)]
-    return ("Gate", squashed.index(False)) if sum(squashed) == 1 else ("", 0)
+    for kind, operators in (("Gate", SQUASHES), ("GatedUnit", ACTIVATIONS)):
+        gates = [_made_by(flow, t, operators) for t in (a, c)]
+        if sum(gates) == 1:
+            return kind, gates.index(False)
+    return "", 0
 
 
 def _made_by(flow: Dataflow, tensor: Tensor, operators: frozenset[str]) -> bool:

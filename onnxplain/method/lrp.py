@@ -175,11 +175,11 @@ def lrp_epsilon_gamma_box(
     source=f"{DEEP_TAYLOR}, eqs. 12, 16, 18",
     signed=False,
 )
-def deep_taylor(*, low: Bound | None = None, high: Bound | None = None) -> Composite:
+def deep_taylor(*, low: Bound | None = None, high: Bound | None = None, bias: Bias = "ignore") -> Composite:
     if (low is None) != (high is None):
         raise MethodError("deep-taylor takes low and high together (bounded inputs: box rule), or neither (w² rule)")
-    first = lrp.w_square() if low is None or high is None else _box(low, high)
-    return composites.uniform("deep-taylor", lrp.z_plus(bias="ignore"), first=first)
+    first = lrp.w_square(bias=bias) if low is None or high is None else _box(low, high)
+    return composites.uniform("deep-taylor", lrp.z_plus(bias=bias), first=first)
 
 
 @propagation(
@@ -190,8 +190,8 @@ def deep_taylor(*, low: Bound | None = None, high: Bound | None = None) -> Compo
     starts_from="one",
     signed=False,
 )
-def excitation_backprop() -> Composite:
-    return composites.uniform("excitation-backprop", lrp.z_plus(bias="ignore"))
+def excitation_backprop(*, bias: Bias = "ignore") -> Composite:
+    return composites.uniform("excitation-backprop", lrp.z_plus(bias=bias))
 
 
 @propagation(
@@ -200,17 +200,17 @@ def excitation_backprop() -> Composite:
     formula="ε for linear layers, half to each factor, x · (R − y Σ R) for softmax",
     source="Achtibat et al. 2024, AttnLRP: Attention-Aware LRP for Transformers",
 )
-def attnlrp(*, epsilon: float = STABILIZER, bias: Bias = "absorb") -> Composite:
+def attnlrp(*, epsilon: float = 1e-9, bias: Bias = "absorb") -> Composite:
     return composites.attention("attnlrp", epsilon, bias, constant_attention=False)
 
 
 @propagation(
     "cp-lrp",
-    summary="LRP for transformers with attention weights taken for constants",
-    formula="ε for linear layers, all to the values of attention",
+    summary="LRP for transformers with attention weights and gates taken for constants",
+    formula="ε for linear layers, all to the values of attention and the signal of a gate",
     source="Ali et al. 2022, XAI for Transformers: Better Explanations through Conservative Propagation",
 )
-def cp_lrp(*, epsilon: float = STABILIZER, bias: Bias = "absorb") -> Composite:
+def cp_lrp(*, epsilon: float = 1e-9, bias: Bias = "absorb") -> Composite:
     return composites.attention("cp-lrp", epsilon, bias, constant_attention=True)
 
 

@@ -51,6 +51,9 @@ class _Folding:
         self.outputs = {o.name for o in graph.output}
         self.gone: set[int] = set()
         self.added: dict[int, list[onnx.NodeProto]] = {}
+        self.behind: dict[int, onnx.NodeProto] = {}
+        self.infos = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
+        self.extents = {n: [d.dim_value for d in v.type.tensor_type.shape.dim] for n, v in self.infos.items()}
 
     def into_map_before(self, norm: onnx.NodeProto) -> bool:
         """map → norm becomes a map with weights W · a and bias (b − m) · a + β"""
@@ -69,34 +72,37 @@ class _Folding:
         return True
 
     def into_map_behind(self, norm: onnx.NodeProto) -> bool:
-        """norm → map becomes a map with weights W · a and bias b + Σ W · c. Not where the map pads: zeros are not shifted."""
+        """norm → map becomes a map with weights W · a and bias b + Σ W · c; where the map pads with zeros, which the norm does
+        not shift, the bias is the map of a plane of c."""
         readers = self.readers.get(norm.output[0], [])
         linear = readers[0] if len(readers) == 1 else None
         axis = None if linear is None else _channels(linear, outgoing=False)
-        if linear is None or axis is None or linear.input[0] != norm.output[0] or _pads(linear):
+        if linear is None or axis is None or linear.input[0] != norm.output[0]:
+            return False
+        extents = self.extents.get(norm.output[0], [])
+        if _pads(linear) and (len(extents) < 3 or not all(extents[2:])):
             return False
         if not self._plain(linear, norm) or not self._between(norm, linear):
             return False
         new = _Nodes(self, linear, norm)
         factor = new.factor()
         shift = new("Sub", norm.input[2], new("Mul", norm.input[3], factor))
-        weights = self.constants[linear.input[1]]
-        others = [i for i in range(len(weights.dims)) if i != _channels(linear, outgoing=True)]
-        shifted = new("Mul", linear.input[1], new.along(shift, axis), like=weights.dims)
-        channels = [weights.dims[i] for i in range(len(weights.dims)) if i not in others]
-        bias = new("ReduceSum", shifted, new.integers(others), like=channels, keepdims=0)
-        total = new("Add", bias, linear.input[2], like=channels) if _bias(linear) else bias
+        if _pads(linear):
+            new.add_behind(new.map_of_plane(shift, extents[2:]))
+        else:
+            new.set_bias(new.map_of_constant(shift, axis))
         new.scale_weights(factor, axis)
-        new.set_bias(total)
         linear.input[0] = norm.input[0]
         self.readers.setdefault(norm.input[0], []).append(linear)
+        self.makers.update({o: n for n in self.behind.values() for o in n.output})
         self.gone.add(id(norm))
         return True
 
     def write(self) -> None:
         """Put the new nodes before the maps that read them."""
         kept = [n for n in self.model.graph.node if id(n) not in self.gone]
-        nodes = [made for n in kept for made in (*self.added.get(id(n), ()), n)]
+        following = [[self.behind[id(n)]] if id(n) in self.behind else [] for n in kept]
+        nodes = [made for n, after in zip(kept, following, strict=True) for made in (*self.added.get(id(n), ()), n, *after)]
         copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
         del self.model.graph.node[:]
         self.model.graph.node.extend(copies)
@@ -159,6 +165,47 @@ class _Nodes:
         """W · a"""
         weights = self("Mul", self.linear.input[1], self.along(factor, axis), like=self.weights.dims)
         self.linear.input[1] = weights
+
+    def map_of_constant(self, shift: str, axis: int) -> str:
+        """b + Σ W · c: what the map makes of its shift where it does not pad."""
+        dims = self.weights.dims
+        others = [i for i in range(len(dims)) if i != _channels(self.linear, outgoing=True)]
+        channels = [d for i, d in enumerate(dims) if i not in others]
+        shifted = self("Mul", self.linear.input[1], self.along(shift, axis), like=dims)
+        bias = self("ReduceSum", shifted, self.integers(others), like=channels, keepdims=0)
+        return self("Add", bias, self.linear.input[2], like=channels) if _bias(self.linear) else bias
+
+    def map_of_plane(self, shift: str, extents: Sequence[int]) -> str:
+        """What the map makes of a plane of its shift: a bias for every place."""
+        channels = self.folding.constants[shift].dims[0]
+        column = [1, channels, *[1] * len(extents)]
+        full = [1, channels, *extents]
+        plane = self("Expand", self("Reshape", shift, self.integers(column), like=column), self.integers(full), like=full)
+        made = onnx.NodeProto.FromString(self.linear.SerializeToString())
+        made.name = self._fresh(f"{self.norm.name}/{self.linear.op_type}")
+        made.input[0], made.output[0] = plane, made.name
+        self.made.append(made)
+        self._declare(made.name, batch=1)
+        return made.name
+
+    def add_behind(self, bias: str) -> None:
+        """Add a bias behind the map, which has none of its own then."""
+        del self.linear.input[2:]
+        total = onnx.helper.make_node("Add", [self._fresh(f"{self.linear.name}/product"), bias], [self.linear.output[0]])
+        total.name = self._fresh(f"{self.linear.name}/Add")
+        self._declare(total.input[0])
+        self.linear.output[0] = total.input[0]
+        self.folding.behind[id(self.linear)] = total
+
+    def _declare(self, name: str, batch: int | None = None) -> None:
+        """A tensor has the type and extents of the map's output, or those of so many samples."""
+        like = self.folding.infos.get(self.linear.output[0])
+        if like is not None:
+            info = self.folding.model.graph.value_info.add()
+            info.CopyFrom(like)
+            info.name = name
+            if batch is not None and len(info.type.tensor_type.shape.dim):
+                info.type.tensor_type.shape.dim[0].dim_value = batch
 
     def set_bias(self, bias: str) -> None:
         """Give the map this bias."""
