@@ -204,6 +204,12 @@ class Emitter:
         self.calls.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
         return output
 
+    def alias(self, tensor: Tensor, hint: str = "alias") -> Tensor:
+        """The same value under a name of its own."""
+        level = self._level.get(tensor.name, 0)
+        with self.scope(f"{self.prefix}/{hint}"):
+            return self._record(level, "Identity", "", (tensor,), {}, [tensor], None)[0]
+
     def const(self, value: Literal, dtype: Any = None) -> Tensor:
         """A constant. Equal constants are one initializer. Without `dtype`: float32 for floats, int64 for integers."""
         array = np.asarray(value)
