@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from onnxplain.backward import backward
 from onnxplain.baselines import Baseline, emit_baseline, emit_baselines
@@ -11,7 +12,7 @@ from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.composite import GRADIENT, Composite
 from onnxplain.copies import Copies, sample_axis
-from onnxplain.graph import Graph
+from onnxplain.graph import SMALL, Graph
 from onnxplain.liveness import liveness
 from onnxplain.registry import Registry
 from onnxplain.sources import Explained
@@ -79,6 +80,8 @@ class Job:
         if copies is not None:
             beside = [t for t in self.inputs if t not in values and sample_axis(t, copies.symbol) is not None]
             values.update((t, copies.tile(t)) for t in beside)
+        for weight in self._laid_out(values):
+            values[weight] = self.b.own(weight)
         calls, became = self.replay(values)
         return replace(
             self,
@@ -96,6 +99,19 @@ class Job:
         """The calls with those that depend on the given tensors applied to others, and what each tensor became."""
         with self.b.scope(f"{self.b.prefix}/replay"):
             return self.b.replay_all(self.calls, at, everything=False)
+
+    def _laid_out(self, values: Mapping[Tensor, Tensor]) -> list[Tensor]:
+        """The constants that a loop body needs as its own to run as fast as the model: kernels of convolutions, and small ones.
+
+        ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
+        constants itself. Matrices are exempt: it packs those of outer graphs too.
+        """
+        reached, found = set(values), dict[Tensor, None]()
+        for call in self.calls:
+            if any(t is not None and t in reached for t in call.reads):
+                reached.update(t for t in call.outputs if t is not None)
+                found.update((t, None) for t in call.reads if t is not None and self.b.is_model_constant(t) and _needs_layout(t))
+        return [t for t in found if t not in values]
 
     def _distinct(self, point: Tensor, index: int) -> Tensor:
         """A point under a name of its own: two inputs may have equal points, and a point may be a tensor of the model."""
@@ -148,3 +164,8 @@ class Job:
             return made
         axis = copies.axis(own.tensor) + lead
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
+
+
+def _needs_layout(constant: Tensor) -> bool:
+    extents = constant.static_shape
+    return extents is not None and (len(extents) > 2 or prod(extents) <= SMALL)

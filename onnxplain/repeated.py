@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from onnxplain.attributing import result_like
+from onnxplain.chunks import Chunk, rows
 from onnxplain.copies import Copies, sample_axis
-from onnxplain.errors import MethodError
-from onnxplain.liveness import liveness
-from onnxplain.tensor import Dim, Tensor
+from onnxplain.tensor import Tensor
 
 if TYPE_CHECKING:
     from onnxplain.builder import Builder
     from onnxplain.job import Job
 
-__all__ = ["CHUNK", "Reduction", "repeated"]
-
-CHUNK = 32
-"""Rows (samples times points) in one run of the model, where the user says nothing."""
-
-UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+__all__ = ["Mean", "Reduction", "Sum", "Variance", "along_points", "repeated"]
 
 Points = Callable[[Tensor], Mapping[Tensor, Tensor]]
 """From point numbers (int64 [c]) to the points of each explained tensor: [c, …] with its axes, samples or 1."""
@@ -56,7 +48,7 @@ def repeated(
     attribute: Attribute,
     reduction: Reduction,
     *,
-    chunk: int | str = CHUNK,
+    chunk: Chunk = None,
     place: Place | None = None,
     likes: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
@@ -71,7 +63,7 @@ def repeated(
         points: makes the points of given numbers.
         attribute: what is evaluated at the points.
         reduction: how the results become one.
-        chunk: rows (samples × points) in one run of the model, or memory, as "500MB".
+        chunk: rows (samples × points) in one run of the model, or memory, as "500MB"; None: see `chunks.rows`.
         place: applied to the results before they are reduced.
         likes: tensors with the extents and types of what `attribute` returns, where that is no attributions.
     """
@@ -80,7 +72,7 @@ def repeated(
     if symbol is not None:
         axis = sample_axis(job.sources[0], symbol)
         assert axis is not None
-        size = b.Max(b.Div(rows(job, chunk, symbol), b.dim(job.sources[0], axis)), [1])
+        size = b.Max(b.Div(rows(job, chunk), b.dim(job.sources[0], axis)), [1])
         steps = b.Squeeze(b.Div(b.Sub(b.Add(count, size), 1), size))
     else:
         steps = b.Squeeze(count)
@@ -138,38 +130,6 @@ def _wide(b: Builder, like: Tensor) -> Tensor:
     if like.dtype is None or like.dtype.itemsize >= 4:
         return like
     return b.cast(like, Tensor("", np.dtype(np.float32)))
-
-
-# -- how much fits into one run ----------------------------------------------------------------------------------------
-
-
-def rows(job: Job, chunk: int | str, symbol: Dim) -> Tensor:
-    """Samples × points in one run, int64 [1], from a number of them or from memory."""
-    if isinstance(chunk, str):
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(kB|MB|GB)", chunk.strip())
-        if found is None:
-            raise MethodError(f"chunk is a number of rows in one run, or memory as '500MB'; got '{chunk}'")
-        budget = float(found[1]) * UNITS[found[2]]
-        return job.b.const([max(1, int(budget // bytes_per_row(job, symbol)))])
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise MethodError(f"chunk is a number of rows in one run, at least 1, or memory as '500MB'; got {chunk!r}")
-    return job.b.const([chunk])
-
-
-def bytes_per_row(job: Job, symbol: Dim) -> int:
-    """Bytes of the activations and messages of one sample: those of all tensors between the explained ones and the target."""
-    live = liveness(job.calls, job.sources, [job.target], job.registry.role)
-    total = 0
-    for call in live.calls:
-        for t in call.outputs:
-            if t is None or t.name not in live.tensors:
-                continue
-            extents = [] if t.shape is None else [1 if d == symbol else d for d in t.shape]
-            known = [d for d in extents if isinstance(d, int)]
-            if t.shape is None or len(known) < len(extents):
-                raise MethodError(f"the size of '{t.name}' is not known before a run: give chunk as a number of rows")
-            total += 2 * prod(known) * (t.dtype.itemsize if t.dtype is not None else 4)
-    return max(total, 1)
 
 
 # -- reductions --------------------------------------------------------------------------------------------------------

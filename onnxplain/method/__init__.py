@@ -12,6 +12,7 @@ from onnxplain.composite import GRADIENT, Composite
 from onnxplain.errors import MethodError, nearest
 
 if TYPE_CHECKING:
+    from onnxplain.chunks import Chunk
     from onnxplain.job import Job
     from onnxplain.tensor import Tensor
 
@@ -131,7 +132,7 @@ def find_method(name: str) -> Method:
     return known[name]
 
 
-def inner_method(name: str, options: Mapping[str, Any], chunk: int | str) -> Callable[[Job], list[Tensor]]:
+def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callable[[Job], list[Tensor]]:
     """A method to be evaluated at other points, with its options: from a job there to one attribution per explained tensor."""
     from onnxplain.attributing import attributions
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from onnxplain.chunks import Chunk
 from onnxplain.copies import sample_axis
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
 from onnxplain.method import inner_method, method
 from onnxplain.random_numbers import normal_like
-from onnxplain.repeated import CHUNK, Mean, Reduction, Variance, repeated
+from onnxplain.repeated import Mean, Reduction, Variance, repeated
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
 
@@ -54,7 +55,7 @@ def _given_noise(job: Job, explained: Explained) -> Tensor:
 
 def _smoothed(
     job: Job, reduction: Reduction, *, inner: str, options: Mapping[str, Any], samples: int, noise_level: float, noise_unit: str,
-    noise: str, seed: int, chunk: int | str, squared: bool = False,
+    noise: str, seed: int, chunk: Chunk, squared: bool = False,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     """The reduction of an inner method's attributions at noisy copies of the input."""
     b = job.b
@@ -99,7 +100,7 @@ def check_draws(samples: int, noise_level: float, noise_unit: str, noise: str) -
 )
 def smoothgrad(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: int | str = CHUNK, **options: Any,
+    noise: str = SEEDED, seed: int = 0, chunk: Chunk = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
         job, Mean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise,
@@ -118,7 +119,7 @@ def smoothgrad(
 )
 def smoothgrad_squared(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: int | str = CHUNK, **options: Any,
+    noise: str = SEEDED, seed: int = 0, chunk: Chunk = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
         job, Mean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise,
@@ -137,7 +138,7 @@ def smoothgrad_squared(
 )
 def vargrad(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: int | str = CHUNK, **options: Any,
+    noise: str = SEEDED, seed: int = 0, chunk: Chunk = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
         job, Variance(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit,

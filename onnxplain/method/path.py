@@ -11,11 +11,12 @@ import numpy as np
 from onnxplain.attributing import beside_targets, per_sample, score
 from onnxplain.baselines import has_several
 from onnxplain.builder import Builder
+from onnxplain.chunks import Chunk
 from onnxplain.errors import InputError
 from onnxplain.job import Job
 from onnxplain.method import find_method, inner_method, method
 from onnxplain.quadrature import nodes_and_weights
-from onnxplain.repeated import CHUNK, Mean, Sum, along_points, repeated
+from onnxplain.repeated import Mean, Sum, along_points, repeated
 from onnxplain.tensor import Tensor
 
 __all__ = ["Path", "integrate"]
@@ -41,7 +42,7 @@ class Path:
 
 def integrate(
     job: Job, path: Path, *, inner: str, options: Mapping[str, Any], steps: int, quadrature: str, multiply: bool | None,
-    delta: bool, chunk: int | str,
+    delta: bool, chunk: Chunk,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     """Σ over segments and nodes of weight · M(point) · (end − start), for M the inner method, averaged over lines.
 
@@ -81,7 +82,7 @@ def integrate(
     return dict(zip(job.sources, made, strict=True))
 
 
-def _gap(job: Job, path: Path, made: list[Tensor], chunk: int | str) -> Tensor:
+def _gap(job: Job, path: Path, made: list[Tensor], chunk: Chunk) -> Tensor:
     """What attributions sum to beyond the difference of the scores at both ends of the path: 0 if the integral is exact."""
     b = job.b
 
@@ -106,7 +107,7 @@ def _gap(job: Job, path: Path, made: list[Tensor], chunk: int | str) -> Tensor:
 )
 def integrated_gradients(
     job: Job, *, inner: str = "gradient", steps: int = 50, quadrature: str = "gauss-legendre", multiply: bool | None = None,
-    delta: bool = True, chunk: int | str = CHUNK, **options: Any,
+    delta: bool = True, chunk: Chunk = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     path = straight(job)
     return integrate(
