@@ -16,7 +16,7 @@ from onnxplain.tensor import Tensor
 if TYPE_CHECKING:
     from onnxplain.job import Job
 
-__all__ = ["Baseline", "emit_baseline", "emit_baselines", "has_several"]
+__all__ = ["Baseline", "emit_baseline", "emit_baselines", "fits", "has_several"]
 
 Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
 """A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
@@ -31,7 +31,7 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
         given = replace(_run_time(job, explained, x.shape), shape=None)  # a host may give one for the whole batch
         return replace(job.b.Expand(given, job.b.shape(x)), shape=x.shape)
     array = _array(value, explained)
-    if array.ndim > (x.rank if x.shape is not None else array.ndim) or not _fits(array, x):
+    if array.ndim > (x.rank if x.shape is not None else array.ndim) or not fits(array, x):
         raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}")
     constant = job.b.const(array, x.dtype)
     return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
@@ -41,27 +41,27 @@ def emit_baselines(job: Job, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
     An array of the tensor's rank holds one per row, shared by all samples; one more axis in front gives each sample its own.
-    Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples.
+    Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples. A model without samples
+    has them along an axis in front of the tensor's own.
     """
     b, x = job.b, explained.tensor
     value = _given(job, explained)
-    rest = tuple(x.shape[1:]) if x.shape is not None else None
-    if x.rank == 0:
-        raise MethodError(f"'{explained.name}' has no axes: there is no distribution of baselines over it")
+    own = x.shape if x.shape is not None else ()
+    if not own and job.batched:
+        raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
     if isinstance(value, str):
-        given = _run_time(job, explained, ("references", *(rest or ())))
-        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *(rest or ())), dtype=x.dtype)
+        given = _run_time(job, explained, ("references", *own[int(job.batched) :]))
+        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *own[1:]), dtype=x.dtype) if job.batched else given
     array = _array(value, explained)
-    if array.ndim <= x.rank:
-        array = array.reshape((1,) * (x.rank - array.ndim) + array.shape)[:, None]
-    if array.ndim != x.rank + 1 or not _fits(array[0], x):
+    if array.ndim <= len(own):
+        array = array.reshape((1,) * (len(own) - array.ndim) + array.shape)
+        array = array[:, None] if job.batched else array[None]
+    if array.ndim != len(own) + 1 or not fits(array[0], x):
         raise InputError(
             f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"
         )
-    full = tuple(d if isinstance(d, int) else n for n, d in zip(array.shape[2:], rest or (), strict=True))
-    wide = np.broadcast_to(array, (*array.shape[:2], *full))
-    samples = 1 if wide.shape[1] == 1 else x.dim(0)
-    return replace(b.const(wide, x.dtype), shape=(wide.shape[0], samples, *wide.shape[2:]))
+    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], own, strict=True)]
+    return replace(b.const(array, x.dtype), shape=(array.shape[0], *extents))
 
 
 def has_several(job: Job, explained: Explained) -> bool:
@@ -92,7 +92,7 @@ def _array(value: Any, explained: Explained) -> np.ndarray[Any, Any]:
     return array
 
 
-def _fits(array: np.ndarray[Any, Any], x: Tensor) -> bool:
+def fits(array: np.ndarray[Any, Any], x: Tensor) -> bool:
     """Whether an array broadcasts to a tensor as far as extents are known."""
     return x.shape is None or all(
         n == 1 or n == d or not isinstance(d, int) for n, d in zip(array.shape[::-1], x.shape[::-1], strict=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnxplain.builder import Builder
     from onnxplain.job import Job
 
-__all__ = ["Mean", "Reduction", "Sum", "Variance", "along_points", "repeated"]
+__all__ = ["Mean", "Points", "Reduction", "Sum", "Variance", "along_points", "repeated"]
 
 Points = Callable[[Tensor], Mapping[Tensor, Tensor]]
 """From point numbers (int64 [c]) to the points of each explained tensor: [c, …] with its axes, samples or 1."""

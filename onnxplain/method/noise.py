@@ -62,7 +62,7 @@ def _smoothed(
     check_draws(samples, noise_level, noise_unit, noise)
     count = b.const([samples])
     if noise != SEEDED:
-        count = b.Shape(_given_noise(job, job.explained[0]), start=0, end=1) if job.origin is None else count
+        count = b.Shape(job.carried(job.explained[0], _given_noise, lead=1), start=0, end=1)
     evaluate = inner_method(inner, options, chunk)
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:

@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 
 from onnxplain.attributing import beside_targets, per_sample, score
-from onnxplain.baselines import has_several
+from onnxplain.baselines import fits, has_several
 from onnxplain.builder import Builder
 from onnxplain.chunks import Chunk
-from onnxplain.errors import InputError
+from onnxplain.errors import InputError, MethodError
+from onnxplain.graph import named_dims
 from onnxplain.job import Job
 from onnxplain.method import find_method, inner_method, method
 from onnxplain.quadrature import nodes_and_weights
-from onnxplain.repeated import Mean, Sum, along_points, repeated
+from onnxplain.repeated import Mean, Points, Sum, along_points, repeated
+from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
 
 __all__ = ["Path", "integrate"]
 
 
-Ends = Callable[[Tensor, int], tuple[Tensor, Tensor]]
-"""From segment numbers (int64 [c]) and the index of an explained tensor: where the segments start and end, [c or 1, …]."""
+Vertex = Callable[[Tensor, int], Tensor]
+"""From vertex numbers (int64 [c]) and the index of an explained tensor: the vertices, [c or 1, samples or 1, …]."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """Straight segments, one after the other; several `lines` of equally many segments are averaged.
+    """Straight segments. `ends` says where the segments of given numbers start and end; there are `segments` (int64 [1]).
 
-    `start` and `end` are the points where each line begins and ends: from line numbers (int64 [c]) and the index of an
-    explained tensor.
+    Several `lines` (int64 [1]) of equally many segments are averaged; `start` says where each begins. All end at the input.
     """
 
-    segments: int
-    lines: int
-    ends: Ends
-    start: Callable[[Tensor, int], Tensor]
+    segments: Tensor
+    lines: Tensor
+    ends: Callable[[Tensor, int], tuple[Tensor, Tensor]]
+    start: Vertex
+
+
+def chain(job: Job, count: Tensor, vertex: Vertex) -> Path:
+    """The path through `count` (int64 [1]) vertices to the input."""
+    b = job.b
+
+    def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        x = job.sources[index]
+        following = replace(b.Add(numbers, 1), dtype=numbers.dtype, shape=numbers.shape)
+        last = along_points(b, b.Equal(following, count), x.rank + 1)
+        there = vertex(replace(b.Min(following, b.Sub(count, 1)), dtype=numbers.dtype, shape=numbers.shape), index)
+        end = replace(b.Where(last, x, there), dtype=x.dtype, shape=("points", *(x.shape or ())))
+        return vertex(numbers, index), end
+
+    return Path(count, b.const([1]), ends, vertex)
 
 
 def integrate(
@@ -51,7 +69,7 @@ def integrate(
     b = job.b
     positions, weights = nodes_and_weights(quadrature, steps)
     times = find_method(inner).per_unit if multiply is None else multiply
-    share = path.lines if times else path.segments
+    share = path.lines if times else path.segments  # of a line's own steps, or an average over all
 
     def pick(table: np.ndarray[Any, Any], numbers: Tensor) -> Tensor:
         made = b.Gather(b.const(table, np.float64), b.Mod(numbers, steps))
@@ -73,27 +91,26 @@ def integrate(
         step = beside_targets(job, b.Sub(end, start), lead=1)
         return replace(b.Mul(value, b.cast(step, value)), dtype=value.dtype, shape=value.shape)
 
-    reduction = Sum(lambda numbers: pick(weights / share, numbers))
+    def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
+        return {x: path.start(numbers, i) for i, x in enumerate(job.sources)}
+
+    reduction = Sum(lambda numbers: b.Div(pick(weights, numbers), b.Cast(share, to=onnx.TensorProto.DOUBLE)))
     evaluate = inner_method(inner, options, chunk)
-    count = b.const([path.segments * steps])
-    made = repeated(job, count, points, evaluate, reduction, chunk=chunk, place=place if times else None)
+    made = repeated(job, b.Mul(path.segments, steps), points, evaluate, reduction, chunk=chunk, place=place if times else None)
     if delta and job.origin is None:
-        job.reports["delta"] = _gap(job, path, made, chunk)
+        job.reports["delta"] = completeness_gap(job, made, path.lines, starts, chunk)
     return dict(zip(job.sources, made, strict=True))
 
 
-def _gap(job: Job, path: Path, made: list[Tensor], chunk: Chunk) -> Tensor:
-    """What attributions sum to beyond the difference of the scores at both ends of the path: 0 if the integral is exact."""
-    b = job.b
+def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines: Points, chunk: Chunk) -> Tensor:
+    """What attributions sum to beyond the score's difference from its mean over `count` (int64 [1]) baselines: [samples].
 
-    def points(numbers: Tensor) -> dict[Tensor, Tensor]:
-        return {x: path.start(numbers, i) for i, x in enumerate(job.sources)}
-
-    here = score(job)
-    (there,) = repeated(job, b.const([path.lines]), points, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
+    It is 0 where the integral is exact; with all targets [samples, targets].
+    """
+    b, here = job.b, score(job)
+    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
     total = b.total([replace(per_sample(job, m), shape=here.shape) for m in made])
-    gap = b.Sub(b.cast(total, here), b.Sub(here, there))
-    return replace(gap, dtype=here.dtype, shape=here.shape)
+    return replace(b.Sub(b.cast(total, here), b.Sub(here, there)), dtype=here.dtype, shape=here.shape)
 
 
 @method(
@@ -139,4 +156,51 @@ def straight(job: Job) -> Path:
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
         return start(numbers, index), job.sources[index]
 
-    return Path(lines, lines, ends, start)
+    return Path(b.const([lines]), b.const([lines]), ends, start)
+
+
+@method(
+    "path-integrated-gradients",
+    summary="The score's change along a path of your own through several points to the input, shared by the gradients on the way",
+    formula="∫ ∂f/∂x · dγ along γ, straight from point to point",
+    source="Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, section 4",
+    axioms=("completeness", "implementation-invariance"),
+    repeats=True,
+)
+def path_integrated_gradients(
+    job: Job, *, path: Any = "input", inner: str = "gradient", steps: int = 10, quadrature: str = "gauss-legendre",
+    multiply: bool | None = None, delta: bool = True, chunk: Chunk = None, **options: Any,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    b = job.b
+    vertices = [job.carried(e, partial(_vertices, path=path), lead=1) for e in job.explained]
+
+    def vertex(numbers: Tensor, index: int) -> Tensor:
+        every = vertices[index]
+        return replace(b.Gather(every, numbers, axis=0), dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
+
+    made = chain(job, b.Shape(vertices[0], start=0, end=1), vertex)
+    return integrate(
+        job, made, inner=inner, options=options, steps=steps, quadrature=quadrature, multiply=multiply, delta=delta, chunk=chunk
+    )
+
+
+def _vertices(job: Job, explained: Explained, *, path: Any) -> Tensor:
+    """The points of a path before the input: [points, samples or 1, …], baked in or given at run time."""
+    x = explained.tensor
+    value = path.get(explained.name) if isinstance(path, Mapping) else path
+    if isinstance(value, str) and value == "input":
+        key = ("path", explained.name)
+        if key not in job.extra_inputs:
+            name = "path" if len(job.explained) == 1 else f"{explained.name}_path"
+            job.extra_inputs[key] = replace(x, name=job.graph.fresh(name), shape=("vertices", *(x.shape or ())))
+        return job.extra_inputs[key]
+    if value is None or isinstance(value, str):
+        raise MethodError(f"the path of '{explained.name}' is an array [points, samples or 1, …], or 'input' for run time")
+    array = np.asarray(value)
+    if array.ndim != x.rank + 1 or array.dtype.kind not in "fiu" or not fits(array[0], x):
+        raise InputError(
+            f"the path of '{explained.name}' {named_dims(x)} is an array [points, samples or 1, …]; got {list(array.shape)} "
+            f"of {array.dtype}"
+        )
+    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], x.shape or (), strict=True)]
+    return replace(job.b.const(array, x.dtype), shape=(array.shape[0], *extents))
