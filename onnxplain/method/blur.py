@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.chunks import Chunk
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
 from onnxplain.method import method
@@ -29,7 +28,7 @@ __all__ = ["spatial_axes"]
 )
 def blur_integrated_gradients(
     job: Job, *, sigma: float | None = None, axes: Sequence[int] | None = None, inner: str = "gradient", steps: int = 50,
-    multiply: bool | None = None, delta: bool = True, chunk: Chunk = None, **options: Any,
+    multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = job.b
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:

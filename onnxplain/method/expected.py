@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from onnxplain.attributing import beside_targets
-from onnxplain.chunks import Chunk
 from onnxplain.copies import sample_axis
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
@@ -46,7 +45,8 @@ class Draws:
 )
 def expected_gradients(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.0, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False, chunk: Chunk = None, **options: Any,
+    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
+    chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = job.b
     check_draws(samples, noise_level, noise_unit, noise)
@@ -116,7 +116,8 @@ def expected_gradients(
 )
 def gradient_shap(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.1, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False, chunk: Chunk = None, **options: Any,
+    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
+    chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return expected_gradients(
         job, inner=inner, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise, seed=seed,

@@ -100,7 +100,7 @@ def check_draws(samples: int, noise_level: float, noise_unit: str, noise: str) -
 )
 def smoothgrad(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: Chunk = None, **options: Any,
+    noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
         job, Mean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise,
@@ -119,7 +119,7 @@ def smoothgrad(
 )
 def smoothgrad_squared(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: Chunk = None, **options: Any,
+    noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
         job, Mean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise,
@@ -138,7 +138,7 @@ def smoothgrad_squared(
 )
 def vargrad(
     job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: Chunk = None, **options: Any,
+    noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
         job, Variance(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit,

@@ -124,7 +124,7 @@ def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines:
 )
 def integrated_gradients(
     job: Job, *, inner: str = "gradient", steps: int = 50, quadrature: str = "gauss-legendre", multiply: bool | None = None,
-    delta: bool = True, chunk: Chunk = None, **options: Any,
+    delta: bool = True, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     path = straight(job)
     return integrate(
@@ -169,7 +169,7 @@ def straight(job: Job) -> Path:
 )
 def path_integrated_gradients(
     job: Job, *, path: Any = "input", inner: str = "gradient", steps: int = 10, quadrature: str = "gauss-legendre",
-    multiply: bool | None = None, delta: bool = True, chunk: Chunk = None, **options: Any,
+    multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = job.b
     vertices = [job.carried(e, partial(_vertices, path=path), lead=1) for e in job.explained]

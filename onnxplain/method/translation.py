@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.chunks import Chunk
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
 from onnxplain.method import inner_method, method
@@ -30,7 +29,7 @@ __all__: list[str] = []
 )
 def translated(
     job: Job, *, inner: str = "gradient", shifts: int | Sequence[Sequence[int]] = 1, axes: Sequence[int] | None = None,
-    fill: float = 0.0, chunk: Chunk = None, **options: Any,
+    fill: float = 0.0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = job.b
     over = [spatial_axes(job, e, axes) for e in job.explained]
