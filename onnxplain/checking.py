@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.check_calls import check_calls
+from onnxplain.check_completeness import check_completeness
 from onnxplain.check_slopes import check_slopes, forward_of
 from onnxplain.findings import CheckReport, Finding, is_small
 from onnxplain.graph import Graph
@@ -19,7 +20,7 @@ from onnxplain.method import find_method
 from onnxplain.passes import prepared
 from onnxplain.random_inputs import random_inputs
 from onnxplain.registry import load_registry
-from onnxplain.rewriting import rewrite_source
+from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 
 __all__ = ["check"]
@@ -60,7 +61,7 @@ def check(
         calls: check every call alone even in a large model whose gradient agrees.
         progress: whether to show a progress bar; None shows it on a terminal.
     """
-    found = find_method(method)
+    find_method(method)
     registry = load_registry(rules)
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
@@ -79,36 +80,39 @@ def check(
         local, culprit = check_calls(graph, gradient, source, feeds, registry, providers, progress)
         findings.append(local)
     if method != "gradient":
-        findings += _check_method(source, method, found.axioms, feeds, providers, baseline, settings, options)
+        findings += _check_method(source, method, feeds, providers, baseline, settings, options)
     return CheckReport(tuple(findings), culprit)
 
 
 def _check_method(
-    source: Source, method: str, axioms: Sequence[str], feeds: Mapping[str, Any], providers: Providers,
+    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers,
     baseline: Baseline, settings: Mapping[str, Any], options: Mapping[str, Any],
 ) -> list[Finding]:  # fmt: skip
     """Attributions are finite, and add up where the method promises that."""
-    rewritten = rewrite_source(
-        source.copy(), method, target=None, baseline=baseline, expose=["score"], options=dict(options), **settings
-    )
-    result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
+    found = find_method(method)
+    chosen = found.checked(dict(options))
+    reported = {"delta": True} if "delta" in chosen else {}
+    plain = chosen.get("inner", "gradient") == "gradient" and chosen.get("multiply") is not False
+
+    def run(**changed: Any) -> tuple[Rewritten, dict[str, Any]]:
+        rewritten = rewrite_source(
+            source.copy(),
+            method,
+            target=None,
+            baseline=baseline,
+            expose=["score"],
+            options={**options, **reported, **changed},
+            **settings,
+        )
+        return rewritten, Session(rewritten.model, providers, folder=source.folder).run(feeds)
+
+    rewritten, result = run()
     about = rewritten.about
     values = [np.asarray(result[n], np.float64) for n in about["attributions"]]
     finite = all(np.isfinite(v).all() for v in values)
     findings = [
         Finding(f"{method} is finite", finite, "no NaN or infinity" if finite else "the attribution holds NaN or infinity")
     ]
-    total = sum(float(v.sum()) for v in values)
-    scores = np.asarray(result[about["score"]["tensor"]], np.float64)
-    rows = scores.reshape(len(scores) if about["batched"] else 1, -1)
-    promised = "completeness" in axioms
-    reached = float(rows.max(axis=1).sum())
-    agrees = abs(total - reached) <= 1e-3 * max(abs(reached), 1e-6)
-    findings.append(
-        Finding(
-            "completeness",
-            agrees if promised else None,
-            f"attributions sum to {total:.6g}, the explained scores to {reached:.6g}" + ("" if promised else " (not promised)"),
-        )
-    )
+    finer = (lambda times: run(steps=times * chosen["steps"])[1]) if "steps" in chosen else None
+    findings.append(check_completeness(rewritten, result, found.axioms if plain else (), finer))
     return findings

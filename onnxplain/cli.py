@@ -100,16 +100,17 @@ def _settings(
 
 
 def _method_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs as keyword arguments; values are read as JSON where they are, else as text."""
+    """NAME=VALUE pairs as keyword arguments; values are read as JSON where they are, arrays from .npy files, else as text."""
     result: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise MethodError(f"--option takes NAME=VALUE, got '{pair}'")
         try:
-            result[name.replace("-", "_")] = json.loads(text)
+            value = json.loads(text)
         except json.JSONDecodeError:
-            result[name.replace("-", "_")] = text
+            value = _array(text) if text.endswith(".npy") else text
+        result[name.replace("-", "_")] = value
     return result
 
 
@@ -120,9 +121,13 @@ def _baseline(text: str | None) -> Any:
     try:
         return float(text)
     except ValueError:
-        from onnxplain.reading import read_array
+        return _array(text)
 
-        return read_array(Path(text))
+
+def _array(file: str) -> Any:
+    from onnxplain.reading import read_array
+
+    return read_array(Path(file))
 
 
 @main.command()
@@ -164,7 +169,7 @@ def explain(
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, **settings, **_method_options(options),
-            baseline=_baseline(baseline) if _compares(method) else None,
+            baseline=_baseline(baseline) if _compares(method, options) else None,
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
         explanations.append(explainer(arrays, target))
@@ -184,10 +189,11 @@ def _tables(files: Sequence[str]) -> list[str]:
     return [f.partition("=")[2] or f for f in files if f.endswith(".csv")]
 
 
-def _compares(method: str) -> bool:
+def _compares(method: str, options: Sequence[str]) -> bool:
     from onnxplain.method import find_method
 
-    return find_method(method).needs_baseline
+    found = find_method(method)
+    return found.compares(found.checked(_method_options(options)))
 
 
 @main.command()

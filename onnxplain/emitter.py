@@ -45,6 +45,7 @@ class _Scope:
     calls: list[Emitted] = field(default_factory=list)
     table: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
     closed: bool = False
+    constants: dict[Tensor, Tensor] = field(default_factory=dict)
 
 
 Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[Tensor]], dict[Tensor, Tensor]]"
@@ -79,6 +80,7 @@ class Emitter:
         self._recorded: dict[str, tuple[Tensor, ...]] = {}
         self._walking: Walking | None = None
         self._level: dict[str, int] = {}
+        self._copied: dict[str, Tensor] = {}
         for call in graph.calls:
             if call.op not in RANDOM and all(t is not None for t in call.outputs):
                 key = _key(call.op, call.domain, call.inputs, call.attributes)
@@ -197,7 +199,8 @@ class Emitter:
                 if t.name not in made or t in outputs:
                     (t,) = self._record(level, "Identity", "", (t,), {}, [t], None)
                 outputs.append(t)
-            return Body(formal, tuple(outputs), tuple(self._scopes[level].calls))
+            scope = self._scopes[level]
+            return Body(formal, tuple(outputs), tuple(scope.calls), {new: old for old, new in scope.constants.items()})
         finally:
             self._scopes.pop()
 
@@ -251,6 +254,32 @@ class Emitter:
         self.calls.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
         return output
 
+    def alias(self, tensor: Tensor, hint: str = "alias") -> Tensor:
+        """The same value under a name of its own."""
+        level = self._level.get(tensor.name, 0)
+        with self.scope(f"{self.prefix}/{hint}"):
+            return self._record(level, "Identity", "", (tensor,), {}, [tensor], None)[0]
+
+    def is_model_constant(self, tensor: Tensor) -> bool:
+        """Whether the tensor is an initializer of the model, or a body's copy of one."""
+        return tensor.name in self._copied or self.graph.is_constant(tensor)
+
+    def own(self, tensor: Tensor) -> Tensor:
+        """A constant of the model as the innermost body's own, its copy in the file; anything else as it is.
+
+        ONNX Runtime lays out weights for the processor (blocked convolutions, fused norms) only in the graph that holds them.
+        """
+        original = self._copied.get(tensor.name, tensor)
+        if not self._innermost or not self.graph.is_constant(original):
+            return tensor
+        constants = self._scopes[-1].constants
+        if original not in constants:
+            made = replace(original, name=self.graph.fresh(f"{self.prefix}/{original.name}"))
+            constants[original] = made
+            self._level[made.name] = self._innermost
+            self._copied[made.name] = original
+        return constants[original]
+
     def const(self, value: Literal, dtype: Any = None) -> Tensor:
         """A constant. Equal constants are one initializer. Without `dtype`: float32 for floats, int64 for integers."""
         array = np.asarray(value)
@@ -268,12 +297,13 @@ class Emitter:
         """The values of a small constant (the model's or the builder's), None for anything else."""
         if tensor is None:
             return None
+        tensor = self._copied.get(tensor.name, tensor)
         found = self.constants.get(tensor.name)
         return self.graph.value(tensor) if found is None else found
 
     def is_constant(self, tensor: Tensor | None) -> bool:
         """Whether the tensor is an initializer or a constant of the builder."""
-        return tensor is not None and (tensor.name in self.constants or self.graph.is_constant(tensor))
+        return tensor is not None and (tensor.name in self.constants or self.is_model_constant(tensor))
 
     def ints(self, tensor: Tensor | None) -> list[int] | None:
         """The values of a small integer constant as a flat list, None for anything else."""

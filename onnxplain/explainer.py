@@ -13,6 +13,7 @@ import onnx
 
 from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explanation import Explanation
+from onnxplain.feeds import MEANING, run_time_feeds, sample_axis_of
 from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
 from onnxplain.job import Baseline
@@ -65,7 +66,7 @@ class Explainer:
         **options: Any,
     ) -> None:
         found = find_method(method)
-        found.checked(options)
+        compares = found.compares(found.checked(options))
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         self.method = method
@@ -74,13 +75,13 @@ class Explainer:
         registry = load_registry(rules)
         self._source = prepared(read(model), registry)
         self._inputs = Graph(self._source.model).inputs
-        self._needs_baseline = found.needs_baseline
+        self._compares = compares
         self._given_baseline = baseline
         self._settings: dict[str, Any] = {
             "output": output,
             "inputs": inputs,
             "layer": [layer] if isinstance(layer, str) else layer,
-            "baseline": ("input" if baseline is None else baseline) if found.needs_baseline else baseline,
+            "baseline": ("input" if baseline is None else baseline) if compares else baseline,
             "score": score,
             "registry": registry,
             "options": options,
@@ -126,6 +127,7 @@ class Explainer:
         *,
         baseline: Baseline = None,
         seed: np.ndarray[Any, Any] | None = None,
+        **run_time: Any,
     ) -> Explanation:
         """Explain the predictions for a batch.
 
@@ -135,6 +137,7 @@ class Explainer:
                 one choice per axis, {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
             seed: an arbitrary vector in the shape of the explained output, instead of a target.
+            **run_time: what else the method was told to expect at run time, e.g. noise=array for the option noise="input".
 
         Raises:
             InputError, TargetError: what is wrong, expected against found.
@@ -144,7 +147,7 @@ class Explainer:
         kind, chosen = self._interpret(target, seed, count)
         rewritten, session = self._ready(kind)
         fixed = self._fixed_batch()
-        extra = self._extra_feeds(rewritten, session, chosen, seed, baseline, feeds)
+        extra = self._extra_feeds(rewritten, chosen, seed, {"baseline": baseline, **run_time}, feeds)
         size = fixed or self._batch_size or count
         parts = self._run_chunks(session, feeds, extra, count, size)
         explanation = self._collect(rewritten, feeds, parts, kind, chosen, count)
@@ -221,10 +224,9 @@ class Explainer:
     def _extra_feeds(
         self,
         rewritten: Rewritten,
-        session: Session,
         chosen: np.ndarray[Any, Any] | None,
         seed: np.ndarray[Any, Any] | None,
-        baseline: Baseline,
+        given: Mapping[str, Any],
         feeds: Mapping[str, np.ndarray[Any, Any]],
     ) -> dict[str, np.ndarray[Any, Any]]:
         names = rewritten.about["run_time_inputs"]
@@ -234,39 +236,19 @@ class Explainer:
             extra[names["target"]] = chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(seed)
-        if "baseline" in names:
-            extra |= self._baseline_feeds(names["baseline"], baseline, feeds)
-        elif baseline is not None:
-            fixed = (
-                "the Explainer was given its baseline" if self._needs_baseline else f"method '{self.method}' compares with none"
-            )
-            raise MethodError(f"no baseline can be given here: {fixed}")
-        return extra
-
-    def _baseline_feeds(
-        self, names: Mapping[str, str], baseline: Baseline, feeds: Mapping[str, np.ndarray[Any, Any]]
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        if baseline is None:
-            raise MethodError(f"method '{self.method}' needs a baseline: a number, an array like the input, or a dict of these")
         tensors = {t.name: t for t in self.inputs}
-        result = {}
-        for explained, name in names.items():
-            value = baseline.get(explained) if isinstance(baseline, Mapping) else baseline
-            if value is None or isinstance(value, str):
-                raise InputError(f"the baseline of '{explained}' must be a number or an array")
-            like = feeds.get(explained)
-            array = np.asarray(value, dtype=tensors[explained].dtype if explained in tensors else np.float32)
-            if not np.isfinite(array).all():
-                raise InputError(f"the baseline of '{explained}' holds NaN or infinity")
-            if like is not None:
-                try:
-                    array = np.broadcast_to(array, (array.shape[0] if array.ndim == like.ndim else 1, *like.shape[1:]))
-                except ValueError:
-                    raise InputError(
-                        f"the baseline of shape {list(array.shape)} does not broadcast to '{explained}' {list(like.shape)}"
-                    ) from None
-            result[name] = np.ascontiguousarray(array)
-        return result
+        for kind in MEANING:
+            if kind in names:
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), tensors, feeds)
+        for kind, value in given.items():
+            if value is None or kind in names:
+                continue
+            if kind == "baseline":
+                fixed = "the Explainer was given its baseline" if self._compares else f"method '{self.method}' compares with none"
+                raise MethodError(f"no baseline can be given here: {fixed}")
+            takes = ", ".join(k for k in MEANING if k in names) or "nothing"
+            raise MethodError(f"method '{self.method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
+        return extra
 
     def _run_chunks(
         self,
@@ -282,6 +264,8 @@ class Explainer:
         fixed = self._fixed_batch()
         parts = []
         everything = {**feeds, **extra}
+        axes: dict[str, int | None] = {n: 0 if n in self._sampled else None for n in feeds}
+        axes |= {n: sample_axis_of(session.inputs[n].shape) for n in extra}
         for start in track(range(0, count, size), f"{self.method} on {count} samples", self._progress):
             stop = min(start + size, count)
             short = size - (stop - start) if fixed else 0
@@ -289,11 +273,11 @@ class Explainer:
             def cut(
                 name: str, array: np.ndarray[Any, Any], start: int = start, stop: int = stop, short: int = short
             ) -> np.ndarray[Any, Any]:
-                per_sample = name in self._sampled if name in feeds else array.ndim > 0 and len(array) == count
-                if not per_sample:
+                axis = axes[name]
+                if axis is None or array.ndim <= axis or array.shape[axis] != count:
                     return array
-                part = array[start:stop]
-                return np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
+                part = np.take(array, range(start, stop), axis=axis)
+                return np.concatenate([part, np.repeat(part.take([-1], axis), short, axis)], axis) if short else part
 
             result = session.run({k: cut(k, v) for k, v in everything.items()})
             parts.append({k: v[: stop - start] if short and hasattr(v, "__len__") else v for k, v in result.items()})
@@ -317,7 +301,9 @@ class Explainer:
         about = rewritten.about
         joined = {name: join(name) for name in parts[0]}
         attributions = {entry["explains"]: joined.pop(name) for name, entry in about["attributions"].items()}
-        return Explanation(attributions, feeds, joined, chosen, about, self.labels)
+        delta = about["reports"].get("delta")
+        gap = None if delta is None else np.atleast_1d(joined.pop(delta))
+        return Explanation(attributions, feeds, joined, chosen, about, self.labels, gap)
 
     def _named_top(self, explanation: Explanation, chosen: np.ndarray[Any, Any]) -> Explanation:
         """The explanation with the index of the top prediction where that was asked for."""

@@ -27,7 +27,8 @@ class Explanation:
     `attributions` holds one array per explained tensor, in the tensor's shape ([n, …]; for target="all" [n, targets, …]).
     `inputs` and `outputs` are the model's own. `target` is the explained element of each sample: int64 [n], counted row
     by row where the output has several axes; None for contrasts, seeds, sums and all targets, which `about["target"]`
-    describes. `about` is what the explained model says of itself.
+    describes. `about` is what the explained model says of itself. `delta`, of methods that integrate, is the completeness gap:
+    what attributions sum to beyond the difference of the scores at input and baseline, [n] ([n, targets] for target="all").
     """
 
     attributions: Mapping[str, np.ndarray[Any, Any]]
@@ -36,6 +37,7 @@ class Explanation:
     target: np.ndarray[Any, Any] | None
     about: Mapping[str, Any]
     labels: Sequence[str] = field(default=())
+    delta: np.ndarray[Any, Any] | None = None
 
     @property
     def method(self) -> str:
@@ -73,7 +75,8 @@ class Explanation:
             return {k: v[chosen] if hasattr(v, "__getitem__") and len(v) == count else v for k, v in arrays.items()}
 
         target = self.target[chosen] if self.target is not None and len(self.target) == count else self.target
-        return Explanation(cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels)
+        delta = None if self.delta is None else self.delta[chosen]
+        return Explanation(cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta)
 
     def label(self, sample: int) -> str:
         """What is explained of a sample, in words: the class name where labels are known."""
@@ -118,6 +121,7 @@ class Explanation:
             "about": dict(self.about),
             "target": None if self.target is None else self.target.tolist(),
             "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
+            "delta": None if self.delta is None else self.delta.tolist(),
             "attributions": {k: v.tolist() for k, v in self.attributions.items()},
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
         }

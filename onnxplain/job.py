@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
-
-import numpy as np
+from math import prod
 
 from onnxplain.backward import carry
+from onnxplain.baselines import Baseline, emit_baseline, emit_baselines
 from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.composite import GRADIENT, Choice, Composite
-from onnxplain.errors import InputError, MethodError
-from onnxplain.graph import Graph, named_dims
+from onnxplain.copies import Copies, sample_axis
+from onnxplain.errors import MethodError
+from onnxplain.graph import SMALL, Graph
 from onnxplain.registry import Registry
 from onnxplain.sources import Explained
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Dim, Tensor
 
 __all__ = ["Baseline", "Job"]
-
-Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
-"""A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
-per input name."""
 
 
 @dataclass
 class Job:
     """One explanation to be written into a graph.
 
-    `explained` are the tensors that get an attribution, `target` the explained tensor with its `seed`. A method returns
-    one attribution per explained tensor.
+    `explained` are the tensors that get an attribution, `target` the explained tensor with its `seed`; `calls` and `inputs`
+    are the model's, or what they became at another point (`at`). A method returns one attribution per explained tensor.
+    With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
+    further results for the file, by name.
     """
 
     graph: Graph
@@ -42,7 +40,16 @@ class Job:
     ranked: Tensor
     batched: bool
     baseline: Baseline = None
-    extra_inputs: dict[str, Tensor] = field(default_factory=dict)
+    extra_inputs: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    reports: dict[str, Tensor] = field(default_factory=dict)
+    basis: Tensor | None = None
+    calls: Sequence[Call] = ()
+    inputs: tuple[Tensor, ...] = ()
+    origin: tuple[Job, Copies | None] | None = None
+
+    def __post_init__(self) -> None:
+        self.calls = self.calls or self.graph.calls
+        self.inputs = self.inputs or self.graph.inputs
 
     @property
     def sources(self) -> tuple[Tensor, ...]:
@@ -67,20 +74,77 @@ class Job:
         With `seed`, that instead of the job's own. With `at`, at another point: the model is replayed with those tensors in
         place of the explained ones.
         """
-        calls: Sequence[Call] = self.graph.calls
-        target, seed = self.target, seed or self.seed
-        place = {s: s for s in self.sources}
         if at is not None:
-            calls, values = self.replay(at)
-            target = values.get(target, target)
-            place = {s: at.get(s, s) for s in self.sources}
-        messages = carry(self.b, calls, place.values(), {target: seed}, Choice(composite, self.registry))
-        return {s: messages[p] if p in messages else self.b.zeros_like(s) for s, p in place.items()}
+            return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed).values(), strict=True))
+        choose = Choice(composite, self.registry)
+        messages = carry(self.b, self.calls, self.sources, {self.target: seed or self.seed}, choose)
+        return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in self.sources}
+
+    # -- other points --------------------------------------------------------------------------------------------
+
+    def at(self, points: Mapping[Tensor, Tensor], copies: Copies | None = None) -> Job:
+        """The same job with other values of the explained tensors, in their shapes.
+
+        With `copies`, at several points of every sample at once: the points are `count` copies of the batch, and so become
+        the seed and every input that has a sample axis.
+        """
+        values = {s: self._distinct(points.get(s, s), i) for i, s in enumerate(self.sources)}
+        if copies is not None:
+            beside = [t for t in self.inputs if t not in values and sample_axis(t, copies.symbol) is not None]
+            values.update((t, copies.tile(t)) for t in beside)
+        for weight in self._laid_out(values):
+            values[weight] = self.b.own(weight)
+        calls, became = self.replay(values)
+        return replace(
+            self,
+            explained=tuple(replace(e, tensor=values[e.tensor]) for e in self.explained),
+            target=became.get(self.target, self.target),
+            seed=copies.tile(self.seed) if copies is not None and self.basis is None else self.seed,
+            ranked=copies.tile(self.ranked) if copies is not None else self.ranked,
+            calls=calls,
+            inputs=tuple(became.get(t, t) for t in self.inputs),
+            reports={},
+            origin=(self, copies),
+        )
 
     def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Call], dict[Tensor, Tensor]]:
-        """The calls that depend on the given tensors, applied to others of the same shapes, and the tensors they make."""
-        with self.b.scope("onnxplain/replay"):
-            return self.b.replay_all(self.graph.calls, at, everything=False)
+        """The calls with those that depend on the given tensors applied to others, and what each tensor became."""
+        with self.b.scope(f"{self.b.prefix}/replay"):
+            return self.b.replay_all(self.calls, at, everything=False)
+
+    def _laid_out(self, values: Mapping[Tensor, Tensor]) -> list[Tensor]:
+        """The constants that a loop body needs as its own to run as fast as the model: kernels of convolutions, and small ones.
+
+        ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
+        constants itself. Matrices are exempt: it packs those of outer graphs too.
+        """
+        reached, found = set(values), dict[Tensor, None]()
+        for call in self.calls:
+            if any(t is not None and t in reached for t in call.reads):
+                reached.update(t for t in call.outputs if t is not None)
+                found.update((t, None) for t in call.reads if t is not None and self.b.is_model_constant(t) and _needs_layout(t))
+        return [t for t in found if t not in values]
+
+    def _distinct(self, point: Tensor, index: int) -> Tensor:
+        """A point under a name of its own: two inputs may have equal points, and a point may be a tensor of the model."""
+        return replace(self.b.alias(point, f"point_{index}"), shape=self.sources[index].shape, dtype=self.sources[index].dtype)
+
+    @property
+    def symbol(self) -> Dim:
+        """The symbol of the sample axis where many points can ride on it; None where the model takes one at a time.
+
+        They can when the explained output and all explained tensors have that symbolic extent once, and no other input has
+        a first extent of another symbol, which might count samples too.
+        """
+        mine = self.target.shape[0] if self.batched and self.target.shape else None
+        if not isinstance(mine, str):
+            return None
+        firsts = {t.shape[0] for t in self.inputs if t.shape}
+        alone = all(isinstance(d, int) or d == mine for d in firsts)
+        riders = [*self.sources, self.target, *(t for t in self.inputs if t.shape and mine in t.shape)]
+        return mine if alone and all(sample_axis(t, mine) is not None for t in riders) else None
+
+    # -- baselines -----------------------------------------------------------------------------------------------
 
     def reference(self, explained: Explained) -> Tensor:
         """The baseline of an explained tensor, in its shape and type.
@@ -89,50 +153,49 @@ class Job:
             MethodError: no baseline was given.
             InputError: the baseline does not broadcast to the tensor.
         """
-        value = self.baseline
-        if isinstance(value, Mapping):
-            unknown = set(value) - {e.name for e in self.explained}
-            if unknown:
-                raise InputError(f"baseline for '{sorted(unknown)[0]}', which is not explained; explained: {self._names()}")
-            value = value.get(explained.name)
-        x = explained.tensor
-        if value is None:
-            raise MethodError(f"this method needs a baseline for '{explained.name}': a number, an array, or 'input' for run time")
-        if isinstance(value, str):
-            if value != "input":
-                raise MethodError(f"baseline '{value}' is unknown; give a number, an array, or 'input' for run time")
-            return self._run_time_baseline(explained)
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"the baseline of '{explained.name}' holds {array.dtype}, expected numbers")
-        fits = x.shape is None or (
-            array.ndim <= x.rank
-            and all(n == 1 or n == d or not isinstance(d, int) for n, d in zip(array.shape[::-1], x.shape[::-1], strict=False))
-        )
-        if not fits:
-            raise InputError(
-                f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}"
-            )
-        constant = self.b.const(array, x.dtype)
-        return replace(self.b.Expand(constant, self.b.shape(x)), shape=x.shape, dtype=x.dtype)
+        return self.carried(explained, emit_baseline)
+
+    def references(self, explained: Explained) -> Tensor:
+        """Several baselines of an explained tensor: [m, samples or 1, …].
+
+        Raises: as `reference`.
+        """
+        return self.carried(explained, emit_baselines, lead=1)
 
     def run_time_input(self, key: str) -> Tensor:
-        """An input of the explained model, given at run time, that broadcasts to the one explained tensor."""
+        """An input of the explained model, given at run time under this key, stretched to the shape of the one explained tensor.
+
+        Raises:
+            MethodError: several tensors are explained.
+        """
         if len(self.explained) != 1:
-            raise MethodError(f"'{key}' at run time needs one explained tensor, found {len(self.explained)}: {self._names()}")
-        if key not in self.extra_inputs:
-            like = self.explained[0].tensor
-            self.extra_inputs[key] = replace(like, name=self.graph.fresh(key))
-        return replace(self.extra_inputs[key], shape=None)
+            names = ", ".join(f"'{e.name}'" for e in self.explained)
+            raise MethodError(f"'{key}' at run time needs one explained tensor, found {len(self.explained)}: {names}")
 
-    def _run_time_baseline(self, explained: Explained) -> Tensor:
-        name = "baseline" if len(self.explained) == 1 else f"{explained.name}_baseline"
-        if explained.name not in self.extra_inputs:
-            self.extra_inputs[explained.name] = replace(explained.tensor, name=self.graph.fresh(name))
-        given = self.extra_inputs[explained.name]
-        # A host may give one baseline for the whole batch.
-        given = replace(given, shape=None)
-        return replace(self.b.Expand(given, self.b.shape(explained.tensor)), shape=explained.tensor.shape)
+        def emit(job: Job, explained: Explained) -> Tensor:
+            x, place = explained.tensor, (key, explained.name)
+            if place not in job.extra_inputs:
+                job.extra_inputs[place] = replace(x, name=job.graph.fresh(key))
+            return replace(job.b.Expand(replace(job.extra_inputs[place], shape=None), job.b.shape(x)), shape=x.shape)
 
-    def _names(self) -> str:
-        return ", ".join(f"'{e.name}'" for e in self.explained)
+        return self.carried(self.explained[0], emit)
+
+    def carried(self, explained: Explained, emit: Callable[[Job, Explained], Tensor], lead: int = 0) -> Tensor:
+        """What is emitted for an explained tensor of the original job, brought to the points of this one.
+
+        `lead` axes come before those of the explained tensor; where the sample axis has extent 1, it stays so.
+        """
+        if self.origin is None:
+            return emit(self, explained)
+        before, copies = self.origin
+        own = before.explained[self.explained.index(explained)]
+        made = before.carried(own, emit, lead)
+        if copies is None:
+            return made
+        axis = copies.axis(own.tensor) + lead
+        return made if made.dim(axis) == 1 else copies.tile(made, axis)
+
+
+def _needs_layout(constant: Tensor) -> bool:
+    extents = constant.static_shape
+    return extents is not None and (len(extents) > 2 or prod(extents) <= SMALL)

@@ -73,12 +73,13 @@ class Replayer(Emitter):
             calls: in topological order.
             values: what to read in place of which tensor.
             everything: replay every call (a subgraph, whose own tensors do not exist outside); else only those that what is
-                replaced reaches.
+                replaced reaches: the others stay as they are.
         """
         became = dict(values)
         made: list[Call] = []
         for call in calls:
             if not everything and not any(t is not None and t in became for t in call.reads):
+                made.append(call)
                 continue
             inputs = [t if t is None else became.get(t, t) for t in call.inputs]
             copy = replace(self.replay(call, inputs, became), name=f"{call.name}/replay")

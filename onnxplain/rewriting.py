@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.attributing import all_seeds, attributions
 from onnxplain.builder import Builder
 from onnxplain.errors import MethodError, TargetError
 from onnxplain.graph import Graph
@@ -103,7 +104,7 @@ def rewrite_source(
     and "score" the explained tensor."""
     found = find_method(method)
     chosen = found.checked(options or {})
-    if baseline is not None and not found.needs_baseline:
+    if baseline is not None and not found.compares(chosen):
         raise MethodError(f"method '{method}' compares with no baseline; leave --baseline out or choose another method")
     parsed = parse_target(target)
     registry = registry or load_registry()
@@ -116,20 +117,22 @@ def rewrite_source(
     batched = is_batched(graph, scored.tensor)
     run_time: dict[str, Tensor] = {}
     job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline)
-    if parsed.kind == "all":
-        attributions = _all_targets(job, found, chosen)
-    else:
-        with b.scope("onnxplain/target"):
+    with b.scope("onnxplain/target"):
+        if parsed.kind == "all":
+            job.basis = all_seeds(job)
+        else:
             job.seed = _seed(job, parsed, run_time)
-        attributions = _attributions(job, found, chosen)
+    made = attributions(job, found, chosen)
     names = [graph.fresh(f"{e.name}_attribution") for e in explained]
-    results = [_named(b, t, n) for t, n in zip(attributions, names, strict=True)]
+    results = [_named(b, t, n) for t, n in zip(made, names, strict=True)]
+    reports = {name: graph.fresh(name) for name in job.reports}
+    results += [_named(b, t, reports[name]) for name, t in job.reports.items()]
     extra = [*run_time.values(), *job.extra_inputs.values()]
     shown = [scored.tensor if name == "score" else graph.tensor(name) for name in expose]
     own = {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
     model = graph.finish(b.calls, b.constants, results, inputs=extra)
-    about = describe(found, chosen, parsed, scored, explained, names, source, batched, run_time, job)
+    about = describe(found, chosen, parsed, scored, explained, names, source, batched, run_time, job) | {"reports": reports}
     write_metadata(model, about)
     return Rewritten(model, about, source)
 
@@ -173,43 +176,6 @@ def _seed(job: Job, target: Target, run_time: dict[str, Tensor]) -> Tensor:
     return emit_seed(job.b, y, target, ranked=job.ranked, batched=job.batched)
 
 
-def _attributions(job: Job, method: Method, options: dict[str, Any]) -> list[Tensor]:
-    with job.b.scope(f"onnxplain/{method.name}"):
-        made = method.run(job, **options)
-        return [replace(job.b.cast(made[e.tensor], e.tensor), dtype=e.tensor.dtype, shape=e.tensor.shape) for e in job.explained]
-
-
-def _all_targets(job: Job, method: Method, options: dict[str, Any]) -> list[Tensor]:
-    """Every element of the output explained by one loop over seeds; what does not depend on the seed stays outside it."""
-    b, y = job.b, job.target
-    axis = 1 if job.batched else 0
-    with b.scope("onnxplain/target"):
-        shape = b.shape(y)
-        element = b.Concat([1], b.Slice(shape, [1], [y.rank]), axis=0) if job.batched else shape
-        count = b.ReduceProd(element, keepdims=1)
-        known = y.static_shape[axis:] if y.static_shape is not None else [d for d in (y.shape or ())[axis:] if isinstance(d, int)]
-        if len(known) == y.rank - axis:
-            total = int(np.prod(known))
-            basis = b.const(np.eye(total, dtype=y.dtype))
-        else:
-            numbers = b.Range(0, b.Squeeze(count), 1)
-            basis = b.cast(b.Equal(b.Unsqueeze(numbers, [0]), b.Unsqueeze(numbers, [1])), y)
-
-    def body(row: Tensor) -> list[Tensor]:
-        job.seed = replace(b.Expand(b.Reshape(row, element), shape), dtype=y.dtype, shape=y.shape)
-        return _attributions(job, method, options)
-
-    subgraph = b.body([Tensor("row", y.dtype, (None,))], body)
-    stacked = b.op("Scan", basis, outputs=len(job.explained), body=subgraph, num_scan_inputs=1,
-                   scan_output_axes=[axis] * len(job.explained))  # fmt: skip
-    stacked = stacked if isinstance(stacked, tuple) else (stacked,)
-
-    def widened(tensor: Tensor) -> tuple[Any, ...] | None:
-        return None if tensor.shape is None else (*tensor.shape[:axis], "targets", *tensor.shape[axis:])
-
-    return [replace(s, dtype=t.dtype, shape=widened(t)) for s, t in zip(stacked, job.sources, strict=True)]
-
-
 def _named(b: Builder, tensor: Tensor, name: str) -> Tensor:
     with b.scope("onnxplain"):
         return b.rename(tensor, name)
@@ -233,7 +199,7 @@ def describe(
     return {
         "version": __version__,
         "method": method.name,
-        "options": options,
+        "options": {k: v if isinstance(v, str | int | float | None) else "baked in" for k, v in options.items()},
         "target": str(target),
         "output": scored.output,
         "score": {
@@ -249,7 +215,10 @@ def describe(
         },
         "run_time_inputs": {
             **{key: t.name for key, t in run_time.items()},
-            **({"baseline": {k: t.name for k, t in job.extra_inputs.items()}} if job.extra_inputs else {}),
+            **{
+                kind: {name: t.name for (k, name), t in job.extra_inputs.items() if k == kind}
+                for kind in dict.fromkeys(k for k, _ in job.extra_inputs)
+            },
         },
         "source_sha256": source.sha256,
         "passes": list(source.passes or ()),

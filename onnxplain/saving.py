@@ -238,6 +238,8 @@ def _npz(explanation: Explanation) -> bytes:
     arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
     if explanation.target is not None:
         arrays["target"] = explanation.target
+    if explanation.delta is not None:
+        arrays["delta"] = explanation.delta
     arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
     for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
         for name, values in named.items():

@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from onnxplain.feeds import MEANING
+from onnxplain.method.options import OPTIONS
+
 if TYPE_CHECKING:
     import onnx
 
@@ -26,6 +29,9 @@ __all__ = [
     "show_check", "show_contract", "show_explanation", "show_method", "show_methods", "show_operators", "show_plain_model",
     "show_plan", "wrote",
 ]  # fmt: skip
+
+REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
+"""Outputs beside the attributions, and what they are."""
 
 
 def _console() -> Console:
@@ -59,7 +65,7 @@ def _bytes(count: int) -> str:
 def show_explanation(explanation: Explanation, top: int, features: Sequence[str] = ()) -> None:
     """The largest attributions of every sample."""
     console = _console()
-    about = explanation.about
+    about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
     for name, values in explanation.attributions.items():
@@ -71,6 +77,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
             shown = ", ".join(f"{_place(p, features)} {v:+.3g}" for p, v in places)
             table.add_row(str(i), escape(explanation.label(i)), f"{float(values[i].sum()):+.4g}", escape(shown))
         console.print(table)
+    if gap is not None:
+        console.print(f"completeness gap: at most {float(abs(gap).max()):.3g} (more steps make it smaller)")
 
 
 def _place(place: tuple[int, ...], features: Sequence[str]) -> str:
@@ -88,8 +96,10 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         meaning[run_time["target"]] = "index to explain, one per sample or one for all; negative: the top prediction"
     if "seed" in run_time:
         meaning[run_time["seed"]] = "vector the Jacobian is multiplied with"
-    for name, tensor in run_time.get("baseline", {}).items():
-        meaning[tensor] = f"reference for '{name}'; one row serves all samples"
+    for kind, text in MEANING.items():
+        meaning.update((tensor, text.format(name=name)) for name, tensor in run_time.get(kind, {}).items())
+    for kind, tensor in about.get("reports", {}).items():
+        meaning[tensor] = REPORTS[kind]
     for name, entry in about["attributions"].items():
         where = "" if entry["kind"] in ("input", "layer") else f" at '{entry['tensor']}' ({entry['kind']})"
         meaning[name] = f"attribution of '{entry['explains']}'{where}"
@@ -200,10 +210,16 @@ def show_method(method: Method) -> None:
     console.print(f"  source: {escape(method.source)}")
     console.print(f"  axioms: {', '.join(method.axioms) or 'none'}")
     console.print(f"  baseline: {'needed' if method.needs_baseline else 'none'}")
-    for option in method.options:
-        console.print(f"  --option {option.name}={option.default}  ({option.annotation})")
     if not method.options:
         console.print("  options: none of its own")
+        return
+    table = _table("--option", "type", "default", "meaning")
+    for option in method.options:
+        default = "" if option.default is None else str(option.default)
+        table.add_row(option.name, escape(option.annotation), escape(default), escape(OPTIONS.get(option.name, "")))
+    console.print(table)
+    if method.inner({}) is not None:
+        console.print("  and the options of the inner method: onnxplain methods INNER")
 
 
 def show_operators(rows: Sequence[Coverage]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,13 @@ from onnxplain.composite import GRADIENT, Composite
 from onnxplain.errors import MethodError, nearest
 
 if TYPE_CHECKING:
+    from onnxplain.chunks import Chunk
+    from onnxplain.job import Job
     from onnxplain.tensor import Tensor
 
-__all__ = ["Method", "Option", "all_methods", "find_method", "method"]
+__all__ = ["Method", "Option", "all_methods", "find_method", "inner_method", "method"]
 
-FAMILIES = ("gradient", "taylor", "lrp")
+FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "lrp")
 """The files of this folder that define methods, in the order users see them."""
 
 
@@ -43,23 +45,38 @@ class Method:
     signed: bool
     composite: Composite | Callable[..., Composite]
     options: tuple[Option, ...]
+    repeats: bool = False
+    per_unit: bool = False
+
+    def inner(self, options: Mapping[str, Any]) -> Method | None:
+        """The method that this one evaluates at other points; None where it evaluates none."""
+        default = next((o.default for o in self.options if o.name == "inner"), None)
+        return None if default is None else find_method(options.get("inner", default))
+
+    def compares(self, options: Mapping[str, Any]) -> bool:
+        """Whether it, or the method within it, compares with a reference input."""
+        inner = self.inner(options)
+        return self.needs_baseline or (inner is not None and inner.compares({k: v for k, v in options.items() if k != "inner"}))
 
     def rules(self, options: dict[str, Any] | None = None) -> Composite:
         """The composite that serves the method's walk, for the given options."""
         return self.composite if isinstance(self.composite, Composite) else self.composite(**self.checked(options or {}))
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options with defaults filled in.
+        """The options with defaults filled in: its own, then those of the method within it, which gets what is not its own.
 
         Raises:
             MethodError: an option the method does not know; the message names those it does.
         """
         known = {o.name: o.default for o in self.options}
+        inner = self.inner(options)
+        theirs = {} if inner is None else {o.name: o.default for o in inner.options if o.name not in known}
         for name in options:
-            if name not in known:
+            if name not in known and name not in theirs:
                 takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
-                raise MethodError(f"method '{self.name}' has no option '{name}'; {takes}")
-        return {**known, **options}
+                within = f", and for '{inner.name}' within it {', '.join(sorted(theirs)) or 'none'}" if inner is not None else ""
+                raise MethodError(f"method '{self.name}' has no option '{name}'; {takes}{within}")
+        return {**known, **theirs, **options}
 
 
 _METHODS: dict[str, Method] = {}
@@ -76,6 +93,8 @@ def method(
     signed: bool = True,
     composite: Composite | Callable[..., Composite] = GRADIENT,
     options: Callable[..., Any] | None = None,
+    repeats: bool = False,
+    per_unit: bool = False,
 ) -> Callable[[Callable[..., dict[Tensor, Tensor]]], Callable[..., dict[Tensor, Tensor]]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -89,12 +108,16 @@ def method(
         signed: whether attributions may be negative.
         composite: which rule serves which call; a function of the options where it depends on them.
         options: the function whose keyword-only parameters are the options, where it is not the decorated one.
+        repeats: whether it evaluates another method at many points, and so runs through targets itself.
+        per_unit: whether attributions are per unit of the input, so that a step in it times them is a change of the score.
     """
 
     def register(function: Callable[..., dict[Tensor, Tensor]]) -> Callable[..., dict[Tensor, Tensor]]:
         parameters = [p for p in inspect.signature(options or function).parameters.values() if p.kind is p.KEYWORD_ONLY]
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
-        _METHODS[name] = Method(name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known)
+        _METHODS[name] = Method(
+            name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, repeats, per_unit
+        )
         return function
 
     return register
@@ -113,3 +136,12 @@ def find_method(name: str) -> Method:
     if name not in known:
         raise MethodError(f"no method '{name}'; {nearest(name, known)}")
     return known[name]
+
+
+def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callable[[Job], list[Tensor]]:
+    """A method to be evaluated at other points, with its options: from a job there to one attribution per explained tensor."""
+    from onnxplain.attributing import attributions
+
+    found = find_method(name)
+    shared = {"chunk": chunk} if any(o.name == "chunk" for o in found.options) else {}
+    return lambda job: attributions(job, found, {**options, **shared})

@@ -15,6 +15,7 @@ __all__: list[str] = []
     formula="∂f/∂x",
     source="Simonyan, Vedaldi, Zisserman 2013, Deep Inside Convolutional Networks",
     axioms=("sensitivity to differentiating inputs", "implementation-invariance"),
+    per_unit=True,
 )
 def gradient(job: Job) -> dict[Tensor, Tensor]:
     return job.gradient()

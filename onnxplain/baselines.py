@@ -1,0 +1,108 @@
+"""Baselines: reference values of explained tensors, baked in or given at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from onnxplain.errors import InputError, MethodError
+from onnxplain.graph import named_dims
+from onnxplain.sources import Explained
+from onnxplain.tensor import Tensor
+
+if TYPE_CHECKING:
+    from onnxplain.job import Job
+
+__all__ = ["Baseline", "emit_baseline", "emit_baselines", "fits", "has_several"]
+
+Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
+"""A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
+per input name."""
+
+
+def emit_baseline(job: Job, explained: Explained) -> Tensor:
+    """The baseline of an explained tensor, in its shape and type."""
+    x = explained.tensor
+    value = _given(job, explained)
+    if isinstance(value, str):
+        given = replace(_run_time(job, explained, x.shape), shape=None)  # a host may give one for the whole batch
+        return replace(job.b.Expand(given, job.b.shape(x)), shape=x.shape)
+    array = _array(value, explained)
+    if array.ndim > (x.rank if x.shape is not None else array.ndim) or not fits(array, x):
+        raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}")
+    constant = job.b.const(array, x.dtype)
+    return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
+
+
+def emit_baselines(job: Job, explained: Explained) -> Tensor:
+    """Several baselines of an explained tensor: [m, samples or 1, …].
+
+    An array of the tensor's rank holds one per row, shared by all samples; one more axis in front gives each sample its own.
+    Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples. A model without samples
+    has them along an axis in front of the tensor's own.
+    """
+    b, x = job.b, explained.tensor
+    value = _given(job, explained)
+    own = x.shape if x.shape is not None else ()
+    if not own and job.batched:
+        raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
+    if isinstance(value, str):
+        given = _run_time(job, explained, ("references", *own[int(job.batched) :]))
+        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *own[1:]), dtype=x.dtype) if job.batched else given
+    array = _array(value, explained)
+    if array.ndim <= len(own):
+        array = array.reshape((1,) * (len(own) - array.ndim) + array.shape)
+        array = array[:, None] if job.batched else array[None]
+    if array.ndim != len(own) + 1 or not fits(array[0], x):
+        raise InputError(
+            f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"
+        )
+    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], own, strict=True)]
+    return replace(b.const(array, x.dtype), shape=(array.shape[0], *extents))
+
+
+def has_several(job: Job, explained: Explained) -> bool:
+    """Whether the baseline has one more axis than the tensor: several baselines, [m, samples or 1, …]."""
+    value = _given(job, explained)
+    return not isinstance(value, str) and explained.tensor.shape is not None and np.ndim(value) == explained.tensor.rank + 1
+
+
+def _given(job: Job, explained: Explained) -> Any:
+    value = job.baseline
+    if isinstance(value, Mapping):
+        unknown = set(value) - {e.name for e in job.explained}
+        if unknown:
+            names = ", ".join(f"'{e.name}'" for e in job.explained)
+            raise InputError(f"baseline for '{sorted(unknown)[0]}', which is not explained; explained: {names}")
+        value = value.get(explained.name)
+    if value is None:
+        raise MethodError(f"this method needs a baseline for '{explained.name}': a number, an array, or 'input' for run time")
+    if isinstance(value, str) and value != "input":
+        raise MethodError(f"baseline '{value}' is unknown; give a number, an array, or 'input' for run time")
+    return value
+
+
+def _array(value: Any, explained: Explained) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"the baseline of '{explained.name}' holds {array.dtype}, expected numbers")
+    return array
+
+
+def fits(array: np.ndarray[Any, Any], x: Tensor) -> bool:
+    """Whether an array broadcasts to a tensor as far as extents are known."""
+    return x.shape is None or all(
+        n == 1 or n == d or not isinstance(d, int) for n, d in zip(array.shape[::-1], x.shape[::-1], strict=False)
+    )
+
+
+def _run_time(job: Job, explained: Explained, shape: Any) -> Tensor:
+    """The run-time input of a baseline, made once."""
+    key = ("baseline", explained.name)
+    if key not in job.extra_inputs:
+        name = "baseline" if len(job.explained) == 1 else f"{explained.name}_baseline"
+        job.extra_inputs[key] = replace(explained.tensor, name=job.graph.fresh(name), shape=shape)
+    return job.extra_inputs[key]
