@@ -16,7 +16,7 @@ import numpy as np
 from onnxplain.call import Call
 from onnxplain.folding import FOLDED
 from onnxplain.graph import SMALL, Body, Emitted, Graph
-from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype
+from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
 from onnxplain.schema import Signature, signature
 from onnxplain.tensor import Tensor
 
@@ -77,6 +77,8 @@ class Emitter:
         operands = self._operands(op, inputs, known)
         attributes = {k: v for k, v in attributes.items() if v is not None}
         shape = elementwise_shape(operands) if op in ELEMENTWISE else None
+        if op == "Unsqueeze":
+            shape = unsqueezed_shape(operands[0], self.ints(operands[1]))
         sequence = op in SEQUENCES
         likes = [Tensor("", output_dtype(op, known, i, operands, attributes), shape, sequence) for i in range(outputs)]
         made = self._emit(op, domain, operands, attributes, likes, known)
