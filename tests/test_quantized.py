@@ -281,6 +281,68 @@ def test_messages_pass_operators_that_move_quantized_values() -> None:
     np.testing.assert_allclose(gradient(made, x, seed)[0, 0], expected, rtol=1e-6)
 
 
+HALF = {"coordinate_transformation_mode": "half_pixel"}
+MOVED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "resize-nearest": ("Resize", "x _ scales", {"mode": "nearest", **HALF}),
+    "resize-linear": ("Resize", "x _ scales", {"mode": "linear", **HALF}),
+    "gather": ("Gather", "x at", {"axis": 2}),
+    "gather-elements": ("GatherElements", "x places", {"axis": 1}),
+    "gather-nd": ("GatherND", "x points", {}),
+    "slice": ("Slice", "x starts ends", {}),
+    "pad": ("Pad", "x pads", {"mode": "reflect"}),
+    "pad-constant": ("Pad", "x pads z", {}),
+    "tile": ("Tile", "x repeats", {}),
+    "expand": ("Expand", "x larger", {}),
+    "space-to-depth": ("SpaceToDepth", "x", {"blocksize": 2}),
+    "depth-to-space": ("DepthToSpace", "x", {"blocksize": 2}),
+    "top-k": ("TopK", "x k", {"axis": 3}),
+    "unsqueeze": ("Unsqueeze", "x one", {}),
+    "flatten": ("Flatten", "x", {}),
+    "where": ("Where", "mask x z", {}),
+    "max-pool": ("MaxPool", "x", {"kernel_shape": [2, 3], "strides": [1, 2], "pads": [1, 1, 0, 1]}),
+    "reduce-max": ("ReduceMax", "x one", {}),
+    "max": ("Max", "x other", {}),
+    "scatter-elements": ("ScatterElements", "x places x", {"axis": 1}),
+    "split": ("Split", "x", {"axis": 1, "num_outputs": 2}),
+    "concat": ("Concat", "x other x", {"axis": 2}),
+}
+"""Operators that move integers as well as real numbers, with their inputs."""
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+@pytest.mark.parametrize("case", MOVED)
+def test_quantized_values_are_moved_as_real_ones(case: str, kind: Any) -> None:
+    """Between QuantizeLinear and DequantizeLinear as without them, at values that are multiples of the scale."""
+    op, names, attributes = MOVED[case]
+    generator = np.random.default_rng(0)
+    numbers = generator.permutation(96).reshape(1, 4, 4, 6)
+    x, other = (numbers * np.float32(0.5)).astype(np.float32), generator.integers(0, 96, (1, 4, 4, 6))
+    weights = {
+        "s": np.float32(0.5), "zero": np.array(0, kind), "scales": np.array([1, 1, 2, 1.5], np.float32), "at": np.array([0, 3, 3]),
+        "places": generator.permuted(np.tile(np.arange(4)[:, None, None], (1, 4, 6))[None], axis=1),
+        "points": generator.integers(0, (1, 4, 4), (5, 3)), "starts": np.array([0, 1, 1, 2]), "ends": np.array([1, 4, 3, 6]),
+        "pads": np.array([0, 0, 1, 2, 0, 1, 1, 0]), "repeats": np.array([2, 1, 1, 3]), "larger": np.array([3, 4, 4, 6]),
+        "k": np.array([2]), "one": np.array([1]), "mask": generator.random((1, 4, 4, 6)) < 0.5,
+    }  # fmt: skip
+    inputs = ["" if n == "_" else n for n in names.split()]
+    outputs = ["y", "rest"] if op in ("Split", "TopK") else ["y"]
+    plain = [helper.make_node(op, inputs, outputs, name="moved", **attributes)]
+    wrapped = [
+        node("QuantizeLinear", "x s zero", "q"),
+        helper.make_node(op, ["q" if n == "x" else n for n in inputs], ["r", *outputs[1:]], name="moved", **attributes),
+        node("DequantizeLinear", "r s zero", "y"),
+    ]
+    real = weights | {"z": np.float32(4), "other": other.astype(np.float32) / 2}
+    integers = weights | {"z": np.array(8, kind), "other": other.astype(kind)}
+    models = (model(n, {"x": x.shape}, {"y": None}, w) for n, w in ((wrapped, integers), (plain, real)))
+    first, second = models
+    y = run(second, {"x": x})["y"]
+    seed = generator.standard_normal(y.shape).astype(np.float32)
+    found, expected = gradient(first, x, seed), gradient(second, x, seed)
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_what_rounds_to_integers_without_a_scale_has_no_derivative() -> None:
     nodes = [node("Cast", "x", "i", to=TensorProto.INT32), node("Cast", "i", "f", to=1), node("Mul", "f x", "y")]
     made = model(nodes, {"x": [1, 3]}, {"y": [1, 3]})
