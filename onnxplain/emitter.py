@@ -20,7 +20,7 @@ from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elemen
 from onnxplain.schema import Signature, signature
 from onnxplain.tensor import Tensor
 
-__all__ = ["Emitter", "Literal", "Operand"]
+__all__ = ["Emitter", "Literal", "Operand", "Recorded"]
 
 Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.ndarray[Any, Any]"
 Operand: TypeAlias = "Tensor | Literal | None"
@@ -45,6 +45,15 @@ class _Scope:
     closed: bool = False
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What a loop returned: its states at the end, and what was asked for step by step, as sequences and as stacks."""
+
+    finals: tuple[Tensor, ...]
+    lists: tuple[Tensor, ...]
+    stacks: tuple[Tensor, ...]
+
+
 Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[Tensor]], dict[Tensor, Tensor]]"
 """`(calls, seeds, sources)` to messages, by the rules of the walk that is under way."""
 
@@ -58,7 +67,7 @@ class Emitter:
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self._pool: dict[Any, Tensor] = {}
         self._scopes = [_Scope()]
-        self._recorded: dict[str, tuple[Tensor, ...]] = {}
+        self._recorded: dict[str, Recorded] = {}
         self.walk: Walk | None = None
         self._level: dict[str, int] = {}
         for call in graph.calls:
