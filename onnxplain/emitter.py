@@ -17,12 +17,12 @@ from onnxplain.call import Call
 from onnxplain.errors import RuleError
 from onnxplain.folding import FOLDED
 from onnxplain.graph import SMALL, Body, Emitted, Graph
-from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype
+from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
 from onnxplain.registry import OpSpec
 from onnxplain.schema import Signature, signature
 from onnxplain.tensor import Tensor
 
-__all__ = ["Emitter", "Literal", "Operand"]
+__all__ = ["Emitter", "Literal", "Operand", "Recorded"]
 
 Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.ndarray[Any, Any]"
 Operand: TypeAlias = "Tensor | Literal | None"
@@ -46,6 +46,15 @@ class _Scope:
     table: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
     closed: bool = False
     constants: dict[Tensor, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a loop returned: its states at the end, and what was asked for step by step, as sequences and as stacks."""
+
+    finals: tuple[Tensor, ...]
+    lists: tuple[Tensor, ...]
+    stacks: tuple[Tensor, ...]
 
 
 Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[Tensor]], dict[Tensor, Tensor]]"
@@ -77,7 +86,7 @@ class Emitter:
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self._pool: dict[Any, Tensor] = {}
         self._scopes = [_Scope()]
-        self._recorded: dict[str, tuple[Tensor, ...]] = {}
+        self._recorded: dict[str, Recorded] = {}
         self._walking: Walking | None = None
         self._level: dict[str, int] = {}
         self._copied: dict[str, Tensor] = {}
@@ -97,6 +106,8 @@ class Emitter:
         operands = self._operands(op, inputs, known)
         attributes = {k: v for k, v in attributes.items() if v is not None}
         shape = elementwise_shape(operands) if op in ELEMENTWISE else None
+        if op == "Unsqueeze":
+            shape = unsqueezed_shape(operands[0], self.ints(operands[1]))
         sequence = op in SEQUENCES
         likes = [Tensor("", output_dtype(op, known, i, operands, attributes), shape, sequence) for i in range(outputs)]
         made = self._emit(op, domain, operands, attributes, likes, known)

@@ -162,6 +162,9 @@ def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None
         gaps = any(s > t for s, t in zip(strides, span.known or (), strict=False))
         if pooling and (gaps if total.known is None else min(total.known) < 0):
             raise RuleError("with auto_pad its strides leave gaps, where runtimes differ; give pads instead")
+        if pooling and any(d > 1 and k != 1 for d, k in zip(dilations, kernel.known or (), strict=False)):
+            # ONNX Runtime pads as for windows without gaps, and so makes fewer of them than the standard says.
+            raise RuleError("with auto_pad and dilations runtimes differ in the number of its windows; give pads instead")
         begin, end = _halves(total.at_least(0), _auto_pad(call) == "SAME_UPPER")
     return Windows(kernel, strides, dilations, begin, end, bool(call.get("ceil_mode", 0)))
 

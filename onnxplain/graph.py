@@ -199,7 +199,10 @@ class Graph:
             if node.name in taken_over:
                 node.outputs.clear()
                 self._gs.nodes[i] = taken_over[node.name]
-        self._gs.nodes.extend(_gs_node(call, table) for call in needed if not call.replaces)
+        added = [call for call in needed if not call.replaces]
+        # What depends on nothing goes first: loops that are extended in place read it.
+        self._gs.nodes[:0] = [_gs_node(call, table) for call in added if _is_source(call)]
+        self._gs.nodes.extend(_gs_node(call, table) for call in added if not _is_source(call))
         rebuilt = [self._message(node) for node in self._gs.nodes]
         self._place_copies(needed, rebuilt)
         del graph.node[:]
@@ -274,6 +277,11 @@ def _reachable(calls: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]
             wanted.update(t.name for t in call.inputs if t is not None)
             wanted.update(t.name for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
     return kept[::-1]
+
+
+def _is_source(call: Emitted) -> bool:
+    """Whether it reads nothing at all."""
+    return not call.inputs and not any(isinstance(a, Body) for a in call.attributes.values())
 
 
 def _gs_node(call: Emitted, table: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import onnx
 from onnxplain.schema import Signature
 from onnxplain.tensor import Dim, Shape, Tensor, same_dim
 
-__all__ = ["ELEMENTWISE", "FIXED", "RANDOM", "SEQUENCES", "elementwise_shape", "output_dtype"]
+__all__ = ["ELEMENTWISE", "FIXED", "RANDOM", "SEQUENCES", "elementwise_shape", "output_dtype", "unsqueezed_shape"]
 
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 """Operators that give another result each time; never merged, never moved out of a loop."""
@@ -82,3 +82,11 @@ def elementwise_shape(inputs: Sequence[Tensor | None]) -> Shape:
             elif not isinstance(mine, int):
                 return None
     return tuple(result)
+
+
+def unsqueezed_shape(x: Tensor | None, axes: Sequence[int] | None) -> Shape:
+    """The shape with extents of 1 put in at axes of the result, where shape and axes are known."""
+    if x is None or x.shape is None or axes is None:
+        return None
+    places, rest = {axis % (x.rank + len(axes)) for axis in axes}, iter(x.shape)
+    return tuple(1 if axis in places else next(rest) for axis in range(x.rank + len(axes)))

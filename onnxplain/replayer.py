@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from onnx import helper
+
 from onnxplain.call import Call, Subgraph
-from onnxplain.emitter import Emitter
+from onnxplain.emitter import Emitter, Recorded
 from onnxplain.errors import RuleError
 from onnxplain.graph import Body
 from onnxplain.schema import signature
@@ -88,14 +91,20 @@ class Replayer(Emitter):
             became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
         return made, became
 
-    def rebuild(self, subgraph: Subgraph, extra: Sequence[Tensor] = ()) -> Body:
-        """A subgraph of the model made again, with some of its own tensors as further outputs."""
+    def rebuild(self, subgraph: Subgraph, stacks: Sequence[Tensor] = (), lists: Sequence[Tensor] = (), states: int = 0) -> Body:
+        """A subgraph of the model made again, with some of its own tensors as further outputs.
+
+        Those of `lists` go into sequences, which are further states of a loop body, behind its `states` ones.
+        """
+        sequences = [Tensor("recorded", t.dtype, None, True) for t in lists]
 
         def make(*formal: Tensor) -> list[Tensor]:
-            _, became = self.replay_all(subgraph.calls, dict(zip(subgraph.inputs, formal, strict=True)))
-            return [became.get(t, t) for t in (*subgraph.outputs, *extra)]
+            _, became = self.replay_all(subgraph.calls, dict(zip(subgraph.inputs, formal, strict=False)))
+            ends = [became.get(t, t) for t in (*subgraph.outputs, *stacks)]
+            grown = [self.SequenceInsert(s, became.get(t, t)) for s, t in zip(formal[len(subgraph.inputs) :], lists, strict=True)]
+            return [*ends[: 1 + states], *grown, *ends[1 + states :]] if lists else ends
 
-        return self.body(subgraph.inputs, make, closed=True)
+        return self.body([*subgraph.inputs, *sequences], make, closed=True)
 
     def _replay_bodies(
         self, call: Call, inputs: Sequence[Tensor | None], captures: Mapping[Tensor, Tensor], *, same_shapes: bool
@@ -112,32 +121,38 @@ class Replayer(Emitter):
 
     def _visible(self, call: Call) -> bool:
         """Whether this is a call of the model's own top level."""
-        known = self.graph.producer(call.y)
+        known = next((self.graph.producer(y) for y in call.outputs if y is not None), None)
         return known is not None and known.name == call.name
 
-    def record(self, call: Call, body: str, extra: Sequence[Tensor], **attributes: Any) -> tuple[Tensor, ...]:
-        """A Loop or Scan that also returns tensors of its body, one step after the other: [steps, …].
+    def record(self, call: Call, stacks: Sequence[Tensor], lists: Sequence[Tensor] = (), **attributes: Any) -> Recorded:
+        """A Loop or Scan that also returns what tensors of its body are, step by step.
 
         A loop of the model's own top level is extended in place, so that nothing runs twice; any other is run again.
 
         Args:
             call: the loop.
-            body: the name of its body's attribute.
-            extra: tensors of the body.
+            stacks: tensors of the body whose extents stay, to be returned as [steps, …].
+            lists: tensors of the body of a Loop whose extents may change, to be returned as sequences.
             **attributes: attributes that change with the number of outputs.
         """
         if call.name in self._recorded:
             return self._recorded[call.name]
         own = self._visible(call)
-        rebuilt = self.rebuild(call.attributes[body], extra)
-        likes = [replace(t, name="", shape=None if t.shape is None else (None, *t.shape)) for t in extra]
-        outputs = [t if t is not None else Tensor("") for t in call.outputs]
-        level = 0 if own else self._innermost
+        states = len(call.inputs) - 2 if call.op == "Loop" else 0
+        body = self.rebuild(call.attributes["body"], stacks, lists, states)
+        empty = [self.SequenceEmpty(dtype=helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype or np.float32))) for t in lists]
+        ends = call.attributes["body"].outputs[1 if call.op == "Loop" else 0 :]
+        named = (*call.outputs, *[None] * (len(ends) - len(call.outputs)))
+        outputs = [replace(end, name="", shape=None) if t is None else t for t, end in zip(named, ends, strict=True)]
+        kept = [Tensor("", t.dtype, None, True) for t in lists]
+        stacked = [replace(t, name="", shape=None if t.shape is None else (None, *t.shape)) for t in stacks]
         made = self._record(
-            level, call.op, call.domain, call.inputs, {**call.attributes, body: rebuilt, **attributes}, [*outputs, *likes], None,
+            0 if own else self._innermost,
+            call.op, call.domain, (*call.inputs, *empty), {**call.attributes, "body": body, **attributes},
+            [*outputs[:states], *kept, *outputs[states:], *stacked], None,
             replaces=call.name if own else "",
         )  # fmt: skip
-        stacks = made[len(outputs) :]
+        found = Recorded(made[:states], made[states : states + len(lists)], made[len(made) - len(stacks) :] if stacks else ())
         if own:
-            self._recorded[call.name] = stacks
-        return stacks
+            self._recorded[call.name] = found
+        return found

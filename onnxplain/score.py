@@ -1,4 +1,4 @@
-"""Which tensor of the model is explained: the output itself, or what goes into its final softmax or sigmoid."""
+"""Which tensor of the model is explained: the output itself, or what goes into its final softmax, sigmoid or rounding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from onnxplain.errors import LayerError, nearest
 from onnxplain.graph import Graph
 from onnxplain.passes.binary_logit import LOGITS
+from onnxplain.passes.unrounded import UNROUNDED
 from onnxplain.tensor import Tensor
 
 __all__ = ["Score", "find_score"]
@@ -39,7 +40,8 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     Args:
         graph: the model.
         output: an output or any tensor of the model; None for the first output that carries floating-point scores.
-        score: "logit" goes before a final Softmax, LogSoftmax or Sigmoid, "probability" explains the output as is.
+        score: "logit" goes before a final Softmax, LogSoftmax or Sigmoid, and before a final rounding to integers, where a
+            score beyond their range has a derivative still; "probability" explains the output as is.
 
     Raises:
         LayerError: no such output, or none that carries floating-point scores.
@@ -50,11 +52,12 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     maker = graph.producer(_before_rounding(graph, tensor))
     if score == "logit" and maker is not None:
         if (maker.domain, maker.op) in FINAL and maker.x.is_float:
-            return Score(maker.x, tensor, named.name, "logit", maker.op)
+            return Score(_before_rounding(graph, maker.x), tensor, named.name, "logit", maker.op)
         logits = f"{tensor.name}{LOGITS}"
         if graph.has_tensor(logits):
             return Score(graph.tensor(logits), tensor, named.name, "logit", "Sigmoid")
-    return Score(tensor, tensor, named.name, "output")
+    explained = _before_rounding(graph, tensor) if score == "logit" else tensor
+    return Score(explained, tensor, named.name, "output")
 
 
 def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:
@@ -77,6 +80,8 @@ def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:
 
 def _before_rounding(graph: Graph, tensor: Tensor) -> Tensor:
     """What a tensor was before it was quantized and dequantized; the tensor itself where it was not."""
+    if graph.has_tensor(f"{tensor.name}{UNROUNDED}"):
+        return graph.tensor(f"{tensor.name}{UNROUNDED}")
     reader = graph.producer(tensor)
     writer = graph.producer(reader.x) if reader is not None and reader.op == "DequantizeLinear" else None
     return writer.x if writer is not None and writer.op == "QuantizeLinear" else tensor

@@ -5,11 +5,12 @@ from, so memory grows with the states, not with what a step computes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Messages, RuleError, Tensor, rule
+from onnxplain import Builder, Call, Messages, Tensor, history, rule
 
 
 def back(
@@ -37,13 +38,15 @@ def live_captures(call: Call) -> list[Tensor]:
     return [t for i, t in enumerate(call.captures, start=first) if call.wants(i)]
 
 
-def split(
-    b: Builder, call: Call, dy: Sequence[Tensor | None], starts: Sequence[Tensor | None], outputs: int
-) -> tuple[list[Tensor], list[Tensor | None]]:
-    """Messages on the final states, zeros where none arrived, and on the scan outputs."""
-    messages = [*dy, *[None] * (outputs - len(dy))]
-    finals = [b.zeros_like(start) if m is None else m for m, start in zip(messages, starts, strict=False) if start is not None]
-    return finals, messages[len(starts) :]
+def as_messages(made: Tensor | tuple[Tensor, ...], on: Sequence[Tensor]) -> list[Tensor]:
+    """Outputs of an emitted If, Loop or Scan as messages on tensors, sequences where these are."""
+    outputs = made if isinstance(made, tuple) else (made,)
+    return [replace(m, dtype=t.dtype, is_sequence=t.is_sequence) for m, t in zip(outputs, on, strict=False)]
+
+
+def filled(b: Builder, messages: Sequence[Tensor | None], finals: Sequence[Tensor]) -> list[Tensor]:
+    """The messages on final states, zeros where none arrived."""
+    return [b.zeros_like(final) if m is None else m for m, final in zip(messages, finals, strict=True)]
 
 
 def spread(call: Call, inputs: dict[int, Tensor], captures: dict[Tensor, Tensor]) -> Messages:
@@ -60,44 +63,38 @@ def if_(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
         return b.body([], lambda: back(b, call, name, {}, dy, captures), closed=True)
 
     branches = {name: branch(name) for name in ("then_branch", "else_branch")}
-    made = b.op("If", call.x, outputs=len(captures), **branches)
-    return spread(call, {}, dict(zip(captures, made if isinstance(made, tuple) else (made,), strict=True)))
+    made = as_messages(b.op("If", call.x, outputs=len(captures), **branches), captures)
+    return spread(call, {}, dict(zip(captures, made, strict=True)))
 
 
 @rule("Loop", role="control")
 def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     """The steps backward from the last to the first; each starts again from the state it started from."""
-    body = call.attributes["body"]
-    step, states = body.inputs[0], body.inputs[2:]
-    count, captures = len(states), live_captures(call)
+    body, past = call.attributes["body"], history.of_loop(b, call)
+    states, captures = body.inputs[2:], live_captures(call)
     carried = [i for i, t in enumerate(states) if t.is_float]
-    refuse_growing(call, body.inputs[2:], body.outputs[1:])
-    steps, *starts = b.record(call, "body", [step, *states])
-    steps_done = b.Squeeze(b.dim(steps, 0), [0])
-    last = b.Sub(steps_done, 1)
-    d_final, d_scans = split(b, call, dy, call.inputs[2:], len(body.outputs) - 1)
+    messages = [*dy, *[None] * (len(body.outputs) - 1 - len(dy))]
+    d_scans = messages[len(states) :]
+    last = b.Sub(past.steps, 1)
+    sources = [*(states[i] for i in carried), *captures]
 
-    def step_back(j: Tensor, go_on: Tensor, *accumulated: Tensor) -> list[Tensor]:
+    def step_back(j: Tensor, go_on: Tensor, *formal: Tensor) -> list[Tensor]:
         t = b.Sub(last, j)
-        now = [b.Gather(start, t, axis=0) for start in starts]
-        values = dict(zip(body.inputs, [t, b.const(np.array(True)), *map(shaped, now, states)], strict=True))
-        d_states, sums = dict(zip(carried, accumulated, strict=False)), accumulated[len(carried) :]
-        messages = [
-            None,
-            *(d_states.get(i) for i in range(count)),
-            *(None if d is None else b.Gather(d, t, axis=0) for d in d_scans),
-        ]
-        found = back(b, call, "body", values, messages, [*(states[i] for i in carried), *captures])
-        return [go_on, *found[: len(carried)], *(b.Add(s, f) for s, f in zip(sums, found[len(carried) :], strict=True))]
+        starts = past.start(t, dict(zip(past.rewound, formal[len(sources) :], strict=True)))
+        values = dict(zip(body.inputs, [t, b.const(np.array(True)), *(starts[i] for i in range(len(states)))], strict=True))
+        d_states, sums = dict(zip(carried, formal, strict=False)), formal[len(carried) : len(sources)]
+        d_now = [None if d is None else b.Gather(d, t, axis=0) for d in d_scans]
+        found = back(b, call, "body", values, [None, *(d_states.get(i) for i in range(len(states))), *d_now], sources)
+        totals = [b.total([s, f]) for s, f in zip(sums, found[len(carried) :], strict=True)]
+        return [go_on, *found[: len(carried)], *totals, *(starts[i] for i in past.rewound)]
 
     scalar = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
-    begin = [*(d_final[i] for i in carried), *(b.zeros_like(c) for c in captures)]
-    backward = b.body([*scalar, *(states[i] for i in carried), *captures], step_back)
-    made = b.op("Loop", steps_done, None, *begin, outputs=len(begin), body=backward)
-    made = made if isinstance(made, tuple) else (made,)
-    return spread(
-        call, {2 + i: m for i, m in zip(carried, made, strict=False)}, dict(zip(captures, made[len(carried) :], strict=True))
-    )
+    finals = filled(b, [messages[i] for i in carried], [past.finals[i] for i in carried])
+    begin = [*finals, *(b.zeros_like(c) for c in captures), *(past.finals[i] for i in past.rewound)]
+    backward = b.body([*scalar, *sources, *(states[i] for i in past.rewound)], step_back)
+    made = as_messages(b.op("Loop", past.steps, None, *begin, outputs=len(begin), body=backward), sources)
+    inputs = {2 + i: m for i, m in zip(carried, made, strict=False)}
+    return spread(call, inputs, dict(zip(captures, made[len(carried) :], strict=True)))
 
 
 @rule("Scan", role="control", since=9)
@@ -114,8 +111,9 @@ def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     out_axes, out_directions = (call.get(f"scan_output_{what}") or [0] * scans for what in ("axes", "directions"))
     more = [0] * count
     recorded = {"scan_output_axes": [*out_axes, *more], "scan_output_directions": [*out_directions, *more]}
-    starts = b.record(call, "body", states, **recorded) if count else ()
-    d_final, d_scans = split(b, call, dy, call.inputs[:count], len(body.outputs))
+    starts = b.record(call, states, **recorded).stacks if count else ()
+    messages = [*dy, *[None] * (len(body.outputs) - len(dy))]
+    d_scans = messages[count:]
     arrived = [k for k, d in enumerate(d_scans) if d is not None]
 
     def step_back(*formal: Tensor) -> list[Tensor]:
@@ -124,13 +122,16 @@ def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
         rest = list(formal[len(carried) + len(captures) :])
         values = dict(zip(body.inputs, rest[: count + slices], strict=True))
         d_slices = dict(zip(arrived, rest[count + slices :], strict=True))
-        messages = [*(d_states.get(i) for i in range(count)), *(d_slices.get(k) for k in range(scans))]
+        d_now = [*(d_states.get(i) for i in range(count)), *(d_slices.get(k) for k in range(scans))]
         sources = [*(states[i] for i in carried), *captures, *(body.inputs[count + i] for i in sliced)]
-        found = back(b, call, "body", values, messages, sources)
+        found = back(b, call, "body", values, d_now, sources)
         n = len(carried)
-        return [*found[:n], *(b.Add(s, f) for s, f in zip(sums, found[n : n + len(sums)], strict=True)), *found[n + len(sums) :]]
+        totals = [b.total([s, f]) for s, f in zip(sums, found[n : n + len(sums)], strict=True)]
+        return [*found[:n], *totals, *found[n + len(sums) :]]
 
-    begin = [*(d_final[i] for i in carried), *(b.zeros_like(c) for c in captures)]
+    # The states of a Scan keep their shapes.
+    starting = [t for t in call.inputs[:count] if t is not None]
+    begin = [*filled(b, [messages[i] for i in carried], [starting[i] for i in carried]), *(b.zeros_like(c) for c in captures)]
     results = [body.outputs[count + k] for k in arrived]
     backward = b.body([*(states[i] for i in carried), *captures, *states, *body.inputs[count:], *results], step_back)
     made = b.op(
@@ -146,15 +147,3 @@ def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     made = made if isinstance(made, tuple) else (made,)
     inputs = dict(zip(carried, made, strict=False)) | dict(zip((count + i for i in sliced), made[len(begin) :], strict=True))
     return spread(call, inputs, dict(zip(captures, made[len(carried) : len(begin)], strict=True)))
-
-
-def shaped(value: Tensor, like: Tensor) -> Tensor:
-    """A value with what is known of the shape of `like`."""
-    return Tensor(value.name, value.dtype, like.shape)
-
-
-def refuse_growing(call: Call, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
-    """States whose shapes change from step to step cannot be kept side by side."""
-    for start, end in zip(before, after, strict=False):
-        if start.shape is not None and end.shape is not None and len(start.shape) != len(end.shape):
-            raise RuleError(f"the state '{start.name}' changes its shape from step to step")

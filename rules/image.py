@@ -12,7 +12,7 @@ def resize(b: Builder, call: Call, dy: Tensor) -> Messages:
     """
     x = call.x
     for axis in _resized(b, call):
-        dy = geometry.along(b, dy, _weights(b, call, axis), axis, x.rank)
+        dy = geometry.along(b, dy, _weights(b, call, axis, dy), axis, x.rank)
     return dy
 
 
@@ -35,14 +35,17 @@ def _changes(x: Tensor, y: Tensor, axis: int) -> bool:
     return x.dim(axis) is None or x.dim(axis) != y.dim(axis)
 
 
-def _weights(b: Builder, call: Call, axis: int) -> Tensor:
-    """The interpolation weights of one axis [old, new]: a unit matrix, as an image one pixel high, resized."""
+def _weights(b: Builder, call: Call, axis: int, like: Tensor) -> Tensor:
+    """The interpolation weights of one axis [old, new]: a unit matrix, as an image one pixel high, resized.
+
+    They have the type of a message, not that of the image, which may be quantized.
+    """
     x, roi, scales, sizes = call.inputs
     assert x is not None
     axes = list(range(x.rank)) if call.get("axes") is None else [a % x.rank for a in call["axes"]]
     n, policy = axes.index(axis), call.get("keep_aspect_ratio_policy", "stretch")
     numbers = b.Range(0, b.Squeeze(b.dim(x, axis)), 1)
-    image = b.Unsqueeze(b.cast(b.Equal(b.Unsqueeze(numbers, [1]), numbers), x), [0, 2])
+    image = b.Unsqueeze(b.cast(b.Equal(b.Unsqueeze(numbers, [1]), numbers), like), [0, 2])
     settings = {k: v for k, v in call.attributes.items() if k not in ("axes", "keep_aspect_ratio_policy")}
     settings["extrapolation_value"] = 0.0
     crops = call["coordinate_transformation_mode"] == "tf_crop_and_resize"

@@ -168,7 +168,7 @@ def tensor_scatter(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dcache = dy where nothing was written, dupdate = dy where it was written"""
     cache, update, start = call.input(0), call.input(1), call.inputs[2]
     axis = call["axis"] % cache.rank
-    dcache = b.TensorScatter(dy, b.zeros_like(update), start, axis=call["axis"], mode=call["mode"])
+    dcache = b.TensorScatter(dy, b.cast(b.zeros_like(update), dy), start, axis=call["axis"], mode=call["mode"])
     numbers = b.Range(0, b.Squeeze(b.dim(update, axis)), 1)
     places = b.Reshape(numbers, [-1 if a == axis else 1 for a in range(cache.rank)])
     if start is not None:

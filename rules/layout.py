@@ -75,7 +75,8 @@ def split(b: Builder, call: Call, *dys: Tensor | None) -> Messages:
     if any(y is None for y in outputs):
         again = b.Split(*call.inputs, axis=call["axis"], num_outputs=call.get("num_outputs"), outputs=len(outputs))
         outputs = list(again)
-    parts = [b.zeros_like(y) if dy is None and y is not None else dy for y, dy in zip(outputs, dys, strict=True)]
+    some = next(dy for dy in dys if dy is not None)
+    parts = [b.cast(b.zeros_like(y), some) if dy is None and y is not None else dy for y, dy in zip(outputs, dys, strict=True)]
     return b.Concat(*parts, axis=call["axis"]), None
 
 

@@ -61,6 +61,7 @@ def _lp_share(b: Builder, call: Call, dy: Tensor) -> Tensor:
 def max_pool(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Messages:
     """dx = Σ dy over the windows whose maximum an element is; of equal elements the first is the maximum."""
     x = call.x
+    geometry.windows(b, call, x)  # refuses what runtimes do differently
     settings = {k: v for k, v in call.attributes.items() if k != "storage_order"}
     first = b.MaxPool(x, outputs=2, **settings)[1]  # counted through the whole of x
     size = b.Unsqueeze(b.Size(x), [0])

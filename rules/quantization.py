@@ -4,8 +4,10 @@ The message on a quantized tensor is the derivative by its integers, as though t
 that only moves them (Reshape, MaxPool on int8) keeps its own rule, QuantizeLinear divides by the scale and
 DequantizeLinear multiplies with it. Messages themselves are floating-point: the type they have where they come from.
 
-Where a value saturates nothing passes. QLinearConv and QLinearMatMul do not tell a value that rounds to the last integer
-from one beyond it, so their products are formed once more, in floating point.
+Where a value lies beyond what the integers can stand for, nothing passes: quantizing is rounding after a Clip to that range.
+So a Relu or Clip before it that cuts off no less (runtimes leave such out) makes no difference to an explanation.
+QLinearConv and QLinearMatMul do not tell a value that rounds to the last integer from one beyond it, so their products are
+formed once more, in floating point.
 """
 
 from dataclasses import replace
@@ -25,7 +27,8 @@ def quantize_linear(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, scale, zero = call.input(0), call.input(1), call.inputs[2]
     s = b.cast(_stretched(b, call, scale), x)
     z = b.const(0, x.dtype) if zero is None else b.cast(_stretched(b, call, zero), x)
-    dx = _unsaturated(b, call, b.Div(b.cast(dy, x), s), b.Add(b.Div(x, s), z))
+    low, high = (b.cast(_stretched(b, call, end), x) for end in _range(b, call, scale, zero))
+    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s))
     ds = _gathered(b, call, b.Mul(dx, b.Sub(z, b.cast(call.y, x))), scale) if call.wants(1) else None
     return dx, ds, None
 
@@ -97,20 +100,20 @@ def _split(b: Builder, x: Tensor, axis: int, extents: list[int]) -> Extents:
     return Extents(b, [0] * axis).then(extents, *(Extents(b, b.dim(x, a)) for a in range(axis + 1, x.rank)))
 
 
-def _unsaturated(b: Builder, call: Call, m: Tensor, y: Tensor) -> Tensor:
-    """A message where y, not rounded yet, lies within the range of the output's type; else 0.
-
-    Less than a step beyond it still counts as rounding, half of it that of the value, half that of the zero point: a range
-    is chosen for the extremes of some samples, and the rounded zero point moves it away from under one of them. Without
-    that the greatest score of a model, the one most often explained, would have no explanation.
-    """
+def _range(b: Builder, call: Call, scale: Tensor, zero: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What the least and the greatest integer of the output's type stand for."""
     dtype = call.y.dtype
     if dtype is None:
         raise RuleError(f"the type of its output '{call.y.name}' is unknown")
     limits: Any = ml_dtypes.finfo(dtype) if call.y.is_float else ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
-    step = 0 if call.y.is_float else 1
-    inside = b.And(b.GreaterOrEqual(y, float(limits.min) - step), b.LessOrEqual(y, float(limits.max) + step))
-    return b.Where(inside, m, 0)
+    z = b.const(0, scale.dtype) if zero is None else b.cast(zero, scale)
+    low, high = (b.Mul(b.Sub(b.const(float(end), scale.dtype), z), scale) for end in (limits.min, limits.max))
+    return low, high
+
+
+def _within(b: Builder, x: Tensor, low: Tensor, high: Tensor, m: Tensor) -> Tensor:
+    """A message where low ≤ x ≤ high, else 0."""
+    return b.Where(b.And(b.GreaterOrEqual(x, low), b.LessOrEqual(x, high)), m, 0)
 
 
 # -- products that come out quantized ----------------------------------------------------------------------------------
@@ -122,8 +125,7 @@ def qlinear_matmul(b: Builder, call: Call, dy: Tensor) -> Messages:
     a, a_scale, a_zero, c, c_scale, c_zero, y_scale, y_zero = (call.input(i) for i in range(8))
     a_scale, a_zero, y_scale, y_zero = (_rows(b, t) for t in (a_scale, a_zero, y_scale, y_zero))
     left, right = _real(b, a, a_zero, a_scale), _real(b, c, c_zero, c_scale)
-    y = b.Add(b.Div(b.MatMul(left, right), y_scale), b.cast(y_zero, y_scale))
-    real = b.Div(_unsaturated(b, call, dy, y), y_scale)
+    real = b.Div(_within(b, b.MatMul(left, right), *_range(b, call, y_scale, y_zero), dy), y_scale)
     da = b.Mul(_left(b, call, real, right, a), a_scale) if call.wants(0) else None
     dc = b.Mul(_right(b, call, real, left, c), c_scale) if call.wants(3) else None
     return da, None, None, dc, None, None, None, None
@@ -140,8 +142,7 @@ def qlinear_conv(b: Builder, call: Call, dy: Tensor) -> Messages:
     y = geometry.conv_forward(b, over, image, weight, group)
     if bias is not None:
         y = b.Add(y, b.Reshape(b.Mul(b.cast(bias, x_scale), b.Mul(x_scale, w_scale)), [-1, *[1] * n]))
-    y = b.Add(b.Div(y, y_scale), b.cast(y_zero, y_scale))
-    real = b.Div(_unsaturated(b, call, dy, y), y_scale)
+    real = b.Div(_within(b, y, *_range(b, call, y_scale, y_zero), dy), y_scale)
     dx, dw = _convolved(b, call, real, image, weight, 0, 3)
     dx, dw = dx and b.Mul(dx, x_scale), dw and b.Mul(dw, filters)
     return dx, None, None, dw, None, None, None, None, None

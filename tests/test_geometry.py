@@ -16,8 +16,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from onnxplain import RuleError, rewrite
 from onnxplain.passes import prepare
 from onnxplain.vjp import vjp
+from tests.models import model, node, run
 
 Array = Any
 Draw = Callable[..., Any]
@@ -215,3 +217,15 @@ def test_matmul_broadcasting(shapes: tuple[list[int], list[int]], symbolic: bool
     if data.draw(st.integers(0, 3)) == 0:
         x = x.reshape(-1)[:inner]
     check("MatMul", [x, y], {}, symbolic=symbolic, varied=[0, 1])
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool", "LpPool"])
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER"])
+def test_dilated_pooling_with_automatic_padding_is_refused(op: str, auto: str) -> None:
+    """The standard says nine windows; ONNX Runtime, which pads as if there were no dilations, makes seven."""
+    pool = node(op, "x", "y", kernel_shape=[3], dilations=[2], auto_pad=auto)
+    made = model([pool], {"x": [1, 1, 9]}, {"y": None}, opset=19)
+    assert run(made, {"x": np.ones((1, 1, 9), np.float32)})["y"].shape == (1, 1, 7)
+    assert onnx.shape_inference.infer_shapes(made).graph.output[0].type.tensor_type.shape.dim[2].dim_value == 9
+    with pytest.raises(RuleError, match="give pads instead"):
+        rewrite(made)

@@ -112,7 +112,7 @@ def frozen(made: onnx.ModelProto, x: np.ndarray) -> onnx.ModelProto:
             real, scale, zero = (values[i] for i in inner.input)
             limits = np.iinfo(zero.dtype)
             steps = real / scale + zero
-            inside = ((steps >= limits.min - 1) & (steps <= limits.max + 1)).astype(np.float64)
+            inside = ((steps >= limits.min) & (steps <= limits.max)).astype(np.float64)
             weights |= {f"{y}/inside": inside, f"{y}/rest": values[y] - inside * real}
             nodes += [node("Mul", f"{inner.input[0]} {y}/inside", f"{y}/kept"), node("Add", f"{y}/kept {y}/rest", y)]
         elif n.op_type == "DequantizeLinear":
@@ -213,7 +213,7 @@ SCALE = np.random.default_rng(0).uniform(0.01, 0.03, 12).astype(np.float32)
 def test_rounding_is_the_identity_and_saturation_is_not(
     kind: Any, scale: Any, zero: int | None, attributes: dict[str, int], symbolic: bool
 ) -> None:
-    """dx = dy · [x does not saturate by more than a step] for x → QuantizeLinear → DequantizeLinear; the message on s is that of the rounding."""
+    """dx = dy · [x does not saturate] for x → QuantizeLinear → DequantizeLinear; the message on s is that of the rounding."""
     dtype, scale = np.dtype(kind), np.asarray(scale)
     points = None if zero is None else np.full(scale.shape, zero).astype(dtype)
     x = np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32) * 3
@@ -227,7 +227,7 @@ def test_rounding_is_the_identity_and_saturation_is_not(
     made = model(nodes, {"x": shape, "s": scale.shape}, {"y": shape}, weights, opset=21)
     made.ir_version = 10
     seed = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
-    found = run(rewrite(made, target="seed", inputs=["x", "s"]), {"x": x, "s": scale, "seed": seed})
+    found = run(rewrite(made, target="seed", inputs=["x", "s"], score="probability"), {"x": x, "s": scale, "seed": seed})
     wide = scale
     if scale.ndim == 1:
         wide = scale.reshape([-1 if a == attributes.get("axis", 1) % 2 else 1 for a in range(2)])
@@ -236,7 +236,7 @@ def test_rounding_is_the_identity_and_saturation_is_not(
         wide = np.repeat(scale, attributes["block_size"], axis).take(np.arange(x.shape[axis]), axis)
     limits = ml_dtypes.iinfo(dtype)
     steps = np.rint(x / wide) + (zero or 0)
-    inside = (x / wide + (zero or 0) >= int(limits.min) - 1) & (x / wide + (zero or 0) <= int(limits.max) + 1)
+    inside = (x / wide + (zero or 0) >= int(limits.min)) & (x / wide + (zero or 0) <= int(limits.max))
     assert 0 < inside.mean() < 1
     np.testing.assert_allclose(found["x_attribution"], seed * inside, rtol=1e-5)
     rounded = np.clip(steps, int(limits.min), int(limits.max)) - (zero or 0)
@@ -281,6 +281,68 @@ def test_messages_pass_operators_that_move_quantized_values() -> None:
     np.testing.assert_allclose(gradient(made, x, seed)[0, 0], expected, rtol=1e-6)
 
 
+HALF = {"coordinate_transformation_mode": "half_pixel"}
+MOVED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "resize-nearest": ("Resize", "x _ scales", {"mode": "nearest", **HALF}),
+    "resize-linear": ("Resize", "x _ scales", {"mode": "linear", **HALF}),
+    "gather": ("Gather", "x at", {"axis": 2}),
+    "gather-elements": ("GatherElements", "x places", {"axis": 1}),
+    "gather-nd": ("GatherND", "x points", {}),
+    "slice": ("Slice", "x starts ends", {}),
+    "pad": ("Pad", "x pads", {"mode": "reflect"}),
+    "pad-constant": ("Pad", "x pads z", {}),
+    "tile": ("Tile", "x repeats", {}),
+    "expand": ("Expand", "x larger", {}),
+    "space-to-depth": ("SpaceToDepth", "x", {"blocksize": 2}),
+    "depth-to-space": ("DepthToSpace", "x", {"blocksize": 2}),
+    "top-k": ("TopK", "x k", {"axis": 3}),
+    "unsqueeze": ("Unsqueeze", "x one", {}),
+    "flatten": ("Flatten", "x", {}),
+    "where": ("Where", "mask x z", {}),
+    "max-pool": ("MaxPool", "x", {"kernel_shape": [2, 3], "strides": [1, 2], "pads": [1, 1, 0, 1]}),
+    "reduce-max": ("ReduceMax", "x one", {}),
+    "max": ("Max", "x other", {}),
+    "scatter-elements": ("ScatterElements", "x places x", {"axis": 1}),
+    "split": ("Split", "x", {"axis": 1, "num_outputs": 2}),
+    "concat": ("Concat", "x other x", {"axis": 2}),
+}
+"""Operators that move integers as well as real numbers, with their inputs."""
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+@pytest.mark.parametrize("case", MOVED)
+def test_quantized_values_are_moved_as_real_ones(case: str, kind: Any) -> None:
+    """Between QuantizeLinear and DequantizeLinear as without them, at values that are multiples of the scale."""
+    op, names, attributes = MOVED[case]
+    generator = np.random.default_rng(0)
+    numbers = generator.permutation(96).reshape(1, 4, 4, 6)
+    x, other = (numbers * np.float32(0.5)).astype(np.float32), generator.integers(0, 96, (1, 4, 4, 6))
+    weights = {
+        "s": np.float32(0.5), "zero": np.array(0, kind), "scales": np.array([1, 1, 2, 1.5], np.float32), "at": np.array([0, 3, 3]),
+        "places": generator.permuted(np.tile(np.arange(4)[:, None, None], (1, 4, 6))[None], axis=1),
+        "points": generator.integers(0, (1, 4, 4), (5, 3)), "starts": np.array([0, 1, 1, 2]), "ends": np.array([1, 4, 3, 6]),
+        "pads": np.array([0, 0, 1, 2, 0, 1, 1, 0]), "repeats": np.array([2, 1, 1, 3]), "larger": np.array([3, 4, 4, 6]),
+        "k": np.array([2]), "one": np.array([1]), "mask": generator.random((1, 4, 4, 6)) < 0.5,
+    }  # fmt: skip
+    inputs = ["" if n == "_" else n for n in names.split()]
+    outputs = ["y", "rest"] if op in ("Split", "TopK") else ["y"]
+    plain = [helper.make_node(op, inputs, outputs, name="moved", **attributes)]
+    wrapped = [
+        node("QuantizeLinear", "x s zero", "q"),
+        helper.make_node(op, ["q" if n == "x" else n for n in inputs], ["r", *outputs[1:]], name="moved", **attributes),
+        node("DequantizeLinear", "r s zero", "y"),
+    ]
+    real = weights | {"z": np.float32(4), "other": other.astype(np.float32) / 2}
+    integers = weights | {"z": np.array(8, kind), "other": other.astype(kind)}
+    models = (model(n, {"x": x.shape}, {"y": None}, w) for n, w in ((wrapped, integers), (plain, real)))
+    first, second = models
+    y = run(second, {"x": x})["y"]
+    seed = generator.standard_normal(y.shape).astype(np.float32)
+    found, expected = gradient(first, x, seed), gradient(second, x, seed)
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_what_rounds_to_integers_without_a_scale_has_no_derivative() -> None:
     nodes = [node("Cast", "x", "i", to=TensorProto.INT32), node("Cast", "i", "f", to=1), node("Mul", "f x", "y")]
     made = model(nodes, {"x": [1, 3]}, {"y": [1, 3]})
@@ -320,10 +382,14 @@ PRODUCTS = {
 }
 
 
+@pytest.mark.parametrize("score", ["logit", "probability"])
 @pytest.mark.parametrize("kernel", ["QLinear", "QLinear-bias", "Integer"])
 @pytest.mark.parametrize("case", PRODUCTS)
-def test_products_of_quantized_operands(case: str, kernel: str) -> None:
-    """QLinearMatMul, QLinearConv, MatMulInteger and ConvInteger as the product of what the operands stand for, by both."""
+def test_products_of_quantized_operands(case: str, kernel: str, score: str) -> None:
+    """QLinearMatMul, QLinearConv, MatMulInteger and ConvInteger as the product of what the operands stand for, by both.
+
+    By default the scores are explained as they are before they are rounded: the greatest does not stop at the end of a range.
+    """
     op, x_shape, w_shape, attributes, axis = PRODUCTS[case]
     integer, bias = kernel == "Integer", kernel == "QLinear-bias" and op == "Conv"
     if integer and op == "Conv":
@@ -359,12 +425,29 @@ def test_products_of_quantized_operands(case: str, kernel: str) -> None:
     y = run(model([*first, *real], inputs, {"y": None}, weights), {"x": x, "w": w})["y"]
     seed = generator.standard_normal(y.shape).astype(np.float32)
     for nodes in (real, own):
-        made = rewrite(model([*first, *nodes], inputs, {"y": None}, weights), target="seed")
+        made = rewrite(model([*first, *nodes], inputs, {"y": None}, weights), target="seed", score=score)
         found.append(run(made, {"x": x, "w": w, "seed": seed}))
     assert np.abs(found[0]["y"] - found[1]["y"]).max() < 0.04  # a step
     for name in ("x_attribution", "w_attribution"):
         assert np.abs(found[0][name]).max() > 0
         np.testing.assert_allclose(found[1][name], found[0][name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_score_beyond_the_range_is_explained() -> None:
+    """What it is the rounding of has a derivative; the rounded score itself has none."""
+    nodes = [
+        node("QuantizeLinear", "x sx zx", "xq"),
+        node("QLinearMatMul", "xq sx zx wq sw zx sy zx", "yq"),
+        node("DequantizeLinear", "yq sy zx", "y"),
+    ]
+    weights = {"sx": np.float32(0.1), "zx": np.int8(0), "sw": np.float32(1), "sy": np.float32(0.01)}
+    weights["wq"] = np.array([[1, 2], [3, -4]], np.int8)
+    made = model(nodes, {"x": ["n", 2]}, {"y": ["n", 2]}, weights)
+    x = np.array([[2, 1]], np.float32)
+    found = Explainer(made)(x, 0)
+    np.testing.assert_allclose(found.outputs["y"][0, 0], 1.27)  # of 5
+    np.testing.assert_allclose(found.attribution, [[1, 3]], rtol=1e-6)
+    np.testing.assert_array_equal(Explainer(made, score="probability")(x, 0).attribution, [[0, 0]])
 
 
 @pytest.mark.parametrize("form", ["QDQ", "QOperator"])

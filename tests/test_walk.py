@@ -202,3 +202,24 @@ def test_own_rule_wins(tmp_path) -> None:
     x = np.array([-1.0, 2.0], np.float32)
     np.testing.assert_array_equal(run(rewrite(made, rules=tmp_path, target=()), {"x": x})["x_attribution"], [7, 7])
     np.testing.assert_array_equal(run(rewrite(made, target=()), {"x": x})["x_attribution"], [0, 1])
+
+
+def test_padding_that_a_transpose_is_moved_across() -> None:
+    """ONNX Runtime moves transposes over a Pad without minding which axes it names: every axis has to be named."""
+    nodes = [
+        node("Gather", "x second", "a", axis=3),
+        node("Transpose", "a", "b", perm=[0, 2, 1]),
+        node("Gather", "x first", "c", axis=3),
+        node("Transpose", "c", "d", perm=[0, 2, 1]),
+        node("Mul", "b d", "y"),
+    ]
+    made = model(nodes, {"x": ["n", 3, 4, 5]}, {"y": ["n", 4, 3]}, {"first": np.int64(1), "second": np.int64(2)})
+    x, seed = (np.random.default_rng(i).standard_normal(s).astype(np.float32) for i, s in enumerate([(2, 3, 4, 5), (2, 4, 3)]))
+    explained = rewrite(made, target="seed")
+    pads = [n for n in explained.graph.node if n.op_type == "Pad"]
+    assert pads
+    assert all(len(n.input) < 4 for n in pads)
+    found = run(explained, {"x": x, "seed": seed})["x_attribution"]
+    expected = np.zeros_like(x)
+    expected[..., 1], expected[..., 2] = x[..., 2] * seed.transpose(0, 2, 1), x[..., 1] * seed.transpose(0, 2, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

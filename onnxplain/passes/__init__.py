@@ -24,6 +24,7 @@ from onnxplain.passes.merge import merge_dequantized
 from onnxplain.passes.opset import normalize_opset
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.tidy import tidy
+from onnxplain.passes.unrounded import unrounded_scores
 from onnxplain.registry import Registry
 
 __all__ = ["PREPARATION", "prepare", "prepared", "simplified"]
@@ -36,8 +37,10 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "normalize-opset": normalize_opset,
     "merge-dequantized": merge_dequantized,
     "expand-contrib": expand_contrib,
+    "merge-expanded": merge_dequantized,
     "expand-functions": expand_functions,
     "lower-opset": normalize_opset,  # what kept the model's operator set high may be gone
+    "unrounded-scores": unrounded_scores,
     "infer-shapes": infer_shapes,
     "fold-constants": fold_constants,
     "settle-branches": settle_branches,

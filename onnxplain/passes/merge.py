@@ -1,7 +1,8 @@
 """Equal DequantizeLinear nodes made one again.
 
 ONNX Runtime gives each consumer of dequantized values a DequantizeLinear of its own and writes them so into a model it
-has optimized. An embedding or an inner tensor would then be explained at one of the copies only.
+has optimized; so do the quantized operators that are written in standard ones. An embedding or an inner tensor would then
+be explained at one of the copies only.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def merge_dequantized(model: onnx.ModelProto) -> bool:
     kept: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.output[0] not in outputs:
-            settings = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+            settings = sorted(a.SerializeToString(deterministic=True) for a in node.attribute if not _usual(a))
             name = first.setdefault((node.domain, *node.input, *settings), node.output[0])
             if name != node.output[0]:
                 same[node.output[0]] = name
@@ -34,6 +35,12 @@ def merge_dequantized(model: onnx.ModelProto) -> bool:
     del graph.node[:]
     graph.node.extend(kept)
     return True
+
+
+def _usual(attribute: onnx.AttributeProto) -> bool:
+    """Whether it says what is so without it."""
+    usual: dict[str, int] = {"axis": 1, "block_size": 0, "output_dtype": 0}
+    return attribute.i == usual.get(attribute.name)
 
 
 def _rename(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
