@@ -110,10 +110,7 @@ class Job:
         name = "baseline" if len(self.explained) == 1 else f"{explained.name}_baseline"
         if explained.name not in self.extra_inputs:
             self.extra_inputs[explained.name] = replace(explained.tensor, name=self.graph.fresh(name))
-        given = self.extra_inputs[explained.name]
-        # A host may give one baseline for the whole batch.
-        given = replace(given, shape=None)
-        return replace(self.b.Expand(given, self.b.shape(explained.tensor)), shape=explained.tensor.shape)
+        return self.b.given(self.extra_inputs[explained.name], explained.tensor)
 
     def _names(self) -> str:
         return ", ".join(f"'{e.name}'" for e in self.explained)
