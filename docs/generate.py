@@ -1,17 +1,21 @@
-"""Write the tables of README.md from the registry, so that they cannot drift: `python docs/generate.py [--check]`."""
+"""Write the tables of README.md and docs/contract.md from what they describe, so that they cannot drift: `python docs/generate.py
+[--check]`."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+
+import contract
 
 from onnxplain.listing import HOW, coverage
 from onnxplain.method import all_methods
 from onnxplain.registry import load_registry
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def methods() -> str:
@@ -38,26 +42,33 @@ def operators() -> str:
     return "\n".join([*head, "|---|---|---|", *rows])
 
 
-def updated(text: str) -> str:
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"methods": methods, "operators": operators},
+    "docs/contract.md": {"example": contract.example, "members": contract.members},
+}
+"""The generated blocks of each page."""
+
+
+def updated(page: str, text: str) -> str:
     """The page with every generated block made anew."""
-    for name, make in {"methods": methods, "operators": operators}.items():
+    for name, make in PAGES[page].items():
         pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
         if not pattern.search(text):
-            raise SystemExit(f"README.md has no block '{name}'")
+            raise SystemExit(f"{page} has no block '{name}'")
         block = make()
         text = pattern.sub(lambda found, block=block: f"{found[1]}{block}\n{found[2]}", text)
     return text
 
 
 def main() -> None:
-    """Write the page, or with --check fail where it is out of date."""
-    before = README.read_text(encoding="utf-8")
-    after = updated(before)
-    if "--check" in sys.argv[1:]:
-        if before != after:
-            raise SystemExit("README.md is out of date: run python docs/generate.py")
-    else:
-        README.write_text(after, encoding="utf-8")
+    """Write the pages, or with --check fail where one is out of date."""
+    for page in PAGES:
+        before = (ROOT / page).read_text(encoding="utf-8")
+        after = updated(page, before)
+        if "--check" not in sys.argv[1:]:
+            (ROOT / page).write_text(after, encoding="utf-8")
+        elif before != after:
+            raise SystemExit(f"{page} is out of date: run python docs/generate.py")
 
 
 if __name__ == "__main__":

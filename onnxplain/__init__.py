@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxplain.registry import Messages, expansion, rule
     from onnxplain.rewriting import rewrite
     from onnxplain.tensor import Tensor
+    from onnxplain.verifying import verify
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _HOME = {
     "plan": "planning",
     "rewrite": "rewriting",
     "rule": "registry",
+    "verify": "verifying",
 }
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "plan",
     "rewrite",
     "rule",
+    "verify",
 ]
 
 

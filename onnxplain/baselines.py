@@ -28,8 +28,7 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
     x = explained.tensor
     value = _given(job, explained)
     if isinstance(value, str):
-        given = replace(_run_time(job, explained, x.shape), shape=None)  # a host may give one for the whole batch
-        return replace(job.b.Expand(given, job.b.shape(x)), shape=x.shape)
+        return job.b.given(_run_time(job, explained, x.shape), x)  # a host may give one for the whole batch
     array = _array(value, explained)
     if array.ndim > (x.rank if x.shape is not None else array.ndim) or not fits(array, x):
         raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}")

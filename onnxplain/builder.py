@@ -99,6 +99,13 @@ class Builder(Replayer):
         """`x` stretched to the shape of `like`."""
         return replace(self.Expand(x, self.shape(like)), shape=like.shape)
 
+    def given(self, x: Tensor, like: Tensor) -> Tensor:
+        """What a host gave, in the shape of `like`, or one row for all samples. Any other shape ends the run with an error:
+        broadcast the other way it would silently change the shape of the results."""
+        shape = self.shape(like)
+        spread = self.Expand(replace(x, shape=None), shape)
+        return replace(self.Reshape(spread, shape, allowzero=1), shape=like.shape, dtype=like.dtype)
+
     def Pad(
         self, x: Tensor, pads: Operand, value: Operand = None, axes: Sequence[int] | None = None, **attributes: Any
     ) -> Tensor:

@@ -203,8 +203,12 @@ def _compares(method: str, options: Sequence[str]) -> bool:
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / seed: chosen by the host at run time.")  # fmt: skip
 @click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
+@click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
-def rewrite(model: str, out: str, target: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any) -> None:
+def rewrite(
+    model: str, out: str, target: str | None, baseline: str | None, only_attribution: bool, options: tuple[str, ...],
+    **chosen: Any,
+) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
     The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, then what was asked for.
@@ -219,7 +223,10 @@ def rewrite(model: str, out: str, target: str | None, baseline: str | None, opti
     settings = _settings(**chosen)
     settings["registry"] = load_registry(settings.pop("rules"))
     source = read(model)
-    done = rewrite_source(source, target=target, baseline=_baseline(baseline), options=_method_options(options), **settings)
+    done = rewrite_source(
+        source, target=target, baseline=_baseline(baseline), only_attribution=only_attribution,
+        options=_method_options(options), **settings,
+    )  # fmt: skip
     wrote(write_model(done.model, Path(out), source.folder))
     show_contract(done.model, done.about)
 
@@ -295,6 +302,30 @@ def inspect(file: str, as_json: bool) -> None:
         show_plain_model(model)
     else:
         show_contract(model, about)
+
+
+@main.command()
+@click.argument("file", type=click.Path())
+@click.argument("files", metavar="[INPUT…]", nargs=-1)
+@click.option("--model", type=click.Path(), help="The model it was made from: its hash, inputs and prediction are compared too.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the random input, where none is given.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def verify(file: str, files: tuple[str, ...], model: str | None, seed: int, provider: str, as_json: bool) -> None:
+    """Check an explained model: its metadata, where it came from, and a run.
+
+    Exits with 1 if something is wrong.
+    """
+    from onnxplain.reading import read_inputs
+    from onnxplain.show import show_check
+    from onnxplain.verifying import own_inputs
+    from onnxplain.verifying import verify as run_verify
+
+    x = read_inputs(files, own_inputs(file)) if files else None
+    report = run_verify(file, model, x, providers=provider, seed=seed)
+    show_check(report, as_json)
+    if not report.ok:
+        raise click.exceptions.Exit(1)
 
 
 @main.command()

@@ -189,9 +189,16 @@ class Graph:
         constants: Mapping[str, np.ndarray[Any, Any]],
         outputs: Sequence[Tensor],
         inputs: Sequence[Tensor] = (),
+        *,
+        alone: bool = False,
     ) -> onnx.ModelProto:
-        """The model with emitted calls, constants, further inputs and outputs; only what its outputs need is kept."""
+        """The model with emitted calls, constants, further inputs and outputs; only what its outputs need is kept.
+
+        With `alone` the given outputs are the only ones, and weights that they do not need leave too.
+        """
         graph = self.model.graph
+        if alone:
+            del graph.output[:]
         needed = _reachable(list(calls), outputs)
         table: dict[str, Any] = {t.name: t for t in self._gs.tensors().values()}
         taken_over = {call.replaces: _gs_node(call, table) for call in needed if call.replaces}
@@ -213,6 +220,10 @@ class Graph:
                 graph.initializer.append(
                     OnnxExporter.export_tensor_proto(gs.Constant(name, np.ascontiguousarray(array).reshape(array.shape)))
                 )
+        if alone:
+            kept = [t for t in graph.initializer if t.name in used]
+            del graph.initializer[:]
+            graph.initializer.extend(kept)
         graph.input.extend(_value_info(t) for t in inputs)
         graph.output.extend(_value_info(t) for t in outputs)
         return self.model
@@ -220,7 +231,7 @@ class Graph:
     def _place_copies(self, calls: Iterable[Emitted], nodes: Iterable[onnx.NodeProto]) -> None:
         """Put copies of constants into the bodies that have some; external data stays where it is."""
         messages = {node.name: node for node in nodes}
-        for call in calls:
+        for call in (c for c in calls if c.name in messages):  # what nothing needs has left
             for name, body in call.attributes.items():
                 if isinstance(body, Body):
                     graph = next(a.g for a in messages[call.name].attribute if a.name == name)

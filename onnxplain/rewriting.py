@@ -13,7 +13,7 @@ import onnx
 
 from onnxplain.attributing import all_seeds, attributions
 from onnxplain.builder import Builder
-from onnxplain.errors import MethodError, TargetError
+from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
@@ -22,13 +22,16 @@ from onnxplain.passes import prepared, simplified
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
 from onnxplain.sources import Explained, find_layers, find_sources
-from onnxplain.target import Target, TargetLike, emit_seed, parse_target
+from onnxplain.target import Target, TargetLike, emit_seed, nan_beyond, parse_target
 from onnxplain.tensor import Tensor, same_dim
 
-__all__ = ["METADATA_KEY", "Rewritten", "Rules", "rewrite", "rewrite_source"]
+__all__ = ["CONTRACT", "METADATA_KEY", "Rewritten", "Rules", "rewrite", "rewrite_source"]
 
 METADATA_KEY = "onnxplain"
 """The key of `metadata_props` under which an explained model describes itself."""
+
+CONTRACT = 1
+"""The version of the contract an explained model follows: raised when a host has to change (docs/contract.md)."""
 
 Rules = "str | Path | Iterable[str | Path] | None"
 
@@ -52,6 +55,7 @@ def rewrite(
     layer: str | Sequence[str] | None = None,
     baseline: Baseline = None,
     score: str = "logit",
+    only_attribution: bool = False,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> onnx.ModelProto:
@@ -69,6 +73,7 @@ def rewrite(
         baseline: the reference input of methods that compare with one: a number, an array, "input" for one given at run
             time, or a mapping from input names to these.
         score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
+        only_attribution: leave the model's own outputs out, for hosts that have the prediction already.
         rules: folders with rules of your own.
         **options: the method's own options.
 
@@ -82,7 +87,7 @@ def rewrite(
     wanted = [layer] if isinstance(layer, str) else layer
     return rewrite_source(
         read(model), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
-        registry=load_registry(rules), options=options,
+        only_attribution=only_attribution, registry=load_registry(rules), options=options,
     ).model  # fmt: skip
 
 
@@ -96,6 +101,7 @@ def rewrite_source(
     layer: Sequence[str] | None = None,
     baseline: Baseline = None,
     score: str = "logit",
+    only_attribution: bool = False,
     registry: Registry | None = None,
     options: dict[str, Any] | None = None,
     expose: Sequence[str] = (),
@@ -123,15 +129,18 @@ def rewrite_source(
         else:
             job.seed = _seed(job, parsed, run_time)
     made = attributions(job, found, chosen)
+    if "target" in run_time:
+        with b.scope("onnxplain/target"):
+            made = [nan_beyond(b, a, job.target, run_time["target"], batched=batched) for a in made]
     names = [graph.fresh(f"{e.name}_attribution") for e in explained]
     results = [_named(b, t, n) for t, n in zip(made, names, strict=True)]
     reports = {name: graph.fresh(name) for name in job.reports}
     results += [_named(b, t, reports[name]) for name, t in job.reports.items()]
     extra = [*run_time.values(), *job.extra_inputs.values()]
     shown = [scored.tensor if name == "score" else graph.tensor(name) for name in expose]
-    own = {t.name for t in graph.outputs}
+    own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
-    model = graph.finish(b.calls, b.constants, results, inputs=extra)
+    model = graph.finish(b.calls, b.constants, results, inputs=extra, alone=only_attribution)
     about = describe(found, chosen, parsed, scored, explained, names, source, batched, run_time, job) | {"reports": reports}
     write_metadata(model, about)
     return Rewritten(model, about, source)
@@ -169,7 +178,7 @@ def _seed(job: Job, target: Target, run_time: dict[str, Tensor]) -> Tensor:
         )
     if target.kind == "seed":
         run_time["seed"] = replace(y, name=job.graph.fresh("seed"))
-        return run_time["seed"]
+        return job.b.given(run_time["seed"], y)
     if target.kind == "input":
         run_time["target"] = Tensor(job.graph.fresh("target"), np.dtype(np.int64), ("targets",))
         return emit_seed(job.b, y, target, ranked=job.ranked, batched=job.batched, chosen=run_time["target"])
@@ -197,9 +206,11 @@ def describe(
 
     baseline = job.baseline if isinstance(job.baseline, int | float | str) else None if job.baseline is None else "baked in"
     return {
+        "contract": CONTRACT,
         "version": __version__,
         "method": method.name,
         "options": {k: v if isinstance(v, str | int | float | None) else "baked in" for k, v in options.items()},
+        "axioms": list(method.axioms),
         "target": str(target),
         "output": scored.output,
         "score": {
@@ -233,9 +244,18 @@ def write_metadata(model: onnx.ModelProto, about: dict[str, Any]) -> None:
 
 
 def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:
-    """What an explained model says of itself; None for other models."""
+    """What an explained model says of itself; None for other models.
+
+    Raises:
+        ModelError: it is no JSON object.
+    """
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
-            found = json.loads(entry.value)
-            return found if isinstance(found, dict) else None
+            try:
+                found = json.loads(entry.value)
+            except json.JSONDecodeError as error:
+                raise ModelError(f"the metadata '{METADATA_KEY}' is damaged: no JSON ({error}); write the file again") from None
+            if not isinstance(found, dict):
+                raise ModelError(f"the metadata '{METADATA_KEY}' is damaged: expected an object; write the file again")
+            return found
     return None

@@ -117,6 +117,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
     facts = {
         "method": about["method"],
         "options": ", ".join(f"{k}={v}" for k, v in about["options"].items()) or "none",
+        "axioms": ", ".join(about["axioms"]) or "none",
         "explains": explained,
         "target": about["target"],
         "passes": ", ".join(about["passes"]),
@@ -184,8 +185,11 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
         console.print(escape(plan.problem), style="red")
 
 
-def show_check(report: CheckReport) -> None:
+def show_check(report: CheckReport, as_json: bool = False) -> None:
     """One line per thing checked."""
+    if as_json:
+        print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2, ensure_ascii=False))
+        return
     console = _console()
     signs = {True: "[green]✓[/green]", False: "[bold red]✗[/bold red]", None: "[yellow]·[/yellow]"}
     for finding in report.findings:

@@ -12,9 +12,9 @@ import numpy as np
 from onnxplain.builder import Builder
 from onnxplain.errors import TargetError
 from onnxplain.graph import named_dims
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Tensor, same_dim
 
-__all__ = ["Axis", "Target", "TargetLike", "emit_seed", "parse_target"]
+__all__ = ["Axis", "Target", "TargetLike", "emit_seed", "nan_beyond", "parse_target"]
 
 TargetLike: TypeAlias = "None | int | str | Sequence[Any] | Mapping[Any, float] | Target | np.ndarray[Any, Any]"
 
@@ -125,7 +125,7 @@ def emit_seed(b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched:
         ranked: the prediction, in y's shape: its greatest element is the "top" one (y may be what a softmax makes it from).
         batched: whether the first axis counts samples.
         chosen: int64 [n] or [1], the run-time index for "input", counted row by row over the sample's elements; negative
-            means the top prediction; an index beyond the last element gives NaN.
+            means the top prediction; an index beyond the last element seeds nothing (`nan_beyond` marks those samples).
 
     Raises:
         TargetError: the target does not fit the output's shape.
@@ -209,9 +209,29 @@ def _count(b: Builder, extent: Tensor) -> Tensor:
 def _seed_at_run_time(b: Builder, y: Tensor, ranked: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
     plain = batched and y.rank == 2
     flat = ranked if plain else b.Reshape(ranked, [0, -1] if batched and y.rank > 1 else [-1, 1] if batched else [1, -1])
-    extent = b.dim(y, 1) if plain else b.Shape(flat, start=1, end=2)
-    wanted = b.Unsqueeze(chosen, [1])
+    wanted = b.Unsqueeze(_one_per_sample(b, y, chosen, batched=batched), [1])
     index = b.Where(b.Less(wanted, 0), b.ArgMax(flat, axis=1, keepdims=1), wanted)
+    extent = b.dim(y, 1) if plain else b.Shape(flat, start=1, end=2)
     seed = b.cast(b.Equal(_count(b, extent), index), y)
-    seed = b.Where(b.Less(index, extent), seed, float("nan"))
     return replace(seed if plain else b.reshape(seed, y), shape=y.shape, dtype=y.dtype)
+
+
+def _one_per_sample(b: Builder, y: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
+    """The run-time indices as int64 [n]; any other number of them than n or 1 ends the run with an error here."""
+    count = b.dim(y, 0) if batched else b.const([1])
+    assert isinstance(count, Tensor)
+    return b.Reshape(b.Expand(chosen, count), count)
+
+
+def nan_beyond(b: Builder, attribution: Tensor, y: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
+    """The attribution with NaN for every sample whose run-time index lies beyond its last element.
+
+    An attribution whose first axis does not count samples is NaN all over as soon as one index does.
+    """
+    elements = b.ReduceProd(b.Slice(b.shape(y), [1], [y.rank]) if batched else b.shape(y), keepdims=1)
+    mine = attribution.shape
+    if batched and mine and y.shape and same_dim(mine[0], y.shape[0]):
+        inside = b.Unsqueeze(b.Less(_one_per_sample(b, y, chosen, batched=True), elements), list(range(1, len(mine))))
+    else:
+        inside = b.Less(b.ReduceMax(chosen, keepdims=0), elements)
+    return replace(b.Where(inside, attribution, float("nan")), shape=mine, dtype=attribution.dtype)

@@ -90,6 +90,45 @@ def test_run_time_index_out_of_range_is_never_a_number() -> None:
     assert np.isfinite(result[[0, 2]]).all()
 
 
+@pytest.mark.parametrize("layer", ["q", None])
+def test_run_time_index_out_of_range_reaches_where_no_path_leads(layer: str | None) -> None:
+    """NaN where the gradient itself is a constant zero; and for all samples where the tensor does not count them."""
+    nodes = [node("Slice", "x zero two one", "part"), node("Mul", "part part", "q")]
+    nodes += [node("MatMul", "q w", "z"), node("Sub", "z shift", "y")]
+    numbers = {"zero": np.array([0]), "two": np.array([2]), "one": np.array([1]), "w": W[:2, :4]}
+    made = model(nodes, {"x": ["n", 4], "shift": [1, 4]}, {"y": ["n", 4]}, numbers)
+    result = run(rewrite(made, target="input", layer=layer), {"x": X[:2], "shift": X[2:], "target": np.array([1, 4])})
+    if layer:
+        assert np.isfinite(result["q_attribution"][0]).all()
+        assert np.isnan(result["q_attribution"][1]).all()
+    else:
+        assert np.isnan(result["x_attribution"][1]).all()
+        assert np.isnan(result["shift_attribution"]).all()
+
+
+@pytest.mark.parametrize("targets", [[0, 1], [0, 1, 2, 3], []], ids=len)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_wrong_number_of_run_time_indices_ends_the_run(targets: list[int], rows: int) -> None:
+    """Never broadcast the other way, which would change the shape of the results."""
+    with pytest.raises(Exception, match="onnxplain/target"):
+        run(rewrite(classifier(), target="input"), {"x": X[:rows], "target": np.array(targets, np.int64)})
+
+
+def test_one_seed_serves_all_samples_and_others_end_the_run() -> None:
+    made = rewrite(classifier(), target="seed")
+    close(attribution(made, seed=onehot(4).astype(np.float32)), gradient(onehot(4, 4, 4)))
+    with pytest.raises(Exception, match="onnxplain/target"):
+        run(made, {"x": X[:1], "seed": onehot(1, 2, 3).astype(np.float32)})
+
+
+def test_one_baseline_serves_all_samples_and_others_end_the_run() -> None:
+    made = rewrite(classifier(), "taylor", target=2, baseline="input")
+    one = run(made, {"x": X, "baseline": X[:1]})["x_attribution"]
+    np.testing.assert_array_equal(one, run(made, {"x": X, "baseline": X[[0, 0, 0]]})["x_attribution"])
+    with pytest.raises(Exception, match="onnxplain/"):
+        run(made, {"x": X[:1], "baseline": X})
+
+
 def test_seed() -> None:
     made = rewrite(classifier("Softmax"), target="seed")
     seed = RNG.normal(size=(3, 6)).astype(np.float32)
