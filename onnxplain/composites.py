@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from onnxplain import lrp
 from onnxplain.composite import Composite, Where
 from onnxplain.lrp import STABILIZER, Bias, LinearRule
-from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, share, signal, softmax, stop
+from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, share, share_positive, signal, softmax, stop
 from onnxplain.registry import Rule
 
-__all__ = ["attention", "base", "layered", "modified_backprop", "own", "uniform"]
+__all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "own", "uniform"]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
 
@@ -20,6 +21,9 @@ RECTIFIERS = (
     "Mish", "onnxplain.Activation",
 )  # fmt: skip
 """Activations that let through what is above zero."""
+
+Sums: TypeAlias = Literal["contribution", "positive"]
+"""How a sum of live tensors shares relevance: by contribution, or among summands above zero only."""
 
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
@@ -31,24 +35,26 @@ EXPANDED = ("LSTM", "GRU", "RNN", "Attention", "QLinearConv", "QLinearMatMul")
 """Operators that relevance goes through in smaller ones."""
 
 
-def base(value: float = STABILIZER, products: Rule | None = None) -> list[tuple[Where, Rule]]:
+def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[Where, Rule]]:
     """What serves everything that is no linear layer.
 
     Sums and averages share by contribution, activations pass relevance on, layout and selection move it (winner takes all),
-    of a signal and its gate the signal takes all, other products of live operands give half to each unless `products` says
-    otherwise, softmax and norms are treated as in AttnLRP.
+    of a signal and its gate the signal takes all, other products of live operands give half to each, softmax and norms are
+    treated as in AttnLRP. With `sums` "positive" only summands above zero get a share, as under z⁺.
     """
+    shares = [(Where(operators=("Add", "Sum", "Mean")), share_positive(value))] if sums == "positive" else []
     return [
+        *shares,
         (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
         (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
         (Where(operators=HOMOGENEOUS), share(value)),
         (Where(roles=("sum",)), share(value)),
         (Where(roles=("elementwise", "scale")), pass_on),
         (Where(roles=("layout", "select", "control")), move),
-        (Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), products or half(value)),
+        (Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), half(value)),
         (Where(roles=("gate",)), signal(value)),
         (Where(operators=("Div",)), signal(value)),
-        (Where(roles=("bilinear", "product")), products or half(value)),
+        (Where(roles=("bilinear", "product")), half(value)),
         (Where(roles=("softmax",)), softmax),
         (Where(roles=("norm",)), normalize(value)),
     ]
@@ -61,6 +67,7 @@ def layered(
     dense: LinearRule,
     first: Rule | None = None,
     value: float = STABILIZER,
+    sums: Sums = "contribution",
     more: Sequence[tuple[Where, Rule]] = (),
 ) -> Composite:
     """A composite by kind of linear layer: one rule for the first, one for convolutions, one for dense layers."""
@@ -70,12 +77,14 @@ def layered(
     entries.append((Where(operators=CONVOLUTIONS, roles=("linear",)), convolution))
     entries.append((Where(operators=WEIGHTLESS), lrp.epsilon(value)))
     entries.append((Where(roles=("linear",)), dense))
-    return Composite(name, (*entries, *base(value)), canonize=True, strict=True, expands=EXPANDED)
+    return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED)
 
 
-def uniform(name: str, rule: LinearRule, first: Rule | None = None, value: float = STABILIZER) -> Composite:
+def uniform(
+    name: str, rule: LinearRule, first: Rule | None = None, value: float = STABILIZER, sums: Sums = "contribution"
+) -> Composite:
     """A composite with one rule for all linear layers, but for the first if that has its own."""
-    return layered(name, convolution=rule, dense=rule, first=first, value=value)
+    return layered(name, convolution=rule, dense=rule, first=first, value=value, sums=sums)
 
 
 def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) -> Composite:

@@ -33,6 +33,7 @@ __all__ = [
     "epsilon",
     "flat",
     "gamma",
+    "positive",
     "w_square",
     "z_plus",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.errors import RuleError
-from onnxplain.lrp import STABILIZER
+from onnxplain.lrp import STABILIZER, positive
 from onnxplain.registry import Messages, Rule
 from onnxplain.tensor import Tensor
 
@@ -22,6 +22,7 @@ __all__ = [
     "proportional",
     "quantize",
     "share",
+    "share_positive",
     "signal",
     "softmax",
     "stop",
@@ -75,6 +76,20 @@ def share(value: float = STABILIZER) -> RoleRule:
     @named("share", "R_x = x · ∂y/∂x · R / (y + ε sign y)", "Bach et al. 2015, eq. 56; residual sums and average pooling")
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
+
+    return rule
+
+
+def share_positive(value: float = STABILIZER) -> RoleRule:
+    """Sums under z⁺: only summands above zero get shares, so that summands that cancel do not explode."""
+
+    @named(
+        "share-positive", "R_x = x⁺ / Σ x⁺ · R", "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, eq. 16"
+    )
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        parts = replace(call, inputs=tuple(t if t is None else positive(b, t) for t in call.inputs))
+        copy = b.replay(call, parts.inputs)
+        return _contributions(b, copy, b.Div(relevance, b.stabilize(copy.y, value)))
 
     return rule
 

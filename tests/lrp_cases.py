@@ -52,9 +52,9 @@ ZENNIT: dict[str, Choice] = RULES | {
     "epsilon-plus-flat": ("lrp-epsilon-plus-flat", EPSILON),
     "epsilon-alpha2-beta1-flat": ("lrp-epsilon-alpha2-beta1-flat", EPSILON),
     "epsilon-gamma-box": ("lrp-epsilon-gamma-box", BOX | EPSILON | {"gamma": 0.25}),
-    "deep-taylor.w2": ("deep-taylor", {}),
-    "deep-taylor.box": ("deep-taylor", BOX),
-    "excitation-backprop": ("excitation-backprop", {}),
+    "deep-taylor.w2": ("deep-taylor", {"bias": "absorb"}),
+    "deep-taylor.box": ("deep-taylor", BOX | {"bias": "absorb"}),
+    "excitation-backprop": ("excitation-backprop", {"bias": "absorb"}),
 }
 """Zennit's composites. A larger epsilon is that of linear layers; its sums and averages keep 1e-6."""
 
@@ -63,6 +63,7 @@ CHANNELS: dict[str, Choice] = {"epsilon-gamma-box.channels": ("lrp-epsilon-gamma
 INNER: dict[str, Choice] = {f"{key}@": RULES[key] for key in ("epsilon-plus", "gamma", "alpha2-beta1")}
 TRANSFORMER: dict[str, Choice] = {"attnlrp": ("attnlrp", {}), "cp-lrp": ("cp-lrp", {})}
 EMBEDDED: dict[str, Choice] = {f"{key}@embedding": choice for key, choice in TRANSFORMER.items()}
+POSITIVE: dict[str, Choice] = {"epsilon-plus.sum-zplus": ("lrp-epsilon-plus", EPSILON | {"sums": "positive"})}
 RECURRENT: dict[str, Choice] = {
     "epsilon": ("lrp-epsilon", EPSILON),
     "epsilon.epsilon-0.001": ("lrp-epsilon", {"epsilon": 0.001}),
@@ -73,8 +74,8 @@ TABLE: dict[str, dict[str, Choice]] = {
     "lrp_vgg": ZENNIT | CAPTUM | CHANNELS | {f"{key}6": choice for key, choice in INNER.items()},
     "lrp_resnet": ZENNIT | CHANNELS | {f"{key}4.relu": choice for key, choice in INNER.items()},
     "lrp_cnn1d": ZENNIT | CHANNELS | {f"{key}6": choice for key, choice in INNER.items()},
-    "lrp_residual": RULES,
-    "lrp_residual_cancelling": RULES,
+    "lrp_residual": RULES | POSITIVE,
+    "lrp_residual_cancelling": RULES | POSITIVE,
     "lrp_reused": RULES,
     "lrp_relu_forms": RULES,
     "lrp_bn_first": RULES,

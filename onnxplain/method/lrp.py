@@ -11,6 +11,7 @@ from onnxplain import composites, lrp
 from onnxplain.bounds import bound
 from onnxplain.composite import Composite
 from onnxplain.composite_file import read_composite
+from onnxplain.composites import Sums
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
 from onnxplain.lrp import STABILIZER, Bias, LinearRule
@@ -80,8 +81,8 @@ def lrp_gamma(*, gamma: float = 0.25, bias: Bias = "absorb") -> Composite:
     formula="R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ · R_j",
     source=f"{DEEP_TAYLOR}, eq. 16",
 )
-def lrp_zplus(*, bias: Bias = "absorb") -> Composite:
-    return composites.uniform("z-plus", lrp.z_plus(bias=bias))
+def lrp_zplus(*, bias: Bias = "absorb", sums: Sums = "contribution") -> Composite:
+    return composites.uniform("z-plus", lrp.z_plus(bias=bias), sums=sums)
 
 
 @propagation(
@@ -90,8 +91,8 @@ def lrp_zplus(*, bias: Bias = "absorb") -> Composite:
     formula="R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) · R_j",
     source=f"{BACH}, eq. 60",
 )
-def lrp_alpha_beta(*, alpha: float = 2.0, beta: float = 1.0, bias: Bias = "absorb") -> Composite:
-    return composites.uniform("alpha-beta", _alpha_beta(alpha, beta, bias))
+def lrp_alpha_beta(*, alpha: float = 2.0, beta: float = 1.0, bias: Bias = "absorb", sums: Sums = "contribution") -> Composite:
+    return composites.uniform("alpha-beta", _alpha_beta(alpha, beta, bias), sums=sums)
 
 
 @propagation(
@@ -100,8 +101,8 @@ def lrp_alpha_beta(*, alpha: float = 2.0, beta: float = 1.0, bias: Bias = "absor
     formula="z⁺ for convolutions, ε for dense layers",
     source=f"{BEST_PRACTICE}, section III",
 )
-def lrp_epsilon_plus(*, epsilon: float = STABILIZER, bias: Bias = "absorb") -> Composite:
-    return composites.layered("epsilon-plus", convolution=lrp.z_plus(bias=bias), dense=lrp.epsilon(epsilon, bias))
+def lrp_epsilon_plus(*, epsilon: float = STABILIZER, bias: Bias = "absorb", sums: Sums = "contribution") -> Composite:
+    return composites.layered("epsilon-plus", convolution=lrp.z_plus(bias=bias), dense=lrp.epsilon(epsilon, bias), sums=sums)
 
 
 @propagation(
@@ -110,9 +111,9 @@ def lrp_epsilon_plus(*, epsilon: float = STABILIZER, bias: Bias = "absorb") -> C
     formula="flat for the first linear layer, z⁺ for convolutions, ε for dense layers",
     source=f"{BEST_PRACTICE}, section III",
 )
-def lrp_epsilon_plus_flat(*, epsilon: float = STABILIZER, bias: Bias = "absorb") -> Composite:
+def lrp_epsilon_plus_flat(*, epsilon: float = STABILIZER, bias: Bias = "absorb", sums: Sums = "contribution") -> Composite:
     return composites.layered(
-        "epsilon-plus-flat", convolution=lrp.z_plus(bias=bias), dense=lrp.epsilon(epsilon, bias), first=lrp.flat()
+        "epsilon-plus-flat", convolution=lrp.z_plus(bias=bias), dense=lrp.epsilon(epsilon, bias), first=lrp.flat(), sums=sums
     )
 
 
@@ -123,10 +124,15 @@ def lrp_epsilon_plus_flat(*, epsilon: float = STABILIZER, bias: Bias = "absorb")
     source=f"{BEST_PRACTICE}, section III",
 )
 def lrp_epsilon_alpha_beta(
-    *, epsilon: float = STABILIZER, alpha: float = 2.0, beta: float = 1.0, bias: Bias = "absorb"
+    *,
+    epsilon: float = STABILIZER,
+    alpha: float = 2.0,
+    beta: float = 1.0,
+    bias: Bias = "absorb",
+    sums: Sums = "contribution",
 ) -> Composite:
     convolution = _alpha_beta(alpha, beta, bias)
-    return composites.layered("epsilon-alpha-beta", convolution=convolution, dense=lrp.epsilon(epsilon, bias))
+    return composites.layered("epsilon-alpha-beta", convolution=convolution, dense=lrp.epsilon(epsilon, bias), sums=sums)
 
 
 @propagation(
@@ -136,13 +142,19 @@ def lrp_epsilon_alpha_beta(
     source=f"{BEST_PRACTICE}, section III",
 )
 def lrp_epsilon_alpha_beta_flat(
-    *, epsilon: float = STABILIZER, alpha: float = 2.0, beta: float = 1.0, bias: Bias = "absorb"
+    *,
+    epsilon: float = STABILIZER,
+    alpha: float = 2.0,
+    beta: float = 1.0,
+    bias: Bias = "absorb",
+    sums: Sums = "contribution",
 ) -> Composite:
     return composites.layered(
         "epsilon-alpha-beta-flat",
         convolution=_alpha_beta(alpha, beta, bias),
         dense=lrp.epsilon(epsilon, bias),
         first=lrp.flat(),
+        sums=sums,
     )
 
 
@@ -159,12 +171,14 @@ def lrp_epsilon_gamma_box(
     gamma: float = 0.25,
     epsilon: float = STABILIZER,
     bias: Bias = "absorb",
+    sums: Sums = "contribution",
 ) -> Composite:
     return composites.layered(
         "epsilon-gamma-box",
         convolution=lrp.gamma(gamma, bias=bias),
         dense=lrp.epsilon(epsilon, bias),
         first=_box(low, high),
+        sums=sums,
     )
 
 
