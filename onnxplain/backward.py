@@ -17,24 +17,77 @@ from onnxplain.registry import OpSpec, Rule
 from onnxplain.signs import nonnegative_tensors
 from onnxplain.tensor import Shape, Tensor
 
-__all__ = ["backward", "carry", "missing_operators", "on_the_way"]
+__all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
 
 
 def carry(
-    b: Builder, calls: Sequence[Call], sources: Iterable[Tensor], seeds: Mapping[Tensor, Tensor], choose: Choice
+    b: Builder,
+    calls: Sequence[Call],
+    sources: Iterable[Tensor],
+    seeds: Mapping[Tensor, Tensor],
+    choose: Choice,
+    *,
+    origins: Iterable[Tensor] = (),
+    masks: Mapping[Tensor, Tensor] | None = None,
 ) -> dict[Tensor, Tensor]:
-    """Messages on the tensors between sources and the seeds' targets, by the composite's rules, canonized if it says so."""
-    live = on_the_way(b, calls, tuple(sources), tuple(seeds), choose)
-    signs = nonnegative_tensors(live.calls, b.value) if choose.composite.canonize else frozenset()
-    return backward(b, live, seeds, choose.over(live.calls, lambda t: t.name in signs))
+    """Messages on the tensors between sources and the seeds' targets, by the composite's rules, canonized if it says so.
+
+    Args:
+        b: emits into the graph.
+        calls: the model's calls in topological order.
+        sources: the tensors that messages are asked for at.
+        seeds: the message each target starts with.
+        choose: the composite over a registry.
+        origins: where the model begins, for what is first and how deep; the sources where empty.
+        masks: tensors that all must pass, with what messages are multiplied with there.
+    """
+    sources, masks = tuple(sources), masks or {}
+    whole = on_the_way(b, calls, sources, tuple(seeds), choose, kept=masks)
+    choose = placed(b, calls, tuple(origins) or sources, tuple(seeds), whole, choose)
+    remaining, arrived = list(masks), dict(seeds)
+    while remaining:
+        nearest = [t for t in remaining if not _leads_to(whole.calls, t, [o for o in remaining if o != t], choose)]
+        messages = _carry(b, whole.calls, nearest, arrived, choose)
+        arrived = {t: replace(b.Mul(messages[t], masks[t]), shape=t.shape) for t in nearest if t in messages}
+        remaining = [t for t in remaining if t not in nearest]
+    return _carry(b, whole.calls, sources, arrived, choose)
 
 
-def on_the_way(b: Builder, calls: Sequence[Call], sources: Sequence[Tensor], targets: Sequence[Tensor], choose: Choice) -> Live:
-    """The live calls as the composite sees them."""
+def _carry(
+    b: Builder, calls: Sequence[Call], sources: Sequence[Tensor], seeds: Mapping[Tensor, Tensor], choose: Choice
+) -> dict[Tensor, Tensor]:
+    return backward(b, liveness(calls, sources, seeds, choose.registry.role), seeds, choose)
+
+
+def _leads_to(calls: Sequence[Call], start: Tensor, ends: Sequence[Tensor], choose: Choice) -> bool:
+    return bool(liveness(calls, [start], ends, choose.registry.role).calls)
+
+
+def on_the_way(
+    b: Builder,
+    calls: Sequence[Call],
+    sources: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    choose: Choice,
+    kept: Iterable[Tensor] = (),
+) -> Live:
+    """The live calls as the composite sees them; no compound hides a source, a target or a tensor in `kept`."""
     live = liveness(calls, sources, targets, choose.registry.role)
     if not choose.composite.canonize:
         return live
-    return liveness(canonize(live.calls, (*sources, *targets), b.value), sources, targets, choose.registry.role)
+    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value)
+    return liveness(grouped, sources, targets, choose.registry.role)
+
+
+def placed(
+    b: Builder, calls: Sequence[Call], origins: Sequence[Tensor], targets: Sequence[Tensor], live: Live, choose: Choice
+) -> Choice:
+    """The choice with what it wants to know of these calls: their places among the linear layers, the signs of tensors."""
+    if not choose.composite.canonize:
+        return choose
+    whole = on_the_way(b, calls, origins, targets, choose) if choose.composite.needs_places else live
+    signs = nonnegative_tensors(calls, b.value)
+    return choose.over(whole.calls, lambda t: t.name in signs)
 
 
 def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:
@@ -56,11 +109,11 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
     def within(calls: Sequence[Call], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
         """The same walk through the calls of a subgraph."""
         live = on_the_way(b, calls, sources, tuple(inner), choose)
-        return backward(b, live, inner, replace(choose, layers=Layers()))
+        return backward(b, live, inner, replace(choose, layers=Layers(), watch=None))
 
     def gradient(call: Call, *incoming: Tensor | None) -> list[Tensor | None]:
         """What the operator's own gradient rule sends to each input."""
-        return _gradient(b, call, incoming, replace(choose, composite=GRADIENT))
+        return _gradient(b, call, incoming, replace(choose, composite=GRADIENT, watch=None))
 
     def detached(call: Call, message: Tensor) -> Tensor:
         """What the operator's detached rule sends to its first input."""
@@ -111,10 +164,13 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
         chosen = choose(call)
         assert chosen is not None
         with b.scope(f"{call.name}/backward"):
-            for i, m in outgoing(b, call, chosen.rule, chosen.spec, incoming):
+            sent = list(outgoing(b, call, chosen.rule, chosen.spec, incoming))
+            for i, m in sent:
                 x = call.reads[i]
                 assert x is not None
                 arrived.setdefault(x, []).append(m)
+            if choose.watch is not None:
+                choose.watch(call, chosen, incoming, [m for _, m in sent])
     for tensor in list(arrived):
         message(tensor)
     return messages

@@ -11,7 +11,8 @@ import numpy as np
 from onnxplain.check_calls import check_calls
 from onnxplain.check_completeness import check_completeness
 from onnxplain.check_slopes import check_slopes, forward_of
-from onnxplain.findings import CheckReport, Finding, is_small
+from onnxplain.conservation import Ledger, balance, judged
+from onnxplain.findings import CallConservation, CheckReport, Finding, is_small
 from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
 from onnxplain.job import Baseline
@@ -61,7 +62,7 @@ def check(
         calls: check every call alone even in a large model whose gradient agrees.
         progress: whether to show a progress bar; None shows it on a terminal.
     """
-    find_method(method)
+    found = find_method(method)
     registry = load_registry(rules)
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
@@ -81,7 +82,25 @@ def check(
         findings.append(local)
     if method != "gradient":
         findings += _check_method(source, method, feeds, providers, baseline, settings, options)
-    return CheckReport(tuple(findings), culprit)
+    rows: list[CallConservation] = []
+    if "conservation" in found.axioms:
+        finding, rows = _check_conservation(source, method, feeds, providers, settings, options)
+        findings.append(finding)
+    return CheckReport(tuple(findings), culprit, tuple(rows))
+
+
+def _check_conservation(
+    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers, settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> tuple[Finding, list[CallConservation]]:  # fmt: skip
+    """What each call receives, sends and keeps, all samples together."""
+    ledger = Ledger()
+    rewritten = rewrite_source(source.copy(), method, target=None, options=dict(options), watching=ledger, **settings)
+    result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
+    rows = balance(ledger, rewritten, result)
+    arrived = sum(float(np.asarray(result[n], np.float64).sum()) for n in rewritten.about["attributions"])
+    score = arrived + sum(r.received - r.sent for r in rows)
+    return judged(rows, score, arrived), rows
 
 
 def _check_method(

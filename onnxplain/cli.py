@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from onnxplain import __version__
-from onnxplain.errors import MethodError, OnnxplainError
+from onnxplain.errors import InputError, MethodError, OnnxplainError
 
 if TYPE_CHECKING:
     from onnxplain.explanation import Explanation
@@ -61,6 +61,24 @@ def _model_options(function: F) -> F:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+_mask_option = click.option(
+    "--mask", "masks", metavar="LAYER=CHANNELS|FILE|input", multiple=True,
+    help="Explain only what passes these channels of a layer (3,17), or a factor (.npy); may be repeated.",
+)  # fmt: skip
+
+
+def _masks(given: Sequence[str]) -> dict[str, Any]:
+    """LAYER=3,17, LAYER=FILE.npy or LAYER=input, by layer."""
+    made: dict[str, Any] = {}
+    for text in given:
+        layer, equals, value = text.rpartition("=")
+        if not equals or not layer:
+            raise InputError(f"--mask takes LAYER=CHANNELS, LAYER=FILE.npy or LAYER=input, got '{text}'")
+        channels = value.replace("-", "").replace(",", "")
+        made[layer] = [int(v) for v in value.split(",")] if channels.isdigit() else value if value == "input" else _array(value)
+    return made
 
 
 def _run_options(function: F) -> F:
@@ -140,11 +158,12 @@ def _array(file: str) -> Any:
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
+@_mask_option
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @_run_options
 def explain(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
-    batch_size: int | None, top: int, provider: str, mean: list[float] | None, std: list[float] | None, scale: float | None,
+    batch_size: int | None, masks: tuple[str, ...], top: int, provider: str, mean: list[float] | None, std: list[float] | None, scale: float | None,
     layout: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
@@ -168,7 +187,8 @@ def explain(
     arrays: dict[str, Any] = {}
     for method in methods:
         explainer = Explainer(
-            model, method, providers=provider, batch_size=batch_size, labels=names, **settings, **_method_options(options),
+            model, method, providers=provider, batch_size=batch_size, labels=names, mask=_masks(masks), **settings,
+            **_method_options(options),
             baseline=_baseline(baseline) if _compares(method, options) else None,
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
@@ -203,10 +223,12 @@ def _compares(method: str, options: Sequence[str]) -> bool:
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / seed: chosen by the host at run time.")  # fmt: skip
 @click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
+@_mask_option
 @click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite(
-    model: str, out: str, target: str | None, baseline: str | None, only_attribution: bool, options: tuple[str, ...],
+    model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
+    options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
@@ -224,7 +246,7 @@ def rewrite(
     settings["registry"] = load_registry(settings.pop("rules"))
     source = read(model)
     done = rewrite_source(
-        source, target=target, baseline=_baseline(baseline), only_attribution=only_attribution,
+        source, mask=_masks(masks), target=target, baseline=_baseline(baseline), only_attribution=only_attribution,
         options=_method_options(options), **settings,
     )  # fmt: skip
     wrote(write_model(done.model, Path(out), source.folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import TypeAlias
 
 from onnxplain.call import Call
 from onnxplain.layers import NOWHERE, Layers, Place, find_layers
@@ -75,6 +76,11 @@ class Composite:
     expands: tuple[str, ...] = ()
     own: int = 0
 
+    @property
+    def needs_places(self) -> bool:
+        """Whether a condition asks where a call stands among the linear layers."""
+        return any(where.first or where.last or where.depth is not None for where, _ in self.entries)
+
     def choose(self, registry: Registry, call: Call, layers: Layers | None = None) -> Chosen | None:
         """The rule for a call and the reason; None where there is none."""
         spec = registry.find(call)
@@ -104,17 +110,23 @@ GRADIENT = Composite("gradient")
 """Every call is served by its operator's gradient rule."""
 
 
+Watch: TypeAlias = "Callable[[Call, Chosen, Sequence[Tensor | None], Sequence[Tensor]], None]"
+"""`(call, chosen rule, messages on its outputs, messages sent to its inputs)`"""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A composite over a registry, for one walk: which rule serves which call, and what is known of the calls around it.
 
     `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero.
+    `watch` is told of each call what came in and what went out.
     """
 
     composite: Composite
     registry: Registry
     layers: Layers = field(default_factory=Layers)
     nonnegative: Callable[[Tensor], bool] = lambda tensor: False
+    watch: Watch | None = None
 
     def __call__(self, call: Call) -> Chosen | None:
         """The rule of a call, None where there is none."""
@@ -123,7 +135,7 @@ class Choice:
     def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
         """The same choice with the places that these live calls have."""
         is_layer = self.is_layer
-        return Choice(self.composite, self.registry, find_layers(calls, is_layer), nonnegative)
+        return replace(self, layers=find_layers(calls, is_layer), nonnegative=nonnegative)
 
     def is_layer(self, call: Call) -> bool:
         """Whether a call is a linear layer: a linear map with weights that mix elements."""

@@ -88,6 +88,8 @@ class Emitter:
         self._scopes = [_Scope()]
         self._recorded: dict[str, Recorded] = {}
         self._walking: Walking | None = None
+        self.notes: dict[str, list[Tensor]] | None = None
+        """By call, what its bias absorbed; rules fill it where it is not None."""
         self._level: dict[str, int] = {}
         self._copied: dict[str, Tensor] = {}
         for call in graph.calls:

@@ -18,6 +18,7 @@ from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
 from onnxplain.job import Baseline
 from onnxplain.load import ModelLike, read
+from onnxplain.masks import Masks
 from onnxplain.method import find_method
 from onnxplain.passes import prepared
 from onnxplain.progress import track
@@ -62,6 +63,7 @@ class Explainer:
         layer: str | Sequence[str] | None = None,
         baseline: Baseline = None,
         score: str = "logit",
+        mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
         **options: Any,
     ) -> None:
@@ -83,6 +85,7 @@ class Explainer:
             "layer": [layer] if isinstance(layer, str) else layer,
             "baseline": ("input" if baseline is None else baseline) if compares else baseline,
             "score": score,
+            "mask": mask,
             "registry": registry,
             "options": options,
         }

@@ -105,6 +105,13 @@ class Explanation:
         axes = (by,) if isinstance(by, int) else tuple(by)
         return np.asarray(values.sum(axis=axes))
 
+    def negative_share(self, name: str | None = None) -> np.ndarray[Any, Any]:
+        """For each sample the share of negative attributions in the sum of absolute ones, 0 to 1 (0 where all are zero)."""
+        _, values = self.of(name)
+        flat = np.asarray(values, np.float64).reshape(len(values), -1)
+        sizes = np.abs(flat).sum(axis=1)
+        return np.divide(-flat.clip(max=0).sum(axis=1), sizes, out=np.zeros_like(sizes), where=sizes > 0)
+
     def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
         """For each sample the k elements with the largest attributions in size: their indices and values."""
         _, values = self.of(name)

@@ -18,6 +18,7 @@ MEANING = {
     "path": "points of the path of '{name}' before the input",
     "position": "where on the line from baseline to input each draw lies, 0 to 1",
     "reference": "the number of each draw's baseline",
+    "mask": "what may pass at '{name}': 1 keeps, 0 blocks",
     "low": "the lowest values that '{name}' can take",
     "high": "the highest values that '{name}' can take",
 }

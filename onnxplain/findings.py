@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxplain.graph import Graph
 
-__all__ = ["CheckReport", "Finding", "is_small", "sizes_of"]
+__all__ = ["CallConservation", "CheckReport", "Finding", "is_small", "sizes_of"]
 
 SMALL = 500_000
 """Elements that all live tensors together may have for every call to be checked always."""
@@ -25,11 +25,31 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class CallConservation:
+    """Sums over all samples: the relevance a call receives and sends, and its bias's share; the rest is what ε, or a rule that
+    does not conserve, took."""
+
+    node: str
+    operator: str
+    rule: str
+    received: float
+    sent: float
+    bias: float
+
+    @property
+    def lost(self) -> float:
+        """What neither the inputs nor the bias got."""
+        return self.received - self.sent - self.bias
+
+
+@dataclass(frozen=True)
 class CheckReport:
-    """All that was checked, and where gradients disagree the first call of the backward walk that causes it."""
+    """All that was checked; where gradients disagree the first call of the backward walk that causes it; for methods that
+    conserve relevance the balance of every call, the worst first."""
 
     findings: tuple[Finding, ...]
     culprit: str = ""
+    conservation: tuple[CallConservation, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -10,7 +10,7 @@ from onnxplain.backward import carry
 from onnxplain.baselines import Baseline, emit_baseline, emit_baselines
 from onnxplain.builder import Builder
 from onnxplain.call import Call
-from onnxplain.composite import GRADIENT, Choice, Composite
+from onnxplain.composite import GRADIENT, Choice, Composite, Watch
 from onnxplain.copies import Copies, sample_axis
 from onnxplain.errors import MethodError
 from onnxplain.graph import SMALL, Graph
@@ -28,7 +28,8 @@ class Job:
     `explained` are the tensors that get an attribution, `target` the explained tensor with its `seed`; `calls` and `inputs`
     are the model's, or what they became at another point (`at`). A method returns one attribution per explained tensor.
     With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
-    further results for the file, by name.
+    further results for the file, by name. `origins` are the tensors the model begins with, `masks` what all messages must
+    pass, `watch` is told what each call receives and sends.
     """
 
     graph: Graph
@@ -46,6 +47,9 @@ class Job:
     calls: Sequence[Call] = ()
     inputs: tuple[Tensor, ...] = ()
     origin: tuple[Job, Copies | None] | None = None
+    origins: tuple[Tensor, ...] = ()
+    masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
+    watch: Watch | None = None
 
     def __post_init__(self) -> None:
         self.calls = self.calls or self.graph.calls
@@ -76,8 +80,9 @@ class Job:
         """
         if at is not None:
             return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed).values(), strict=True))
-        choose = Choice(composite, self.registry)
-        messages = carry(self.b, self.calls, self.sources, {self.target: seed or self.seed}, choose)
+        choose = Choice(composite, self.registry, watch=self.watch)
+        seeds = {self.target: seed or self.seed}
+        messages = carry(self.b, self.calls, self.sources, seeds, choose, origins=self.origins, masks=self.masks)
         return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in self.sources}
 
     # -- other points --------------------------------------------------------------------------------------------
@@ -105,7 +110,12 @@ class Job:
             inputs=tuple(became.get(t, t) for t in self.inputs),
             reports={},
             origin=(self, copies),
+            origins=tuple(became.get(t, t) for t in self.origins),
+            masks={became.get(t, t): self._mask_at(m, copies) for t, m in self.masks.items()},
         )
+
+    def _mask_at(self, mask: Tensor, copies: Copies | None) -> Tensor:
+        return mask if copies is None or sample_axis(mask, copies.symbol) is None else copies.tile(mask)
 
     def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Call], dict[Tensor, Tensor]]:
         """The calls with those that depend on the given tensors applied to others, and what each tensor became."""

@@ -162,8 +162,12 @@ class LinearRule:
             _scaled(b, b.Mul(copy.input(places.x), _back(b, copy, places, share)), group.weight * branch.sign)
             for branch, copy in made
         ]
-        if self.bias == "distribute" and places.bias is not None:
-            sent.append(_scaled(b, self._spread(b, call, places, made, share), group.weight))
+        if places.bias is not None and (self.bias == "distribute" or b.notes is not None):
+            of_bias = b.Mul(share, _of_bias(b, places, made))
+            if self.bias == "distribute":
+                sent.append(_scaled(b, _spread(b, call, places, replace(of_bias, shape=call.y.shape)), group.weight))
+            elif b.notes is not None:
+                b.notes.setdefault(call.name, []).append(_scaled(b, of_bias, group.weight))
         return [replace(s, shape=call.input(places.x).shape) for s in sent]
 
     def _replayed(self, b: Builder, call: Call, places: _Places, branch: Branch) -> Call | None:
@@ -178,19 +182,27 @@ class LinearRule:
             inputs[places.bias] = None if self.bias == "ignore" else branch.bias(b, call.input(places.bias))
         return b.replay(call, inputs)
 
-    def _spread(self, b: Builder, call: Call, places: _Places, made: Sequence[tuple[Branch, Call]], share: Tensor) -> Tensor:
-        """The bias's relevance, spread evenly over the inputs that an output reads."""
-        assert places.bias is not None
-        unbiased = [replace(copy, inputs=_without(copy.inputs, places.bias)) for _, copy in made]
-        of_bias = [b.Sub(copy.y, b.replay(call, bare.inputs).y) for (_, copy), bare in zip(made, unbiased, strict=True)]
-        inputs = list(call.inputs)
-        inputs[places.x] = ones(b, call.input(places.x))
-        if places.w is not None:
-            inputs[places.w] = ones(b, call.input(places.w))
+
+def _of_bias(b: Builder, places: _Places, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+    """What the biases add to the branches' outputs."""
+    assert places.bias is not None
+    parts = []
+    for branch, copy in made:
+        bare = b.replay(copy, _without(copy.inputs, places.bias))
+        parts.append(_scaled(b, b.Sub(copy.y, bare.y), branch.sign))
+    return b.total(parts)
+
+
+def _spread(b: Builder, call: Call, places: _Places, relevance: Tensor) -> Tensor:
+    """Relevance on the outputs, spread evenly over the inputs that each reads."""
+    inputs = list(call.inputs)
+    inputs[places.x] = ones(b, call.input(places.x))
+    if places.w is not None:
+        inputs[places.w] = ones(b, call.input(places.w))
+    if places.bias is not None:
         inputs[places.bias] = None
-        even = b.replay(call, inputs)
-        each = b.Div(b.Mul(share, b.total(of_bias)), even.y)
-        return _back(b, even, places, replace(each, shape=call.y.shape))
+    even = b.replay(call, inputs)
+    return _back(b, even, places, replace(b.Div(relevance, even.y), shape=call.y.shape))
 
 
 def _scaled(b: Builder, t: Tensor, factor: float) -> Tensor:

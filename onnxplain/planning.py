@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxplain.backward import missing_operators, on_the_way
+from onnxplain.backward import missing_operators, on_the_way, placed
 from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.composite import Choice, effective_role
@@ -18,7 +18,7 @@ from onnxplain.passes import prepared, simplified
 from onnxplain.registry import load_registry
 from onnxplain.rewriting import explained_tensors
 from onnxplain.score import Score, find_score
-from onnxplain.sources import Explained
+from onnxplain.sources import Explained, find_origins
 
 __all__ = ["Plan", "PlanRow", "plan"]
 
@@ -92,8 +92,9 @@ def plan(
     explained = explained_tensors(graph, scored, inputs, wanted, registry)
     sources = tuple(e.tensor for e in explained)
     choose = Choice(found.rules(options), registry)
-    live = on_the_way(Builder(graph), graph.calls, sources, (scored.tensor,), choose)
-    choose = choose.over(live.calls, lambda tensor: False)
+    b, targets = Builder(graph), (scored.tensor,)
+    live = on_the_way(b, graph.calls, sources, targets, choose)
+    choose = placed(b, graph.calls, find_origins(graph, scored.tensor, registry.role) or sources, targets, live, choose)
     served = {call.name: (call, choose(call)) for call in live.calls}
     whole = {part.name: call for call in live.calls for part in call.parts[:-1]}
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -17,11 +17,12 @@ from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
+from onnxplain.masks import Masks, emit_masks
 from onnxplain.method import Method, find_method
 from onnxplain.passes import prepared, simplified
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
-from onnxplain.sources import Explained, find_layers, find_sources
+from onnxplain.sources import Explained, find_layers, find_origins, find_sources
 from onnxplain.target import Target, TargetLike, emit_seed, nan_beyond, parse_target
 from onnxplain.tensor import Tensor, same_dim
 
@@ -34,6 +35,13 @@ CONTRACT = 1
 """The version of the contract an explained model follows: raised when a host has to change (docs/contract.md)."""
 
 Rules = "str | Path | Iterable[str | Path] | None"
+
+
+class Watching(Protocol):
+    """Looks at a walk: `start` before it, with `job.watch` and `job.b.notes` to set, `finish` after it, with `job.reports`."""
+
+    def start(self, job: Job) -> None: ...
+    def finish(self, job: Job) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ def rewrite(
     layer: str | Sequence[str] | None = None,
     baseline: Baseline = None,
     score: str = "logit",
+    mask: Masks | None = None,
     only_attribution: bool = False,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
@@ -75,6 +84,8 @@ def rewrite(
         score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
         only_attribution: leave the model's own outputs out, for hosts that have the prediction already.
         rules: folders with rules of your own.
+        mask: by layer, what may pass there: the numbers of the channels to keep, an array to multiply with, or "input" for
+            one given at run time.
         **options: the method's own options.
 
     Returns:
@@ -87,7 +98,7 @@ def rewrite(
     wanted = [layer] if isinstance(layer, str) else layer
     return rewrite_source(
         read(model), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
-        only_attribution=only_attribution, registry=load_registry(rules), options=options,
+        mask=mask, only_attribution=only_attribution, registry=load_registry(rules), options=options,
     ).model  # fmt: skip
 
 
@@ -101,13 +112,15 @@ def rewrite_source(
     layer: Sequence[str] | None = None,
     baseline: Baseline = None,
     score: str = "logit",
+    mask: Masks | None = None,
     only_attribution: bool = False,
     registry: Registry | None = None,
     options: dict[str, Any] | None = None,
     expose: Sequence[str] = (),
+    watching: Watching | None = None,
 ) -> Rewritten:
     """As `rewrite`, for a model already read, which is used up. The inner tensors named in `expose` become outputs too,
-    and "score" the explained tensor."""
+    and "score" the explained tensor; `watching` is told of every call of the walk, and may report more."""
     found = find_method(method)
     chosen = found.checked(options or {})
     if baseline is not None and not found.compares(chosen):
@@ -115,7 +128,7 @@ def rewrite_source(
     parsed = parse_target(target)
     registry = registry or load_registry()
     _refuse_explained(source)
-    source = simplified(prepared(source, registry), (output, *(layer or ()), *expose))
+    source = simplified(prepared(source, registry), (output, *(layer or ()), *(mask or ()), *expose))
     graph = Graph(source.model)
     b = Builder(graph)
     scored = find_score(graph, output, score)
@@ -123,12 +136,18 @@ def rewrite_source(
     batched = is_batched(graph, scored.tensor)
     run_time: dict[str, Tensor] = {}
     job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline)
+    job.origins = find_origins(graph, scored.tensor, registry.role)
+    job.masks = emit_masks(job, mask or {})
+    if watching is not None:
+        watching.start(job)
     with b.scope("onnxplain/target"):
         if parsed.kind == "all":
             job.basis = all_seeds(job)
         else:
             job.seed = _seed(job, parsed, run_time)
     made = attributions(job, found, chosen)
+    if watching is not None:
+        watching.finish(job)
     if "target" in run_time:
         with b.scope("onnxplain/target"):
             made = [nan_beyond(b, a, job.target, run_time["target"], batched=batched) for a in made]

@@ -72,10 +72,13 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
         if entry["kind"] == "embedding":
             console.print(f"'{name}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'")
-        table = _table("sample", "target", "total", f"largest attributions of '{escape(name)}'", right=("sample", "total"))
+        columns = ("sample", "target", "total", "negative", f"largest attributions of '{escape(name)}'")
+        table = _table(*columns, right=("sample", "total", "negative"))
+        negative = explanation.negative_share(name)
         for i, places in enumerate(explanation.top(top, name)):
             shown = ", ".join(f"{_place(p, features)} {v:+.3g}" for p, v in places)
-            table.add_row(str(i), escape(explanation.label(i)), f"{float(values[i].sum()):+.4g}", escape(shown))
+            total = f"{float(values[i].sum()):+.4g}"
+            table.add_row(str(i), escape(explanation.label(i)), total, f"{negative[i]:.0%}", escape(shown))
         console.print(table)
     if gap is not None:
         console.print(f"completeness gap: at most {float(abs(gap).max()):.3g} (more steps make it smaller)")
@@ -194,6 +197,12 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
     signs = {True: "[green]✓[/green]", False: "[bold red]✗[/bold red]", None: "[yellow]·[/yellow]"}
     for finding in report.findings:
         console.print(f"{signs[finding.ok]} [bold]{finding.name}[/bold]: {escape(finding.detail)}", soft_wrap=True)
+    if report.conservation:
+        table = _table("node", "operator", "rule", "receives", "sends", "its bias keeps", "lost",
+                       right=("receives", "sends", "its bias keeps", "lost"))  # fmt: skip
+        for r in report.conservation[:10]:
+            table.add_row(*map(escape, (r.node, r.operator, r.rule)), *(f"{v:.4g}" for v in (r.received, r.sent, r.bias, r.lost)))
+        console.print(table)
     if not any(f.ok for f in report.findings):
         console.print("nothing could be shown at this input; try another (--seed, or an input file)")
 

@@ -12,7 +12,7 @@ from onnxplain.graph import Graph
 from onnxplain.liveness import liveness
 from onnxplain.tensor import Tensor
 
-__all__ = ["Explained", "find_layers", "find_sources"]
+__all__ = ["Explained", "find_layers", "find_origins", "find_sources"]
 
 
 MOVES = {
@@ -69,6 +69,14 @@ def find_sources(
     if (inputs is not None and lost) or not found:
         raise LayerError(_why_not(graph, lost, target, role))
     return tuple(found)
+
+
+def find_origins(graph: Graph, target: Tensor, role: Callable[[Call], str]) -> tuple[Tensor, ...]:
+    """Where the model begins: its floating-point inputs, and what stands in for the others; empty where the target depends on
+    no input by differentiable operators."""
+    candidates = [c.tensor for t in graph.inputs for c in _stand_ins(graph, t)]
+    live = liveness(graph.calls, candidates, [target], role).tensors
+    return tuple(c for c in candidates if c.name in live)
 
 
 def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
