@@ -13,6 +13,7 @@ from onnxplain.emitter import Walking
 from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.layers import Layers
 from onnxplain.liveness import Live, liveness
+from onnxplain.one_sided import one_sided_tensors
 from onnxplain.registry import OpSpec, Rule
 from onnxplain.signs import nonnegative_tensors
 from onnxplain.tensor import Shape, Tensor
@@ -44,6 +45,9 @@ def carry(
     sources, masks = tuple(sources), masks or {}
     whole = on_the_way(b, calls, sources, tuple(seeds), choose, kept=masks)
     choose = placed(b, calls, tuple(origins) or sources, tuple(seeds), whole, choose)
+    if choose.composite.canonize:
+        sided = one_sided_tensors(whole.calls, lambda call: _rule(choose, call), dict.fromkeys(seeds, choose.scored))
+        choose = replace(choose, one_sided=lambda t: t.name in sided)
     remaining, arrived = list(masks), dict(seeds)
     while remaining:
         nearest = [t for t in remaining if not _leads_to(whole.calls, t, [o for o in remaining if o != t], choose)]
@@ -51,6 +55,11 @@ def carry(
         arrived = {t: replace(b.Mul(messages[t], masks[t]), shape=t.shape) for t in nearest if t in messages}
         remaining = [t for t in remaining if t not in nearest]
     return _carry(b, whole.calls, sources, arrived, choose)
+
+
+def _rule(choose: Choice, call: Call) -> Rule | None:
+    chosen = choose(call)
+    return None if chosen is None else chosen.rule
 
 
 def _carry(
@@ -109,7 +118,7 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
     def within(calls: Sequence[Call], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
         """The same walk through the calls of a subgraph."""
         live = on_the_way(b, calls, sources, tuple(inner), choose)
-        return backward(b, live, inner, replace(choose, layers=Layers(), watch=None))
+        return backward(b, live, inner, replace(choose, layers=Layers(), watch=None, one_sided=lambda tensor: False))
 
     def gradient(call: Call, *incoming: Tensor | None) -> list[Tensor | None]:
         """What the operator's own gradient rule sends to each input."""
@@ -122,7 +131,7 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
             raise RuleError(f"no rule says what {call.operator} becomes with its statistics held constant")
         return dict(outgoing(b, call, spec.rule, spec, [message]))[0]
 
-    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), choose.nonnegative)):
+    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), choose.nonnegative, choose.one_sided)):
         return _walk(b, live, seeds, choose)
 
 

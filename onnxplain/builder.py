@@ -196,10 +196,12 @@ class Builder(Replayer):
         summed = self.ReduceSum(message, axes, keepdims=1, noop_with_empty_axes=1)
         return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
 
-    def stabilize(self, z: Tensor, epsilon: float) -> Tensor:
-        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero."""
+    def stabilize(self, z: Tensor, epsilon: float, *, nonnegative: bool = False) -> Tensor:
+        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero. `nonnegative` says that z is not below zero."""
         if epsilon == 0:
             return z
+        if nonnegative:
+            return replace(self.Add(z, epsilon), shape=z.shape)
         made = self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype)))
         assert isinstance(made, Tensor)
         return made

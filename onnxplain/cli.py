@@ -163,8 +163,9 @@ def _array(file: str) -> Any:
 @_run_options
 def explain(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
-    batch_size: int | None, masks: tuple[str, ...], top: int, provider: str, mean: list[float] | None, std: list[float] | None, scale: float | None,
-    layout: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any,
+    batch_size: int | None, masks: tuple[str, ...], top: int, provider: str, mean: list[float] | None,
+    std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
+    **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 

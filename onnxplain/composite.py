@@ -118,14 +118,17 @@ Watch: TypeAlias = "Callable[[Call, Chosen, Sequence[Tensor | None], Sequence[Te
 class Choice:
     """A composite over a registry, for one walk: which rule serves which call, and what is known of the calls around it.
 
-    `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero.
-    `watch` is told of each call what came in and what went out.
+    `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero,
+    `one_sided` those whose messages are zero wherever they are below zero. `scored` says that seeds are zero where their
+    targets are. `watch` is told of each call what came in and what went out.
     """
 
     composite: Composite
     registry: Registry
     layers: Layers = field(default_factory=Layers)
     nonnegative: Callable[[Tensor], bool] = lambda tensor: False
+    one_sided: Callable[[Tensor], bool] = lambda tensor: False
+    scored: bool = False
     watch: Watch | None = None
 
     def __call__(self, call: Call) -> Chosen | None:
@@ -153,6 +156,8 @@ def effective_role(call: Call, spec: OpSpec | None) -> str:
         return "linear"
     if spec.role == "product" and live <= 1:
         return "scale"
+    if call.op in ("Clip", "Max", "Min") and live <= 1 and not call.domain:  # ReLU6 and its kin
+        return "elementwise"
     if spec.role == "linear" and spec.weight is not None and call.wants(spec.weight) and call.wants(0):
         return "bilinear"
     return spec.role

@@ -67,7 +67,8 @@ class Walking:
 
     `walk` carries messages through the calls of a subgraph, `gradient` gives what a call's own gradient rule sends to its
     inputs, `detached` the same with statistics of the input held constant, `spec` is the registry's entry of a call's
-    operator, `nonnegative` tells whether a tensor is provably not below zero.
+    operator, `nonnegative` tells whether a tensor is provably not below zero, `one_sided` whether its message is zero where the
+    tensor is below zero.
     """
 
     walk: Walk
@@ -75,6 +76,7 @@ class Walking:
     detached: Callable[[Call, Tensor], Tensor]
     spec: Callable[[Call], OpSpec]
     nonnegative: Callable[[Tensor], bool]
+    one_sided: Callable[[Tensor], bool]
 
 
 class Emitter:
@@ -259,6 +261,10 @@ class Emitter:
     def nonnegative(self, tensor: Tensor) -> bool:
         """Whether a tensor is provably not below zero."""
         return self._current.nonnegative(tensor)
+
+    def one_sided(self, tensor: Tensor) -> bool:
+        """Whether the message on a tensor is provably zero wherever the tensor is below zero."""
+        return self._current.one_sided(tensor)
 
     def rename(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor of exactly this name with the same value; the name must be free."""

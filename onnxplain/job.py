@@ -64,7 +64,7 @@ class Job:
         """Relevance at the explained tensors: the explained score itself, where the seed takes it, carried backward."""
         with self.b.scope("onnxplain/target"):
             score = replace(self.b.Mul(self.seed, self.target), shape=self.target.shape)
-        return self.gradient(composite, seed=score)
+        return self.gradient(composite, seed=score, scored=True)
 
     def gradient(
         self,
@@ -72,15 +72,16 @@ class Job:
         *,
         at: Mapping[Tensor, Tensor] | None = None,
         seed: Tensor | None = None,
+        scored: bool = False,
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors: the seed carried backward by a composite's rules.
 
-        With `seed`, that instead of the job's own. With `at`, at another point: the model is replayed with those tensors in
-        place of the explained ones.
+        With `seed`, that instead of the job's own; `scored` says that it is zero where the target is. With `at`, at another
+        point: the model is replayed with those tensors in place of the explained ones.
         """
         if at is not None:
-            return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed).values(), strict=True))
-        choose = Choice(composite, self.registry, watch=self.watch)
+            return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
+        choose = Choice(composite, self.registry, scored=scored, watch=self.watch)
         seeds = {self.target: seed or self.seed}
         messages = carry(self.b, self.calls, self.sources, seeds, choose, origins=self.origins, masks=self.masks)
         return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in self.sources}

@@ -102,6 +102,11 @@ class Branch:
     bias: Part
     sign: int = 1
 
+    @property
+    def positive(self) -> bool:
+        """Whether weights and bias are not below zero."""
+        return self.sign > 0 and self.w in (positive, squared, ones) and self.bias in (positive, squared, ones, none)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -142,19 +147,27 @@ class LinearRule:
         return tuple(messages)
 
     @property
+    def factors_input(self) -> bool:
+        """Whether an input that is zero gets nothing."""
+        parts = [branch.x for group in self.groups for branch in group.branches]
+        return self.bias != "distribute" and all(part in (whole, positive, negative) for part in parts)
+
+    @property
     def splits_weights(self) -> bool:
         """Whether a branch takes other weights than the call's own."""
         return any(branch.w is not whole for group in self.groups for branch in group.branches)
 
     def _group(self, b: Builder, call: Call, places: _Places, group: Group, relevance: Tensor) -> list[Tensor]:
         made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
-        if not made:
+        if not made or (group.where == "negative" and b.one_sided(call.y)):
             return []
         z = made[0][1].y
         for branch, copy in made[1:]:
             z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=call.y.shape)
-        share = b.Div(relevance, b.stabilize(z, self.epsilon))
-        if group.where:
+        parts = [(copy.input(places.x), branch) for branch, copy in made]
+        above = all(b.nonnegative(x) and branch.positive for x, branch in parts)
+        share = b.Div(relevance, b.stabilize(z, self.epsilon, nonnegative=above))
+        if group.where and not b.one_sided(call.y):
             outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
             share = b.Where(outside, 0, share)
         share = replace(share, shape=call.y.shape)

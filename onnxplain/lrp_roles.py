@@ -37,6 +37,10 @@ class RoleRule:
     formula: str
     source: str
     rule: Rule
+    factors_input: bool = False
+    """Whether an input element that is zero gets nothing."""
+    passes: bool = False
+    """Whether elements of the input get the relevance of the output elements they become."""
 
     @property
     def __name__(self) -> str:
@@ -50,12 +54,14 @@ class RoleRule:
         return self.rule(b, call, *relevance)
 
 
-def named(name: str, formula: str, source: str) -> Callable[[Rule], RoleRule]:
-    """Give a rule the name, formula and source it is shown with."""
-    return lambda rule: RoleRule(name, formula, source, rule)
+def named(
+    name: str, formula: str, source: str, *, factors_input: bool = False, passes: bool = False
+) -> Callable[[Rule], RoleRule]:
+    """Give a rule the name, formula and source it is shown with, and say what is known of what it sends."""
+    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes)
 
 
-@named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged")
+@named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged", passes=True)
 def pass_on(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     """The relevance of the first output, for the one live input of the same shape."""
     (live,) = _live(call, 1)
@@ -64,7 +70,7 @@ def pass_on(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     return _at(call, live, None if arrived is None else b.sum_to(arrived, x, call.y.shape))
 
 
-@named("move", "R_x is R_y put back where it came from", "the gradient of a selection; winner takes all for maxima")
+@named("move", "R_x is R_y put back where it came from", "the gradient of a selection; winner takes all for maxima", passes=True)
 def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     """The operator's own gradient rule: layout, selection, and maxima, where the winner takes all."""
     return tuple(b.gradient(call, *relevance))
@@ -73,7 +79,12 @@ def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
 def share(value: float = STABILIZER) -> RoleRule:
     """Each input gets its contribution's share: x · ∂y/∂x · R / y, for sums, means and other homogeneous functions."""
 
-    @named("share", "R_x = x · ∂y/∂x · R / (y + ε sign y)", "Bach et al. 2015, eq. 56; residual sums and average pooling")
+    @named(
+        "share",
+        "R_x = x · ∂y/∂x · R / (y + ε sign y)",
+        "Bach et al. 2015, eq. 56; residual sums and average pooling",
+        factors_input=True,
+    )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
 
@@ -84,7 +95,10 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
     """Sums under z⁺: only summands above zero get shares, so that summands that cancel do not explode."""
 
     @named(
-        "share-positive", "R_x = x⁺ / Σ x⁺ · R", "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, eq. 16"
+        "share-positive",
+        "R_x = x⁺ / Σ x⁺ · R",
+        "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, eq. 16",
+        factors_input=True,
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         parts = replace(call, inputs=tuple(t if t is None else positive(b, t) for t in call.inputs))
@@ -97,7 +111,7 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
 def half(value: float = STABILIZER) -> RoleRule:
     """Products of two live operands: each gets half of the relevance, shared by contribution."""
 
-    @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP, eq. 15")
+    @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP, eq. 15", factors_input=True)
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         live = sum(call.wants(i) for i in range(len(call.inputs)))
         whole = call.y if live == 1 else b.Mul(call.y, live)
@@ -109,7 +123,12 @@ def half(value: float = STABILIZER) -> RoleRule:
 def signal(value: float = STABILIZER) -> RoleRule:
     """Products of a signal and a gate: the signal takes all, the gate is a constant."""
 
-    @named("signal", "R_signal = R_y, R_gate = 0", "Arras et al. 2017, Explaining Recurrent Network Predictions, section 3")
+    @named(
+        "signal",
+        "R_signal = R_y, R_gate = 0",
+        "Arras et al. 2017, Explaining Recurrent Network Predictions, section 3",
+        passes=True,
+    )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         kept = call.get(SIGNAL, 0)
         of = call.parts[0] if call.parts else call
@@ -125,7 +144,7 @@ SIGNAL = "signal"
 """The attribute of a compound gate call that says which input is the signal."""
 
 
-@named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP, eq. 14")
+@named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP, eq. 14", factors_input=True)
 def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
     """The Taylor expansion at the point itself; masked scores (−∞) get none."""
     rest = b.Sub(relevance, b.Mul(call.y, b.ReduceSum(relevance, [call["axis"]], keepdims=1)))
@@ -135,7 +154,12 @@ def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
 def normalize(value: float = STABILIZER) -> RoleRule:
     """Norms: linear in their input once the statistic they divide by is taken for a constant."""
 
-    @named("normalize", "R_x = x · ∂y/∂x · R / (y + ε sign y), statistics constant", "Achtibat et al. 2024, section 3.3.3")
+    @named(
+        "normalize",
+        "R_x = x · ∂y/∂x · R / (y + ε sign y), statistics constant",
+        "Achtibat et al. 2024, section 3.3.3",
+        factors_input=True,
+    )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         message = replace(b.Div(relevance, b.stabilize(call.y, value)), shape=call.y.shape)
         slope = b.detached(call, message)
@@ -153,7 +177,12 @@ def stop(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
 def proportional(value: float = STABILIZER) -> RoleRule:
     """Max pooling taken for the average it is close to: each element of a window gets its share of the window's sum."""
 
-    @named("proportional", "R_x = Σ x / Σ x over the window · R_y", "Montavon et al. 2017, Methods for Interpreting, section 5.2")
+    @named(
+        "proportional",
+        "R_x = Σ x / Σ x over the window · R_y",
+        "Montavon et al. 2017, Methods for Interpreting, section 5.2",
+        factors_input=True,
+    )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         if call.op not in AVERAGES:
             raise RuleError(f"proportional pooling is for {' and '.join(AVERAGES)}")
