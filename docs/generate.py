@@ -11,6 +11,7 @@ from pathlib import Path
 
 import contract
 
+from onnxplain.composite_file import RULES, rule_settings
 from onnxplain.listing import HOW, coverage
 from onnxplain.method import all_methods
 from onnxplain.registry import load_registry
@@ -23,7 +24,8 @@ def methods() -> str:
     rows = ["| method | attribution | what it tells | source |", "|---|---|---|---|"]
     for m in all_methods().values():
         formula = m.formula.replace("|", "\\|")
-        rows.append(f"| `{m.name}` | {formula} | {m.summary} | {m.source} |")
+        authors = re.match(r"(.*? \d{4})", m.source)  # the title is in `onnxplain methods NAME`
+        rows.append(f"| `{m.name}` | {formula} | {m.summary} | {authors[1] if authors else m.source} |")
     return "\n".join(rows)
 
 
@@ -42,8 +44,19 @@ def operators() -> str:
     return "\n".join([*head, "|---|---|---|", *rows])
 
 
+def rules() -> str:
+    """One row per relevance rule that a composite's file can name."""
+    rows = ["| rule | settings | share | source |", "|---|---|---|---|"]
+    for name, make in RULES.items():
+        made = make()
+        settings = ", ".join(f"`{s}`" for s in rule_settings(name)) or "-"
+        rows.append(f"| `{name}` | {settings} | {getattr(made, 'formula', '')} | {getattr(made, 'source', '')} |")
+    return "\n".join(rows)
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"methods": methods, "operators": operators},
+    "docs/lrp.md": {"rules": rules},
     "docs/contract.md": {"example": contract.example, "members": contract.members},
 }
 """The generated blocks of each page."""

@@ -35,7 +35,7 @@ if sys.version_info >= (3, 11):
 else:  # pragma: no cover
     import tomli as tomllib
 
-__all__ = ["RULES", "read_composite"]
+__all__ = ["RULES", "read_composite", "rule_settings"]
 
 
 def _box(low: float | list[float] = 0.0, high: float | list[float] = 1.0) -> Rule:
@@ -117,7 +117,7 @@ def _read_entry(table: dict[str, Any]) -> tuple[Where, Rule]:
         raise MethodError(f"unknown rule '{name}'; {nearest(str(name), RULES)}")
     conditions = {key: _condition(key, table.pop(key)) for key in CONDITIONS if key in table}
     make = RULES[name]
-    takes = {SETTINGS.get(name, {}).get(p, p): p for p in inspect.signature(make).parameters}
+    takes = rule_settings(name)
     unknown = [key for key in table if key not in takes]
     if unknown:
         raise MethodError(
@@ -141,6 +141,11 @@ SETTINGS = {
     "proportional": {"value": "epsilon"},
 }
 """What a rule's parameters are called in a file."""
+
+
+def rule_settings(name: str) -> dict[str, str]:
+    """The settings of a rule as a file names them, and the parameters they are."""
+    return {SETTINGS.get(name, {}).get(p, p): p for p in inspect.signature(RULES[name]).parameters}
 
 
 def _condition(key: str, value: Any) -> Any:

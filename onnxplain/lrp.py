@@ -283,11 +283,11 @@ def epsilon(value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
 def z_plus(value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
     """z⁺: only contributions above zero count: x⁺w⁺ and, where inputs may be negative, x⁻w⁻.
 
-    Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, eq. 16.
+    Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, the z⁺-rule.
     """
     group = Group((Branch(positive, positive, positive), Branch(negative, negative, none)))
     formula = "R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ · R_j"
-    return LinearRule("z-plus", formula, "Montavon et al. 2017, Deep Taylor Decomposition, eq. 16", (group,), value, bias)
+    return LinearRule("z-plus", formula, "Montavon et al. 2017, Deep Taylor Decomposition, the z⁺-rule", (group,), value, bias)
 
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0, value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
@@ -320,21 +320,21 @@ def gamma(factor: float = 0.25, value: float = STABILIZER, bias: Bias = "absorb"
 def box(low: Part, high: Part, value: float = STABILIZER) -> LinearRule:
     """z^B: inputs between bounds low and high, for pixels. The bias cancels.
 
-    Montavon et al. 2017, Deep Taylor Decomposition, eq. 18.
+    Montavon et al. 2017, Deep Taylor Decomposition, the z^B-rule.
     """
     group = Group((Branch(whole, whole, none), Branch(low, positive, none, -1), Branch(high, negative, none, -1)))
     formula = "R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) / Σ_i (…) · R_j"
-    return LinearRule("box", formula, "Montavon et al. 2017, Deep Taylor Decomposition, eq. 18", (group,), value, "ignore")
+    return LinearRule("box", formula, "Montavon et al. 2017, Deep Taylor Decomposition, the z^B-rule", (group,), value, "ignore")
 
 
 def w_square(value: float = STABILIZER, bias: Bias = "ignore") -> LinearRule:
     """w²: shares by squared weights, whatever the input, for unbounded real inputs.
 
-    Montavon et al. 2017, Deep Taylor Decomposition, eq. 12.
+    Montavon et al. 2017, Deep Taylor Decomposition, the w²-rule.
     """
     group = Group((Branch(ones, squared, squared),))
     formula = "R_i = Σ_j w_ij² / Σ_i w_ij² · R_j"
-    return LinearRule("w-square", formula, "Montavon et al. 2017, Deep Taylor Decomposition, eq. 12", (group,), value, bias)
+    return LinearRule("w-square", formula, "Montavon et al. 2017, Deep Taylor Decomposition, the w²-rule", (group,), value, bias)
 
 
 def flat(value: float = STABILIZER, bias: Bias = "ignore") -> LinearRule:

@@ -97,7 +97,7 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
     @named(
         "share-positive",
         "R_x = x⁺ / Σ x⁺ · R",
-        "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, eq. 16",
+        "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, the z⁺-rule",
         factors_input=True,
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
@@ -111,7 +111,7 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
 def half(value: float = STABILIZER) -> RoleRule:
     """Products of two live operands: each gets half of the relevance, shared by contribution."""
 
-    @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP, eq. 15", factors_input=True)
+    @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         live = sum(call.wants(i) for i in range(len(call.inputs)))
         whole = call.y if live == 1 else b.Mul(call.y, live)
@@ -144,7 +144,7 @@ SIGNAL = "signal"
 """The attribute of a compound gate call that says which input is the signal."""
 
 
-@named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP, eq. 14", factors_input=True)
+@named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
 def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
     """The Taylor expansion at the point itself; masked scores (−∞) get none."""
     rest = b.Sub(relevance, b.Mul(call.y, b.ReduceSum(relevance, [call["axis"]], keepdims=1)))
@@ -157,7 +157,7 @@ def normalize(value: float = STABILIZER) -> RoleRule:
     @named(
         "normalize",
         "R_x = x · ∂y/∂x · R / (y + ε sign y), statistics constant",
-        "Achtibat et al. 2024, section 3.3.3",
+        "Achtibat et al. 2024, AttnLRP",
         factors_input=True,
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:

@@ -79,7 +79,7 @@ def lrp_gamma(*, gamma: float = 0.25, bias: Bias = "absorb") -> Composite:
     "lrp-zplus",
     summary="z⁺ in every layer: only contributions above zero count, so nothing is negative",
     formula="R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ · R_j",
-    source=f"{DEEP_TAYLOR}, eq. 16",
+    source=f"{DEEP_TAYLOR}, the z⁺-rule",
 )
 def lrp_zplus(*, bias: Bias = "absorb", sums: Sums = "contribution") -> Composite:
     return composites.uniform("z-plus", lrp.z_plus(bias=bias), sums=sums)
@@ -186,7 +186,7 @@ def lrp_epsilon_gamma_box(
     "deep-taylor",
     summary="Deep Taylor decomposition: z⁺ inside; at the input the box rule between bounds, w² without",
     formula="z⁺; at the input box (low, high given) or w²",
-    source=f"{DEEP_TAYLOR}, eqs. 12, 16, 18",
+    source=f"{DEEP_TAYLOR}",
     signed=False,
 )
 def deep_taylor(*, low: Bound | None = None, high: Bound | None = None, bias: Bias = "ignore") -> Composite:
