@@ -139,6 +139,8 @@ class LinearRule:
     def __call__(self, b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         """The relevance of the live input."""
         places = _operands(b, call, self.splits_weights)
+        if self.splits_weights:
+            call = _unscaled(b, call, places)
         sent: list[Tensor] = []
         for group in self.groups:
             sent += self._group(b, call, places, group, relevance)
@@ -261,9 +263,22 @@ def _operands(b: Builder, call: Call, needs_weights: bool) -> _Places:
         weight = 0
     if needs_weights and weight is None:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    if needs_weights and (call.get("alpha", 1.0) < 0 or call.get("beta", 1.0) < 0):
-        raise RuleError("the relevance rule takes weights apart by their signs, which a negative alpha or beta turns round")
     return _Places(x, weight, bias if bias in present else None)
+
+
+def _unscaled(b: Builder, call: Call, places: _Places) -> Call:
+    """The call with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
+    gemm = call.parts[0] if call.parts else call
+    factors = ((places.w, gemm.get("alpha", 1.0)), (None if call.parts else places.bias, gemm.get("beta", 1.0)))
+    scaled = {call.input(i): _scaled(b, call.input(i), factor) for i, factor in factors if i is not None and factor != 1}
+    if gemm.op != "Gemm" or not scaled:
+        return call
+
+    def plain(call: Call) -> Call:
+        return replace(call, attributes={**call.attributes, "alpha": 1.0, "beta": 1.0}) if call.op == "Gemm" else call
+
+    moved = call.reading({old: replace(new, dtype=old.dtype, shape=old.shape) for old, new in scaled.items()})
+    return replace(plain(moved), parts=tuple(plain(part) for part in moved.parts))
 
 
 # -- the rules of the literature ---------------------------------------------------------------------------------------

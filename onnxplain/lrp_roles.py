@@ -146,7 +146,9 @@ SIGNAL = "signal"
 
 @named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP, eq. 14", factors_input=True)
 def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
-    """The Taylor expansion at the point itself; masked scores (−∞) get none."""
+    """The Taylor expansion at the point itself, x · ∂y/∂x · R / y; masked scores (−∞) get none."""
+    if call.op == "LogSoftmax":
+        return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, STABILIZER)))
     rest = b.Sub(relevance, b.Mul(call.y, b.ReduceSum(relevance, [call["axis"]], keepdims=1)))
     return b.Where(b.IsInf(call.x), 0, b.Mul(call.x, rest))
 
