@@ -12,7 +12,11 @@ from onnxplain.layers import NOWHERE, Layers, Place, find_layers
 from onnxplain.registry import OpSpec, Registry, Rule
 from onnxplain.tensor import Tensor
 
-__all__ = ["GRADIENT", "Choice", "Chosen", "Composite", "Where", "effective_role"]
+__all__ = ["GRADIENT", "WEIGHTLESS", "Choice", "Chosen", "Composite", "Where", "effective_role"]
+
+
+WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
+"""Linear maps that have no weights to take apart: they count as no layers."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class Choice:
     def is_layer(self, call: Call) -> bool:
         """Whether a call is a linear layer: a linear map with weights that mix elements."""
         spec = self.registry.find(call)
-        return spec is not None and effective_role(call, spec) == "linear" and call.op != "BatchNormalization"
+        return spec is not None and effective_role(call, spec) == "linear" and call.op not in WEIGHTLESS
 
 
 def effective_role(call: Call, spec: OpSpec | None) -> str:

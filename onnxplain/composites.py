@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from onnxplain import lrp
-from onnxplain.composite import Composite, Where
+from onnxplain.composite import WEIGHTLESS, Composite, Where
 from onnxplain.lrp import STABILIZER, Bias, LinearRule
 from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, share, share_positive, signal, softmax, stop
 from onnxplain.registry import Rule
@@ -27,9 +27,6 @@ Sums: TypeAlias = Literal["contribution", "positive"]
 
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
-
-WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
-"""Linear maps that have no weights to take apart."""
 
 EXPANDED = ("LSTM", "GRU", "RNN", "Attention", "QLinearConv", "QLinearMatMul")
 """Operators that relevance goes through in smaller ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onnxplain.builder import Builder
 from onnxplain.call import Call
@@ -188,10 +189,7 @@ def proportional(value: float = STABILIZER) -> RoleRule:
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         if call.op not in AVERAGES:
             raise RuleError(f"proportional pooling is for {' and '.join(AVERAGES)}")
-        average = replace(
-            call, op=AVERAGES[call.op], outputs=call.outputs[:1], live=call.live,
-            attributes={k: v for k, v in call.attributes.items() if k != "storage_order"},
-        )  # fmt: skip
+        average = replace(call, op=AVERAGES[call.op], outputs=call.outputs[:1], attributes=_averaging(b, call))
         made = b.replay(average, average.inputs)
         return _contributions(b, made, b.Div(relevance, b.stabilize(made.y, value)))
 
@@ -199,6 +197,18 @@ def proportional(value: float = STABILIZER) -> RoleRule:
 
 
 AVERAGES = {"MaxPool": "AveragePool", "GlobalMaxPool": "GlobalAveragePool"}
+
+
+def _averaging(b: Builder, call: Call) -> dict[str, Any]:
+    """The attributes of the average over a maximum's windows."""
+    if call.op == "GlobalMaxPool":
+        return {}
+    kept = {k: v for k, v in call.attributes.items() if k not in ("storage_order", "dilations")}
+    if any(d != 1 for d in call.get("dilations") or ()):
+        if b.graph.opset < 19:
+            raise RuleError(f"averages over dilated windows exist from opset 19 on, the model has {b.graph.opset}")
+        kept["dilations"] = call["dilations"]
+    return {**kept, "count_include_pad": 0}
 
 
 @named("quantize", "R_x = R_y", "rounding and scaling are the identity on relevance")

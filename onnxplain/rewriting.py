@@ -259,7 +259,14 @@ def write_metadata(model: onnx.ModelProto, about: dict[str, Any]) -> None:
     """Put the description of an explained model into its metadata."""
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
-    entry.value = json.dumps(about, ensure_ascii=False, sort_keys=False)
+    entry.value = json.dumps(about, ensure_ascii=False, sort_keys=False, default=_in_words)
+
+
+def _in_words(value: Any) -> Any:
+    """An option's value as JSON can hold it: numbers as they are, arrays by their shapes, composites by their names."""
+    if isinstance(value, np.ndarray):
+        return value.item() if value.ndim == 0 else f"array {list(value.shape)}"
+    return value.item() if isinstance(value, np.generic) else getattr(value, "name", str(value))
 
 
 def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:
