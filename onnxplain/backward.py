@@ -85,7 +85,8 @@ def on_the_way(
     if not choose.composite.canonize:
         return live
     grouped = canonize(live.calls, (*sources, *targets, *kept), b.value)
-    return liveness(grouped, sources, targets, choose.registry.role)
+    live = liveness(grouped, sources, targets, choose.registry.role)
+    return liveness(live.calls, sources, targets, choose.registry.role, choose.over(live.calls, choose.nonnegative).heard)
 
 
 def placed(

@@ -139,6 +139,12 @@ class Choice:
         """The rule of a call, None where there is none."""
         return self.composite.choose(self.registry, call, self.layers)
 
+    def heard(self, call: Call) -> tuple[int, ...] | None:
+        """The inputs that a call's rule sends messages to; None where it may be all."""
+        chosen = self(call)
+        only = None if chosen is None else getattr(chosen.rule, "only", None)
+        return None if only is None else tuple(only(call))
+
     def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
         """The same choice with the places that these live calls have."""
         is_layer = self.is_layer

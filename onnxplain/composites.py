@@ -14,7 +14,10 @@ from onnxplain.registry import Rule
 
 __all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "own", "uniform"]
 
-CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+SAMPLERS = ("GridSample", "RoiAlign", "DeformConv")
+"""What reads an image at places that may depend on the input too: the image is the signal, the places are its gate."""
 
 RECTIFIERS = (
     "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "HardSwish", "Softplus", "Gelu", "Swish",
@@ -45,6 +48,7 @@ def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[W
         (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
         (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
         (Where(operators=HOMOGENEOUS), share(value)),
+        (Where(operators=SAMPLERS), signal(value)),
         (Where(roles=("sum",)), share(value)),
         (Where(roles=("elementwise", "scale")), pass_on),
         (Where(roles=("layout", "select", "control")), move),

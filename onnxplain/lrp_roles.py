@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RoleRule:
-    """A rule with its formula and source, as `onnxplain plan` shows it."""
+    """A rule with its formula and source, as `onnxplain plan` shows it. `only` tells the inputs that relevance goes to, where
+    these are not all: what makes the others lies off the way."""
 
     name: str
     formula: str
@@ -42,6 +43,8 @@ class RoleRule:
     """Whether an input element that is zero gets nothing."""
     passes: bool = False
     """Whether elements of the input get the relevance of the output elements they become."""
+    only: Callable[[Call], Sequence[int]] | None = None
+    """The inputs that relevance goes to, where these are not all: what makes the others lies off the way."""
 
     @property
     def __name__(self) -> str:
@@ -56,10 +59,17 @@ class RoleRule:
 
 
 def named(
-    name: str, formula: str, source: str, *, factors_input: bool = False, passes: bool = False
+def named(
+    name: str,
+    formula: str,
+    source: str,
+    *,
+    factors_input: bool = False,
+    passes: bool = False,
+    only: Callable[[Call], Sequence[int]] | None = None,
 ) -> Callable[[Rule], RoleRule]:
     """Give a rule the name, formula and source it is shown with, and say what is known of what it sends."""
-    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes)
+    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes, only)
 
 
 @named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged", passes=True)
@@ -129,6 +139,7 @@ def signal(value: float = STABILIZER) -> RoleRule:
         "R_signal = R_y, R_gate = 0",
         "Arras et al. 2017, Explaining Recurrent Network Predictions, section 3",
         passes=True,
+        only=lambda call: (call.get(SIGNAL, 0),),
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         kept = call.get(SIGNAL, 0)
@@ -171,7 +182,7 @@ def normalize(value: float = STABILIZER) -> RoleRule:
     return rule
 
 
-@named("stop", "R_x = 0", "relevance ends here")
+@named("stop", "R_x = 0", "relevance ends here", only=lambda call: ())
 def stop(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     """Nothing passes."""
     return (None,) * len(call.reads)
