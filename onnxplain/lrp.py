@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from onnxplain.builder import Builder
+from onnxplain.builder import STABILIZER, Builder
 from onnxplain.call import Call
-from onnxplain.errors import RuleError
+from onnxplain.errors import MethodError, RuleError
 from onnxplain.registry import Messages
 from onnxplain.tensor import Tensor
 
@@ -37,9 +37,6 @@ __all__ = [
     "w_square",
     "z_plus",
 ]
-
-STABILIZER = 1e-6
-"""The ε of denominators in rules that do not name one."""
 
 Bias: TypeAlias = Literal["absorb", "ignore", "distribute"]
 
@@ -311,7 +308,7 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, value: float = STABILIZER,
     Bach et al. 2015, eq. 60.
     """
     if abs(alpha - beta - 1) > 1e-9:
-        raise RuleError(f"the αβ rule needs α − β = 1 to conserve relevance, found α = {alpha:g}, β = {beta:g}")
+        raise MethodError(f"the αβ rule needs α − β = 1 to conserve relevance, found α = {alpha:g}, β = {beta:g}")
     above = Group((Branch(positive, positive, positive), Branch(negative, negative, none)), alpha)
     below = Group((Branch(positive, negative, negative), Branch(negative, positive, none)), -beta)
     formula = "R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) · R_j"

@@ -32,8 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RoleRule:
-    """A rule with its formula and source, as `onnxplain plan` shows it. `only` tells the inputs that relevance goes to, where
-    these are not all: what makes the others lies off the way."""
+    """A rule with its formula and source, as `onnxplain plan` shows it."""
 
     name: str
     formula: str
@@ -58,7 +57,6 @@ class RoleRule:
         return self.rule(b, call, *relevance)
 
 
-def named(
 def named(
     name: str,
     formula: str,

@@ -215,6 +215,19 @@ def test_linear_maps_with_their_bias(name: str) -> None:
     assert sorted(kinds(written(write, {"x": shape}))) == sorted(expected)
 
 
+def test_a_skip_connection_is_no_bias() -> None:
+    """Explaining a tensor inside a residual block, the skip carries no relevance: another summand, but no weight of the layer."""
+    w = Writer()
+    inner = w.Tanh("x")
+    made = w.model(w.Add(w.MatMul(inner, random(4, 4)), w.Neg("x")), {"x": (2, 3, 4)})
+    assert kinds(made, sources=[inner]) == ["MatMul", "Add"]
+
+
+def test_a_bias_may_be_made_of_constants() -> None:
+    made = written(lambda w, x: w.Add(w.MatMul(x, random(4, 5)), w.Cast(w.Transpose(random(5, 1).astype(np.float16)), to=1)))
+    assert kinds(made) == ["[Linear]"]
+
+
 # -- softmax -------------------------------------------------------------------------------------------------------------
 
 

@@ -234,7 +234,7 @@ def test_nothing_finite_becomes_infinite(make: Callable[[], LinearRule]) -> None
 
 
 def test_alpha_minus_beta_is_one() -> None:
-    with pytest.raises(RuleError, match="α − β = 1 to conserve relevance, found α = 2, β = 2"):
+    with pytest.raises(MethodError, match="α − β = 1 to conserve relevance, found α = 2, β = 2"):
         lrp.alpha_beta(2, 2)
 
 
