@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-from onnxplain.builder import Builder
+from onnxplain.builder import RANDOM, Builder
 from onnxplain.call import Call
 from onnxplain.canonize import canonize
 from onnxplain.composite import GRADIENT, Choice
@@ -84,8 +85,9 @@ def on_the_way(
     live = liveness(calls, sources, targets, choose.registry.role)
     if not choose.composite.canonize:
         return live
-    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value)
-    return liveness(grouped, sources, targets, choose.registry.role)
+    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b))
+    live = liveness(grouped, sources, targets, choose.registry.role)
+    return liveness(live.calls, sources, targets, choose.registry.role, choose.over(live.calls, choose.nonnegative).heard)
 
 
 def placed(
@@ -97,6 +99,20 @@ def placed(
     whole = on_the_way(b, calls, origins, targets, choose) if choose.composite.needs_places else live
     signs = nonnegative_tensors(calls, b.value)
     return choose.over(whole.calls, lambda t: t.name in signs)
+
+
+def _is_fixed(b: Builder, tensor: Tensor) -> bool:
+    """Whether a tensor is the same for every input: a constant, or made of such in a few calls."""
+    waiting, left = [tensor], 16
+    while waiting:
+        current, left = waiting.pop(), left - 1
+        if b.is_constant(current):
+            continue
+        maker = b.graph.producer(current)
+        if maker is None or maker.op in RANDOM or not left:
+            return False
+        waiting += [t for t in maker.reads if t is not None]
+    return True
 
 
 def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxplain import lrp
 from onnxplain.builder import Builder
 from onnxplain.errors import MethodError
-from onnxplain.lrp import Part
+from onnxplain.lrp import LinearRule, Part
 from onnxplain.tensor import Tensor
 
-__all__ = ["bound"]
+__all__ = ["Bound", "bound", "box"]
+
+Bound: TypeAlias = "float | str | list[float] | np.ndarray[Any, Any] | Tensor"
+"""A bound of the box rule: a number, one per channel, an array that broadcasts to the input, or "input" for run time."""
 
 
-def bound(value: float | str | list[float] | np.ndarray[Any, Any] | Tensor) -> Part:
+def box(low: Bound = 0.0, high: Bound = 1.0) -> LinearRule:
+    """The box rule between two bounds.
+
+    Raises:
+        MethodError: a bound holds no numbers, or low is not below high.
+    """
+    values = []
+    for value in (low, high):
+        if isinstance(value, Tensor) or (isinstance(value, str) and value == "input"):
+            continue
+        array = np.asarray(value)
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise MethodError(f"{BOUND}; found {value!r}")
+        values.append(array)
+    if len(values) == 2 and values[0].ndim == values[1].ndim == 0 and values[0] >= values[1]:
+        raise MethodError(f"the box rule needs low below high, found low = {low}, high = {high}")
+    return lrp.box(bound(low), bound(high))
+
+
+BOUND = "a bound is a number, one number per channel, an array, or 'input' for run time"
+
+
+def bound(value: Bound) -> Part:
     """A bound as a part of an input: one number, one per channel, an array that broadcasts to it, or a tensor given at run
     time, stretched to the input's shape."""
 
@@ -22,7 +48,7 @@ def bound(value: float | str | list[float] | np.ndarray[Any, Any] | Tensor) -> P
         if isinstance(value, Tensor):
             return b.expand(value, x)
         if isinstance(value, str):
-            raise MethodError(f"a bound is a number, one number per channel, an array, or 'input' for run time; found '{value}'")
+            raise MethodError(f"{BOUND}; found {value!r}")
         array = np.asarray(value, np.float64)
         if array.ndim == 1 and x.rank > 2 and array.size == x.dim(1):  # one per channel, axis 1
             array = array.reshape(-1, *[1] * (x.rank - 2))

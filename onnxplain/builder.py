@@ -18,7 +18,10 @@ from onnxplain.output_types import RANDOM
 from onnxplain.replayer import Replayer
 from onnxplain.tensor import Shape, Tensor, same_dim
 
-__all__ = ["RANDOM", "Builder", "Literal", "Operand"]
+__all__ = ["RANDOM", "STABILIZER", "Builder", "Literal", "Operand"]
+
+STABILIZER = 1e-6
+"""The ε of denominators where none is named."""
 
 
 class Builder(Replayer):
@@ -197,9 +200,9 @@ class Builder(Replayer):
         return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
 
     def stabilize(self, z: Tensor, epsilon: float, *, nonnegative: bool = False) -> Tensor:
-        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero. `nonnegative` says that z is not below zero."""
-        if epsilon == 0:
-            return z
+        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero; ε = 0 counts as 10⁻⁶. `nonnegative` says that z is
+        not below zero."""
+        epsilon = epsilon or STABILIZER
         if nonnegative:
             return replace(self.Add(z, epsilon), shape=z.shape)
         made = self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype)))

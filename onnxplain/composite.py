@@ -8,11 +8,17 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from onnxplain.call import Call
+from onnxplain.errors import MethodError, nearest
 from onnxplain.layers import NOWHERE, Layers, Place, find_layers
-from onnxplain.registry import OpSpec, Registry, Rule
+from onnxplain.lrp import LinearRule
+from onnxplain.registry import ROLES, OpSpec, Registry, Rule
 from onnxplain.tensor import Tensor
 
-__all__ = ["GRADIENT", "Choice", "Chosen", "Composite", "Where", "effective_role"]
+__all__ = ["GRADIENT", "WEIGHTLESS", "Choice", "Chosen", "Composite", "Where", "effective_role"]
+
+
+WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
+"""Linear maps that have no weights to take apart: they count as no layers."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,15 @@ class Where:
     first: bool = False
     last: bool = False
     depth: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [role for role in self.roles if role not in ROLES]
+        if unknown:
+            raise MethodError(f"no role '{unknown[0]}'; {nearest(unknown[0], ROLES)}")
+        if self.depth is not None:
+            low, high = self.depth
+            if low > high and (low < 0) == (high < 0):
+                raise MethodError(f"a depth goes from the lower to the higher, found [{low}, {high}]")
 
     def matches(self, call: Call, role: str, place: Place = NOWHERE, deepest: int = 0) -> bool:
         """Whether a call meets the condition."""
@@ -87,7 +102,7 @@ class Composite:
         role = effective_role(call, spec)
         place, deepest = (NOWHERE, 0) if layers is None else (layers.place(call), layers.depth)
         for where, rule in self.entries:
-            if where.matches(call, role, place, deepest):
+            if where.matches(call, role, place, deepest) and _meant(where, rule, call, role):
                 # A composite's rule sends messages in the shapes of the inputs: nothing is summed behind it.
                 own = _unregistered(call, rule) if spec is None else replace(spec, broadcasts=False)
                 return Chosen(rule, own, str(where), where)
@@ -135,6 +150,12 @@ class Choice:
         """The rule of a call, None where there is none."""
         return self.composite.choose(self.registry, call, self.layers)
 
+    def heard(self, call: Call) -> tuple[int, ...] | None:
+        """The inputs that a call's rule sends messages to; None where it may be all."""
+        chosen = self(call)
+        only = None if chosen is None else getattr(chosen.rule, "only", None)
+        return None if only is None else tuple(only(call))
+
     def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
         """The same choice with the places that these live calls have."""
         is_layer = self.is_layer
@@ -143,7 +164,7 @@ class Choice:
     def is_layer(self, call: Call) -> bool:
         """Whether a call is a linear layer: a linear map with weights that mix elements."""
         spec = self.registry.find(call)
-        return spec is not None and effective_role(call, spec) == "linear" and call.op != "BatchNormalization"
+        return spec is not None and effective_role(call, spec) == "linear" and call.op not in WEIGHTLESS
 
 
 def effective_role(call: Call, spec: OpSpec | None) -> str:
@@ -161,6 +182,16 @@ def effective_role(call: Call, spec: OpSpec | None) -> str:
     if spec.role == "linear" and spec.weight is not None and call.wants(spec.weight) and call.wants(0):
         return "bilinear"
     return spec.role
+
+
+def _meant(where: Where, rule: Rule, call: Call, role: str) -> bool:
+    """Whether an entry means a call that it matches. A rule for linear maps serves these alone, and one that takes weights
+    apart those that have some, unless the entry names operators or roles."""
+    if not isinstance(rule, LinearRule) or where.operators:
+        return True
+    if rule.splits_weights and call.op in WEIGHTLESS:
+        return False
+    return bool(where.roles) or role == "linear"
 
 
 def _origin(call: Call) -> str:

@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain import composites, lrp, lrp_roles
-from onnxplain.bounds import bound
+from onnxplain.bounds import box
 from onnxplain.composite import Composite, Where
-from onnxplain.errors import MethodError, RuleError, nearest
+from onnxplain.errors import MethodError, nearest
+from onnxplain.method import find_method
 from onnxplain.registry import Rule
+from onnxplain.settings import unfit
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,21 +40,13 @@ else:  # pragma: no cover
 __all__ = ["RULES", "read_composite", "rule_settings"]
 
 
-def _box(low: float | list[float] = 0.0, high: float | list[float] = 1.0) -> Rule:
-    return lrp.box(bound(low), bound(high))
-
-
-def _always(rule: Rule) -> Rule:
-    return rule
-
-
 RULES: dict[str, Callable[..., Rule]] = {
     "zero": partial(lrp.epsilon, lrp.STABILIZER),
     "epsilon": lrp.epsilon,
     "gamma": lrp.gamma,
     "z-plus": lrp.z_plus,
     "alpha-beta": lrp.alpha_beta,
-    "box": _box,
+    "box": box,
     "w-square": lrp.w_square,
     "flat": lrp.flat,
     "pass": lambda: lrp_roles.pass_on,
@@ -87,65 +81,68 @@ def read_composite(path: str | Path) -> Composite:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MethodError(f"the composite {path} is no TOML: {error}") from None
     problems = [f"unknown key '{key}'; known: name, base, rule" for key in given if key not in ("name", "base", "rule")]
+    problems += [
+        f"'{key}' is a text, found {given[key]!r}" for key in ("name", "base") if not isinstance(given.get(key, ""), str)
+    ]
+    base: Composite | None = None
+    if isinstance(wanted := given.get("base", "lrp-epsilon"), str):
+        try:
+            base = find_method(wanted).rules()
+        except MethodError as error:
+            problems.append(f"base: {error}")
     entries: list[tuple[Where, Rule]] = []
     tables = given.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(t, Mapping) for t in tables) or not tables:
         problems.append("expected one [[rule]] table per rule, found none")
         tables = []
     for number, table in enumerate(tables, start=1):
-        made = _entry(dict(table))
-        if isinstance(made, str):
-            problems.append(f"rule {number}: {made}")
-        else:
-            entries.append(made)
-    if problems:
+        entry, wrong = _entry(table)
+        entries += entry
+        problems += [f"rule {number}: {p}" for p in wrong]
+    if problems or base is None:
         raise MethodError("\n".join(f"the composite {path}: {p}" for p in problems))
-    return composites.own(str(given.get("name", Path(path).stem)), entries, base=str(given.get("base", "lrp-epsilon")))
+    return composites.own(given.get("name", Path(path).stem), entries, base=base)
 
 
-def _entry(table: dict[str, Any]) -> tuple[Where, Rule] | str:
-    """The entry that a table describes, or what is wrong with it."""
-    try:
-        return _read_entry(table)
-    except (MethodError, RuleError) as error:
-        return str(error)
-
-
-def _read_entry(table: dict[str, Any]) -> tuple[Where, Rule]:
-    name = table.pop("rule", None)
-    if name not in RULES:
-        raise MethodError(f"unknown rule '{name}'; {nearest(str(name), RULES)}")
-    conditions = {key: _condition(key, table.pop(key)) for key in CONDITIONS if key in table}
+def _entry(table: Mapping[str, Any]) -> tuple[list[tuple[Where, Rule]], list[str]]:
+    """The entry that a table describes, and what is wrong with it."""
+    problems, conditions = [], {}
+    for key in (k for k in CONDITIONS if k in table):
+        try:
+            conditions[key] = _condition(key, table[key])
+            Where(**{key: conditions[key]})
+        except MethodError as error:  # noqa: PERF203
+            problems.append(str(error))
+    name = table.get("rule")
+    if not isinstance(name, str) or name not in RULES:
+        found = "none" if name is None else repr(name)
+        return [], [f"expected a rule's name, found {found}; {nearest(str(name or ''), RULES)}", *problems]
     make = RULES[name]
     takes = rule_settings(name)
-    unknown = [key for key in table if key not in takes]
-    if unknown:
-        raise MethodError(
-            f"'{unknown[0]}' is neither a condition ({', '.join(CONDITIONS)}) nor a setting of '{name}'"
-            f" ({', '.join(takes) or 'it has none'})"
-        )
-    return Where(**conditions), make(**{takes[key]: value for key, value in table.items()})
+    given = {key: value for key, value in table.items() if key not in (*CONDITIONS, "rule")}
+    problems += [
+        f"'{key}' is neither a condition ({', '.join(CONDITIONS)}) nor a setting of '{name}'"
+        f" ({', '.join(takes) or 'it has none'})"
+        for key in given
+        if key not in takes
+    ]
+    settings = {takes[key]: value for key, value in given.items() if key in takes}
+    problems += unfit(make, settings, CALLED)
+    if problems:
+        return [], problems
+    try:
+        return [(Where(**conditions), make(**settings))], []
+    except MethodError as error:
+        return [], [str(error)]
 
 
-SETTINGS = {
-    "epsilon": {"value": "epsilon"},
-    "gamma": {"factor": "gamma", "value": "epsilon"},
-    "z-plus": {"value": "epsilon"},
-    "alpha-beta": {"value": "epsilon"},
-    "w-square": {"value": "epsilon"},
-    "flat": {"value": "epsilon"},
-    "norm": {"value": "epsilon"},
-    "half": {"value": "epsilon"},
-    "signal": {"value": "epsilon"},
-    "normalize": {"value": "epsilon"},
-    "proportional": {"value": "epsilon"},
-}
-"""What a rule's parameters are called in a file."""
+CALLED = {"value": "epsilon", "factor": "gamma"}
+"""What rules' parameters are called in a file."""
 
 
 def rule_settings(name: str) -> dict[str, str]:
     """The settings of a rule as a file names them, and the parameters they are."""
-    return {SETTINGS.get(name, {}).get(p, p): p for p in inspect.signature(RULES[name]).parameters}
+    return {CALLED.get(p, p): p for p in inspect.signature(RULES[name]).parameters}
 
 
 def _condition(key: str, value: Any) -> Any:

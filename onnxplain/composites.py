@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from onnxplain import lrp
-from onnxplain.composite import Composite, Where
+from onnxplain.composite import WEIGHTLESS, Composite, Where
 from onnxplain.lrp import STABILIZER, Bias, LinearRule
 from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, share, share_positive, signal, softmax, stop
 from onnxplain.registry import Rule
 
 __all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "own", "uniform"]
 
-CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+SAMPLERS = ("GridSample", "RoiAlign", "DeformConv")
+"""What reads an image at places that may depend on the input too: the image is the signal, the places are its gate."""
 
 RECTIFIERS = (
     "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "HardSwish", "Softplus", "Gelu", "Swish",
@@ -27,9 +30,6 @@ Sums: TypeAlias = Literal["contribution", "positive"]
 
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
-
-WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
-"""Linear maps that have no weights to take apart."""
 
 EXPANDED = ("LSTM", "GRU", "RNN", "Attention", "QLinearConv", "QLinearMatMul")
 """Operators that relevance goes through in smaller ones."""
@@ -48,6 +48,7 @@ def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[W
         (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
         (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
         (Where(operators=HOMOGENEOUS), share(value)),
+        (Where(operators=SAMPLERS), signal(value)),
         (Where(roles=("sum",)), share(value)),
         (Where(roles=("elementwise", "scale")), pass_on),
         (Where(roles=("layout", "select", "control")), move),

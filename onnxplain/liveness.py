@@ -27,11 +27,13 @@ def liveness(
     sources: Iterable[Tensor],
     targets: Iterable[Tensor],
     role: Callable[[Call], str] = lambda call: "",
+    heard: Callable[[Call], tuple[int, ...] | None] = lambda call: None,
 ) -> Live:
     """Calls and tensors on the way from sources to targets, in one pass forward and one backward.
 
     What a call with derivative zero makes carries no message. Nor does an integer tensor, unless it is quantized: made by
-    a straight-through call, or by moving or adding such tensors. `role` tells the role of a call's operator.
+    a straight-through call, or by moving or adding such tensors. `role` tells the role of a call's operator, `heard` the
+    inputs that its rule sends messages to where these are not all (a gate gets none): what only makes others is not live.
     """
     reached = {t.name for t in sources if t.is_float}
     quantized: set[str] = set()
@@ -51,6 +53,8 @@ def liveness(
             continue
         live = tuple(t is not None and t.name in reached for t in call.reads)
         if any(live) and role(call) != "zero":
-            wanted.update(t.name for t, is_live in zip(call.reads, live, strict=True) if t is not None and is_live)
+            to = heard(call)
+            served = [t for i, t in enumerate(call.reads) if live[i] and (to is None or i in to)]
+            wanted.update(t.name for t in served if t is not None)
             kept.append(replace(call, live=live))
     return Live(tuple(reversed(kept)), frozenset(wanted))

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from onnxplain.builder import Builder
+from onnxplain.builder import STABILIZER, Builder
 from onnxplain.call import Call
-from onnxplain.errors import RuleError
+from onnxplain.errors import MethodError, RuleError
 from onnxplain.registry import Messages
 from onnxplain.tensor import Tensor
 
@@ -37,9 +37,6 @@ __all__ = [
     "w_square",
     "z_plus",
 ]
-
-STABILIZER = 1e-6
-"""The ε of denominators in rules that do not name one."""
 
 Bias: TypeAlias = Literal["absorb", "ignore", "distribute"]
 
@@ -139,6 +136,8 @@ class LinearRule:
     def __call__(self, b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         """The relevance of the live input."""
         places = _operands(b, call, self.splits_weights)
+        if self.splits_weights:
+            call = _unscaled(b, call, places)
         sent: list[Tensor] = []
         for group in self.groups:
             sent += self._group(b, call, places, group, relevance)
@@ -261,9 +260,22 @@ def _operands(b: Builder, call: Call, needs_weights: bool) -> _Places:
         weight = 0
     if needs_weights and weight is None:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    if needs_weights and (call.get("alpha", 1.0) < 0 or call.get("beta", 1.0) < 0):
-        raise RuleError("the relevance rule takes weights apart by their signs, which a negative alpha or beta turns round")
     return _Places(x, weight, bias if bias in present else None)
+
+
+def _unscaled(b: Builder, call: Call, places: _Places) -> Call:
+    """The call with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
+    gemm = call.parts[0] if call.parts else call
+    factors = ((places.w, gemm.get("alpha", 1.0)), (None if call.parts else places.bias, gemm.get("beta", 1.0)))
+    scaled = {call.input(i): _scaled(b, call.input(i), factor) for i, factor in factors if i is not None and factor != 1}
+    if gemm.op != "Gemm" or not scaled:
+        return call
+
+    def plain(call: Call) -> Call:
+        return replace(call, attributes={**call.attributes, "alpha": 1.0, "beta": 1.0}) if call.op == "Gemm" else call
+
+    moved = call.reading({old: replace(new, dtype=old.dtype, shape=old.shape) for old, new in scaled.items()})
+    return replace(plain(moved), parts=tuple(plain(part) for part in moved.parts))
 
 
 # -- the rules of the literature ---------------------------------------------------------------------------------------
@@ -296,7 +308,7 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0, value: float = STABILIZER,
     Bach et al. 2015, eq. 60.
     """
     if abs(alpha - beta - 1) > 1e-9:
-        raise RuleError(f"the αβ rule needs α − β = 1 to conserve relevance, found α = {alpha:g}, β = {beta:g}")
+        raise MethodError(f"the αβ rule needs α − β = 1 to conserve relevance, found α = {alpha:g}, β = {beta:g}")
     above = Group((Branch(positive, positive, positive), Branch(negative, negative, none)), alpha)
     below = Group((Branch(positive, negative, negative), Branch(negative, positive, none)), -beta)
     formula = "R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) · R_j"

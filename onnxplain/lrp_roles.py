@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onnxplain.builder import Builder
 from onnxplain.call import Call
@@ -41,6 +42,8 @@ class RoleRule:
     """Whether an input element that is zero gets nothing."""
     passes: bool = False
     """Whether elements of the input get the relevance of the output elements they become."""
+    only: Callable[[Call], Sequence[int]] | None = None
+    """The inputs that relevance goes to, where these are not all: what makes the others lies off the way."""
 
     @property
     def __name__(self) -> str:
@@ -55,10 +58,16 @@ class RoleRule:
 
 
 def named(
-    name: str, formula: str, source: str, *, factors_input: bool = False, passes: bool = False
+    name: str,
+    formula: str,
+    source: str,
+    *,
+    factors_input: bool = False,
+    passes: bool = False,
+    only: Callable[[Call], Sequence[int]] | None = None,
 ) -> Callable[[Rule], RoleRule]:
     """Give a rule the name, formula and source it is shown with, and say what is known of what it sends."""
-    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes)
+    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes, only)
 
 
 @named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged", passes=True)
@@ -128,6 +137,7 @@ def signal(value: float = STABILIZER) -> RoleRule:
         "R_signal = R_y, R_gate = 0",
         "Arras et al. 2017, Explaining Recurrent Network Predictions, section 3",
         passes=True,
+        only=lambda call: (call.get(SIGNAL, 0),),
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         kept = call.get(SIGNAL, 0)
@@ -146,7 +156,9 @@ SIGNAL = "signal"
 
 @named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
 def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
-    """The Taylor expansion at the point itself; masked scores (−∞) get none."""
+    """The Taylor expansion at the point itself, x · ∂y/∂x · R / y; masked scores (−∞) get none."""
+    if call.op == "LogSoftmax":
+        return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, STABILIZER)))
     rest = b.Sub(relevance, b.Mul(call.y, b.ReduceSum(relevance, [call["axis"]], keepdims=1)))
     return b.Where(b.IsInf(call.x), 0, b.Mul(call.x, rest))
 
@@ -168,7 +180,7 @@ def normalize(value: float = STABILIZER) -> RoleRule:
     return rule
 
 
-@named("stop", "R_x = 0", "relevance ends here")
+@named("stop", "R_x = 0", "relevance ends here", only=lambda call: ())
 def stop(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     """Nothing passes."""
     return (None,) * len(call.reads)
@@ -186,10 +198,7 @@ def proportional(value: float = STABILIZER) -> RoleRule:
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         if call.op not in AVERAGES:
             raise RuleError(f"proportional pooling is for {' and '.join(AVERAGES)}")
-        average = replace(
-            call, op=AVERAGES[call.op], outputs=call.outputs[:1], live=call.live,
-            attributes={k: v for k, v in call.attributes.items() if k != "storage_order"},
-        )  # fmt: skip
+        average = replace(call, op=AVERAGES[call.op], outputs=call.outputs[:1], attributes=_averaging(b, call))
         made = b.replay(average, average.inputs)
         return _contributions(b, made, b.Div(relevance, b.stabilize(made.y, value)))
 
@@ -197,6 +206,18 @@ def proportional(value: float = STABILIZER) -> RoleRule:
 
 
 AVERAGES = {"MaxPool": "AveragePool", "GlobalMaxPool": "GlobalAveragePool"}
+
+
+def _averaging(b: Builder, call: Call) -> dict[str, Any]:
+    """The attributes of the average over a maximum's windows."""
+    if call.op == "GlobalMaxPool":
+        return {}
+    kept = {k: v for k, v in call.attributes.items() if k not in ("storage_order", "dilations")}
+    if any(d != 1 for d in call.get("dilations") or ()):
+        if b.graph.opset < 19:
+            raise RuleError(f"averages over dilated windows exist from opset 19 on, the model has {b.graph.opset}")
+        kept["dilations"] = call["dilations"]
+    return {**kept, "count_include_pad": 0}
 
 
 @named("quantize", "R_x = R_y", "rounding and scaling are the identity on relevance")

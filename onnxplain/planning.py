@@ -118,7 +118,7 @@ def plan(
 
     missing = [call for call, chosen in served.values() if chosen is None]
     problem = missing_operators(missing, live.calls, [scored.tensor]) if missing else ""
-    used = {chosen.reason for _, chosen in served.values() if chosen is not None}
+    used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
-    unused = tuple(str(where) for where, _ in own if str(where) not in used)
+    unused = tuple(str(where) for where, _ in own if id(where) not in used)
     return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem, unused)

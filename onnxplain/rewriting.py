@@ -13,6 +13,7 @@ import onnx
 
 from onnxplain.attributing import all_seeds, attributions
 from onnxplain.builder import Builder
+from onnxplain.composite import Composite
 from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
@@ -228,7 +229,7 @@ def describe(
         "contract": CONTRACT,
         "version": __version__,
         "method": method.name,
-        "options": {k: v if isinstance(v, str | int | float | None) else "baked in" for k, v in options.items()},
+        "options": {k: _in_words(v) for k, v in options.items()},
         "axioms": list(method.axioms),
         "target": str(target),
         "output": scored.output,
@@ -260,6 +261,12 @@ def write_metadata(model: onnx.ModelProto, about: dict[str, Any]) -> None:
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
     entry.value = json.dumps(about, ensure_ascii=False, sort_keys=False)
+
+
+def _in_words(value: Any) -> str | int | float | None:
+    """An option's value as the metadata tells it: numbers and words as they are, composites by name."""
+    value = value.item() if isinstance(value, np.generic) else value.name if isinstance(value, Composite) else value
+    return value if isinstance(value, str | int | float | None) else "baked in"
 
 
 def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:

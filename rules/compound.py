@@ -6,7 +6,7 @@ OWN = "onnxplain"
 
 
 @rule("Linear", role="linear", domain=OWN, weight=1, bias=2)
-@rule("Activation", role="elementwise", domain=OWN)
+@rule("Activation", "Function", "Shift", role="elementwise", domain=OWN)
 @rule("Softmax", role="softmax", domain=OWN)
 @rule("Gate", "GatedUnit", "Normalize", "Attend", role="gate", domain=OWN)
 def parts(b: Builder, call: Call, dy: Tensor) -> Messages:

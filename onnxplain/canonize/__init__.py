@@ -33,7 +33,10 @@ GROUPINGS: tuple[Callable[[Dataflow], Sequence[Call]], ...] = (
 
 
 def canonize(
-    calls: Sequence[Call], kept: Iterable[Tensor], value: Callable[[Tensor | None], np.ndarray[Any, Any] | None]
+    calls: Sequence[Call],
+    kept: Iterable[Tensor],
+    value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
+    fixed: Callable[[Tensor], bool],
 ) -> Sequence[Call]:
     """Live calls in topological order with compounds in place of what they stand for.
 
@@ -41,7 +44,8 @@ def canonize(
         calls: the live calls of one walk.
         kept: tensors that must stay visible: those explained, and the target.
         value: the values of small constants.
+        fixed: whether a tensor is the same for every input.
     """
     for group in GROUPINGS:
-        calls = group(Dataflow(calls, frozenset(t.name for t in kept), value))
+        calls = group(Dataflow(calls, frozenset(t.name for t in kept), value, fixed))
     return calls

@@ -1,7 +1,8 @@
 """Activations written in several operators: GELU, SiLU, hard-swish, Mish, whatever a model's authors thought of.
 
 An activation is a function of each element alone. Found as ways that leave a tensor, go through elementwise operators
-with constants only, and meet again: x · σ(x), ½ x (1 + erf(x / √2)).
+with constants only, and meet again: x · σ(x), ½ x (1 + erf(x / √2)). Where none of them saturates or bends (x · x), it is
+a function, but none that lets through what is above zero.
 """
 
 from __future__ import annotations
@@ -25,12 +26,20 @@ PAIRS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Sum"})
 """Elementwise functions of several operands."""
 
 
+BENDS = frozenset(
+    {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Shrink", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
+    | {"Softplus", "Softsign", "Mish", "Swish", "Gelu", "Erf", "Exp", "Clip", "Max", "Min", "Where", "Abs", "Atan", "PRelu"}
+)
+"""What bends a line into an activation."""
+
+
 def group_activations(flow: Dataflow) -> Sequence[Call]:
-    """`Activation(x)` for the largest groups of elementwise calls whose ways from one tensor meet again."""
+    """`Activation(x)` for the largest groups of elementwise calls whose ways from one tensor meet again, with the factor
+    behind them; `Function(x)` where nothing in them bends."""
     origin: dict[str, Tensor] = {}  # what each tensor is an elementwise function of, one call back
     groups: dict[str, Call] = {}  # by the name of the output
     for call in flow.calls:
-        if call.op not in FUNCTIONS | PAIRS or (call.domain and call.op != "Activation"):
+        if call.op not in FUNCTIONS | PAIRS or call.domain:
             continue
         live = list(dict.fromkeys(t for i, t in enumerate(call.inputs) if t is not None and call.wants(i)))
         if not live or not _constants_fit(call):
@@ -42,14 +51,27 @@ def group_activations(flow: Dataflow) -> Sequence[Call]:
         if root is None or (root.shape is not None and call.y.shape is not None and len(root.shape) != len(call.y.shape)):
             continue
         origin[call.y.name] = root
-        group = flow.compound("Activation", _members(flow, call, root), [root])
+        members = _members(flow, call, root)
+        kind = "Activation" if any(part.op in BENDS for part in members) else "Function"
+        group = flow.compound(kind, members, [root])
         if group is not None:
-            groups[call.y.name] = group
+            groups[call.y.name] = _with_factor(flow, group)
     return flow.replaced(_largest(list(groups.values())))
 
 
+def _with_factor(flow: Dataflow, group: Call) -> Call:
+    """The group with the number that its result is multiplied by, as in (x · (1 + erf(x / √2))) · ½."""
+    readers = flow.readers.get(group.y.name, ())
+    if group.op != "Activation" or len(readers) != 1 or readers[0].op not in ("Mul", "Div") or readers[0].domain:
+        return group
+    live = [i for i in range(2) if readers[0].wants(i)]
+    if len(live) != 1 or (readers[0].op == "Div" and live != [0]) or not flow.scalar(readers[0].input(1 - live[0])):
+        return group
+    return flow.compound(group.op, [*group.parts, readers[0]], group.inputs) or group
+
+
 def group_shifts(flow: Dataflow) -> Sequence[Call]:
-    """`Activation(x)` for x ± c with a single number c: part of a function, no bias that could take relevance."""
+    """`Shift(x)` for x ± c with a single number c: part of a function, no bias that could take relevance."""
 
     def shifts(call: Call) -> bool:
         if call.op not in ("Add", "Sub") or call.domain:
@@ -57,7 +79,7 @@ def group_shifts(flow: Dataflow) -> Sequence[Call]:
         live = [i for i in range(2) if call.wants(i)]
         return len(live) == 1 and flow.scalar(call.input(1 - live[0]))
 
-    made = [flow.compound("Activation", [c], [c.input(0 if c.wants(0) else 1)]) for c in flow.calls if shifts(c)]
+    made = [flow.compound("Shift", [c], [c.input(0 if c.wants(0) else 1)]) for c in flow.calls if shifts(c)]
     return flow.replaced([c for c in made if c is not None])
 
 

@@ -24,10 +24,12 @@ class Dataflow:
         calls: Sequence[Call],
         kept: frozenset[str],
         value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
+        fixed: Callable[[Tensor], bool],
     ) -> None:
         self.calls = calls
         self.kept = kept
         self.value = value
+        self.fixed = fixed
         self.order = {call.name: i for i, call in enumerate(calls)}
         self.makers = {t.name: call for call in calls for t in call.outputs if t is not None}
         self.readers: dict[str, list[Call]] = {}

@@ -33,7 +33,7 @@ MOVES = frozenset({"Identity", "Cast", "Expand", "Reshape", "Unsqueeze", "Squeez
 
 THROUGH = frozenset(
     {"Sqrt", "Reciprocal", "Add", "Pow", "Mul", "Div", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Abs"}
-    | {"Activation", "Sub"}
+    | {"Activation", "Function", "Shift", "Sub", "Sum", "Min", "Neg"}
 )
 """What may lie between a reduction and where its result is used as a statistic."""
 
@@ -43,7 +43,7 @@ def group_gates(flow: Dataflow) -> Sequence[Call]:
     kin), `Attend` with attention weights; the attribute `signal` says which input is the signal."""
     made: list[Call] = []
     for call in flow.calls:
-        if call.op not in ("Mul", "Div", "MatMul") or call.domain or not (call.wants(0) and call.wants(1)):
+        if call.op not in ("Mul", "Div", "MatMul", "Einsum") or call.domain or [*call.live] != [True, True]:
             continue
         kind, signal = _kind(flow, call)
         if kind:
@@ -55,14 +55,13 @@ def group_gates(flow: Dataflow) -> Sequence[Call]:
 
 def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
     a, c = call.input(0), call.input(1)
-    if call.op == "MatMul":
+    if call.op in ("MatMul", "Einsum"):
         return ("Attend", 1) if _made_by(flow, a, WEIGHTS) else ("Attend", 0) if _made_by(flow, c, WEIGHTS) else ("", 0)
-    if _statistic(flow, c):
-        return "Normalize", 0
     if call.op == "Div":
-        return "", 0
-    if _statistic(flow, a):
-        return "Normalize", 1
+        return ("Normalize", 0) if _statistic(flow, c) else ("", 0)
+    for divisor, signal in ((c, 0), (a, 1)):
+        if _statistic(flow, divisor, inverted=True):
+            return "Normalize", signal
     for kind, operators in (("Gate", SQUASHES), ("GatedUnit", ACTIVATIONS)):
         gates = [_made_by(flow, t, operators) for t in (a, c)]
         if sum(gates) == 1:
@@ -72,23 +71,47 @@ def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
 
 def _made_by(flow: Dataflow, tensor: Tensor, operators: frozenset[str]) -> bool:
     """Whether one of these operators made a tensor, moved and rescaled since."""
-    maker = flow.maker(tensor)
+    maker, factor = flow.maker(tensor), 1.0
     while maker is not None and (maker.op in MOVES or _rescales(flow, maker)):
+        factor *= 1.0 if maker.op in MOVES else _scale(flow, maker)
         maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.wants(i)), None))
     if maker is None:
         return False
-    bounded = maker.op == "Clip" and flow.scalar(maker.inputs[1]) and flow.scalar(maker.inputs[2])
-    return maker.op in operators or (bounded and operators is SQUASHES)
+    return maker.op in operators or (operators is SQUASHES and _clips_to_one(flow, maker, factor))
+
+
+def _clips_to_one(flow: Dataflow, call: Call, factor: float) -> bool:
+    """Whether a call clips to what the factor behind it brings into [0, 1], as in the hard sigmoid Clip(x + 3, 0, 6) / 6."""
+    bounds = [flow.value(t) for t in call.inputs[1:3]] if call.op == "Clip" else []
+    if len(bounds) != 2 or any(v is None or v.size != 1 for v in bounds):
+        return False
+    low, high = (float(v.ravel()[0]) for v in bounds if v is not None)
+    return low == 0 and abs(high * factor - 1) < 1e-3
 
 
 def _rescales(flow: Dataflow, call: Call) -> bool:
-    """Whether a call multiplies or divides by a number, as in the hard sigmoid Clip(x + 3, 0, 6) / 6."""
+    """Whether a call multiplies or divides by a number."""
     live = [i for i in range(len(call.inputs)) if call.wants(i)]
     return call.op in ("Mul", "Div") and len(live) == 1 and flow.scalar(call.input(1 - live[0]))
 
 
-def _statistic(flow: Dataflow, tensor: Tensor) -> bool:
-    """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε)."""
+def _scale(flow: Dataflow, call: Call) -> float:
+    """The number that a call multiplies by."""
+    value = flow.value(call.input(1 if call.wants(0) else 0))
+    number = 1.0 if value is None else float(value.ravel()[0])
+    return 1 / number if call.op == "Div" and call.wants(0) and number else number
+
+
+def _inverts(flow: Dataflow, call: Call) -> bool:
+    """Whether a call makes a divisor of a statistic: 1 / s, c / s, s^−½."""
+    exponent = flow.value(call.inputs[1]) if call.op == "Pow" else None
+    return (
+        call.op == "Reciprocal" or (call.op == "Div" and call.wants(1)) or (exponent is not None and bool((exponent < 0).all()))
+    )
+
+
+def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> bool:
+    """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε), or one over it."""
     waiting, seen = [tensor], {tensor.name}
     while waiting:
         maker = flow.maker(waiting.pop())
@@ -98,7 +121,8 @@ def _statistic(flow: Dataflow, tensor: Tensor) -> bool:
             continue
         if maker.op not in THROUGH:
             return False
+        inverted = inverted and not _inverts(flow, maker)
         fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.wants(i) and t.name not in seen]
         seen.update(t.name for t in fresh)
         waiting += fresh
-    return True
+    return not inverted

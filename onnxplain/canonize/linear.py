@@ -28,7 +28,7 @@ def _with_bias(flow: Dataflow, add: Call) -> Call | None:
     if product is None or product.domain or product.op not in MAPS or len([t for t in product.inputs if t is not None]) != 2:
         return None
     operands = [i for i in range(2) if product.wants(i)]
-    if len(operands) != 1 or _enlarges(bias, product.y):
+    if len(operands) != 1 or not flow.fixed(bias) or _enlarges(bias, product.y):
         return None
     x, w = product.input(operands[0]), product.input(1 - operands[0])
     return flow.compound("Linear", [product, add], [x, w, bias])

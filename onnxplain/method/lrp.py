@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from onnxplain import composites, lrp
-from onnxplain.bounds import bound
+from onnxplain.bounds import Bound, box
 from onnxplain.composite import Composite
 from onnxplain.composite_file import read_composite
 from onnxplain.composites import Sums
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
-from onnxplain.lrp import STABILIZER, Bias, LinearRule
+from onnxplain.lrp import STABILIZER, Bias
 from onnxplain.lrp_roles import deconvnet, guided
 from onnxplain.method import method
+from onnxplain.settings import unfit
 from onnxplain.tensor import Tensor
 
 __all__: list[str] = []
@@ -25,9 +26,6 @@ BACH = "Bach et al. 2015, On Pixel-Wise Explanations for Non-Linear Classifier D
 OVERVIEW = "Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview"
 BEST_PRACTICE = "Kohlbrenner et al. 2020, Towards Best Practice in Explaining Neural Network Decisions with LRP"
 DEEP_TAYLOR = "Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition"
-
-Bound: TypeAlias = "float | str | list[float] | np.ndarray[Any, Any] | Tensor"
-"""A bound of the box rule: a number, one per channel, an array that broadcasts to the input, or "input" for run time."""
 
 Build: TypeAlias = "Callable[..., Composite]"
 
@@ -41,14 +39,19 @@ def propagation(
     """
 
     def register(build: Build) -> Build:
+        def checked(**options: Any) -> Composite:
+            if problems := unfit(build, options):
+                raise MethodError("\n".join(f"method '{name}': {p}" for p in problems))
+            return build(**options)
+
         def run(job: Job, **options: Any) -> dict[Tensor, Tensor]:
             run_time = {k: job.run_time_input(k) for k, v in options.items() if isinstance(v, str) and v == "input"}
-            composite = build(**{**options, **run_time})
+            composite = checked(**{**options, **run_time})
             return job.relevance(composite) if starts_from == "score" else job.gradient(composite)
 
         axioms = ("conservation",) if starts_from == "score" else ()
         method(
-            name, summary=summary, formula=formula, source=source, axioms=axioms, signed=signed, composite=build, options=build
+            name, summary=summary, formula=formula, source=source, axioms=axioms, signed=signed, composite=checked, options=build
         )(run)
         return build
 
@@ -92,7 +95,7 @@ def lrp_zplus(*, bias: Bias = "absorb", sums: Sums = "contribution") -> Composit
     source=f"{BACH}, eq. 60",
 )
 def lrp_alpha_beta(*, alpha: float = 2.0, beta: float = 1.0, bias: Bias = "absorb", sums: Sums = "contribution") -> Composite:
-    return composites.uniform("alpha-beta", _alpha_beta(alpha, beta, bias), sums=sums)
+    return composites.uniform("alpha-beta", lrp.alpha_beta(alpha, beta, bias=bias), sums=sums)
 
 
 @propagation(
@@ -131,7 +134,7 @@ def lrp_epsilon_alpha_beta(
     bias: Bias = "absorb",
     sums: Sums = "contribution",
 ) -> Composite:
-    convolution = _alpha_beta(alpha, beta, bias)
+    convolution = lrp.alpha_beta(alpha, beta, bias=bias)
     return composites.layered("epsilon-alpha-beta", convolution=convolution, dense=lrp.epsilon(epsilon, bias), sums=sums)
 
 
@@ -151,7 +154,7 @@ def lrp_epsilon_alpha_beta_flat(
 ) -> Composite:
     return composites.layered(
         "epsilon-alpha-beta-flat",
-        convolution=_alpha_beta(alpha, beta, bias),
+        convolution=lrp.alpha_beta(alpha, beta, bias=bias),
         dense=lrp.epsilon(epsilon, bias),
         first=lrp.flat(),
         sums=sums,
@@ -177,7 +180,7 @@ def lrp_epsilon_gamma_box(
         "epsilon-gamma-box",
         convolution=lrp.gamma(gamma, bias=bias),
         dense=lrp.epsilon(epsilon, bias),
-        first=_box(low, high),
+        first=box(low, high),
         sums=sums,
     )
 
@@ -192,7 +195,7 @@ def lrp_epsilon_gamma_box(
 def deep_taylor(*, low: Bound | None = None, high: Bound | None = None, bias: Bias = "ignore") -> Composite:
     if (low is None) != (high is None):
         raise MethodError("deep-taylor takes low and high together (bounded inputs: box rule), or neither (w² rule)")
-    first = lrp.w_square(bias=bias) if low is None or high is None else _box(low, high)
+    first = lrp.w_square(bias=bias) if low is None or high is None else box(low, high)
     return composites.uniform("deep-taylor", lrp.z_plus(bias=bias), first=first)
 
 
@@ -234,12 +237,12 @@ def cp_lrp(*, epsilon: float = 1e-9, bias: Bias = "absorb") -> Composite:
     formula="rule per layer as the composite says",
     source=f"{BACH}",
 )
-def lrp_own(*, composite: str | Composite = "") -> Composite:
+def lrp_own(*, composite: str | PathLike[str] | Composite = "") -> Composite:
     if isinstance(composite, Composite):
         return composite
-    if not composite:
+    if not composite or not isinstance(composite, str | PathLike):
         raise MethodError("method 'lrp' needs the option composite: a TOML file or an onnxplain.Composite")
-    return read_composite(composite)
+    return read_composite(Path(composite))
 
 
 @propagation(
@@ -262,13 +265,3 @@ def guided_backprop() -> Composite:
 )
 def deconvolution() -> Composite:
     return composites.modified_backprop("deconvnet", deconvnet)
-
-
-def _alpha_beta(alpha: float, beta: float, bias: Bias) -> LinearRule:
-    if abs(alpha - beta - 1) > 1e-9:
-        raise MethodError(f"the αβ rule needs alpha − beta = 1, found alpha = {alpha:g}, beta = {beta:g}")
-    return lrp.alpha_beta(alpha, beta, bias=bias)
-
-
-def _box(low: Bound, high: Bound) -> LinearRule:
-    return lrp.box(bound(low), bound(high))
