@@ -150,7 +150,7 @@ class Explainer:
         kind, chosen = self._interpret(target, seed, count)
         rewritten, session = self._ready(kind)
         fixed = self._fixed_batch()
-        extra = self._extra_feeds(rewritten, chosen, seed, {"baseline": baseline, **run_time}, feeds)
+        extra = self._extra_feeds(rewritten, session, chosen, seed, {"baseline": baseline, **run_time}, feeds)
         size = fixed or self._batch_size or count
         parts = self._run_chunks(session, feeds, extra, count, size)
         explanation = self._collect(rewritten, feeds, parts, kind, chosen, count)
@@ -227,6 +227,7 @@ class Explainer:
     def _extra_feeds(
         self,
         rewritten: Rewritten,
+        session: Session,
         chosen: np.ndarray[Any, Any] | None,
         seed: np.ndarray[Any, Any] | None,
         given: Mapping[str, Any],
@@ -239,10 +240,12 @@ class Explainer:
             extra[names["target"]] = chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(seed)
-        tensors = {t.name: t for t in self.inputs}
+        types = {name: i.type for name, i in session.inputs.items()}
+        plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
+        explained = {name: array for name, array in feeds.items() if name in plain}
         for kind in MEANING:
             if kind in names:
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), tensors, feeds)
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), types, explained)
         for kind, value in given.items():
             if value is None or kind in names:
                 continue
