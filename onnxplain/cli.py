@@ -159,11 +159,17 @@ def _array(file: str) -> Any:
 @click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
 @_mask_option
+@click.option(
+    "--slide",
+    type=click.IntRange(min=1),
+    metavar="STRIDE",
+    help="Move the model over an input larger than its own, by so many elements at a time.",
+)
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @_run_options
 def explain(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
-    batch_size: int | None, masks: tuple[str, ...], top: int, provider: str, mean: list[float] | None,
+    batch_size: int | None, masks: tuple[str, ...], slide: int | None, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
@@ -193,7 +199,7 @@ def explain(
             baseline=_baseline(baseline) if _compares(method, options) else None,
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
-        explanations.append(explainer(arrays, target))
+        explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))
     columns = read_labels(features) if features else next(filter(None, map(read_header, _tables(files))), None)
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}

@@ -26,6 +26,7 @@ from onnxplain.registry import load_registry
 from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 from onnxplain.saving import write_model
+from onnxplain.sliding import slide
 from onnxplain.target import Target, TargetLike, parse_target
 from onnxplain.tensor import Tensor, same_dim
 
@@ -157,6 +158,12 @@ class Explainer:
         if kind.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
+
+    def slide(
+        self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
+    ) -> Explanation:
+        """Explain an input larger than the model's own by windows; see `onnxplain.sliding.slide`."""
+        return slide(self, x, target, stride=stride, combine=combine, **run_time)
 
     def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:
         if not self.about["batched"]:

@@ -155,6 +155,13 @@ class Job:
         riders = [*self.sources, self.target, *(t for t in self.inputs if t.shape and mine in t.shape)]
         return mine if alone and all(sample_axis(t, mine) is not None for t in riders) else None
 
+    def sample_axis(self, source: Tensor) -> int | None:
+        """The axis of an explained tensor that counts samples: that of the output's first extent, else the first; None where
+        nothing counts samples."""
+        if not self.batched:
+            return None
+        return sample_axis(source, self.target.dim(0)) or 0
+
     # -- baselines -----------------------------------------------------------------------------------------------
 
     def reference(self, explained: Explained) -> Tensor:
