@@ -42,7 +42,7 @@ def over_targets(job: Job, make: Callable[[Job], Sequence[Tensor]]) -> list[Tens
 
     def body(row: Tensor) -> list[Tensor]:
         seed = replace(b.Expand(b.Reshape(row, element), shape), dtype=y.dtype, shape=y.shape)
-        return list(make(replace(job, seed=seed, basis=None, reports={})))
+        return list(make(replace(job, seed=seed, basis=None, reports={}, calls=job.laid_out() if job.origin else job.calls)))
 
     subgraph = b.body([Tensor("row", y.dtype, (None,))], body)
     count = len(subgraph.outputs)
