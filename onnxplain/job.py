@@ -125,11 +125,10 @@ class Job:
 
     def laid_out(self) -> list[Call]:
         """The calls with constants of the innermost body in place of the model's, for a walk within a loop."""
-        live = liveness(self.calls, self.sources, [self.target], self.registry.role).calls
-        weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, live)}
+        weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, self._reached(self.sources))}
         return [call.reading(weights) for call in self.calls]
 
-    def _reached(self, values: Mapping[Tensor, Tensor]) -> list[Call]:
+    def _reached(self, values: Iterable[Tensor]) -> list[Call]:
         """The calls that depend on the given tensors."""
         reached, found = set(values), []
         for call in self.calls:
