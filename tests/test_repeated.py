@@ -331,3 +331,23 @@ def test_memory_of_a_run_bounds_the_chunk() -> None:
     steps = int(run(made, {"x": x})[loop.input[0]])
     per_row = 2 * 4 * (3 + 3 + 3 * 4)
     assert steps == -(-50 // (1000 // per_row // 2))
+
+
+@pytest.mark.parametrize("inner", ["lrp-epsilon-plus", "lrp-epsilon-gamma-box", "guided-backprop", "attnlrp"])
+@pytest.mark.parametrize("name", ["digits", "vit"])
+def test_rules_of_relevance_within(inner: str, name: str) -> None:
+    """Smoothed relevance, and relevance averaged along a path: the walk by a composite at every point, against separate walks."""
+    file = FIXTURES / name / "model.onnx"
+    with np.load(FIXTURES / name / "data.npz") as data:
+        x = data["image"][:2]
+    noise = draw(3, *x.shape)
+    alone = Explainer(file, inner)
+    smoothed = Explainer(file, "smoothgrad", inner=inner, noise="input", noise_level=0.1, noise_unit="absolute", chunk=4)
+    expected = np.mean([alone(x + np.float32(0.1) * e, 2).attribution for e in noise], 0)
+    found = smoothed(x, 2, noise=noise).attribution
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    path = Explainer(file, "integrated-gradients", inner=inner, steps=3, baseline=0.1, quadrature="riemann-right")
+    expected = np.mean(
+        [alone(np.float32(0.1) + np.float32(a) * (x - np.float32(0.1)), 2).attribution for a in (1 / 3, 2 / 3, 1)], 0
+    )
+    np.testing.assert_allclose(path(x, 2).attribution, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
