@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxplain.copies import sample_axis
 from onnxplain.tensor import Shape, Tensor
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def over_targets(job: Job, make: Callable[[Job], Sequence[Tensor]]) -> list[Tens
 
     def body(row: Tensor) -> list[Tensor]:
         seed = replace(b.Expand(b.Reshape(row, element), shape), dtype=y.dtype, shape=y.shape)
-        return list(make(replace(job, seed=seed, basis=None, reports={})))
+        return list(make(replace(job, seed=seed, basis=None, reports={}, calls=job.laid_out() if job.origin else job.calls)))
 
     subgraph = b.body([Tensor("row", y.dtype, (None,))], body)
     count = len(subgraph.outputs)
@@ -113,11 +112,11 @@ def score(job: Job) -> Tensor:
     return replace(b.ReduceSum(chosen, axes, keepdims=0) if axes else chosen, dtype=y.dtype, shape=samples)
 
 
-def per_sample(job: Job, attribution: Tensor) -> Tensor:
-    """An attribution summed for every sample (and target)."""
-    axis = sample_axis(attribution, job.target.dim(0)) if job.batched else None
-    kept = {int(job.batched)} if job.basis is not None else set()
-    if job.batched:
-        kept.add(axis if axis is not None else 0)
+def per_sample(job: Job, attribution: Tensor, source: Tensor) -> Tensor:
+    """The attribution of an explained tensor, summed for every sample (and target)."""
+    axis = job.sample_axis(source)
+    kept = [] if axis is None else [axis + int(job.basis is not None and axis > 0)]
+    kept += [int(job.batched)] if job.basis is not None else []
     axes = [i for i in range(attribution.rank) if i not in kept]
-    return replace(job.b.ReduceSum(attribution, axes, keepdims=0) if axes else attribution, dtype=attribution.dtype)
+    summed = replace(job.b.ReduceSum(attribution, axes, keepdims=0) if axes else attribution, dtype=attribution.dtype)
+    return job.b.transpose(summed, [1, 0]) if kept != sorted(kept) else summed

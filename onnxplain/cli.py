@@ -159,11 +159,17 @@ def _array(file: str) -> Any:
 @click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
 @_mask_option
+@click.option(
+    "--slide",
+    type=click.IntRange(min=1),
+    metavar="STRIDE",
+    help="Move the model over an input larger than its own, by so many elements at a time.",
+)
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @_run_options
 def explain(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
-    batch_size: int | None, masks: tuple[str, ...], top: int, provider: str, mean: list[float] | None,
+    batch_size: int | None, masks: tuple[str, ...], slide: int | None, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
@@ -184,16 +190,16 @@ def explain(
         check_form(path, len(settings["method"].split(",")))
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
+    given = _options_of_each(methods, _method_options(options))
     explanations: list[Explanation] = []
     arrays: dict[str, Any] = {}
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=_masks(masks), **settings,
-            **_method_options(options),
-            baseline=_baseline(baseline) if _compares(method, options) else None,
+            **given[method], baseline=_baseline(baseline) if _compares(method, given[method]) else None,
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
-        explanations.append(explainer(arrays, target))
+        explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))
     columns = read_labels(features) if features else next(filter(None, map(read_header, _tables(files))), None)
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
@@ -210,11 +216,20 @@ def _tables(files: Sequence[str]) -> list[str]:
     return [f.partition("=")[2] or f for f in files if f.endswith(".csv")]
 
 
-def _compares(method: str, options: Sequence[str]) -> bool:
+def _compares(method: str, options: dict[str, Any]) -> bool:
     from onnxplain.method import find_method
 
     found = find_method(method)
-    return found.compares(found.checked(_method_options(options)))
+    return found.compares(found.checked(options))
+
+
+def _options_of_each(methods: Sequence[str], options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options for each of several methods: those it knows; one that none knows goes to all, to be refused."""
+    from onnxplain.method import find_method
+
+    known = {method: find_method(method).defaults(options).keys() for method in methods}
+    everywhere = {name for name in options if not any(name in names for names in known.values())}
+    return {method: {k: v for k, v in options.items() if k in names or k in everywhere} for method, names in known.items()}
 
 
 @main.command()

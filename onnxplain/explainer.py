@@ -26,6 +26,7 @@ from onnxplain.registry import load_registry
 from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 from onnxplain.saving import write_model
+from onnxplain.sliding import slide
 from onnxplain.target import Target, TargetLike, parse_target
 from onnxplain.tensor import Tensor, same_dim
 
@@ -150,13 +151,19 @@ class Explainer:
         kind, chosen = self._interpret(target, seed, count)
         rewritten, session = self._ready(kind)
         fixed = self._fixed_batch()
-        extra = self._extra_feeds(rewritten, chosen, seed, {"baseline": baseline, **run_time}, feeds)
+        extra = self._extra_feeds(rewritten, session, chosen, seed, {"baseline": baseline, **run_time}, feeds)
         size = fixed or self._batch_size or count
         parts = self._run_chunks(session, feeds, extra, count, size)
         explanation = self._collect(rewritten, feeds, parts, kind, chosen, count)
         if kind.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
+
+    def slide(
+        self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
+    ) -> Explanation:
+        """Explain an input larger than the model's own by windows; see `onnxplain.sliding.slide`."""
+        return slide(self, x, target, stride=stride, combine=combine, **run_time)
 
     def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:
         if not self.about["batched"]:
@@ -227,6 +234,7 @@ class Explainer:
     def _extra_feeds(
         self,
         rewritten: Rewritten,
+        session: Session,
         chosen: np.ndarray[Any, Any] | None,
         seed: np.ndarray[Any, Any] | None,
         given: Mapping[str, Any],
@@ -239,10 +247,12 @@ class Explainer:
             extra[names["target"]] = chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(seed)
-        tensors = {t.name: t for t in self.inputs}
+        types = {name: i.type for name, i in session.inputs.items()}
+        plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
+        explained = {name: array for name, array in feeds.items() if name in plain}
         for kind in MEANING:
             if kind in names:
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), tensors, feeds)
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), types, explained)
         for kind, value in given.items():
             if value is None or kind in names:
                 continue

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
-from onnxplain.tensor import Tensor
+from onnxplain.output_types import FIXED
 
 __all__ = ["MEANING", "run_time_feeds", "sample_axis_of"]
 
@@ -34,7 +34,7 @@ def sample_axis_of(shape: Sequence[Any]) -> int | None:
 
 
 def run_time_feeds(
-    kind: str, names: Mapping[str, str], value: Any, tensors: Mapping[str, Tensor], feeds: Mapping[str, np.ndarray[Any, Any]]
+    kind: str, names: Mapping[str, str], value: Any, types: Mapping[str, Any], feeds: Mapping[str, np.ndarray[Any, Any]]
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by input name.
 
@@ -42,8 +42,8 @@ def run_time_feeds(
         kind: of `MEANING`.
         names: the run-time input of each explained tensor.
         value: what the user gives: a number, an array, or a dict of these by explained name.
-        tensors: the model's inputs by name.
-        feeds: their values.
+        types: their types, as ONNX Runtime names them.
+        feeds: the values of the explained inputs, where inputs are explained and nothing inside.
 
     Raises:
         MethodError: nothing was given.
@@ -56,9 +56,7 @@ def run_time_feeds(
         mine = value.get(explained) if isinstance(value, Mapping) else value
         if mine is None or isinstance(mine, str):
             raise InputError(f"the {kind} of '{explained}' must be a number or an array")
-        plain = np.int64 if kind == "reference" else np.float32
-        dtype = tensors[explained].dtype if explained in tensors and kind not in ("reference", "position") else plain
-        array = np.asarray(mine, dtype=dtype)
+        array = np.asarray(mine, dtype=FIXED[types[name]])
         if not np.isfinite(array).all():
             raise InputError(f"the {kind} of '{explained}' holds NaN or infinity")
         like = feeds.get(explained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -98,8 +98,8 @@ class Job:
         if copies is not None:
             beside = [t for t in self.inputs if t not in values and sample_axis(t, copies.symbol) is not None]
             values.update((t, copies.tile(t)) for t in beside)
-        for weight in self._laid_out(values):
-            values[weight] = self.b.own(weight)
+        for weight in _needing_layout(self.b, self._reached(values)):
+            values.setdefault(weight, self.b.own(weight))
         calls, became = self.replay(values)
         return replace(
             self,
@@ -123,18 +123,19 @@ class Job:
         with self.b.scope(f"{self.b.prefix}/replay"):
             return self.b.replay_all(self.calls, at, everything=False)
 
-    def _laid_out(self, values: Mapping[Tensor, Tensor]) -> list[Tensor]:
-        """The constants that a loop body needs as its own to run as fast as the model: kernels of convolutions, and small ones.
+    def laid_out(self) -> list[Call]:
+        """The calls with constants of the innermost body in place of the model's, for a walk within a loop."""
+        weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, self._reached(self.sources))}
+        return [call.reading(weights) for call in self.calls]
 
-        ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
-        constants itself. Matrices are exempt: it packs those of outer graphs too.
-        """
-        reached, found = set(values), dict[Tensor, None]()
+    def _reached(self, values: Iterable[Tensor]) -> list[Call]:
+        """The calls that depend on the given tensors."""
+        reached, found = set(values), []
         for call in self.calls:
             if any(t is not None and t in reached for t in call.reads):
                 reached.update(t for t in call.outputs if t is not None)
-                found.update((t, None) for t in call.reads if t is not None and self.b.is_model_constant(t) and _needs_layout(t))
-        return [t for t in found if t not in values]
+                found.append(call)
+        return found
 
     def _distinct(self, point: Tensor, index: int) -> Tensor:
         """A point under a name of its own: two inputs may have equal points, and a point may be a tensor of the model."""
@@ -154,6 +155,13 @@ class Job:
         alone = all(isinstance(d, int) or d == mine for d in firsts)
         riders = [*self.sources, self.target, *(t for t in self.inputs if t.shape and mine in t.shape)]
         return mine if alone and all(sample_axis(t, mine) is not None for t in riders) else None
+
+    def sample_axis(self, source: Tensor) -> int | None:
+        """The axis of an explained tensor that counts samples: that of the output's first extent, else the first; None where
+        nothing counts samples."""
+        if not self.batched:
+            return None
+        return sample_axis(source, self.target.dim(0)) or 0
 
     # -- baselines -----------------------------------------------------------------------------------------------
 
@@ -207,6 +215,11 @@ class Job:
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
 
 
-def _needs_layout(constant: Tensor) -> bool:
-    extents = constant.static_shape
-    return extents is not None and (len(extents) > 2 or prod(extents) <= SMALL)
+def _needing_layout(b: Builder, calls: Iterable[Call]) -> list[Tensor]:
+    """The constants that a loop body needs as its own to run as fast as the model: kernels of convolutions, and small ones.
+
+    ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
+    constants itself. Matrices are exempt: it packs those of outer graphs too.
+    """
+    read = dict.fromkeys(t for call in calls for t in call.reads if t is not None and b.is_model_constant(t))
+    return [t for t in read if t.static_shape is not None and (len(t.static_shape) > 2 or prod(t.static_shape) <= SMALL)]

@@ -41,14 +41,20 @@ def _completeness(
         scored.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
     session = Session(scored, providers, folder=source.folder)
     here, there = (_rows(session.run(f, [tensor])[tensor], about) for f in (feeds, at))
-    place = _explained(about, here, results)
+    place = _explained(about, here, feeds, results)
     if place is None:
         return Finding(name, None, f"not checked for the target '{about['target']}'")
     rows = np.arange(len(here))
     expected = here[rows, place] - there[rows, place]
     total = sum(_rows(results[n], about).sum(axis=1) for n in about["attributions"])
-    gap = float(np.max(np.abs(total - expected) / np.maximum(np.abs(expected), 1e-6)))
-    return Finding(name, gap <= TOLERANCE, f"attributions sum to the change of the score, to {gap:.2g} of it")
+    size = np.maximum(np.abs(expected), 1e-6)
+    gap = float(np.max(np.abs(total - expected) / size))
+    if "delta" not in about["reports"]:
+        return Finding(name, gap <= TOLERANCE, f"attributions sum to the change of the score, to {gap:.2g} of it")
+    stated = np.atleast_1d(np.asarray(results[about["reports"]["delta"]], np.float64))
+    wrong = float(np.max(np.abs(total - expected - stated) / size))
+    said = f"attributions sum to the change of the score, to {gap:.2g} of it; the file states this gap to {wrong:.2g}"
+    return Finding(name, wrong <= TOLERANCE, said)
 
 
 def _rows(value: np.ndarray[Any, Any], about: Mapping[str, Any]) -> np.ndarray[Any, Any]:
@@ -66,17 +72,21 @@ def _baseline_feeds(about: Mapping[str, Any], feeds: Arrays) -> Arrays | None:
         name, value = entry["explains"], about["baseline"]
         if value == "input":
             value = feeds[about["run_time_inputs"]["baseline"][name]]
-        elif isinstance(value, str):
+        elif isinstance(value, str | None):
             return None
-        at[name] = np.broadcast_to(np.asarray(0 if value is None else value, feeds[name].dtype), feeds[name].shape).copy()
+        at[name] = np.broadcast_to(np.asarray(value, feeds[name].dtype), feeds[name].shape).copy()
     return at
 
 
-def _explained(about: Mapping[str, Any], scores: np.ndarray[Any, Any], results: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
+def _explained(
+    about: Mapping[str, Any], scores: np.ndarray[Any, Any], feeds: Arrays, results: Mapping[str, Any]
+) -> np.ndarray[Any, Any] | None:
     """The explained element of each sample; None for targets that are no single element of a row."""
     target = str(about["target"])
-    if target in ("top", "input"):  # verify asks for the top prediction where the host chooses
+    if target in ("top", "input"):
         ranked = results.get(about["output"])
         rows = _rows(ranked, about) if isinstance(ranked, np.ndarray) and ranked.size == scores.size else scores
-        return np.asarray(rows.argmax(axis=1))
+        top = rows.argmax(axis=1)
+        chosen = feeds[about["run_time_inputs"]["target"]] if target == "input" else np.array([-1])
+        return np.where(chosen < 0, top, chosen)
     return np.full(len(scores), int(target)) if target.isdigit() else None

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from onnxplain.feeds import MEANING
-from onnxplain.method.options import OPTIONS
+from onnxplain.method.options import OPTIONS, TYPES
 
 if TYPE_CHECKING:
     import onnx
@@ -229,7 +229,8 @@ def show_method(method: Method) -> None:
     table = _table("--option", "type", "default", "meaning")
     for option in method.options:
         default = "" if option.default is None else str(option.default)
-        table.add_row(option.name, escape(option.annotation), escape(default), escape(OPTIONS.get(option.name, "")))
+        kind = TYPES.get(option.annotation, option.annotation.replace(" | None", "").replace(" | ", ", "))
+        table.add_row(option.name, escape(kind), escape(default), escape(OPTIONS.get(option.name, "")))
     console.print(table)
     if method.inner({}) is not None:
         console.print("  and the options of the inner method: onnxplain methods INNER")

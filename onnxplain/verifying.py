@@ -81,9 +81,10 @@ def _names(about: Mapping[str, Any], graph: Graph) -> Finding:
     """What the metadata names is in the graph, and attributions are shaped like what they explain."""
     inputs, outputs = {t.name: t for t in graph.inputs}, {t.name: t for t in graph.outputs}
     run_time = about["run_time_inputs"]
-    wanted = [run_time[k] for k in ("target", "seed") if k in run_time] + list(run_time.get("baseline", {}).values())
+    given = [list(names.values()) for names in run_time.values() if isinstance(names, dict)]
+    wanted = [run_time[k] for k in ("target", "seed") if k in run_time] + [name for names in given for name in names]
     problems = [f"no input '{name}'" for name in wanted if name not in inputs]
-    problems += [f"no output '{name}'" for name in about["attributions"] if name not in outputs]
+    problems += [f"no output '{name}'" for name in (*about["attributions"], *about["reports"].values()) if name not in outputs]
     for name, entry in about["attributions"].items():
         made = outputs.get(name)
         like = graph.tensor(entry["tensor"]) if graph.has_tensor(entry["tensor"]) else None

@@ -119,7 +119,7 @@ def chosen(model: onnx.ModelProto, given: Mapping[str, np.ndarray]) -> dict[str,
             extra[info.name] = np.array([1, -1])
         elif info.name not in given:
             tensor = info.type.tensor_type
-            shape = [d.dim_value or symbols[d.dim_param] for d in tensor.shape.dim]
+            shape = [d.dim_value or symbols.get(d.dim_param, 2) for d in tensor.shape.dim]  # draws, vertices
             extra[info.name] = (random.random(shape) / 4).astype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return extra
 

@@ -194,6 +194,47 @@ def test_methods_and_operators() -> None:
     assert "linear.py" in text
 
 
+# -- methods with options ------------------------------------------------------------------------------------------------
+
+
+def test_each_of_several_methods_gets_its_own_options(tmp_path: Path) -> None:
+    """Also arrays from files; a gap is printed where there is one."""
+    np.save(tmp_path / "path.npy", np.zeros((2, 1, 1, 8, 8), np.float32))
+    text = good("explain", MODEL, THREE, "-m", "gradient,path-integrated-gradients,smoothgrad", "--option", "steps=4",
+                "--option", f"path={tmp_path / 'path.npy'}", "--option", "noise-level=0.3")  # fmt: skip
+    assert text.count("completeness gap") == 1
+    assert "no option 'samplez'" in refused("explain", MODEL, THREE, "-m", "gradient,smoothgrad", "--option", "samplez=4")
+
+
+def test_methods_are_documented() -> None:
+    text = good("methods", "integrated-gradients")
+    for word in ("completeness", "--option", "gauss-legendre", "steps", "int", "50", "points per straight piece"):
+        assert word in text
+
+
+def test_noise_of_the_host(tmp_path: Path) -> None:
+    out = tmp_path / "e.onnx"
+    text = good("rewrite", MODEL, "-o", out, "-m", "smoothgrad", "--option", "noise=input", "--option", "inner=input-x-gradient")
+    assert "standard normal numbers for 'image'" in text
+    assert "inner=input-x-gradient" in good("inspect", out)
+
+
+def test_an_input_larger_than_the_model_s(tmp_path: Path) -> None:
+    large = np.zeros((1, 1, 12, 10), np.float32)
+    large[:, :, 2:10, 1:9] = np.load(THREE)
+    np.save(tmp_path / "large.npy", large)
+    good("explain", MODEL, tmp_path / "large.npy", "--slide", 2, "-t", 3, "-o", tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz") as made:
+        assert made["image_attribution"].shape == large.shape
+    assert "every window" in refused("explain", MODEL, tmp_path / "large.npy", "--slide", 2)
+
+
+def test_check_tests_completeness() -> None:
+    text = good("check", MODEL, THREE, "-m", "integrated-gradients", "--baseline", "0", "--option", "steps=3")
+    assert "✓ completeness" in text
+    assert "with 8 times the steps" in text
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 

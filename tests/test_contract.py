@@ -76,10 +76,11 @@ def test_every_file_is_as_the_contract_says(case: Case) -> None:
     names = [i.name for i in made.graph.input]
     own = [i.name for i in original.graph.input]
     run_time = about["run_time_inputs"]
-    added = [run_time[k] for k in ("target", "seed") if k in run_time] + list(run_time.get("baseline", {}).values())
+    given = [list(names.values()) for names in run_time.values() if isinstance(names, dict)]
+    added = [run_time[k] for k in ("target", "seed") if k in run_time] + [name for names in given for name in names]
     assert names == own + added
     outputs = [] if "only" in case.note else [o.name for o in original.graph.output]
-    assert list(results) == outputs + list(about["attributions"])
+    assert list(results) == outputs + list(about["attributions"]) + list(about["reports"].values())
     report = verify(made, original, feeds)
     assert report.ok, [f for f in report.findings if f.ok is False]
 

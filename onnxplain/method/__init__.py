@@ -69,14 +69,20 @@ class Method:
             MethodError: an option the method does not know; the message names those it does.
         """
         known = {o.name: o.default for o in self.options}
-        inner = self.inner(options)
-        theirs = {} if inner is None else {o.name: o.default for o in inner.options if o.name not in known}
+        theirs = {k: v for k, v in self.defaults(options).items() if k not in known}
         for name in options:
             if name not in known and name not in theirs:
                 takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+                inner = self.inner(options)
                 within = f", and for '{inner.name}' within it {', '.join(sorted(theirs)) or 'none'}" if inner is not None else ""
                 raise MethodError(f"method '{self.name}' has no option '{name}'; {takes}{within}")
         return {**known, **theirs, **options}
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options it takes with their defaults: its own, and with the `inner` method of these options that one's."""
+        inner = self.inner(options)
+        theirs = {} if inner is None else {o.name: o.default for o in inner.options}
+        return {**theirs, **{o.name: o.default for o in self.options}}
 
 
 _METHODS: dict[str, Method] = {}

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from onnxplain.attributing import beside_targets
-from onnxplain.copies import sample_axis
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
 from onnxplain.method import find_method, inner_method, method
@@ -50,7 +49,7 @@ def expected_gradients(
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = job.b
     check_draws(samples, noise_level, noise_unit, noise)
-    if job.batched and any(sample_axis(x, job.symbol) not in (0, None) for x in job.sources):
+    if any(job.sample_axis(x) not in (0, None) for x in job.sources):
         raise MethodError("a distribution of baselines needs samples along the first axis of what is explained")
     baselines = [job.references(e) for e in job.explained]
     draws = _draws_given(job) if noise == "input" else _draws_made(job, samples, seed, baselines[0])

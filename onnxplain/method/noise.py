@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from onnxplain.chunks import Chunk
-from onnxplain.copies import sample_axis
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
 from onnxplain.method import inner_method, method
@@ -28,7 +27,7 @@ def noisy(job: Job, numbers: Tensor, index: int, *, level: float, unit: str, see
     x = e.tensor
     if x.shape is None:
         raise MethodError(f"the rank of '{e.name}' is unknown; re-export the model with shape information")
-    axis = (sample_axis(x, job.symbol) if job.symbol else 0) if job.batched else None
+    axis = job.sample_axis(x)
     if unit == "range":
         others = [i for i in range(x.rank) if i != axis]
         scale = b.Mul(b.Sub(b.ReduceMax(x, others, keepdims=1), b.ReduceMin(x, others, keepdims=1)), level)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["OPTIONS"]
+__all__ = ["OPTIONS", "TYPES"]
 
 OPTIONS = {
+    "alpha": "weight of what speaks for the output, beta + 1",
     "axes": "axes of space or time; all after the samples and channels where nothing is said",
+    "beta": "weight of what speaks against the output",
+    "bias": "what happens to a bias's share: 'absorb' loses it, 'ignore' leaves the bias out, 'distribute' gives it to inputs",
     "chunk": "samples × points in one run, or memory as '500MB'; where nothing is said, what fits into 512 MB, at most 64",
+    "composite": "a composite of your own: a TOML file, or an onnxplain.Composite",
     "delta": "whether the file also returns the completeness gap of every sample",
+    "epsilon": "stabilizer of the ε rule: what is weak beside it is absorbed",
     "fill": "the value of what a shift brings in from outside",
+    "gamma": "how much what speaks for the output is favoured in the γ rule",
+    "high": "upper bound of the input: a number, one per channel, an array, or 'input' for run time",
     "inner": "the method that is evaluated at every point; it takes its own options too",
+    "low": "lower bound of the input, as high",
     "multiply": "whether to multiply by the step of the input; where nothing is said, for inner methods that are per unit of it",
     "noise": "'seeded': made in the file, the same in every run and host; 'input': standard normal numbers given at run time",
     "noise_level": "standard deviation of the noise, in units of noise_unit",
@@ -20,6 +28,18 @@ OPTIONS = {
     "seed": "chooses the random numbers",
     "shifts": "how far to shift along every axis, in elements, or a list of shifts, one number per axis",
     "sigma": "standard deviation of the blur where the path starts, in elements; a quarter of the largest extent where not said",
+    "sums": "how a sum of live tensors shares: by 'contribution', or among 'positive' summands only",
     "steps": "points per straight piece of the path (for the blur path: pieces)",
 }
 """What each option means."""
+
+TYPES = {
+    "Bias": "text",
+    "Sums": "text",
+    "Bound": "number, list, array, text",
+    "Bound | None": "number, list, array, text",
+    "str": "text",
+    "str | Composite": "text, Composite",
+    "Any": "array, text",
+}
+"""Types in the words of people, where Python's differ."""

@@ -109,7 +109,7 @@ def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines:
     """
     b, here = job.b, score(job)
     (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
-    total = b.total([replace(per_sample(job, m), shape=here.shape) for m in made])
+    total = b.total([replace(per_sample(job, m, x), shape=here.shape) for m, x in zip(made, job.sources, strict=True)])
     return replace(b.Sub(b.cast(total, here), b.Sub(here, there)), dtype=here.dtype, shape=here.shape)
 
 
