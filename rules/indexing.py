@@ -73,7 +73,7 @@ def compress(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, keep = call.input(0), call.input(1)
     kept = b.Reshape(b.NonZero(keep), [-1])
     if call.get("axis") is None:
-        return b.reshape(geometry.place(b, dy, kept, b.Reshape(b.Size(x), [1]), 0), x), None
+        return b.reshape(geometry.place(b, dy, kept, b.size(x), 0), x), None
     axis = call["axis"] % x.rank
     return geometry.place(b, dy, kept, b.dim(x, axis), axis), None
 
@@ -92,7 +92,7 @@ def unique(b: Builder, call: Call, dy: Tensor, *_: Tensor | None) -> Messages:
     x, axis = call.x, call.get("axis")
     first = b.Unique(x, axis=axis, sorted=call["sorted"], outputs=4)[1]
     if axis is None:
-        return b.reshape(geometry.place(b, dy, first, b.Reshape(b.Size(x), [1]), 0), x)
+        return b.reshape(geometry.place(b, dy, first, b.size(x), 0), x)
     return geometry.place(b, dy, first, b.dim(x, axis), axis % x.rank)
 
 

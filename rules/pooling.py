@@ -64,8 +64,7 @@ def max_pool(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Mes
     geometry.windows(b, call, x)  # refuses what runtimes do differently
     settings = {k: v for k, v in call.attributes.items() if k != "storage_order"}
     first = b.MaxPool(x, outputs=2, **settings)[1]  # counted through the whole of x
-    size = b.Unsqueeze(b.Size(x), [0])
-    return b.reshape(geometry.add_elements(b, size, b.Reshape(first, [-1]), b.Reshape(dy, [-1]), 0), x)
+    return b.reshape(geometry.add_elements(b, b.size(x), b.Reshape(first, [-1]), b.Reshape(dy, [-1]), 0), x)
 
 
 @rule("MaxUnpool", role="select")

@@ -327,7 +327,7 @@ def max_roi_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     channel = b.Add(b.Mul(b.Reshape(sample, [-1, 1]), b.dim(x, 1)), b.Unsqueeze(b.Range(0, b.Squeeze(b.dim(x, 1)), 1), [0]))
     at = b.Add(b.Squeeze(place, [4]), b.Mul(b.Unsqueeze(channel, [2, 3]), b.ReduceProd(size.operand, keepdims=0)))
     kept = b.Where(filled, dy, 0)
-    flat = geometry.add_elements(b, b.Unsqueeze(b.Size(x), [0]), b.Reshape(at, [-1]), b.Reshape(kept, [-1]), 0)
+    flat = geometry.add_elements(b, b.size(x), b.Reshape(at, [-1]), b.Reshape(kept, [-1]), 0)
     return b.reshape(flat, x), None
 
 
