@@ -29,7 +29,7 @@ def quantize_linear(b: Builder, call: Call, dy: Tensor) -> Messages:
     s = b.cast(_stretched(b, call, scale), x)
     z = b.const(0, x.dtype) if zero is None else b.cast(_stretched(b, call, zero), x)
     low, high = (b.cast(_stretched(b, call, end), x) for end in _range(b, call, scale, zero))
-    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s), relu=_cuts_negatives(b, call, zero) and _may_be_negative(b, x))
+    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s), relu=_cuts_negatives(b, call, zero) and not b.unsigned(x))
     ds = _gathered(b, call, b.Mul(dx, b.Sub(z, b.cast(call.y, x))), scale) if call.wants(1) else None
     return dx, ds, None
 
@@ -124,35 +124,6 @@ def _cuts_negatives(b: Builder, call: Call, zero: Tensor | None) -> bool:
         return False
     points = [0] if zero is None else b.ints(zero)
     return points is not None and set(points) == {int(ml_dtypes.iinfo(call.y.dtype).min)}  # type: ignore[no-untyped-call]
-
-
-MOVES = set(
-    """AveragePool Concat Expand Flatten Gather GlobalAveragePool GlobalMaxPool Identity MaxPool ReduceMax ReduceMean Reshape
-    Slice Split Squeeze Tile Transpose Unsqueeze""".split()
-)
-"""Operators that make nothing negative of what is not."""
-
-NOT_NEGATIVE = set("Abs Exp HardSigmoid Relu ReduceL1 ReduceL2 Sigmoid Softmax Softplus Sqrt".split())
-
-
-def _may_be_negative(b: Builder, x: Tensor) -> bool:
-    """Whether a tensor may have negative elements, as far as the operators it comes from tell. Inputs count as they are given."""
-    waiting, seen = [x], {x.name}
-    while waiting:
-        maker = b.graph.producer(waiting.pop())
-        if maker is None or maker.op in NOT_NEGATIVE:
-            continue
-        if maker.op == "DequantizeLinear":
-            points, dtype = ([0] if maker.inputs[2] is None else b.ints(maker.inputs[2])), maker.x.dtype
-            if points is None or dtype is None or set(points) != {int(ml_dtypes.iinfo(dtype).min)}:  # type: ignore[no-untyped-call]
-                return True
-        elif maker.op in MOVES:
-            read = maker.inputs if maker.op == "Concat" else maker.inputs[:1]
-            waiting += [t for t in read if t is not None and t.name not in seen]
-            seen.update(t.name for t in read if t is not None)
-        else:
-            return True
-    return False
 
 
 # -- products that come out quantized ----------------------------------------------------------------------------------
