@@ -244,15 +244,18 @@ def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int
 # -- pooling -----------------------------------------------------------------------------------------------------------
 
 
-def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Every window's value given to each element it covers: the adjoint of summing over windows."""
-    turned = _turned_pads(over)
-    if turned is not None and set(over.dilations) == {1}:  # the windows turned round, summed by the quick kernel for means
-        kernel = list(over.kernel.known or ())
+def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
+    """Every window's value, divided by `count` if given, for each element it covers: the adjoint of sums (or means)."""
+    turned, kernel = _turned_pads(over), list(over.kernel.known or ())
+    size, known = float(np.prod(kernel)), b.value(count)
+    quick = turned is not None and set(over.dilations) == {1}  # the windows turned round, summed by the quick kernel for means
+    full = quick and known is not None and float(known) == size
+    dy = dy if count is None or full else b.Div(dy, count)
+    if quick:
         mean = b.AveragePool(dy, kernel_shape=kernel, pads=turned, count_include_pad=1)
-        return b.Mul(mean, float(np.prod(kernel)))
+        return mean if full else b.Mul(mean, size)
     planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents.of(b, y, 2)).operand)
-    ones = b.const(np.ones((1, 1, *(over.kernel.known or ()))), x.dtype)
+    ones = b.const(np.ones((1, 1, *kernel)), x.dtype)
     return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
 
 

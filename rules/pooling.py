@@ -12,7 +12,7 @@ def average_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = Σ dy / n over the windows an element lies in, n being the number of elements its window averages"""
     over = geometry.windows(b, call, call.x)
     n = geometry.window_count(b, over, call.x, call.y, bool(call["count_include_pad"]))
-    return geometry.spread(b, over, b.Div(dy, n), call.x, call.y)
+    return geometry.spread(b, over, dy, call.x, call.y, n)
 
 
 @rule("GlobalAveragePool", role="sum")
