@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from onnxplain.errors import OnnxplainError, RuleError
     from onnxplain.explainer import Explainer
     from onnxplain.explanation import Explanation
+    from onnxplain.extents import Extents
     from onnxplain.findings import CheckReport
-    from onnxplain.geometry import Extents
     from onnxplain.listing import methods, operators
     from onnxplain.planning import Plan, plan
     from onnxplain.registry import Messages, expansion, rule
@@ -31,7 +31,7 @@ _HOME = {
     "Composite": "composite",
     "Explainer": "explainer",
     "Explanation": "explanation",
-    "Extents": "geometry",
+    "Extents": "extents",
     "Messages": "registry",
     "OnnxplainError": "errors",
     "Plan": "planning",

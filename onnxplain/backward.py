@@ -137,7 +137,7 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
         return backward(b, live, inner, replace(choose, layers=Layers(), watch=None, one_sided=lambda tensor: False))
 
     def gradient(call: Call, *incoming: Tensor | None) -> list[Tensor | None]:
-        """What the operator's own gradient rule sends to each input."""
+        """What the operator's own gradient rule sends to all that it reads."""
         return _gradient(b, call, incoming, replace(choose, composite=GRADIENT, watch=None))
 
     def detached(call: Call, message: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ def _gradient(b: Builder, call: Call, incoming: Sequence[Tensor | None], choose:
     incoming = [*incoming, *[None] * (len(call.outputs) - len(incoming))]
     # By position: an operator may read one tensor twice.
     sent = dict(outgoing(b, call, spec.rule, spec, incoming))
-    return [sent.get(i) for i in range(len(call.inputs))]
+    return [sent.get(i) for i in range(len(call.reads))]
 
 
 def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:

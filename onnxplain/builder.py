@@ -47,6 +47,13 @@ class Builder(Replayer):
         assert isinstance(made, Tensor)
         return made
 
+    def size(self, tensor: Tensor) -> Tensor:
+        """The number of elements as int64 [1]."""
+        static = tensor.static_shape
+        made = self.Reshape(self.Size(tensor), [1]) if static is None else self.const([prod(static)])
+        assert isinstance(made, Tensor)
+        return made
+
     def reshape(self, x: Tensor, like: Tensor) -> Tensor:
         """`x` in the shape of `like`."""
         dynamic = [] if like.shape is None else [i for i, d in enumerate(like.shape) if not isinstance(d, int)]

@@ -20,6 +20,7 @@ from onnxplain.graph import SMALL, Body, Emitted, Graph
 from onnxplain.output_types import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
 from onnxplain.registry import OpSpec
 from onnxplain.schema import Signature, signature
+from onnxplain.signs import nonnegative_tensors
 from onnxplain.tensor import Tensor
 
 __all__ = ["Emitter", "Literal", "Operand", "Recorded"]
@@ -89,6 +90,7 @@ class Emitter:
         self._pool: dict[Any, Tensor] = {}
         self._scopes = [_Scope()]
         self._recorded: dict[str, Recorded] = {}
+        self._unsigned: frozenset[str] | None = None
         self._walking: Walking | None = None
         self.notes: dict[str, list[Tensor]] | None = None
         """By call, what its bias absorbed; rules fill it where it is not None."""
@@ -244,7 +246,7 @@ class Emitter:
         return self._current.walk(calls, seeds, sources)
 
     def gradient(self, call: Call, *messages: Tensor | None) -> list[Tensor | None]:
-        """What the gradient rule of a call's operator sends to each input, from one message per output.
+        """What the gradient rule of a call's operator sends to each input and capture, from one message per output.
 
         Each has the shape of its input; it is None where no message is asked for or none comes.
         """
@@ -265,6 +267,12 @@ class Emitter:
     def one_sided(self, tensor: Tensor) -> bool:
         """Whether the message on a tensor is provably zero wherever the tensor is below zero."""
         return self._current.one_sided(tensor)
+
+    def unsigned(self, tensor: Tensor) -> bool:
+        """Whether a tensor of the model is not below zero, if its inputs are not."""
+        if self._unsigned is None:
+            self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, self.graph.inputs)
+        return tensor.name in self._unsigned
 
     def rename(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor of exactly this name with the same value; the name must be free."""

@@ -6,110 +6,28 @@ transposed convolutions and pooling are made of the same two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import onnx
 
-from onnxplain.builder import Builder, Operand
+from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.errors import RuleError
+from onnxplain.extents import Extents
 from onnxplain.tensor import Dim, Tensor
 
 __all__ = [
-    "Extents",
     "Windows",
-    "add_elements",
-    "add_rows",
-    "along",
     "conv_forward",
     "conv_input_gradient",
     "conv_weight_gradient",
-    "place",
     "spread",
-    "sum_at",
     "transposed_windows",
-    "widened",
     "window_count",
     "windows",
 ]
 
 END = np.iinfo(np.int64).max
-
-Whole: TypeAlias = "Extents | Sequence[int] | int"
-
-
-class Extents:
-    """Whole numbers, one per axis: known ones, or an int64 tensor. Arithmetic emits nodes only where it must.
-
-    All values are kept non-negative before a division, for ONNX divides towards zero.
-    """
-
-    def __init__(self, b: Builder, value: Tensor | Sequence[int]) -> None:
-        self.b = b
-        numbers = b.ints(value) if isinstance(value, Tensor) else [int(v) for v in value]
-        self.known: tuple[int, ...] | None = None if numbers is None else tuple(numbers)
-        self.tensor = value if isinstance(value, Tensor) else None
-
-    @staticmethod
-    def of(b: Builder, x: Tensor, start: int = 0) -> Extents:
-        """The extents of a tensor from axis `start` on."""
-        shape = None if x.shape is None else x.shape[start:]
-        numbers = None if shape is None else [d for d in shape if isinstance(d, int)]
-        if shape is not None and numbers is not None and len(numbers) == len(shape):
-            return Extents(b, numbers)
-        return Extents(b, b.Shape(x, start=start))
-
-    @property
-    def operand(self) -> Operand:
-        """The numbers as an input for an operator."""
-        return self.tensor if self.known is None else list(self.known)
-
-    def as_tensor(self) -> Tensor:
-        """The numbers as an int64 tensor."""
-        return self.tensor if self.known is None and self.tensor is not None else self.b.const(list(self.known or ()))
-
-    def at(self, n: int) -> Extents:
-        """Number n alone."""
-        if self.known is not None:
-            return Extents(self.b, [self.known[n]])
-        return Extents(self.b, self.b.Slice(self.operand, [n], [n + 1], [0]))
-
-    def _with(self, op: str, other: Whole) -> Extents:
-        other = other if isinstance(other, Extents) else Extents(self.b, [other] if isinstance(other, int) else other)
-        if self.known is not None and other.known is not None:
-            mine, theirs = np.array(self.known, np.int64), np.array(other.known, np.int64)
-            numpy = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide, "Max": np.maximum}
-            return Extents(self.b, numpy[op](mine, theirs).tolist())
-        if other.known is not None and set(other.known) <= ({1} if op in ("Mul", "Div") else {0}) and op != "Max":
-            return self
-        return Extents(self.b, self.b.op(op, self.operand, other.operand))
-
-    def __add__(self, other: Whole) -> Extents:
-        return self._with("Add", other)
-
-    def __sub__(self, other: Whole) -> Extents:
-        return self._with("Sub", other)
-
-    def __mul__(self, other: Whole) -> Extents:
-        return self._with("Mul", other)
-
-    def __floordiv__(self, other: Whole) -> Extents:
-        return self._with("Div", other)
-
-    def at_least(self, other: Whole) -> Extents:
-        """The greater of the two."""
-        return self._with("Max", other)
-
-    def then(self, *others: Whole) -> Extents:
-        """These numbers and those, one after the other."""
-        rest = [o if isinstance(o, Extents) else Extents(self.b, [o] if isinstance(o, int) else o) for o in others]
-        parts = [p for p in (self, *rest) if p.known != ()]
-        if all(p.known is not None for p in parts):
-            return Extents(self.b, [n for p in parts for n in p.known or ()])
-        return Extents(self.b, self.b.Concat(*(p.operand for p in parts), axis=0))
 
 
 # -- windows -----------------------------------------------------------------------------------------------------------
@@ -326,15 +244,18 @@ def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int
 # -- pooling -----------------------------------------------------------------------------------------------------------
 
 
-def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Every window's value given to each element it covers: the adjoint of summing over windows."""
-    turned = _turned_pads(over)
-    if turned is not None and set(over.dilations) == {1}:  # the windows turned round, summed by the quick kernel for means
-        kernel = list(over.kernel.known or ())
+def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
+    """Every window's value, divided by `count` if given, for each element it covers: the adjoint of sums (or means)."""
+    turned, kernel = _turned_pads(over), list(over.kernel.known or ())
+    size, known = float(np.prod(kernel)), b.value(count)
+    quick = turned is not None and set(over.dilations) == {1}  # the windows turned round, summed by the quick kernel for means
+    full = quick and known is not None and float(known) == size
+    dy = dy if count is None or full else b.Div(dy, count)
+    if quick:
         mean = b.AveragePool(dy, kernel_shape=kernel, pads=turned, count_include_pad=1)
-        return b.Mul(mean, float(np.prod(kernel)))
+        return mean if full else b.Mul(mean, size)
     planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents.of(b, y, 2)).operand)
-    ones = b.const(np.ones((1, 1, *(over.kernel.known or ()))), x.dtype)
+    ones = b.const(np.ones((1, 1, *kernel)), x.dtype)
     return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
 
 
@@ -354,72 +275,3 @@ def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: b
     whole = Windows(over.kernel, over.strides, over.dilations, begin, end)
     count = conv_forward(b, whole, ones, b.const(np.ones((1, 1, *kernel)), x.dtype))
     return b.Slice(count, [0] * n, Extents.of(b, y, 2).operand, list(range(2, 2 + n))) if over.ceil else count
-
-
-# -- along one axis ----------------------------------------------------------------------------------------------------
-
-
-def place(b: Builder, m: Tensor, positions: Tensor | Sequence[int], extent: Tensor, axis: int) -> Tensor:
-    """An axis of the given extent (int64 [1]), zero but for `m` at distinct positions: the adjoint of taking them out.
-
-    `positions` count from the front, one for each element of m along the axis.
-    """
-    static = b.ints(positions) if isinstance(positions, Tensor) else [int(p) for p in positions]
-    total = b.ints(extent)
-    if static is not None and total is not None:
-        if static == list(range(total[0])):
-            return m
-        if static and static == list(range(static[0], static[0] + len(static))):
-            return b.Pad(m, [static[0], total[0] - static[-1] - 1], None, [axis])
-        back = np.full(total[0], len(static), np.int64)
-        back[static] = np.arange(len(static))
-        source = b.const(back)
-    else:
-        taken = positions if isinstance(positions, Tensor) else b.const(np.array(positions, np.int64))
-        length = b.Shape(taken)
-        numbers = b.Range(0, b.Squeeze(length), 1)
-        source = b.ScatterElements(b.Expand(length, extent), taken, numbers, axis=0)
-    # The element behind the last is a zero: what no position names reads it.
-    return b.Gather(b.Pad(m, [0, 1], None, [axis]), source, axis=axis)
-
-
-def sum_at(b: Builder, m: Tensor, positions: Tensor, extent: Tensor, axis: int, rank: int) -> Tensor:
-    """An axis of the given extent (int64 [1]) onto which `m` is added at positions [n]: the adjoint of taking them."""
-    shape = b.Shape(m)
-    before, after = b.Slice(shape, [0], [axis], [0]), b.Slice(shape, [axis + 1], [rank], [0])
-    index = b.Expand(b.Reshape(positions, [-1 if a == axis else 1 for a in range(rank)]), shape)
-    return add_elements(b, b.Concat(before, extent, after, axis=0), index, m, axis)
-
-
-def add_elements(b: Builder, shape: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
-    """Zeros of a shape, with values added where `index` says along an axis."""
-    wide = widened(b, values)
-    zeros = b.Expand(b.const(0, wide.dtype), shape)
-    return b.cast(b.ScatterElements(zeros, index, wide, axis=axis, reduction="add"), values)
-
-
-def add_rows(b: Builder, shape: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """Zeros of a shape, with values added at the coordinates that the last axis of `index` holds."""
-    wide = widened(b, values)
-    zeros = b.Expand(b.const(0, wide.dtype), shape)
-    index = index if index.dtype in (None, np.int64) else b.Cast(index, to=onnx.TensorProto.INT64)
-    return b.cast(b.ScatterND(zeros, index, wide, reduction="add"), values)
-
-
-def widened(b: Builder, x: Tensor) -> Tensor:
-    """float16 as float32: ONNX Runtime's CPU kernels load scatters of float16 with a reduction, then raise."""
-    if x.dtype is None or x.dtype.itemsize > 2:
-        return x
-    return b.Cast(x, to=onnx.TensorProto.FLOAT)
-
-
-def along(b: Builder, m: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:
-    """A matrix [new, old] applied to one axis."""
-    if axis == rank - 2:
-        return b.MatMul(matrix, m)
-    turned = b.Transpose(matrix, perm=[1, 0])
-    if axis == rank - 1:
-        return b.MatMul(m, turned)
-    perm = [i for i in range(rank) if i != axis] + [axis]
-    back = [perm.index(i) for i in range(rank)]
-    return b.Transpose(b.MatMul(b.Transpose(m, perm=perm), turned), perm=back)

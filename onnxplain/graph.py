@@ -233,7 +233,7 @@ class Graph:
         messages = {node.name: node for node in nodes}
         for call in (c for c in calls if c.name in messages):  # what nothing needs has left
             for name, body in call.attributes.items():
-                if isinstance(body, Body):
+                if isinstance(body, Body) and call.name in messages:  # what nothing needs was not written
                     graph = next(a.g for a in messages[call.name].attribute if a.name == name)
                     used = {n for node in graph.node for n in (*node.input, *_captured(node))}
                     graph.initializer.extend(self._copy(old, new.name) for new, old in body.constants.items() if new.name in used)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from onnxplain.call import Call
@@ -29,9 +30,14 @@ JOINS = frozenset({"Add", "Mul", "Div", "Concat", "Sum", "Mean", "Min"})
 """Operators whose results are not below zero where none of their inputs is."""
 
 
-def nonnegative_tensors(calls: Iterable[Call], value: Callable[[Tensor], np.ndarray[Any, Any] | None]) -> frozenset[str]:
-    """The names of tensors not below zero, made by calls in topological order; `value` gives those of small constants."""
-    found: set[str] = set()
+def nonnegative_tensors(
+    calls: Iterable[Call], value: Callable[[Tensor], np.ndarray[Any, Any] | None], given: Iterable[Tensor] = ()
+) -> frozenset[str]:
+    """The names of tensors not below zero, made by calls in topological order.
+
+    `value` gives the values of small constants; `given` are tensors that count as not below zero.
+    """
+    found = {t.name for t in given}
 
     def known(tensor: Tensor | None) -> bool:
         if tensor is None:
@@ -51,6 +57,8 @@ def nonnegative_tensors(calls: Iterable[Call], value: Callable[[Tensor], np.ndar
             return known(call.inputs[0])
         if call.op in JOINS:
             return all(known(t) for t in inputs)
+        if call.op == "DequantizeLinear":
+            return _is_unsigned(call, value)
         if call.op == "Max":
             return any(known(t) for t in inputs)
         if call.op == "Clip":
@@ -64,3 +72,13 @@ def nonnegative_tensors(calls: Iterable[Call], value: Callable[[Tensor], np.ndar
         if proven(call):
             found.update(t.name for t in call.outputs if t is not None)
     return frozenset(found)
+
+
+def _is_unsigned(call: Call, value: Callable[[Tensor], np.ndarray[Any, Any] | None]) -> bool:
+    """Whether a DequantizeLinear takes the least integer for zero."""
+    dtype, zero = call.x.dtype, call.inputs[2]
+    if dtype is None or call.x.is_float:
+        return False
+    least = int(ml_dtypes.iinfo(dtype).min)  # type: ignore[no-untyped-call]
+    points = np.zeros(1) if zero is None else value(zero)
+    return points is not None and bool((points == least).all())

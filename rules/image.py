@@ -1,6 +1,6 @@
 """Resampling images: maps that are linear in the image, one axis at a time."""
 
-from onnxplain import Builder, Call, Messages, RuleError, Tensor, geometry, rule
+from onnxplain import Builder, Call, Messages, RuleError, Tensor, placing, rule
 
 
 @rule("Resize", role="sum")
@@ -12,7 +12,7 @@ def resize(b: Builder, call: Call, dy: Tensor) -> Messages:
     """
     x = call.x
     for axis in _resized(b, call):
-        dy = geometry.along(b, dy, _weights(b, call, axis, dy), axis, x.rank)
+        dy = placing.along(b, dy, _weights(b, call, axis, dy), axis, x.rank)
     return dy
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, placing, rule
 
 # -- gathering ---------------------------------------------------------------------------------------------------------
 
@@ -18,7 +18,7 @@ def gather(b: Builder, call: Call, dy: Tensor) -> Messages:
     if known is not None and indices.rank < 2:
         part = b.Unsqueeze(dy, [axis]) if indices.rank == 0 else dy
         if isinstance(total, int) and len({i % total for i in known}) == len(known):
-            return geometry.place(b, part, [i % total for i in known], extent, axis), None
+            return placing.place(b, part, [i % total for i in known], extent, axis), None
         if len(known) == 1:
             at, size = known[0], Extents(b, extent)
             ends = Extents(b, [at]).then(size - (at + 1)) if at >= 0 else (size + at).then([-1 - at])
@@ -30,7 +30,7 @@ def gather(b: Builder, call: Call, dy: Tensor) -> Messages:
     rows = b.transpose(dy, [*range(axis, axis + indices.rank), *first, *last])
     sizes = [b.dim(x, a) for a in range(x.rank) if a != axis]
     rest = Extents(b, [-1]).then(*(Extents(b, s) for s in sizes))
-    summed = geometry.add_rows(
+    summed = placing.add_rows(
         b,
         Extents(b, extent).then(*(Extents(b, s) for s in sizes)).as_tensor(),
         b.Reshape(indices, [-1, 1]),
@@ -43,7 +43,7 @@ def gather(b: Builder, call: Call, dy: Tensor) -> Messages:
 def gather_elements(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = Σ dy over the places an element was copied to"""
     x, indices = call.input(0), call.input(1)
-    return geometry.add_elements(b, b.shape(x), indices, dy, call["axis"]), None
+    return placing.add_elements(b, b.shape(x), indices, dy, call["axis"]), None
 
 
 @rule("GatherND", role="select")
@@ -52,7 +52,7 @@ def gather_nd(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, indices = call.input(0), call.input(1)
     if call["batch_dims"]:
         indices = _with_batch(b, indices, call["batch_dims"])
-    return geometry.add_rows(b, b.shape(x), indices, dy), None
+    return placing.add_rows(b, b.shape(x), indices, dy), None
 
 
 def _with_batch(b: Builder, indices: Tensor, batch: int) -> Tensor:
@@ -73,9 +73,9 @@ def compress(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, keep = call.input(0), call.input(1)
     kept = b.Reshape(b.NonZero(keep), [-1])
     if call.get("axis") is None:
-        return b.reshape(geometry.place(b, dy, kept, b.Reshape(b.Size(x), [1]), 0), x), None
+        return b.reshape(placing.place(b, dy, kept, b.size(x), 0), x), None
     axis = call["axis"] % x.rank
-    return geometry.place(b, dy, kept, b.dim(x, axis), axis), None
+    return placing.place(b, dy, kept, b.dim(x, axis), axis), None
 
 
 @rule("TopK", role="select")
@@ -83,7 +83,7 @@ def top_k(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Messag
     """dx = dy at the elements that were among the k, else 0"""
     x, k = call.input(0), call.input(1)
     at = b.TopK(x, k, axis=call["axis"], largest=call["largest"], sorted=call["sorted"], outputs=2)[1]
-    return geometry.add_elements(b, b.shape(x), at, dy, call["axis"]), None
+    return placing.add_elements(b, b.shape(x), at, dy, call["axis"]), None
 
 
 @rule("Unique", role="select")
@@ -92,8 +92,8 @@ def unique(b: Builder, call: Call, dy: Tensor, *_: Tensor | None) -> Messages:
     x, axis = call.x, call.get("axis")
     first = b.Unique(x, axis=axis, sorted=call["sorted"], outputs=4)[1]
     if axis is None:
-        return b.reshape(geometry.place(b, dy, first, b.Reshape(b.Size(x), [1]), 0), x)
-    return geometry.place(b, dy, first, b.dim(x, axis), axis % x.rank)
+        return b.reshape(placing.place(b, dy, first, b.size(x), 0), x)
+    return placing.place(b, dy, first, b.dim(x, axis), axis % x.rank)
 
 
 # -- scattering --------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def scatter_elements(b: Builder, call: Call, dy: Tensor) -> Messages:
         return b.GatherElements(values, indices, axis=axis)
 
     def written(onto: Tensor, values: Tensor, how: str) -> Tensor:
-        made = b.ScatterElements(geometry.widened(b, onto), indices, geometry.widened(b, values), axis=axis, reduction=how)
+        made = b.ScatterElements(placing.widened(b, onto), indices, placing.widened(b, values), axis=axis, reduction=how)
         return b.cast(made, onto)
 
     dx, dupdates = _scattered(b, call, dy, x, updates, taken, written)
@@ -128,7 +128,7 @@ def scatter_nd(b: Builder, call: Call, dy: Tensor) -> Messages:
         return b.GatherND(values, indices)
 
     def written(onto: Tensor, values: Tensor, how: str) -> Tensor:
-        made = b.ScatterND(geometry.widened(b, onto), indices, geometry.widened(b, values), reduction=how)
+        made = b.ScatterND(placing.widened(b, onto), indices, placing.widened(b, values), reduction=how)
         return b.cast(made, onto)
 
     dx, dupdates = _scattered(b, call, dy, x, updates, taken, written)

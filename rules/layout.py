@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, placing, rule
 
 # -- another shape, the same order -------------------------------------------------------------------------------------
 
@@ -89,14 +89,14 @@ def slice_(b: Builder, call: Call, dy: Tensor) -> Messages:
         known = [b.ints(t) for t in (extent, start, end, step)]
         if all(k is not None for k in known):
             size, *bounds = [k[0] for k in known if k is not None]
-            dy = geometry.place(b, dy, range(size)[slice(*bounds)], extent, axis)
+            dy = placing.place(b, dy, range(size)[slice(*bounds)], extent, axis)
         elif known[3] == [1]:
             first = _first(b, start, extent)
             rest = b.Sub(b.Sub(extent, first), b.Shape(dy, start=axis, end=axis + 1))
             dy = b.Pad(dy, b.Concat(first, rest, axis=0), None, [axis])
         else:
             taken = b.Slice(b.Range(0, b.Squeeze(extent), 1), start, end, [0], step)
-            dy = geometry.place(b, dy, taken, extent, axis)
+            dy = placing.place(b, dy, taken, extent, axis)
     return dy, None, None, None, None
 
 
@@ -218,7 +218,7 @@ def _unfold(b: Builder, mode: str, dy: Tensor, x: Tensor, begin: Extents, end: E
             continue
         extent = b.dim(x, axis)
         source = b.Pad(b.Range(0, b.Squeeze(extent), 1), ends.operand, mode=mode)
-        dy = geometry.sum_at(b, dy, source, extent, axis, x.rank)
+        dy = placing.sum_at(b, dy, source, extent, axis, x.rank)
     return dy
 
 

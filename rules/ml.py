@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, placing, rule
 
 ML = "ai.onnx.ml"
 
@@ -68,7 +68,7 @@ def array_feature_extractor(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = Σ dy over the places an element of the last axis was copied to"""
     x, positions = call.input(0), b.Reshape(call.input(1), [-1])
     m = b.Reshape(dy, [-1]) if x.rank == 1 else dy
-    return geometry.sum_at(b, m, positions, b.dim(x, -1), x.rank - 1, x.rank), None
+    return placing.sum_at(b, m, positions, b.dim(x, -1), x.rank - 1, x.rank), None
 
 
 @rule(

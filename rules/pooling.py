@@ -2,7 +2,7 @@
 
 from math import prod
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, placing, rule
 
 # -- averages ----------------------------------------------------------------------------------------------------------
 
@@ -12,7 +12,7 @@ def average_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = Σ dy / n over the windows an element lies in, n being the number of elements its window averages"""
     over = geometry.windows(b, call, call.x)
     n = geometry.window_count(b, over, call.x, call.y, bool(call["count_include_pad"]))
-    return geometry.spread(b, over, b.Div(dy, n), call.x, call.y)
+    return geometry.spread(b, over, dy, call.x, call.y, n)
 
 
 @rule("GlobalAveragePool", role="sum")
@@ -64,8 +64,7 @@ def max_pool(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Mes
     geometry.windows(b, call, x)  # refuses what runtimes do differently
     settings = {k: v for k, v in call.attributes.items() if k != "storage_order"}
     first = b.MaxPool(x, outputs=2, **settings)[1]  # counted through the whole of x
-    size = b.Unsqueeze(b.Size(x), [0])
-    return b.reshape(geometry.add_elements(b, size, b.Reshape(first, [-1]), b.Reshape(dy, [-1]), 0), x)
+    return b.reshape(placing.add_elements(b, b.size(x), b.Reshape(first, [-1]), b.Reshape(dy, [-1]), 0), x)
 
 
 @rule("MaxUnpool", role="select")
@@ -96,4 +95,4 @@ def global_max_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     x = call.x
     rows = b.Reshape(x, [0, 0, -1])
     first = b.ArgMax(rows, axis=2, keepdims=1)
-    return b.reshape(geometry.add_elements(b, b.Shape(rows), first, b.Reshape(dy, [0, 0, 1]), 2), x)
+    return b.reshape(placing.add_elements(b, b.Shape(rows), first, b.Reshape(dy, [0, 0, 1]), 2), x)

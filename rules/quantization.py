@@ -5,7 +5,8 @@ that only moves them (Reshape, MaxPool on int8) keeps its own rule, QuantizeLine
 DequantizeLinear multiplies with it. Messages themselves are floating-point: the type they have where they come from.
 
 Where a value lies beyond what the integers can stand for, nothing passes: quantizing is rounding after a Clip to that range.
-So a Relu or Clip before it that cuts off no less (runtimes leave such out) makes no difference to an explanation.
+So a Relu or Clip before it that cuts off no less (runtimes leave such out) makes no difference to an explanation: at zero too,
+where quantizing without negative numbers is taken for the Relu that it replaces.
 QLinearConv and QLinearMatMul do not tell a value that rounds to the last integer from one beyond it, so their products are
 formed once more, in floating point.
 """
@@ -28,7 +29,7 @@ def quantize_linear(b: Builder, call: Call, dy: Tensor) -> Messages:
     s = b.cast(_stretched(b, call, scale), x)
     z = b.const(0, x.dtype) if zero is None else b.cast(_stretched(b, call, zero), x)
     low, high = (b.cast(_stretched(b, call, end), x) for end in _range(b, call, scale, zero))
-    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s))
+    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s), relu=_cuts_negatives(b, call, zero) and not b.unsigned(x))
     ds = _gathered(b, call, b.Mul(dx, b.Sub(z, b.cast(call.y, x))), scale) if call.wants(1) else None
     return dx, ds, None
 
@@ -111,9 +112,18 @@ def _range(b: Builder, call: Call, scale: Tensor, zero: Tensor | None) -> tuple[
     return low, high
 
 
-def _within(b: Builder, x: Tensor, low: Tensor, high: Tensor, m: Tensor) -> Tensor:
-    """A message where low ≤ x ≤ high, else 0."""
-    return b.Where(b.And(b.GreaterOrEqual(x, low), b.LessOrEqual(x, high)), m, 0)
+def _within(b: Builder, x: Tensor, low: Tensor, high: Tensor, m: Tensor, *, relu: bool) -> Tensor:
+    """A message where low ≤ x ≤ high, else 0; with `relu`, where low is zero, as of Relu: where low < x."""
+    above = b.Greater(x, low) if relu else b.GreaterOrEqual(x, low)
+    return b.Where(b.And(above, b.LessOrEqual(x, high)), m, 0)
+
+
+def _cuts_negatives(b: Builder, call: Call, zero: Tensor | None) -> bool:
+    """Whether the least integer stands for zero, as far as is known."""
+    if call.y.dtype is None or call.y.is_float:
+        return False
+    points = [0] if zero is None else b.ints(zero)
+    return points is not None and set(points) == {int(ml_dtypes.iinfo(call.y.dtype).min)}  # type: ignore[no-untyped-call]
 
 
 # -- products that come out quantized ----------------------------------------------------------------------------------
@@ -123,9 +133,10 @@ def _within(b: Builder, x: Tensor, low: Tensor, high: Tensor, m: Tensor) -> Tens
 def qlinear_matmul(b: Builder, call: Call, dy: Tensor) -> Messages:
     """The product of what the operands stand for, quantized: with dY' = dY / s_Y, dA = dY'·Bᵀ · s_A, dB = Aᵀ·dY' · s_B"""
     a, a_scale, a_zero, c, c_scale, c_zero, y_scale, y_zero = (call.input(i) for i in range(8))
+    relu = _cuts_negatives(b, call, y_zero)
     a_scale, a_zero, y_scale, y_zero = (_rows(b, t) for t in (a_scale, a_zero, y_scale, y_zero))
     left, right = _real(b, a, a_zero, a_scale), _real(b, c, c_zero, c_scale)
-    real = b.Div(_within(b, b.MatMul(left, right), *_range(b, call, y_scale, y_zero), dy), y_scale)
+    real = b.Div(_within(b, b.MatMul(left, right), *_range(b, call, y_scale, y_zero), dy, relu=relu), y_scale)
     da = b.Mul(_left(b, call, real, right, a), a_scale) if call.wants(0) else None
     dc = b.Mul(_right(b, call, real, left, c), c_scale) if call.wants(3) else None
     return da, None, None, dc, None, None, None, None
@@ -138,11 +149,11 @@ def qlinear_conv(b: Builder, call: Call, dy: Tensor) -> Messages:
     bias, group, n = call.inputs[8], call["group"], x.rank - 2
     filters = b.Reshape(w_scale, [-1, *[1] * (n + 1)])
     image, weight = _real(b, x, x_zero, x_scale), _real(b, w, b.Reshape(w_zero, [-1, *[1] * (n + 1)]), filters)
-    over = geometry.windows(b, call, x, Extents.of(b, w, 2))
+    over, relu = geometry.windows(b, call, x, Extents.of(b, w, 2)), _cuts_negatives(b, call, y_zero)
     y = geometry.conv_forward(b, over, image, weight, group)
     if bias is not None:
         y = b.Add(y, b.Reshape(b.Mul(b.cast(bias, x_scale), b.Mul(x_scale, w_scale)), [-1, *[1] * n]))
-    real = b.Div(_within(b, y, *_range(b, call, y_scale, y_zero), dy), y_scale)
+    real = b.Div(_within(b, y, *_range(b, call, y_scale, y_zero), dy, relu=relu), y_scale)
     dx, dw = _convolved(b, call, real, image, weight, 0, 3)
     dx, dw = dx and b.Mul(dx, x_scale), dw and b.Mul(dw, filters)
     return dx, None, None, dw, None, None, None, None, None

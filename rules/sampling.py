@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, placing, rule
 
 # -- corners -----------------------------------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ class Corners:
         last = self.x.rank - 1
         extents = Extents.of(b, self.x, 2).then(Extents(b, b.dim(self.x, 1)))
         rows = b.Reshape(self.x, _rows_shape(b, self.x).operand)
-        summed = geometry.add_rows(b, b.Shape(rows), b.Unsqueeze(self.index, [3]), b.Mul(m, b.Unsqueeze(self.weight, [3])))
+        summed = placing.add_rows(b, b.Shape(rows), b.Unsqueeze(self.index, [3]), b.Mul(m, b.Unsqueeze(self.weight, [3])))
         image = b.Reshape(summed, Extents(b, [-1]).then(extents).operand)
         return b.transpose(image, [0, last, *range(1, last)])
 
@@ -327,7 +327,7 @@ def max_roi_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     channel = b.Add(b.Mul(b.Reshape(sample, [-1, 1]), b.dim(x, 1)), b.Unsqueeze(b.Range(0, b.Squeeze(b.dim(x, 1)), 1), [0]))
     at = b.Add(b.Squeeze(place, [4]), b.Mul(b.Unsqueeze(channel, [2, 3]), b.ReduceProd(size.operand, keepdims=0)))
     kept = b.Where(filled, dy, 0)
-    flat = geometry.add_elements(b, b.Unsqueeze(b.Size(x), [0]), b.Reshape(at, [-1]), b.Reshape(kept, [-1]), 0)
+    flat = placing.add_elements(b, b.size(x), b.Reshape(at, [-1]), b.Reshape(kept, [-1]), 0)
     return b.reshape(flat, x), None
 
 

@@ -62,11 +62,11 @@ def split_to_sequence(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 @rule("SequenceMap", role="control")
 def sequence_map(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
-    """The backward of the body on each element; other inputs get the sum over elements."""
+    """The backward of the body on each element; other inputs, and outer tensors that it reads, get the sum over elements."""
     body = call.attributes["body"]
-    wanted = [i for i in range(len(call.inputs)) if call.wants(i)]
-    if any(call.wants(len(call.inputs) + i) for i in range(len(call.captures))):
-        raise RuleError("its body reads an outer tensor that needs a gradient; hand it over as an input")
+    wanted = [(i, t) for i, t in enumerate(call.reads) if t is not None and call.wants(i)]
+    if any(t.is_sequence for i, t in wanted if i >= len(call.inputs)):
+        raise RuleError("its body reads an outer sequence that needs a gradient; hand over what it reads as an input")
     given = [(k, d) for k, d in enumerate(dy) if d is not None]
     sequences = [(i, t) for i, t in enumerate(call.inputs) if t is not None and t.is_sequence]
 
@@ -77,22 +77,18 @@ def sequence_map(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
         seeds = {
             became.get(body.outputs[k], body.outputs[k]): f for (k, _), f in zip(given, formal[len(sequences) :], strict=True)
         }
-        places = [values[body.inputs[i]] for i in wanted]
+        places = [values[body.inputs[i]] if i < len(body.inputs) else t for i, t in wanted]
         found = b.walk(calls, seeds, places)
         return [found[p] if p in found else b.zeros_like(p) for p in places]
 
     elements = [*(t for _, t in sequences), *(d for _, d in given)]
-    made = b.each(elements, back, [t.dtype for i in wanted if (t := call.inputs[i]) is not None])
-    messages = dict(zip(wanted, made, strict=True))
-
-    def message(i: int) -> Tensor | None:
-        if i not in messages:
-            return None
-        if (call.inputs[i] or call.x).is_sequence:
-            return messages[i]
-        return b.ReduceSum(b.ConcatFromSequence(messages[i], axis=0, new_axis=1), [0], keepdims=0)
-
-    return (*(message(i) for i in range(len(call.inputs))), *(None for _ in call.captures))
+    made = b.each(elements, back, [t.dtype for _, t in wanted])
+    sums = [
+        m if t.is_sequence else b.ReduceSum(b.ConcatFromSequence(m, axis=0, new_axis=1), [0], keepdims=0)
+        for m, (_, t) in zip(made, wanted, strict=True)
+    ]
+    messages = {i: m for m, (i, _) in zip(sums, wanted, strict=True)}
+    return tuple(messages.get(i) for i in range(len(call.reads)))
 
 
 @rule("Optional", "OptionalGetElement", role="layout")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import pi
 
-from onnxplain import Builder, Call, Extents, Messages, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, Tensor, placing, rule
 
 Transform = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -82,7 +82,7 @@ def stft(b: Builder, call: Call, dy: Tensor) -> Messages:
     if call.wants(0):
         m = g if window is None else b.Mul(g, b.Reshape(window, [-1, 1]))
         flat = b.Reshape(m, Extents(b, [0, -1]).then(Extents(b, b.dim(x, 2))).operand)
-        dx = geometry.sum_at(b, flat, places, b.dim(x, 1), 1, 3)
+        dx = placing.sum_at(b, flat, places, b.dim(x, 1), 1, 3)
         dx = b.Squeeze(dx, [2]) if flat_signal else dx
     if window is not None and call.wants(2):
         read = b.Reshape(b.Gather(x, places, axis=1), b.Shape(g))

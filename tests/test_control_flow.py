@@ -14,7 +14,7 @@ from onnxplain import Explainer, rewrite
 from onnxplain.finite_differences import compare
 from onnxplain.passes import prepare
 from onnxplain.vjp import vjp
-from tests.models import FLOAT, model, node, run
+from tests.models import FLOAT, model, node, run, slopes
 
 BOOL, INT = onnx.TensorProto.BOOL, onnx.TensorProto.INT64
 RNG = np.random.default_rng(11)
@@ -193,6 +193,25 @@ def test_sequence_map() -> None:
         {"x": ["n", 6], "v": ["n", 1]}, {"y": None}, {"lengths": np.array([1, 2, 3])},
     )  # fmt: skip
     check(made, {"x": floats(2, 6), "v": floats(2, 1)})
+
+
+def test_sequence_map_that_reads_outer_tensors() -> None:
+    """On ONNX Runtime, as the reference evaluator shows no outer tensors to the body; linear in each input."""
+    inner = graph([node("Mul", "e w", "m"), node("Mul", "m v", "p")], {"e": FLOAT}, {"p": FLOAT})
+    made = model(
+        [
+            node("SplitToSequence", "x lengths", "parts", axis=0), node("SequenceMap", "parts", "mapped", body=inner),
+            node("ConcatFromSequence", "mapped", "y", axis=0),
+        ],
+        {"x": [6, 3], "v": [1, 3], "w": [3]}, {"y": None}, {"lengths": np.array([1, 2, 3])},
+    )  # fmt: skip
+    feeds = {"x": floats(6, 3), "v": floats(1, 3), "w": floats(3)}
+    seed, sources = floats(6, 3), list(feeds)
+    expected = {name: slopes(made, feeds, name, "y", seed) for name in sources}
+    prepare(made)
+    found = run(vjp(made, sources, ["y"]), {**feeds, "y_seed": seed})
+    for name in sources:
+        np.testing.assert_allclose(found[f"{name}_gradient"], expected[name], rtol=1e-3, atol=1e-3)
 
 
 def test_methods_at_another_point_go_into_subgraphs() -> None:

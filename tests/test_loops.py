@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from onnxplain import Explainer
 from onnxplain.passes import prepare
 from onnxplain.vjp import vjp
 from tests.models import FLOAT, model, node, run
@@ -139,6 +140,24 @@ def test_a_sequence_in_a_branch_of_a_loop() -> None:
     loop = looped(nodes, {"h": "h0", "s": "s0"}, "h1 s1")
     every = made([EMPTY, loop, JOINED], {"h0": [1, 3], "x": [1, 3]}, two=np.array(2))
     check(every, {"trips": np.array(5), "h0": floats(1, 3), "x": floats(1, 3)})
+
+
+def test_relevance_is_conserved_through_a_loop_that_collects() -> None:
+    """It reaches the state, and the tensor that the body reads from outside: together as much as the output."""
+    nodes = [
+        node("MatMul", "h w", "m"),
+        node("Tanh", "m", "t"),
+        node("Mul", "t x", "h_next"),
+        node("SequenceInsert", "s h_next", "s_next"),
+    ]
+    ends = [node("ReduceSum", "y axis", "sum", keepdims=1), node("Reshape", "sum shape", "z")]
+    loop = looped(nodes, {"h": "h0", "s": "s0"}, "h1 s1")
+    collecting = made([EMPTY, loop, JOINED, *ends], {"h0": [1, 3], "x": [1, 3]}, "z", shape=np.array([1, 3]))
+    feeds = {"trips": np.array(3), "h0": floats(1, 3), "x": floats(1, 3)}
+    found = Explainer(collecting, "lrp-epsilon", inputs=["h0", "x"])(feeds, 0)
+    total = sum(float(a.sum()) for a in found.attributions.values())
+    assert abs(total - found.outputs["z"][0, 0]) < 1e-4 * abs(total)
+    assert all(np.abs(a).max() > 0 for a in found.attributions.values())
 
 
 def test_a_sequence_that_grows_is_not_recorded() -> None:

@@ -32,7 +32,7 @@ FORMS = ["QDQ", "QOperator"]
 MASKS = {"Where", "Add", "Softmax"}
 """Attention masks of −3e38 have a range without a finite scale: these operators of an attention stay in floating point."""
 
-TIES = {("resnet", "QOperator"): ["QDQPropagationTransformer"]}
+TIES = {(net, "QOperator"): ["QDQPropagationTransformer"] for net in ("resnet", "lrp_resnet", "lrp_vgg")}
 """Where the optimizer takes quantization to before a MaxPool, and which part of it does: see the last test."""
 
 
@@ -121,3 +121,24 @@ def test_rounding_before_a_max_pool_makes_ties() -> None:
     np.testing.assert_allclose(windows[1], windows[0], rtol=1e-6)
     rounded = [(np.rint(x / np.float32(0.1)) * (a != 0)).reshape(8, 4, 8, 4).sum((1, 3)) for a in found]
     np.testing.assert_array_equal(*rounded)
+
+
+@pytest.mark.parametrize("between", ["Relu", "Clip"])
+def test_quantizing_without_negative_numbers_is_the_relu_it_replaces(between: str) -> None:
+    """At zero too, which sums of quantized values often are; an input that is zero has its derivative all the same."""
+    ends = [node("DequantizeLinear", "q s z", "y")]
+    first = [node("QuantizeLinear", "x s z", "qx"), node("DequantizeLinear", "qx s z", "r"), node("Sub", "r one", "d")]
+    weights = {"s": np.float32(0.25), "z": np.uint8(0), "one": np.float32(1), "top": np.float32(255 * 0.25)}
+    x = np.random.default_rng(0).integers(0, 8, (4, 6)).astype(np.float32) / 4
+    x[0, 0] = 100
+    seed = np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
+    cut = node(between, "d" if between == "Relu" else "d zero top", "c")
+    found = []
+    for nodes in ([cut, node("QuantizeLinear", "c s z", "q")], [node("QuantizeLinear", "d s z", "q")]):
+        made = model([*first, *nodes, *ends], {"x": x.shape}, {"y": x.shape}, {**weights, "zero": np.float32(0)})
+        found.append(Explainer(made, score="probability")({"x": x}, seed=seed).attribution)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[0], np.where((x > 1) & (x < 64), seed, 0))
+    alone = model([node("QuantizeLinear", "x s z", "q"), *ends], {"x": x.shape}, {"y": x.shape}, weights)
+    passed = Explainer(alone, score="probability")({"x": x}, seed=seed).attribution
+    np.testing.assert_array_equal(passed, np.where(x < 64, seed, 0))

@@ -1,0 +1,88 @@
+"""Size of what is emitted, counted in nodes: it decides how long rewriting takes and how much the file grows.
+
+Nodes that depend on weights alone (a weight turned round) are left out: runtimes compute them once, when they load the file.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxplain import rewrite
+from onnxplain.passes import prepare
+from tests.models import model, node
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+
+
+def at_run_time(made: onnx.ModelProto) -> int:
+    """How many nodes depend on an input of the model."""
+    constants = {t.name for t in made.graph.initializer}
+    reached = {i.name for i in made.graph.input} - constants
+    count = 0
+    for n in made.graph.node:
+        if reached.intersection(n.input) or any(a.type == onnx.AttributeProto.GRAPH for a in n.attribute):
+            reached.update(n.output)
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    ("path", "bound"),
+    [
+        (LIGHT / "light_resnet50.onnx", 2.3),
+        (FIXTURES / "resnet" / "model.onnx", 2.7),  # what a model has once weighs more in a small one
+        (FIXTURES / "bert" / "model.onnx", 3.0),
+        (FIXTURES / "bert" / "model_legacy.onnx", 3.0),
+        (FIXTURES / "gpt2" / "model.onnx", 3.0),
+        (FIXTURES / "llama" / "model.onnx", 3.0),
+        (FIXTURES / "vit" / "model.onnx", 3.0),
+    ],
+    ids=lambda value: f"{value.parent.name}-{value.stem}" if isinstance(value, Path) else str(value),
+)
+def test_nodes_of_the_explained_model(path: Path, bound: float) -> None:
+    """The forward and the backward, relative to the forward."""
+    forward = onnx.load(path)
+    prepare(forward)
+    explained = rewrite(path, target="seed")
+    assert at_run_time(explained) < bound * at_run_time(forward)
+
+
+def chain(length: int) -> onnx.ModelProto:
+    """Blocks of a product, an activation, and a sum with what the block before it made; symbolic extents."""
+    nodes, last = [], "x"
+    for i in range(length // 3):
+        nodes += [node("MatMul", f"{last} w", f"m{i}"), node("Relu", f"m{i}", f"r{i}"), node("Add", f"r{i} {last}", f"a{i}")]
+        last = f"a{i}"
+    nodes.append(node("Identity", last, "y"))
+    return model(nodes, {"x": ["n", 4]}, {"y": ["n", 4]}, {"w": np.eye(4, dtype=np.float32)})
+
+
+def test_work_grows_linearly_with_the_nodes() -> None:
+    """Nodes, and calls of functions while rewriting, of ten times as long a chain."""
+
+    def measured(length: int) -> tuple[int, int]:
+        made, calls = chain(length), 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            explained = rewrite(made, target=0)
+        finally:
+            sys.setprofile(before)
+        return len(explained.graph.node), calls
+
+    measured(30)  # what is done once
+    (nodes, calls), (more_nodes, more_calls) = measured(999), measured(9999)
+    assert more_nodes < 10 * nodes + 20
+    assert more_calls < 11 * calls
