@@ -91,7 +91,7 @@ def uniform(
 def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) -> Composite:
     """AttnLRP, and CP-LRP, which takes attention weights and gates for constants."""
     rule = lrp.epsilon(value, bias)
-    more: list[tuple[Where, Rule]] = [(Where(operators=("onnxplain.Gate",)), half(value))]
+    more: list[tuple[Where, Rule]] = []
     if constant_attention:
         constant = Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit"))
         more += [(Where(roles=("softmax",)), stop), (constant, signal(value))]
