@@ -20,7 +20,7 @@ from onnxplain import Explainer, rewrite
 from onnxplain.finite_differences import double
 from onnxplain.method import all_methods
 from onnxplain.reference import evaluate
-from tests.models import model, node
+from tests.models import model, node, run
 from tests.networks import cnn, mlp, transformer, unet
 
 Array = np.ndarray[Any, Any]
@@ -217,6 +217,37 @@ def test_degenerate_networks_give_finite_relevance(patterns: dict[str, str], siz
         y, found = session(method).run(["y", "x_attribution"], feeds)
         assume(np.isfinite(y).all())
         assert np.isfinite(found).all(), method
+
+
+# -- half precision --------------------------------------------------------------------------------------------------------
+
+
+def halved(made: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in float16, but for the scales of a Resize, which are float32 in every model."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(made)
+    for tensor in copy.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and tensor.name != "scales":
+            array = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in (*copy.graph.input, *copy.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    return copy
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("method", ["lrp-gamma", "lrp-alpha2-beta1", "attnlrp", "cp-lrp"])
+def test_half_precision_propagates_in_float32(name: str, method: str) -> None:
+    """ε = 1e-9 is zero in float16, and shares of small sums overflow in it: neither happens. The file stays float16 outside."""
+    made, x = NETWORKS[name][0](seed=2, biased=True), sample(name)
+    half = rewrite(halved(made), method, target=0)
+    (attribution,) = (o for o in half.graph.output if o.name == "x_attribution")
+    assert attribution.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    expected = run(rewrite(made, method, target=0), {"x": x.astype(np.float32)})["x_attribution"]
+    found = run(half, {"x": x.astype(np.float16)})["x_attribution"].astype(np.float32)
+    assert np.linalg.norm(found - expected) <= 0.1 * np.linalg.norm(expected)  # the forward pass rounds, and maxima switch
+    nothing = run(half, {"x": np.zeros_like(x, np.float16)})["x_attribution"]
+    assert np.isfinite(nothing).all()
 
 
 # -- the same function by two exporters ------------------------------------------------------------------------------------
