@@ -17,8 +17,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxplain import Explainer, rewrite
-from onnxplain.finite_differences import double
-from onnxplain.method import all_methods
+from onnxplain.finite_differences import double, product
+from onnxplain.method import all_methods, find_method
 from onnxplain.reference import evaluate
 from tests.models import model, node, run
 from tests.networks import cnn, mlp, transformer, unet
@@ -109,6 +109,18 @@ def test_the_shares_of_a_map_add_up_over_targets() -> None:
     one, two = (relevance(made, x, "lrp-epsilon", target=t)[0] for t in (0, 2))
     contrast, _ = relevance(made, x, "lrp-epsilon", target={0: 1.0, 2: -1.0})
     np.testing.assert_allclose(contrast, one - two, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "plain cnn"])
+@pytest.mark.parametrize("method", [m for m in RELEVANCE if m != "excitation-backprop"])
+def test_what_is_left_out_is_zero(name: str, method: str) -> None:
+    """A score leaves nothing at neurons that a rectifier shut, so rules leave branches out; an arbitrary seed may not."""
+    made, x = NETWORKS[name][0](seed=4, biased=True), sample(name)
+    found, y = relevance(made, x, method)
+    score = np.where(y == y.max(1, keepdims=True), y, 0.0)
+    output = made.graph.output[0].name
+    whole = product(double(made), {"x": x}, {output: score}, ["x"], composite=find_method(method).rules())["x"]
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6 * np.abs(whole).max())
 
 
 # -- ε → 0 ---------------------------------------------------------------------------------------------------------------
