@@ -62,7 +62,8 @@ def nonnegative_tensors(
         if call.op == "Max":
             return any(known(t) for t in inputs)
         if call.op == "Clip":
-            return known(call.inputs[1]) or known(call.inputs[0])
+            x, low, high = call.inputs
+            return (known(x) or known(low)) and (high is None or known(high))
         if call.op == "Pad":  # with zeros or edges
             filled = call.inputs[2] if len(call.inputs) > 2 else None
             return known(call.inputs[0]) and (filled is None or known(filled))

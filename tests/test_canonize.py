@@ -441,6 +441,24 @@ def test_products_of_live_tensors_without_a_softmax_are_no_attention() -> None:
     assert "[Attend]" not in kinds(made)
 
 
+def rotary(w: Writer, x: str) -> str:
+    """x · cos + (−x₂, x₁) · sin, as transformers writes it."""
+    angles = np.outer(np.arange(3), [1.0, 0.1, 1.0, 0.1])
+    low, high = w.Slice(x, [0], [2], [2]), w.Slice(x, [2], [4], [2])
+    return w.Add(w.Mul(x, np.cos(angles)), w.Mul(w.Concat(w.Neg(high), low, axis=-1), np.sin(angles)))
+
+
+def test_rotary_embedding_is_a_linear_map() -> None:
+    """A rotation: each element gets x_i w_ij / y_j · R_j, as through the matrix of the rotation."""
+    made, x = written(rotary), random(2, 3, 4)
+    exact = double(made)
+    (y,) = run(exact, {"x": x}, ["y"])
+    arriving = np.random.default_rng(1).standard_normal(y.shape)
+    columns = [run(exact, {"x": unit.reshape(x.shape)}, ["y"])[0] for unit in np.eye(x.size)]
+    expected = np.array([np.sum(x.ravel()[i] * column / y * arriving) for i, column in enumerate(columns)])
+    np.testing.assert_allclose(relevance(made, {"x": x}, EPSILON_LRP)["x"].ravel(), expected, rtol=1e-6)
+
+
 # -- grouping changes no number ------------------------------------------------------------------------------------------
 
 GROUPED: dict[str, tuple[Any, dict[str, Array]]] = {

@@ -95,12 +95,15 @@ def test_conditions(where: dict[str, Any], expected: list[str]) -> None:
     assert marked(**where) == expected
 
 
-def test_places_count_between_the_explained_tensor_and_the_target() -> None:
-    first = composites.own("own", [(Where(first=True), lrp.flat()), (Where(last=True), lrp.w_square())])
-    rows = plan(network(), "lrp", composite=first, layer="t2").rows
-    assert [r.node for r in rows if r.rule == "flat"] == [TWO]
-    rows = plan(network(), "lrp", composite=first, output="c3").rows
+def test_places_count_from_the_models_inputs_to_the_target() -> None:
+    """Explaining an inner tensor, the first layer is still that at the input; the last is the one before what is explained."""
+    own = composites.own("own", [(Where(first=True), lrp.flat()), (Where(last=True), lrp.w_square())])
+    rows = plan(network(), "lrp", composite=own, layer="t2").rows
+    assert not [r.node for r in rows if r.rule == "flat"]
+    assert [r.node for r in rows if r.rule == "w-square"] == [DENSE]
+    rows = plan(network(), "lrp", composite=own, output="c3").rows
     assert [r.node for r in rows if r.rule == "w-square"] == [TWO]
+    assert [r.node for r in rows if r.rule == "flat"] == [STEM]
 
 
 def test_the_first_entry_that_matches_wins() -> None:

@@ -279,6 +279,32 @@ def test_values_take_all_where_attention_is_constant(equation: str) -> None:
     assert not found["s"].any()
 
 
+SAMPLED: dict[str, tuple[onnx.NodeProto, tuple[int, ...], dict[str, Array]]] = {
+    "grid": (node("GridSample", "x g", "y", align_corners=1), (1, 3, 2, 2), {}),
+    "deformable": (
+        node("DeformConv", "x w g b", "y", kernel_shape=[2, 2]),
+        (1, 8, 3, 3),
+        {"w": random(3, 2, 2, 2), "b": random(3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_places_to_read_at_are_a_gate(name: str) -> None:
+    """A spatial transformer and a deformable convolution are linear in the image: it takes all, the predicted places nothing."""
+    sampler, places, weights = SAMPLED[name]
+    inputs = {"x": random(1, 2, 4, 4), "g": random(*places) * 0.4}
+    graph = made(sampler, inputs, **weights)
+    found, y, relevance = relevance_of(graph, inputs)
+    assert not found["g"].any()
+    (nothing,) = run(graph, {**inputs, "x": 0 * inputs["x"]}, ["y"])
+    expected = np.zeros(inputs["x"].size)
+    for i, unit in enumerate(np.eye(inputs["x"].size)):
+        (column,) = run(graph, {**inputs, "x": unit.reshape(inputs["x"].shape)}, ["y"])
+        expected[i] = np.sum(inputs["x"].ravel()[i] * (column - nothing) / stabilized(y) * relevance)
+    close(found["x"], expected.reshape(inputs["x"].shape))
+
+
 # -- softmax -------------------------------------------------------------------------------------------------------------
 
 

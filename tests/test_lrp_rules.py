@@ -246,15 +246,14 @@ def test_operators_without_weights_take_epsilon_only(rule: LinearRule) -> None:
         [node("BatchNormalization", "x s b m v", "y")], {"x": (1, 2, 3)}, {"y": (1, 2, 3)},
         {k: np.ones(2, np.float32) for k in "sbmv"}, opset=17,
     )  # fmt: skip
+    named = Composite("named", ((Where(operators=("BatchNormalization",)), rule),))
     with pytest.raises(RuleError, match="has none to take apart; choose epsilon for it"):
-        product(
-            made, {"x": np.ones((1, 2, 3), np.float32)}, {"y": np.ones((1, 2, 3), np.float32)}, ["x"], composite=composite(rule)
-        )
+        product(made, {"x": np.ones((1, 2, 3), np.float32)}, {"y": np.ones((1, 2, 3), np.float32)}, ["x"], composite=named)
 
 
 def test_two_live_operands_are_no_linear_map() -> None:
     made = model([node("MatMul", "x x", "y")], {"x": (2, 2)}, {"y": (2, 2)})
-    entries = ((Where(), lrp.epsilon()),)
+    entries = ((Where(operators=("MatMul",)), lrp.epsilon()),)
     with pytest.raises(RuleError, match="needs one live operand, found 2: 'x', 'x'"):
         product(made, {"x": np.ones((2, 2), np.float32)}, {"y": np.ones((2, 2), np.float32)}, ["x"],
                 composite=Composite("all", entries))  # fmt: skip
