@@ -18,7 +18,6 @@ from onnxplain.one_sided import one_sided_tensors
 from onnxplain.registry import OpSpec, Rule
 from onnxplain.signs import nonnegative_tensors
 from onnxplain.tensor import Shape, Tensor
-from onnxplain.widening import Widening, narrowed
 
 __all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
 
@@ -54,7 +53,7 @@ def carry(
     while remaining:
         nearest = [t for t in remaining if not _leads_to(whole.calls, t, [o for o in remaining if o != t], choose)]
         messages = _carry(b, whole.calls, nearest, arrived, choose)
-        arrived = {t: replace(b.Mul(messages[t], b.cast(masks[t], messages[t])), shape=t.shape) for t in nearest if t in messages}
+        arrived = {t: replace(b.Mul(messages[t], masks[t]), shape=t.shape) for t in nearest if t in messages}
         remaining = [t for t in remaining if t not in nearest]
     return _carry(b, whole.calls, sources, arrived, choose)
 
@@ -135,8 +134,7 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
     def within(calls: Sequence[Call], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
         """The same walk through the calls of a subgraph."""
         live = on_the_way(b, calls, sources, tuple(inner), choose)
-        found = backward(b, live, inner, replace(choose, layers=Layers(), watch=None, one_sided=lambda tensor: False))
-        return {t: narrowed(b, m, t) for t, m in found.items()}
+        return backward(b, live, inner, replace(choose, layers=Layers(), watch=None, one_sided=lambda tensor: False))
 
     def gradient(call: Call, *incoming: Tensor | None) -> list[Tensor | None]:
         """What the operator's own gradient rule sends to all that it reads."""
@@ -149,10 +147,8 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
             raise RuleError(f"no rule says what {call.operator} becomes with its statistics held constant")
         return dict(outgoing(b, call, spec.rule, spec, [message]))[0]
 
-    wide = Widening(b, wanted=choose.composite.canonize)
-    facts = wide.known(choose.nonnegative), wide.known(choose.one_sided)
-    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), *facts)):
-        return _walk(b, live, seeds, choose, wide)
+    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), choose.nonnegative, choose.one_sided)):
+        return _walk(b, live, seeds, choose)
 
 
 def _spec(choose: Choice, call: Call) -> OpSpec:
@@ -175,15 +171,15 @@ def _gradient(b: Builder, call: Call, incoming: Sequence[Tensor | None], choose:
     return [sent.get(i) for i in range(len(call.reads))]
 
 
-def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice, wide: Widening) -> dict[Tensor, Tensor]:
-    arrived: dict[Tensor, list[Tensor]] = {target: [wide.tensor(seed)] for target, seed in seeds.items()}
+def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice) -> dict[Tensor, Tensor]:
+    arrived: dict[Tensor, list[Tensor]] = {target: [seed] for target, seed in seeds.items()}
     messages: dict[Tensor, Tensor] = {}
 
     def message(tensor: Tensor) -> Tensor | None:
         """The sum of all that arrived at a tensor."""
         if tensor not in messages and tensor in arrived:
             total = b.total(arrived.pop(tensor))
-            messages[tensor] = replace(total, dtype=wide.message_dtype(tensor) or total.dtype, shape=tensor.shape)
+            messages[tensor] = replace(total, dtype=tensor.message_dtype or total.dtype, shape=tensor.shape)
         return messages.get(tensor)
 
     for call in reversed(live.calls):
@@ -193,11 +189,7 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
         chosen = choose(call)
         assert chosen is not None
         with b.scope(f"{call.name}/backward"):
-            if call.bodies:
-                incoming = [
-                    m if m is None or y is None else narrowed(b, m, y) for m, y in zip(incoming, call.outputs, strict=True)
-                ]
-            sent = [(i, wide.tensor(m)) for i, m in outgoing(b, wide.call(call), chosen.rule, chosen.spec, incoming)]
+            sent = list(outgoing(b, call, chosen.rule, chosen.spec, incoming))
             for i, m in sent:
                 x = call.reads[i]
                 assert x is not None
