@@ -31,7 +31,10 @@ Sums: TypeAlias = Literal["contribution", "positive"]
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
 
-EXPANDED = ("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger")
+EXPANDED = (
+    *("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
+    *("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"),
+)
 """Operators that relevance goes through in smaller ones."""
 
 

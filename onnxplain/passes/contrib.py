@@ -157,8 +157,13 @@ class _Writer:
         known = self.expansions.get((node.domain, node.op_type))
         if known is not None:
             written = self.written(b, known, node, types, names)
-            if written:
-                return [n for each in written for n in self.expanded(b, each, types, names)]
+            if written:  # what an expansion leaves to the operator itself stays
+                same = [(each.domain, each.op_type) == (node.domain, node.op_type) for each in written]
+                return [
+                    n
+                    for each, is_same in zip(written, same, strict=True)
+                    for n in ([each] if is_same else self.expanded(b, each, types, names))
+                ]
         self.learn(node, types)
         return [node]
 
