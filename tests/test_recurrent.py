@@ -213,3 +213,14 @@ def test_every_composite_goes_through(name: str, method: str) -> None:
     assert np.isfinite(explanation.attribution).all()
     assert np.abs(explanation.attribution).max() > 0
     np.testing.assert_allclose(explanation.outputs["logits"], before(x).outputs["logits"], atol=1e-6)
+
+
+def test_methods_that_evaluate_relevance_at_other_points() -> None:
+    """What the method within needs in smaller operators is written so for the method around it."""
+    path = FIXTURES / "lstm" / "model.onnx"
+    x = np.load(path.with_name("data.npz"))["sequence"]
+    alone = Explainer(path, "lrp-epsilon")(x)
+    copies = Explainer(path, "smoothgrad", inner="lrp-epsilon", noise_level=0.0, samples=2)(x)
+    np.testing.assert_allclose(copies.attribution, alone.attribution, rtol=1e-5, atol=1e-6)
+    assert "expand-operators" in plan(path, "smoothgrad", inner="lrp-epsilon").passes
+    assert "expand-operators" not in plan(path, "smoothgrad").passes
