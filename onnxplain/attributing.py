@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxplain.precision import is_half
 from onnxplain.tensor import Shape, Tensor
 
 if TYPE_CHECKING:
@@ -19,26 +18,15 @@ __all__ = ["all_seeds", "attributions", "over_targets", "result_like", "widened"
 
 
 def attributions(job: Job, method: Method, options: Mapping[str, Any]) -> list[Tensor]:
-    """One attribution per explained tensor, in its shape and type; with all targets, an axis for them after the samples.
-
-    What was propagated in float32 through a half-precision model stays in float32.
-    """
+    """One attribution per explained tensor, in its shape and type; with all targets, an axis for them after the samples."""
 
     def at_seed(job: Job) -> list[Tensor]:
         with job.b.scope(f"onnxplain/{method.name}"):
             made = method.run(job, **options)
-        return [made[s] if _stays_wide(made[s], s) else job.b.cast(made[s], s) for s in job.sources]
+        return [job.b.cast(made[s], s) for s in job.sources]
 
     made = at_seed(job) if method.repeats or job.basis is None else over_targets(job, at_seed)
-    return [
-        replace(m, dtype=m.dtype if _stays_wide(m, s) else s.dtype, shape=widened(job, s.shape))
-        for m, s in zip(made, job.sources, strict=True)
-    ]
-
-
-def _stays_wide(attribution: Tensor, of: Tensor) -> bool:
-    """Whether an attribution stays in float32 since half precision, the type of its tensor, has too small a range for it."""
-    return is_half(of) and attribution.dtype == np.float32
+    return [replace(m, dtype=s.dtype, shape=widened(job, s.shape)) for m, s in zip(made, job.sources, strict=True)]
 
 
 def over_targets(job: Job, make: Callable[[Job], Sequence[Tensor]]) -> list[Tensor]:

@@ -91,8 +91,7 @@ def rewrite(
 
     Returns:
         The explained model: inputs and outputs of the original, then one `<name>_attribution` per explained tensor in the
-        tensor's shape and type (for target="all" with one more axis after the samples, counting the targets). Relevance of
-        half-precision tensors is float32.
+        tensor's shape and type (for target="all" with one more axis after the samples, counting the targets).
 
     Raises:
         OnnxplainError: one of its kinds, with what was expected, what was found and what to do.
