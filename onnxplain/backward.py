@@ -15,6 +15,7 @@ from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.layers import Layers
 from onnxplain.liveness import Live, liveness
 from onnxplain.one_sided import one_sided_tensors
+from onnxplain.precision import in_float32
 from onnxplain.registry import OpSpec, Rule
 from onnxplain.signs import nonnegative_tensors
 from onnxplain.tensor import Shape, Tensor
@@ -34,6 +35,8 @@ def carry(
 ) -> dict[Tensor, Tensor]:
     """Messages on the tensors between sources and the seeds' targets, by the composite's rules, canonized if it says so.
 
+    Where it says so, half-precision calls are walked in float32, and so are the messages of theirs.
+
     Args:
         b: emits into the graph.
         calls: the model's calls in topological order.
@@ -43,9 +46,21 @@ def carry(
         origins: where the model begins, for what is first and how deep; the sources where empty.
         masks: tensors that all must pass, with what messages are multiplied with there.
     """
-    sources, masks = tuple(sources), masks or {}
+    sources, origins, masks = tuple(sources), tuple(origins), masks or {}
+    if choose.composite.float32:
+        begin = (*sources, *origins) if choose.composite.needs_places else sources
+        calls, became = in_float32(b, calls, begin, tuple(seeds), choose.registry.role)
+        if became:
+
+            def wide(t: Tensor) -> Tensor:
+                return became.get(t, t)
+
+            messages, passing = ({wide(t): b.cast(m, wide(t)) for t, m in given.items()} for given in (seeds, masks))
+            origins = [wide(t) for t in origins]
+            found = carry(b, calls, [wide(s) for s in sources], messages, choose, origins=origins, masks=passing)
+            return {s: found[wide(s)] for s in sources if wide(s) in found}
     whole = on_the_way(b, calls, sources, tuple(seeds), choose, kept=masks)
-    choose = placed(b, calls, tuple(origins) or sources, tuple(seeds), whole, choose)
+    choose = placed(b, calls, origins or sources, tuple(seeds), whole, choose)
     if choose.composite.canonize:
         sided = one_sided_tensors(whole.calls, lambda call: _rule(choose, call), dict.fromkeys(seeds, choose.scored))
         choose = replace(choose, one_sided=lambda t: t.name in sided)

@@ -46,7 +46,7 @@ def bound(value: Bound) -> Part:
 
     def part(b: Builder, x: Tensor) -> Tensor:
         if isinstance(value, Tensor):
-            return b.expand(value, x)
+            return b.expand(b.cast(value, x), x)
         if isinstance(value, str):
             raise MethodError(f"{BOUND}; found {value!r}")
         array = np.asarray(value, np.float64)

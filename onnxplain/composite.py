@@ -80,8 +80,9 @@ class Composite:
     """An ordered choice of rules.
 
     `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.canonize`); `expands` names
-    operators that are written in smaller ones first. With `strict`, a call that no entry matches has no rule; else it is
-    served by its operator's gradient rule. The first `own` entries are the user's: one that serves no call is worth a warning.
+    operators that are written in smaller ones first; with `float32` half-precision calls are walked in float32. With `strict`,
+    a call that no entry matches has no rule; else it is served by its operator's gradient rule. The first `own` entries are
+    the user's: one that serves no call is worth a warning.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Composite:
     canonize: bool = False
     strict: bool = False
     expands: tuple[str, ...] = ()
+    float32: bool = False
     own: int = 0
 
     @property

@@ -31,7 +31,10 @@ Sums: TypeAlias = Literal["contribution", "positive"]
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
 
-EXPANDED = ("LSTM", "GRU", "RNN", "Attention", "QLinearConv", "QLinearMatMul")
+EXPANDED = (
+    *("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
+    *("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"),
+)
 """Operators that relevance goes through in smaller ones."""
 
 
@@ -78,7 +81,7 @@ def layered(
     entries.append((Where(operators=CONVOLUTIONS, roles=("linear",)), convolution))
     entries.append((Where(operators=WEIGHTLESS), lrp.epsilon(value)))
     entries.append((Where(roles=("linear",)), dense))
-    return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED)
+    return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED, float32=True)
 
 
 def uniform(

@@ -36,19 +36,27 @@ class Layers:
 
 
 def find_layers(calls: Sequence[Call], is_layer: Callable[[Call], bool]) -> Layers:
-    """The places of live calls, given in topological order."""
+    """The places of live calls, given in topological order.
+
+    A call with linear layers in its subgraphs (the steps of an LSTM) lies before or behind others as a layer does, but has no
+    rule for linear layers itself, so it is neither first nor last.
+    """
+
+    def counts(call: Call) -> bool:
+        return is_layer(call) or any(counts(inner) for body in call.bodies.values() for inner in body.calls)
+
     depths: dict[str, int] = {}
     by_call: dict[str, int] = {}
     for call in calls:
         before = max((depths.get(t.name, 0) for t in call.reads if t is not None), default=0)
-        by_call[call.name] = depth = before + is_layer(call)
+        by_call[call.name] = depth = before + counts(call)
         depths.update((t.name, depth) for t in call.outputs if t is not None)
     followed: set[str] = set()
     places: dict[str, Place] = {}
     for call in reversed(calls):
-        layer = is_layer(call)
+        layer, held = is_layer(call), counts(call)
         behind = any(t is not None and t.name in followed for t in call.outputs)
-        if layer or behind:
+        if held or behind:
             followed.update(t.name for i, t in enumerate(call.reads) if t is not None and call.wants(i))
         depth = by_call[call.name]
         places[call.name] = Place(depth, layer and depth == 1, layer and not behind)

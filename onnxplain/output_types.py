@@ -49,6 +49,8 @@ def output_dtype(
     if op == "ConstantOfShape":
         value = attributes.get("value")
         return np.dtype(np.float32) if value is None else np.asarray(value).dtype
+    if op == "LayerNormalization" and index:  # its statistics
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes.get("stash_type") or onnx.TensorProto.FLOAT))
     if known is None:
         return _first_dtype(inputs)
     cls = known.output_class(index)

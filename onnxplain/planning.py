@@ -14,7 +14,7 @@ from onnxplain.composite import Choice, effective_role
 from onnxplain.graph import Graph, named_dims
 from onnxplain.load import ModelLike, read
 from onnxplain.method import find_method
-from onnxplain.passes import prepared, simplified
+from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.registry import load_registry
 from onnxplain.rewriting import explained_tensors
 from onnxplain.score import Score, find_score
@@ -86,12 +86,14 @@ def plan(
     found = find_method(method)
     registry = load_registry(rules)
     wanted = [layer] if isinstance(layer, str) else layer
-    source = simplified(prepared(read(model), registry), (output, *(wanted or ())))
+    composite = found.rules(options)
+    source = expanded(prepared(read(model), registry), composite.expands, registry)
+    source = simplified(source, (output, *(wanted or ())))
     graph = Graph(source.model)
     scored = find_score(graph, output, score)
     explained = explained_tensors(graph, scored, inputs, wanted, registry)
     sources = tuple(e.tensor for e in explained)
-    choose = Choice(found.rules(options), registry)
+    choose = Choice(composite, registry)
     b, targets = Builder(graph), (scored.tensor,)
     live = on_the_way(b, graph.calls, sources, targets, choose)
     choose = placed(b, graph.calls, find_origins(graph, scored.tensor, registry.role) or sources, targets, live, choose)

@@ -76,7 +76,7 @@ class OpSpec:
 
 @dataclass(frozen=True)
 class Expansion:
-    """How an operator outside the standard is written in standard ones: `(builder, call) -> its outputs`.
+    """How an operator is written in other, standard ones: `(builder, call) -> its outputs`.
 
     `inputs` and `outputs` count the operator's parameters (-1: any number), `defaults` are those of its attributes.
     """
@@ -89,14 +89,21 @@ class Expansion:
     defaults: dict[str, Any]
     source: str = ""
 
+    @property
+    def operator(self) -> str:
+        """The operator with its domain."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
 
 @dataclass
 class Registry:
-    """Operator versions and their entries, and the expansions of operators outside the standard."""
+    """Operator versions and their entries, and the expansions of operators: of those outside the standard, which are always
+    written out, and on demand of those that only some composites need in smaller ones."""
 
     entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
     detached: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
     expansions: dict[tuple[str, str], Expansion] = field(default_factory=dict)
+    on_demand: dict[tuple[str, str], Expansion] = field(default_factory=dict)
 
     def add(self, spec: OpSpec, *, detached: bool = False) -> None:
         """Enter an operator version; a later entry for the same version replaces the earlier."""
@@ -172,7 +179,7 @@ def rule(
 
 
 def expansion(
-    *operators: str, domain: str, inputs: int = 1, outputs: int = 1, **defaults: Any
+    *operators: str, domain: str, inputs: int = 1, outputs: int = 1, on_demand: bool = False, **defaults: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated function as the meaning of operators in standard ones; rules then serve these.
 
@@ -181,6 +188,7 @@ def expansion(
         domain: their operator-set domain.
         inputs: how many inputs they have, optional ones included; -1 for any number.
         outputs: how many outputs they have, optional ones included.
+        on_demand: only composites that name the operators (`Composite.expands`) have them written out.
         **defaults: the values of attributes that a node leaves out.
     """
 
@@ -189,7 +197,8 @@ def expansion(
         if current is not None:
             registry, path = current
             for op in operators:
-                registry.expansions[domain, op] = Expansion(op, domain, function, inputs, outputs, defaults, path)
+                table = registry.on_demand if on_demand else registry.expansions
+                table[domain, op] = Expansion(op, domain, function, inputs, outputs, defaults, path)
         return function
 
     return register

@@ -20,7 +20,7 @@ from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
 from onnxplain.masks import Masks, emit_masks
 from onnxplain.method import Method, find_method
-from onnxplain.passes import prepared, simplified
+from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
 from onnxplain.sources import Explained, find_layers, find_origins, find_sources
@@ -129,7 +129,8 @@ def rewrite_source(
     parsed = parse_target(target)
     registry = registry or load_registry()
     _refuse_explained(source)
-    source = simplified(prepared(source, registry), (output, *(layer or ()), *(mask or ()), *expose))
+    source = expanded(prepared(source, registry), found.rules(options).expands, registry)
+    source = simplified(source, (output, *(layer or ()), *(mask or ()), *expose))
     graph = Graph(source.model)
     b = Builder(graph)
     scored = find_score(graph, output, score)

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 # -- features ----------------------------------------------------------------------------------------------------------
 
 
-@rule("Scaler", role="linear", domain=ML)
+@rule("Scaler", role="elementwise", domain=ML)
 def scaler(b: Builder, call: Call, dy: Tensor) -> Messages:
     """y = (x − offset) · scale, so dx = dy · scale"""
     return b.Mul(dy, b.const(np.array(call.get("scale", [1.0])), dy.dtype))

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain import Builder, Call, Extents, Messages, Tensor, rule
+from onnxplain.recurrence import Activation, activations, directions, pick
 
 
 @rule("RNN", role="function")
@@ -169,9 +170,6 @@ END = np.iinfo(np.int64).max
 Step = Callable[["list[Tensor]", "list[Any]"], "tuple[list[Tensor], list[Tensor]]"]
 """States and rows (the arrays over time at one step, None for those left out) to the next states and to rows of new arrays."""
 
-Function = Callable[[Tensor], "tuple[Tensor, Tensor]"]
-"""z to f(z) and f′(z)."""
-
 
 @dataclass(frozen=True)
 class Back:
@@ -189,9 +187,9 @@ class Back:
 class Run:
     """One direction of a recurrent call: its arrays, [steps, batch, …]."""
 
-    def __init__(self, b: Builder, call: Call, d: int, arrays: dict[str, Tensor | None], functions: list[Function]) -> None:
+    def __init__(self, b: Builder, call: Call, d: int, arrays: dict[str, Tensor | None], functions: list[Activation]) -> None:
         self.b, self.functions = b, functions
-        self.reverse = d == 1 or call["direction"] == "reverse"
+        self.reverse = directions(call)[d]
 
         def own(name: str, axis: int = 0) -> Tensor | None:
             return pick(b, arrays[name], d, axis)
@@ -326,9 +324,7 @@ def recurrent(
     arrays = {"x": ordered(x, steps), "w": w, "r": r, "b": bias, "p": p, "lens": lens, "y": ordered(y, sequence)}
     arrays |= {"h": ordered(h, state), "c": ordered(c, state), "dy": ordered(dy, sequence)}
     arrays |= {"dh": ordered(dh, state), "dc": ordered(dc, state)}
-    directions = 2 if call["direction"] == "bidirectional" else 1
-    functions = activations(b, call, count, directions)
-    runs = [Run(b, call, d, arrays, functions[d]) for d in range(directions)]
+    runs = [Run(b, call, d, arrays, functions) for d, functions in enumerate(activations(b, call, count))]
     backs = [backward(run) for run in runs]
 
     def stacked(messages: Sequence[Tensor | None]) -> Tensor | None:
@@ -349,101 +345,8 @@ def recurrent(
     return found[: len(call.inputs)]
 
 
-def pick(b: Builder, x: Tensor | None, d: int, axis: int) -> Tensor | None:
-    """One direction of an array."""
-    if x is None:
-        return None
-    made: Tensor = b.Squeeze(x, [axis]) if x.dim(axis) == 1 else b.Gather(x, np.array(d), axis=axis)
-    return made
-
-
 def product(b: Builder, message: Tensor, x: Tensor) -> Tensor:
     """mᵀ·x, summed over all steps and samples."""
     rows = b.Flatten(message, axis=2)
     made: Tensor = b.MatMul(b.Transpose(rows, perm=[1, 0]), b.Flatten(x, axis=2))
     return made
-
-
-# -- activation functions ----------------------------------------------------------------------------------------------
-
-PARAMETERS: dict[str, tuple[list[float | None], list[float | None]]] = {
-    "elu": ([1.0], []),
-    "leakyrelu": ([0.01], []),
-    "thresholdedrelu": ([None], []),
-    "affine": ([None], [None]),
-    "scaledtanh": ([None], [None]),
-    "hardsigmoid": ([0.2], [0.5]),
-}
-"""Defaults of alpha and beta for the functions that have them; None where runtimes do not agree on one."""
-
-USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-
-
-def activations(b: Builder, call: Call, count: int, directions: int) -> list[list[Function]]:
-    """The functions of each direction. Each takes its alpha and beta, if it has them, from the front of the lists.
-
-    Their input is clipped, but for the last of an LSTM, as ONNX Runtime does it.
-    """
-    names = call.get("activations") or USUAL[call.op] * directions
-    alphas, betas = list(call.get("activation_alpha") or ()), list(call.get("activation_beta") or ())
-    clip = call.get("clip")
-    made: list[Function] = []
-    for n, name in enumerate(names[: count * directions]):
-        takes = PARAMETERS.get(name.lower(), ([], []))
-        values = [
-            float(given.pop(0)) if given else default
-            for defaults, given in zip(takes, (alphas, betas), strict=True)
-            for default in defaults
-        ]
-        if None in values:
-            raise RuleError(f"activation {name} without its alpha or beta, for which runtimes have different defaults; give both")
-        numbers = [v for v in values if v is not None]
-        made.append(_function(b, name.lower(), numbers, None if n % count == 2 else clip))
-    return [made[d * count : (d + 1) * count] for d in range(directions)]
-
-
-def _function(b: Builder, name: str, numbers: list[float], clip: float | None) -> Function:
-    def function(z: Tensor) -> tuple[Tensor, Tensor]:
-        if not clip:
-            return _value_and_slope(b, name, numbers, z)
-        y, slope = _value_and_slope(b, name, numbers, b.Clip(z, -clip, clip))
-        return y, b.Where(b.Less(b.Abs(z), clip), slope, 0)
-
-    return function
-
-
-def _value_and_slope(b: Builder, name: str, numbers: list[float], z: Tensor) -> tuple[Tensor, Tensor]:
-    """f(z) and f′(z); at a kink the slope from the left"""
-    alpha, beta = (*numbers, 0.0, 0.0)[:2]
-    match name:
-        case "sigmoid":
-            y = b.Sigmoid(z)
-            return y, b.Mul(y, b.Sub(1, y))
-        case "tanh":
-            y = b.Tanh(z)
-            return y, b.Sub(1, b.Mul(y, y))
-        case "relu":
-            return b.Relu(z), b.cast(b.Greater(z, 0), z)
-        case "softsign":
-            below = b.Add(b.Abs(z), 1)
-            return b.Div(z, below), b.Reciprocal(b.Mul(below, below))
-        case "softplus":
-            return b.Softplus(z), b.Sigmoid(z)
-        case "elu":
-            y = b.Elu(z, alpha=alpha)
-            return y, b.Where(b.Greater(z, 0), 1, b.Add(y, alpha))
-        case "leakyrelu":
-            return b.LeakyRelu(z, alpha=alpha), b.Where(b.Greater(z, 0), 1, b.const(alpha, z.dtype))
-        case "thresholdedrelu":
-            inside = b.Greater(z, alpha)
-            return b.Where(inside, z, 0), b.cast(inside, z)
-        case "affine":
-            return b.Add(b.Mul(z, alpha), beta), b.full_like(z, alpha)
-        case "scaledtanh":
-            y = b.Tanh(b.Mul(z, beta))
-            return b.Mul(y, alpha), b.Mul(b.Sub(1, b.Mul(y, y)), alpha * beta)
-        case "hardsigmoid":
-            y = b.HardSigmoid(z, alpha=alpha, beta=beta)
-            inside = b.And(b.Greater(y, 0), b.Less(y, 1))
-            return y, b.Mul(b.cast(inside, z), alpha)
-    raise RuleError(f"unknown activation '{name}'; known: sigmoid, tanh, relu, softsign, softplus, {', '.join(PARAMETERS)}")

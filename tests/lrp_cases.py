@@ -66,7 +66,7 @@ EMBEDDED: dict[str, Choice] = {f"{key}@embedding": choice for key, choice in TRA
 POSITIVE: dict[str, Choice] = {"epsilon-plus.sum-zplus": ("lrp-epsilon-plus", EPSILON | {"sums": "positive"})}
 RECURRENT: dict[str, Choice] = {
     "epsilon": ("lrp-epsilon", EPSILON),
-    "epsilon.epsilon-0.001": ("lrp-epsilon", {"epsilon": 0.001}),
+    "epsilon.epsilon-0.001": ("lrp-epsilon", {"epsilon": 0.001, "stabilizer": 0.001}),
 }
 
 TABLE: dict[str, dict[str, Choice]] = {

@@ -14,6 +14,7 @@ from onnxplain.passes.expand import expand_functions
 from onnxplain.reference import evaluate
 from onnxplain.registry import OpSpec, Registry, load_registry
 from onnxplain.rewriting import rewrite
+from tests.models import model, node, run
 from tests.onnx_cases import Case, cases
 from tests.test_gradients import run_in_onnxruntime
 
@@ -158,3 +159,26 @@ def test_a_branch_that_is_known_stands_in_place_of_its_if(known: bool) -> None:
     assert "If" not in [n.op_type for n in after.graph.node]
     x = {"x": np.array([1.0, -2.0, 0.5], np.float32)}
     np.testing.assert_array_equal(evaluate(after, x)[0], evaluate(model, x)[0])
+
+
+@pytest.mark.parametrize("method", ["lrp-epsilon", "lrp-zplus", "attnlrp", "cp-lrp"])
+def test_relevance_through_the_body_of_attention(method: str) -> None:
+    """As through the same attention written by hand: its weights are recognized in the standard's body."""
+    generator = np.random.default_rng(0)
+    weights: dict[str, Any] = {k: generator.standard_normal((8, 8)).astype(np.float32) / 2 for k in ("wq", "wk", "wv", "wo")}
+    first = [node("MatMul", "x wq", "q"), node("MatMul", "x wk", "k"), node("MatMul", "x wv", "v")]
+    last = [node("MatMul", "a wo", "o"), node("Add", "o x", "y")]
+    whole = [node("Attention", "q k v", "a", q_num_heads=2, kv_num_heads=2)]
+    parts = [node("Reshape", f"{t} heads", f"{t}4") for t in "qkv"]
+    parts += [node("Transpose", f"{t}4", f"{t}t", perm=[0, 2, 3, 1] if t == "k" else [0, 2, 1, 3]) for t in "qkv"]
+    parts += [node("MatMul", "qt kt", "s0"), node("Mul", "s0 scale", "s"), node("Softmax", "s", "p", axis=-1)]
+    parts += [node("MatMul", "p vt", "m"), node("Transpose", "m", "mt", perm=[0, 2, 1, 3]), node("Reshape", "mt back", "a")]
+    shapes: Any = {"x": ["n", 5, 8]}, {"y": ["n", 5, 8]}
+    short = model([*first, *whole, *last], *shapes, weights, opset=23)
+    short.ir_version = 10
+    more = {"heads": np.array([0, 0, 2, 4]), "back": np.array([0, 0, 8]), "scale": np.float32(0.5)}
+    long = model([*first, *parts, *last], *shapes, {**weights, **more})
+    x, seed = generator.standard_normal((2, 5, 8)).astype(np.float32), np.zeros((2, 5, 8), np.float32)
+    seed[:, 2, 3] = 1
+    found, expected = (run(rewrite(m, method, target="seed"), {"x": x, "seed": seed})["x_attribution"] for m in (short, long))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -277,3 +277,24 @@ def test_three_gigabytes_of_external_weights_stay_unread(tmp_path: Path) -> None
     assert seconds < 5
     assert megabytes < 500
     assert written < 1e6
+
+
+def test_nodes_out_of_order_are_sorted() -> None:
+    """As ONNX Runtime's float16 converter leaves them; nodes that may keep their order do."""
+    path = FIXTURES / "resnet" / "model.onnx"
+    made = onnx.load(path)
+    kept = [n.name for n in made.graph.node]
+    assert "sort-nodes" not in prepare(read(made).model)
+    moved = [made.graph.node[-1], *made.graph.node[5:-1], *made.graph.node[:5]]
+    del made.graph.node[:]
+    made.graph.node.extend(moved)
+    source = read(made)
+    assert "sort-nodes" in prepare(source.model)
+    original = read(onnx.load(path))
+    prepare(original.model)
+    assert {n.name for n in source.model.graph.node} == {n.name for n in original.model.graph.node}
+    assert set(kept) >= {n.name for n in source.model.graph.node}
+    feeds = {"image": np.load(path.with_name("data.npz"))["image"]}
+    expected, found = (run(rewrite(m), feeds) for m in (path, made))
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6)

@@ -17,7 +17,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from onnxplain import Explainer, check, rewrite
 from onnxplain.finite_differences import double
+from onnxplain.load import read
 from onnxplain.reference import evaluate
+from onnxplain.rewriting import rewrite_source
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -455,3 +457,75 @@ def test_check_says_that_finite_differences_see_steps(form: str, quantized: Any)
     report = check(quantized("digits", form), x=samples("digits")[:1])
     assert report.ok
     assert "straight through" in str(report)
+
+
+# -- relevance -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["lrp-epsilon", "lrp-epsilon-plus", "lrp-epsilon-gamma-box"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("net", NETS)
+def test_relevance_is_close_to_that_of_the_float_model(net: str, form: str, method: str, quantized: Any) -> None:
+    """Products of integers are linear maps of what the integers stand for. The typical sample has a cosine above 0.99."""
+    x = samples(net)
+    plain = Explainer(quantized(net, "float"), method)(x)
+    other = Explainer(quantized(net, form), method)(x, plain.target.tolist())
+    a, b = plain.attribution.reshape(len(x), -1), other.attribution.reshape(len(x), -1)
+    assert np.isfinite(b).all()
+    cosines = np.sum(a * b, 1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    assert np.median(cosines) > 0.99
+    assert cosines.min() > 0.95
+    before = Explainer(quantized(net, form))(x).outputs
+    for name, value in before.items():  # a product may round to the next step
+        np.testing.assert_allclose(other.outputs[name], value, atol=0.03 * float(np.abs(value).max()))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_relevance_is_conserved_through_rounding(form: str, quantized: Any) -> None:
+    """z⁺ on non-negative inputs with the biases left out: everything arrives, to float32's accuracy."""
+    made = rewrite_source(read(quantized("digits", form)), "lrp-zplus", options={"bias": "ignore"}, expose=["score"])
+    found = run(made.model, {"image": samples("digits")})
+    scores = found[made.about["score"]["tensor"]].max(1)
+    np.testing.assert_allclose(found["image_attribution"].sum((1, 2, 3)), scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_relevance_through_integer_kernels_is_that_of_dequantized_products(axis: int | None) -> None:
+    """QLinearConv with one scale and with scales by filter; QLinearMatMul."""
+    generator = np.random.default_rng(5)
+    each = 1 if axis is None else 4
+    s_w = np.float32(0.02) if axis is None else generator.uniform(0.01, 0.03, each).astype(np.float32)
+    weights = {
+        "sx": np.float32(0.02), "zx": np.uint8(120), "sw": s_w, "zw": np.zeros_like(s_w, np.int8), "sy": np.float32(0.05),
+        "zy": np.uint8(100), "b": BIAS, "w": generator.integers(-120, 120, (4, 3, 3, 2)).astype(np.int8),
+        "m": generator.integers(-120, 120, (3, 6)).astype(np.int8), "sm": np.float32(0.01), "zm": np.int8(0),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x sx zx", "xq"),
+        node("QLinearConv", "xq sx zx w sw zw sy zy b", "c", pads=[1, 1, 1, 1]),
+        node("QLinearMatMul", "c sy zy m sm zm sy zy", "q"),
+        node("DequantizeLinear", "q sy zy", "y"),
+    ]
+    x = (generator.standard_normal((1, 3, 4, 2)) * 0.8).astype(np.float32)
+    made = model(nodes, {"x": x.shape}, {"y": [1, 4, 4, 6]}, weights)
+    seed = generator.standard_normal((1, 4, 4, 6)).astype(np.float32)
+    found = run(rewrite(made, "lrp-epsilon", target="seed", epsilon=0.1), {"x": x, "seed": seed})
+
+    def divided(relevance: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return relevance / (z + np.where(z < 0, -0.1, 0.1))
+
+    xr = (np.clip(np.rint(x / 0.02) + 120, 0, 255) - 120) * 0.02
+    filters = (weights["w"] * np.reshape(s_w, (-1, 1, 1, 1) if axis == 0 else ())).astype(np.float64)
+    padded = np.pad(xr, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 2), (2, 3))  # [1, 3, rows, columns, 3, 2]
+    conv = np.einsum("nchwij,fcij->nfhw", patches, filters) + (BIAS * 0.02 * s_w).reshape(1, -1, 1, 1)
+    c = (np.clip(np.rint(conv / 0.05) + 100, 0, 255) - 100) * 0.05
+    assert c.shape == (1, 4, 4, 3)
+    m = weights["m"] * 0.01
+    r = c * (divided(seed * (c @ m), c @ m) @ m.T)  # the score is explained as it is before it is rounded
+    share, sent = divided(r, conv), np.zeros_like(padded, np.float64)
+    for h in range(4):
+        for w in range(3):
+            sent[:, :, h : h + 3, w : w + 2] += np.einsum("nf,fcij->ncij", share[:, :, h, w], filters)
+    expected = xr * sent[:, :, 1:-1, 1:-1]
+    np.testing.assert_allclose(found["x_attribution"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

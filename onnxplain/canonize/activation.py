@@ -19,6 +19,7 @@ FUNCTIONS = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Shrink", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
     | {"Softplus", "Softsign", "Mish", "Swish", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Pow", "Clip"}
     | {"Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "PRelu", "Cast", "Identity"}
+    | {"QuantizeLinear", "DequantizeLinear"}
 )
 """Functions of each element alone, of one live operand."""
 

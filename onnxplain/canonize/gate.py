@@ -28,7 +28,10 @@ REDUCES = frozenset(
 )
 """What makes a statistic."""
 
-MOVES = frozenset({"Identity", "Cast", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Dropout", "Where", "Tile"})
+MOVES = frozenset(
+    {"Identity", "Cast", "CastLike", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Dropout", "Where", "Tile"}
+    | {"QuantizeLinear", "DequantizeLinear"}
+)
 """What moves a gate to where it is used."""
 
 THROUGH = frozenset(
@@ -70,10 +73,10 @@ def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
 
 
 def _made_by(flow: Dataflow, tensor: Tensor, operators: frozenset[str]) -> bool:
-    """Whether one of these operators made a tensor, moved and rescaled since."""
+    """Whether one of these operators made a tensor, moved, rescaled or taken from one since."""
     maker, factor = flow.maker(tensor), 1.0
-    while maker is not None and (maker.op in MOVES or _rescales(flow, maker)):
-        factor *= 1.0 if maker.op in MOVES else _scale(flow, maker)
+    while maker is not None and (maker.op in MOVES or _rescales(flow, maker) or _complements(flow, maker)):
+        factor *= _scale(flow, maker) if _rescales(flow, maker) else 1.0
         maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.wants(i)), None))
     if maker is None:
         return False
@@ -93,6 +96,13 @@ def _rescales(flow: Dataflow, call: Call) -> bool:
     """Whether a call multiplies or divides by a number."""
     live = [i for i in range(len(call.inputs)) if call.wants(i)]
     return call.op in ("Mul", "Div") and len(live) == 1 and flow.scalar(call.input(1 - live[0]))
+
+
+def _complements(flow: Dataflow, call: Call) -> bool:
+    """Whether a call is 1 − u, the other side of a gate."""
+    of = call.parts[-1] if call.parts else call
+    value = flow.value(of.inputs[0]) if of.op == "Sub" and of.wants(1) and not of.wants(0) else None
+    return value is not None and value.size == 1 and float(value.ravel()[0]) == 1.0
 
 
 def _scale(flow: Dataflow, call: Call) -> float:

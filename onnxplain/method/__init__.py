@@ -59,7 +59,11 @@ class Method:
         return self.needs_baseline or (inner is not None and inner.compares({k: v for k, v in options.items() if k != "inner"}))
 
     def rules(self, options: dict[str, Any] | None = None) -> Composite:
-        """The composite that serves the method's walk, for the given options."""
+        """The composite that serves the method's walk, or that of the method within it, for the given options."""
+        inner = self.inner(options or {})
+        if inner is not None:
+            own = {o.name for o in self.options}
+            return inner.rules({k: v for k, v in (options or {}).items() if k not in own})
         return self.composite if isinstance(self.composite, Composite) else self.composite(**self.checked(options or {}))
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -64,8 +64,9 @@ def propagation(
     formula="R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) · R_j",
     source=f"{BACH}, eq. 58",
 )
-def lrp_epsilon(*, epsilon: float = STABILIZER, bias: Bias = "absorb") -> Composite:
-    return composites.uniform("epsilon", lrp.epsilon(epsilon, bias), value=min(epsilon, STABILIZER))
+def lrp_epsilon(*, epsilon: float = STABILIZER, bias: Bias = "absorb", stabilizer: float = STABILIZER) -> Composite:
+    # `stabilizer` is the ε of sums, means and norms; Arras et al. 2017 give it the value of linear layers.
+    return composites.uniform("epsilon", lrp.epsilon(epsilon, bias), value=min(epsilon, stabilizer))
 
 
 @propagation(

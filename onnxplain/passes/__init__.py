@@ -5,7 +5,7 @@ Every pass is a function `(model) -> bool` that changes the model in place and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,21 +15,25 @@ from onnxplain.load import Source
 from onnxplain.passes.binary_logit import binary_logits
 from onnxplain.passes.branches import settle_branches
 from onnxplain.passes.constants import fold_constants
-from onnxplain.passes.contrib import claim_contrib, expand_contrib
+from onnxplain.passes.contrib import claim_contrib, expand_contrib, expand_operators
 from onnxplain.passes.expand import expand_functions
 from onnxplain.passes.fold_norm import fold_batch_norm
 from onnxplain.passes.inline import inline_functions
+from onnxplain.passes.integer_products import float_products
 from onnxplain.passes.lift import lift_constants
 from onnxplain.passes.merge import merge_dequantized
 from onnxplain.passes.opset import normalize_opset
+from onnxplain.passes.order import sort_nodes
 from onnxplain.passes.shapes import infer_shapes
+from onnxplain.passes.sigmoid import merge_sigmoids
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.unrounded import unrounded_scores
 from onnxplain.registry import Registry
 
-__all__ = ["PREPARATION", "prepare", "prepared", "simplified"]
+__all__ = ["PREPARATION", "expanded", "prepare", "prepared", "simplified"]
 
 PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
+    "sort-nodes": sort_nodes,
     "tidy": tidy,
     "inline-functions": inline_functions,
     "lift-constants": lift_constants,
@@ -44,6 +48,7 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "infer-shapes": infer_shapes,
     "fold-constants": fold_constants,
     "settle-branches": settle_branches,
+    "merge-sigmoids": merge_sigmoids,
     "binary-logits": binary_logits,
 }
 """What every model goes through, in this order."""
@@ -60,6 +65,17 @@ def simplified(source: Source, keep: Iterable[str | None] = ()) -> Source:
     if not fold_batch_norm(source.model, [k for k in keep if k is not None]):
         return source
     return replace(source, passes=(*source.passes, "fold-batch-norm"))
+
+
+def expanded(source: Source, operators: Sequence[str], registry: Registry) -> Source:
+    """A prepared source with the named operators written in smaller ones, in place."""
+    applied = [float_products(source.model)] if "MatMulInteger" in operators else []
+    if not any([*applied, expand_operators(source.model, registry, operators)]):
+        return source
+    infer_shapes(source.model)
+    if fold_constants(source.model):
+        infer_shapes(source.model)
+    return replace(source, passes=(*(source.passes or ()), "expand-operators"))
 
 
 def prepare(model: onnx.ModelProto, registry: Registry | None = None) -> list[str]:

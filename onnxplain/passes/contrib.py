@@ -1,4 +1,5 @@
-"""Operators outside the standard that have an expansion in the registry, written out in standard ones.
+"""Operators that have an expansion in the registry, written out in standard ones: those outside the standard always, others
+where a composite asks for it.
 
 ONNX Runtime's optimizer, its quantizer and export tools leave operators of `com.microsoft` in files. Each of them has an
 exact meaning in standard operators; written out, gradient and relevance rules reach every part, and the file runs outside
@@ -17,12 +18,12 @@ from onnx.shape_inference import infer_node_outputs
 from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.errors import RuleError, UnsupportedOperatorError
-from onnxplain.graph import Emitted, Graph
+from onnxplain.graph import Body, Emitted, Graph, alive
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.registry import Expansion, Registry, load_registry
 from onnxplain.tensor import Tensor
 
-__all__ = ["claim_contrib", "expand_contrib"]
+__all__ = ["claim_contrib", "expand_contrib", "expand_operators"]
 
 CONTRIB = "com.microsoft"
 
@@ -57,13 +58,32 @@ def expand_contrib(model: onnx.ModelProto, registry: Registry | None = None) -> 
         UnsupportedOperatorError: forms of them that have no exact meaning in standard operators, all at once, with reasons.
     """
     registry = registry or load_registry()
-    changed = any((n.domain, n.op_type) in registry.expansions for g in _graphs(model.graph) for n in g.node)
-    if changed:
-        infer_shapes(model)
-        writer = _Writer(model, registry)
-        writer.rewrite(model.graph, {})
-        writer.finish()
+    changed = _expand(model, registry.expansions)
     return _drop_unused_domains(model) or changed
+
+
+def expand_operators(model: onnx.ModelProto, registry: Registry, wanted: Iterable[str]) -> bool:
+    """Write out the calls of operators that a composite needs in smaller ones: relevance then goes through their parts.
+
+    Args:
+        model: prepared already; changed in place.
+        wanted: names of operators, those outside the standard with their domains. Ones without an expansion stay.
+
+    Raises:
+        UnsupportedOperatorError: as `expand_contrib`.
+    """
+    names = set(wanted)
+    return _expand(model, {k: e for k, e in registry.on_demand.items() if e.operator in names})
+
+
+def _expand(model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansion]) -> bool:
+    if not any((n.domain, n.op_type) in expansions for g in _graphs(model.graph) for n in g.node):
+        return False
+    infer_shapes(model)
+    writer = _Writer(model, expansions)
+    writer.rewrite(model.graph, {})
+    writer.finish()
+    return True
 
 
 def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
@@ -109,9 +129,9 @@ class _Draft(Graph):
 class _Writer:
     """Replaces calls by their expansions, in the order of the nodes, so that each stands where its call stood."""
 
-    def __init__(self, model: onnx.ModelProto, registry: Registry) -> None:
+    def __init__(self, model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansion]) -> None:
         self.model = model
-        self.registry = registry
+        self.expansions = expansions
         self.draft = _Draft(model)
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.refused: list[str] = []
@@ -134,11 +154,16 @@ class _Writer:
         self, b: Builder, node: onnx.NodeProto, types: dict[str, onnx.TypeProto], names: dict[str, str]
     ) -> list[onnx.NodeProto]:
         """The nodes that stand for a node: itself, or those of its expansion, expanded in turn."""
-        known = self.registry.expansions.get((node.domain, node.op_type))
+        known = self.expansions.get((node.domain, node.op_type))
         if known is not None:
             written = self.written(b, known, node, types, names)
-            if written:
-                return [n for each in written for n in self.expanded(b, each, types, names)]
+            if written:  # what an expansion leaves to the operator itself stays
+                same = [(each.domain, each.op_type) == (node.domain, node.op_type) for each in written]
+                return [
+                    n
+                    for each, is_same in zip(written, same, strict=True)
+                    for n in ([each] if is_same else self.expanded(b, each, types, names))
+                ]
         self.learn(node, types)
         return [node]
 
@@ -244,8 +269,12 @@ def _call(node: onnx.NodeProto, known: Expansion, types: Types) -> Call:
         found = [tensor(n) for n in names]
         return tuple(found + [None] * (count - len(found)))
 
-    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    plain = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
+    def text(value: Any) -> Any:
+        if isinstance(value, list):
+            return [text(v) for v in value]
+        return value.decode() if isinstance(value, bytes) else value
+
+    plain = {a.name: text(onnx.helper.get_attribute_value(a)) for a in node.attribute}
     return Call(
         op=node.op_type,
         domain=node.domain,
@@ -270,15 +299,31 @@ def _tensor(name: str, kind: onnx.TypeProto | None) -> Tensor:
 
 def _message(call: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
     """The node of an emitted call. Its name starts with that of the call it came from, and it carries its metadata."""
-    given = call.attributes.items()
-    attributes: dict[str, Any] = {k: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for k, v in given}
+
+    def attribute(value: Any) -> Any:
+        if isinstance(value, Body):
+            return _graph(value, names, origin)
+        return onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+
     node = onnx.helper.make_node(
         call.op,
         [names.get(t.name, t.name) if t is not None else "" for t in call.inputs],
         [names.get(t.name, t.name) for t in call.outputs],
         name=f"{origin.name}.{call.name.removeprefix(f'{origin.name}/')}",
         domain=call.domain,
-        **attributes,
+        **{k: attribute(v) for k, v in call.attributes.items()},
     )
     node.metadata_props.extend(origin.metadata_props)
     return node
+
+
+def _graph(body: Body, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.GraphProto:
+    """A subgraph of an emitted call, without what its outputs do not need."""
+    outputs = [t.name for t in body.outputs]
+    nodes = alive([_message(call, names, origin) for call in body.calls], outputs)
+    return onnx.helper.make_graph(nodes, "body", [_info(t) for t in body.inputs], [_info(t) for t in body.outputs])
+
+
+def _info(tensor: Tensor) -> onnx.ValueInfoProto:
+    assert tensor.dtype is not None
+    return onnx.helper.make_tensor_value_info(tensor.name, onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype), tensor.shape)
