@@ -282,8 +282,6 @@ def difference(name: str, method: str, **options: Any) -> float:
 
 
 TWICE = sorted(p.parent.name for p in FIXTURES.glob("*/model_legacy.onnx"))
-NO_LRP = {"gru", "lstm", "lrp_gru", "lrp_lstm", "lrp_bilstm"}
-"""Recurrent operators have no relevance rule of their own."""
 
 
 def moderate(name: str, method: str) -> dict[str, Any]:
@@ -292,7 +290,7 @@ def moderate(name: str, method: str) -> dict[str, Any]:
     return {"epsilon": 1e-2} if name == "mobilenet" and "epsilon" in takes else {}
 
 
-QUICK = [(n, m) for n in TWICE for m in ("lrp-epsilon-gamma-box", "deconvnet") if n not in NO_LRP and not n.startswith("lrp_")]
+QUICK = [(n, m) for n in TWICE for m in ("lrp-epsilon-gamma-box", "deconvnet") if not n.startswith("lrp_")]
 QUICK += [(n, m) for n in ("bert", "gpt2", "llama", "vit") for m in ("attnlrp", "cp-lrp")]
 
 
@@ -302,6 +300,6 @@ def test_two_exporters_give_the_same_relevance(name: str, method: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "method"), [(n, m) for n in TWICE for m in LRP if n not in NO_LRP and (n, m) not in QUICK])
+@pytest.mark.parametrize(("name", "method"), [(n, m) for n in TWICE for m in LRP if (n, m) not in QUICK])
 def test_two_exporters_give_the_same_relevance_by_every_method(name: str, method: str) -> None:
     assert difference(name, method, **moderate(name, method)) <= 1e-5
