@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from onnxplain import Explainer, rewrite
@@ -351,3 +352,13 @@ def test_rules_of_relevance_within(inner: str, name: str) -> None:
         [alone(np.float32(0.1) + np.float32(a) * (x - np.float32(0.1)), 2).attribution for a in (1 / 3, 2 / 3, 1)], 0
     )
     np.testing.assert_allclose(path(x, 2).attribution, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", [m.name for m in all_methods().values() if m.repeats])
+def test_hosts_load_the_file_in_silence(method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime's log says nothing at its default severity."""
+    settings = {"baseline": 0.0} if all_methods()[method].needs_baseline else {}
+    for target in (None, "all"):
+        made = rewrite(DIGITS, method, target=target, **settings).SerializeToString()
+        ort.InferenceSession(made, providers=["CPUExecutionProvider"])
+    assert capfd.readouterr().err == ""
