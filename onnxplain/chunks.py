@@ -31,7 +31,7 @@ CAREFUL_ROWS = 16
 
 
 def rows(job: Job, chunk: Chunk) -> Tensor:
-    """Rows in one run, int64 [1].
+    """Rows in one run, int64 [1]. A run never takes less than the batch it is given, with one point for each sample.
 
     Raises:
         MethodError: `chunk` is neither a number of rows nor memory, or memory is given and sizes cannot be known.
