@@ -106,17 +106,18 @@ class Job:
             explained=tuple(replace(e, tensor=values[e.tensor]) for e in self.explained),
             target=became.get(self.target, self.target),
             seed=copies.tile(self.seed) if copies is not None and self.basis is None else self.seed,
-            ranked=copies.tile(self.ranked) if copies is not None else self.ranked,
+            ranked=self._copied(self.ranked, copies),
             calls=calls,
             inputs=tuple(became.get(t, t) for t in self.inputs),
             reports={},
             origin=(self, copies),
             origins=tuple(became.get(t, t) for t in self.origins),
-            masks={became.get(t, t): self._mask_at(m, copies) for t, m in self.masks.items()},
+            masks={became.get(t, t): self._copied(m, copies) for t, m in self.masks.items()},
         )
 
-    def _mask_at(self, mask: Tensor, copies: Copies | None) -> Tensor:
-        return mask if copies is None or sample_axis(mask, copies.symbol) is None else copies.tile(mask)
+    def _copied(self, x: Tensor, copies: Copies | None) -> Tensor:
+        """A tensor in copies, where it has a sample axis."""
+        return x if copies is None or sample_axis(x, copies.symbol) is None else copies.tile(x)
 
     def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Call], dict[Tensor, Tensor]]:
         """The calls with those that depend on the given tensors applied to others, and what each tensor became."""

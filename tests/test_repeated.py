@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from onnxplain import Explainer, rewrite
@@ -351,3 +352,41 @@ def test_rules_of_relevance_within(inner: str, name: str) -> None:
         [alone(np.float32(0.1) + np.float32(a) * (x - np.float32(0.1)), 2).attribution for a in (1 / 3, 2 / 3, 1)], 0
     )
     np.testing.assert_allclose(path(x, 2).attribution, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", [m.name for m in all_methods().values() if m.repeats])
+def test_hosts_load_the_file_in_silence(method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime's log says nothing at its default severity."""
+    settings = {"baseline": 0.0} if all_methods()[method].needs_baseline else {}
+    for target in (None, "all"):
+        made = rewrite(DIGITS, method, target=target, **settings).SerializeToString()
+        ort.InferenceSession(made, providers=["CPUExecutionProvider"])
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["symbolic batch", "fixed batch", "no batch", "samples along the second axis"])
+def test_several_baselines_of_every_form_of_model(name: str) -> None:
+    """Their mean for the straight path; for random draws, the same draws with each baseline said by its number."""
+    make, feed = MODELS[name]
+    x = feed()
+    several = draw(3, *x["x"].shape)
+    each = [run(rewrite(make(), "integrated-gradients", baseline=b, steps=4, target=1), x) for b in several]
+    found = run(rewrite(make(), "integrated-gradients", baseline=several, steps=4, target=1), x)
+    np.testing.assert_allclose(found["x_attribution"], np.mean([e["x_attribution"] for e in each], 0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["delta"], np.mean([e["delta"] for e in each], 0), rtol=1e-3, atol=1e-5)
+    if name == "samples along the second axis":
+        with pytest.raises(MethodError, match="samples along the first axis"):
+            rewrite(make(), "expected-gradients", baseline=several, target=1)
+        return
+    gradient = rewrite(make(), "gradient", target=1)
+    position, chosen = np.float32([[0.25], [0.5], [1.0]]), np.array([[2], [0], [2]])
+    references = several[:, 0] if name != "no batch" else several
+    made = rewrite(make(), "expected-gradients", baseline=references, noise="input", target=1)
+    samples = 1 if name == "no batch" else 5
+    drawn = {"position": np.repeat(position, samples, 1), "reference": np.repeat(chosen, samples, 1)}
+    found = run(made, {**x, **drawn})
+    terms = []
+    for a, k in zip(position[:, 0], chosen[:, 0], strict=True):
+        step = x["x"] - references[k]
+        terms.append(step * run(gradient, {"x": references[k] + a * step})["x_attribution"])
+    np.testing.assert_allclose(found["x_attribution"], np.mean(terms, 0), rtol=1e-4, atol=1e-6)

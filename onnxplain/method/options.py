@@ -9,7 +9,7 @@ OPTIONS = {
     "axes": "axes of space or time; all after the samples and channels where nothing is said",
     "beta": "weight of what speaks against the output",
     "bias": "what happens to a bias's share: 'absorb' loses it, 'ignore' leaves the bias out, 'distribute' gives it to inputs",
-    "chunk": "samples × points in one run, or memory as '500MB'; where nothing is said, what fits into 512 MB, at most 64",
+    "chunk": "samples × points in one run, or memory as '500MB'; if not said, 64 or what fits into 32 MB; a GPU likes more",
     "composite": "a composite of your own: a TOML file, or an onnxplain.Composite",
     "delta": "whether the file also returns the completeness gap of every sample",
     "epsilon": "stabilizer of the ε rule: what is weak beside it is absorbed",

@@ -94,7 +94,14 @@ def integrate(
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: path.start(numbers, i) for i, x in enumerate(job.sources)}
 
-    reduction = Sum(lambda numbers: b.Div(pick(weights, numbers), b.Cast(share, to=onnx.TensorProto.DOUBLE)))
+    known = b.ints(share)
+    scaled = weights / known[0] if known else weights
+
+    def weight(numbers: Tensor) -> Tensor:
+        chosen = pick(scaled, numbers)
+        return chosen if known else b.Div(chosen, b.Cast(share, to=onnx.TensorProto.DOUBLE))
+
+    reduction = Sum(weight)
     evaluate = inner_method(inner, options, chunk)
     made = repeated(job, b.Mul(path.segments, steps), points, evaluate, reduction, chunk=chunk, place=place if times else None)
     if delta and job.origin is None:
