@@ -291,3 +291,14 @@ def test_the_shell_and_python_write_the_same_bytes(tmp_path: Path) -> None:
         assert invoke("rewrite", DIGITS, "-o", tmp_path / name, "-t", "input", "-m", "saliency").exit_code == 0
     made = rewrite(DIGITS, "saliency", target="input").SerializeToString()
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes() == made
+
+
+@pytest.mark.parametrize(("opset", "kind", "version"), [(18, "FLOAT", 8), (19, "FLOAT", 9), (21, "FLOAT", 10), (18, "INT4", 10)])
+def test_ir_version_is_the_lowest_that_serves(opset: int, kind: str, version: int) -> None:
+    """Runtimes refuse files of a newer IR version than they know, whatever is in them."""
+    made = model([node("Mul", "x x", "y")], {"x": ["n", 2]}, {"y": ["n", 2]}, opset=opset)
+    made.graph.initializer.append(onnx.helper.make_tensor("unread", onnx.TensorProto.DataType.Value(kind), [2], [1, 2]))
+    made.ir_version = 11
+    explained = rewrite(made)
+    assert explained.ir_version == version
+    onnx.checker.check_model(explained, full_check=True)
