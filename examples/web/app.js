@@ -52,12 +52,12 @@ async function explainOnce() {
 async function choose(method) {
   state.wanted = method;
   for (const button of at("methods").children) button.setAttribute("aria-checked", button.value === method.name);
-  [...at("methods").children].find((b) => b.value === method.name)?.scrollIntoView({ block: "nearest", inline: "center" });
+  at("method").value = method.name;
   if (!state.models.has(method.name)) {
     const answer = await fetch(method.file);
     if (!answer.ok) throw new Error(`${method.file}: ${answer.status} ${answer.statusText}`);
     const bytes = new Uint8Array(await answer.arrayBuffer());
-    state.models.set(method.name, { model: await ExplainedModel.load(ort, bytes), size: bytes.length });
+    state.models.set(method.name, { model: await ExplainedModel.load(ort, bytes, { logSeverityLevel: 3 }), size: bytes.length });
   }
   if (state.wanted !== method) return; // another one was chosen meanwhile
   Object.assign(state, { method, model: state.models.get(method.name).model, milliseconds: 0 });
@@ -285,6 +285,8 @@ async function start() {
   const made = await (await fetch("site.json")).json();
   Object.assign(state, made);
   group(at("methods"), state.methods.map((m) => ({ value: m.name, html: m.name, label: `${m.name}: ${m.summary}`, choose: () => choose(m).catch(fail) })));
+  at("method").replaceChildren(...state.methods.map((m) => new Option(m.name, m.name)));
+  at("method").onchange = () => choose(state.methods.find((m) => m.name === at("method").value)).catch(fail);
   group(at("chances"), Array.from({ length: 10 }, (_, i) => ({
     value: i, label: `Explain the ${i}`, html: `<b>${i}</b><div><i></i></div><span></span>`, choose: () => set({ target: i }),
   })));

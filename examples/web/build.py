@@ -16,7 +16,8 @@ import numpy as np
 
 from onnxplain.errors import OnnxplainError
 from onnxplain.method import Method, all_methods
-from onnxplain.rewriting import rewrite
+from onnxplain.rewriting import read_metadata, rewrite
+from onnxplain.verifying import added_inputs
 
 HERE = Path(__file__).resolve().parent
 DIGITS = HERE.parent.parent / "fixtures" / "digits"
@@ -28,13 +29,17 @@ FIRST = "input-x-gradient"
 def explained(out: Path, method: Method) -> dict[str, Any] | None:
     """Write the model explained by a method, compared with an empty picture where it compares; what the page says of it.
 
-    None for a method that needs more than a model to be applied.
+    None for a method that needs more than a model and a target.
     """
     name = f"models/digits-{method.name}.onnx"
     try:
         made = rewrite(DIGITS / "model.onnx", method.name, target="input", baseline=0 if method.needs_baseline else None)
     except OnnxplainError as error:
         print(f"{method.name} is left out: {error}")
+        return None
+    more = [name for name in added_inputs(read_metadata(made) or {}) if name != "target"]
+    if more:
+        print(f"{method.name} is left out: it takes '{more[0]}' at run time")
         return None
     (out / name).write_bytes(made.SerializeToString())
     words: dict[str, Any] = {"name": method.name, "formula": method.formula, "summary": method.summary, "signed": method.signed}

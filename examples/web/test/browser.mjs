@@ -64,6 +64,7 @@ async function run(browser, address, job) {
   const shown = [];
   for (const step of job.steps ?? [{}]) {
     if (step.strokes) await draw(page, step.strokes, job.touch);
+    if (step.select) await page.locator("#method").selectOption(step.select);
     if (step.click) await page.locator(step.click).click();
     if (step.press) await page.locator("#pad").press(step.press);
     await settled(page);
