@@ -125,9 +125,7 @@ def _conservation(outcome: Outcome) -> Finding:
     if gap <= outcome.rounding():
         return Finding(name, True, f"attributions sum to the score, up to {gap:.2g} of it")
     share = float(total.sum() / score.sum()) if score.sum() else float("nan")
-    return Finding(
-        name, None, f"attributions sum to {share:.3g} of the score; onnxplain check says by call where the rest is"
-    )
+    return Finding(name, None, f"attributions sum to {share:.3g} of the score; onnxplain check says by call where the rest is")
 
 
 def _change(outcome: Outcome) -> Array | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.compose
+import onnxruntime as ort
 import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
@@ -121,6 +122,14 @@ def test_damaged_metadata_is_one_clear_line(text: str, tmp_path: Path) -> None:
     result = invoke("inspect", tmp_path / "e.onnx")
     assert result.exit_code == 2
     assert "damaged" in result.output
+
+
+@pytest.mark.parametrize("method", host_cases.families())
+def test_a_host_that_logs_warnings_sees_none(method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    made, _, _ = host_cases.made(Case("digits", method, (("target", "input"),)))
+    capfd.readouterr()
+    ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert capfd.readouterr().err == ""
 
 
 # -- verify --------------------------------------------------------------------------------------------------------------
