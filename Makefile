@@ -1,19 +1,31 @@
 # make demo   set everything up and explain real digits: pictures and a page in out/
+# make demo-web   a page that explains a digit as you draw it; prints its address
 # make test   set everything up and run lint, types and tests
+# make hosts  only the tests of explained models in C++, Node and the browser
 # make slow   the long sweeps, left out of `make test`
 # make clean  remove everything that was made
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WEB := examples/web
+PORT ?= 8000
 
-.PHONY: demo test lint slow clean
+.PHONY: demo demo-web test hosts lint slow clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python fixtures/demo.py
 
+demo-web: $(VENV)/demo.stamp $(WEB)/node_modules/.package-lock.json
+	$(BIN)/python $(WEB)/build.py out/web
+	@echo "open http://localhost:$(PORT) (Ctrl-C stops)"
+	@$(BIN)/python -m http.server --directory out/web $(PORT) > /dev/null 2>&1
+
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2
+
+hosts: $(VENV)/test.stamp
+	$(BIN)/pytest -m "cpp or node or browser" -n 2
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -33,6 +45,10 @@ $(VENV)/test.stamp: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
 clean:
-	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(WEB)/node_modules out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

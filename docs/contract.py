@@ -29,7 +29,7 @@ def members() -> str:
 def walk(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The members of an object and of the objects in it."""
     named = dict(schema.get("properties", {}))
-    if isinstance(schema.get("additionalProperties"), dict):
+    if isinstance(schema.get("additionalProperties"), dict) and "$ref" not in schema["additionalProperties"]:
         named["<name>"] = schema["additionalProperties"]
     for name, entry in named.items():
         yield f"{prefix}{name}", entry
@@ -38,6 +38,8 @@ def walk(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[
 
 def kind(entry: Mapping[str, Any]) -> str:
     """The type of a member in a word."""
+    if "$ref" in entry:
+        return "object of names"
     if "const" in entry:
         return f"`{entry['const']}`"
     if "enum" in entry:

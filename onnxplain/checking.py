@@ -111,7 +111,6 @@ def _check_method(
     found = find_method(method)
     chosen = found.checked(dict(options))
     reported = {"delta": True} if "delta" in chosen else {}
-    plain = chosen.get("inner", "gradient") == "gradient" and chosen.get("multiply") is not False
 
     def run(**changed: Any) -> tuple[Rewritten, dict[str, Any]]:
         rewritten = rewrite_source(
@@ -133,5 +132,5 @@ def _check_method(
         Finding(f"{method} is finite", finite, "no NaN or infinity" if finite else "the attribution holds NaN or infinity")
     ]
     finer = (lambda times: run(steps=times * chosen["steps"])[1]) if "steps" in chosen else None
-    findings.append(check_completeness(rewritten, result, found.axioms if plain else (), finer))
+    findings.append(check_completeness(rewritten, result, found.promises(chosen), finer))
     return findings

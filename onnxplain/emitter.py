@@ -155,7 +155,9 @@ class Emitter:
         if any(v is None or v.dtype.kind not in "fiub" for v in values):
             return None
         made = FOLDED[op](*values, **attributes)
-        return None if made is None or made.size > SMALL else self.const(made, values[0].dtype)  # type: ignore[union-attr]
+        if made is None or made.size > SMALL:
+            return None
+        return self.const(made, made.dtype if op == "Cast" else values[0].dtype)  # type: ignore[union-attr]
 
     @property
     def _innermost(self) -> int:

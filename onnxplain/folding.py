@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 
 __all__ = ["FOLDED"]
 
@@ -18,8 +19,16 @@ def _reshape(x: np.ndarray[Any, Any], shape: np.ndarray[Any, Any], allowzero: in
     return None if 0 in shape else x.reshape(shape)
 
 
+def _cast(x: np.ndarray[Any, Any], to: int) -> np.ndarray[Any, Any] | None:
+    """Whole numbers as floating-point ones, where nothing is rounded."""
+    kind = onnx.helper.tensor_dtype_to_np_dtype(to)
+    made = x.astype(kind)
+    return made if x.dtype.kind in "iu" and kind.kind == "f" and np.array_equal(made.astype(x.dtype), x) else None
+
+
 FOLDED: dict[str, Callable[..., np.ndarray[Any, Any] | None]] = {
     "Add": np.add,
+    "Cast": _cast,
     "Mul": np.multiply,
     "Neg": np.negative,
     "Reciprocal": np.reciprocal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,81 +13,132 @@ from onnxplain.findings import Finding
 from onnxplain.load import Source
 from onnxplain.runtime import Arrays, Providers, Session
 
-__all__ = ["check_promises"]
+__all__ = ["Outcome", "check_promises"]
 
-TOLERANCE = 2e-2
-"""Gap between the sum of attributions and what it should be, over the size of the latter: integrals are sums of few terms."""
+Array = np.ndarray[Any, Any]
 
+ROUNDING = {2: 2e-2, 4: 1e-3, 8: 1e-9}
+"""By bytes per number: differences over the size of a score that rounding explains."""
 
-def check_promises(
-    about: Mapping[str, Any], source: Source, feeds: Arrays, results: Mapping[str, Any], providers: Providers
-) -> list[Finding]:
-    """One finding for each axiom that can be checked on numbers; none for the others."""
-    return [_completeness(about, source, feeds, results, providers)] if "completeness" in about["axioms"] else []
+SMALL = 2e-2
+"""Gaps over the size of the score's change that sums of few terms leave in an integral."""
 
 
-def _completeness(
-    about: Mapping[str, Any], source: Source, feeds: Arrays, results: Mapping[str, Any], providers: Providers
-) -> Finding:
-    """Attributions of a sample sum to the explained score less the score at the baseline."""
-    name = "completeness"
-    at = _baseline_feeds(about, feeds)
-    if at is None:
-        return Finding(name, None, "not checked: the baseline is not in the file as a number, or not an input")
-    scored = source.copy().model
-    tensor = about["score"]["tensor"]
-    if not any(tensor in n.output for n in scored.graph.node):
-        return Finding(name, None, "not checked: the file does not compute the score")
-    if tensor not in {o.name for o in scored.graph.output}:
-        scored.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
-    session = Session(scored, providers, folder=source.folder)
-    here, there = (_rows(session.run(f, [tensor])[tensor], about) for f in (feeds, at))
-    place = _explained(about, here, feeds, results)
-    if place is None:
-        return Finding(name, None, f"not checked for the target '{about['target']}'")
-    rows = np.arange(len(here))
-    expected = here[rows, place] - there[rows, place]
-    total = sum(_rows(results[n], about).sum(axis=1) for n in about["attributions"])
-    size = np.maximum(np.abs(expected), 1e-6)
-    gap = float(np.max(np.abs(total - expected) / size))
-    if "delta" not in about["reports"]:
-        return Finding(name, gap <= TOLERANCE, f"attributions sum to the change of the score, to {gap:.2g} of it")
-    stated = np.atleast_1d(np.asarray(results[about["reports"]["delta"]], np.float64))
-    wrong = float(np.max(np.abs(total - expected - stated) / size))
-    said = f"attributions sum to the change of the score, to {gap:.2g} of it; the file states this gap to {wrong:.2g}"
-    return Finding(name, wrong <= TOLERANCE, said)
+@dataclass(frozen=True)
+class Outcome:
+    """A run of an explained file: what went in and what came out, in a batch of samples."""
 
+    about: Mapping[str, Any]
+    source: Source
+    feeds: Arrays
+    results: Mapping[str, Any]
+    providers: Providers = None
 
-def _rows(value: np.ndarray[Any, Any], about: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """The numbers of each sample in a row."""
-    exact = np.asarray(value, np.float64)
-    return exact.reshape(len(exact) if about["batched"] else 1, -1)
+    def rows(self, value: Array) -> Array:
+        """The numbers of each sample in a row, in float64."""
+        exact = np.asarray(value, np.float64)
+        return exact.reshape(len(exact) if self.about["batched"] else 1, -1)
 
+    def total(self) -> Array:
+        """The sum of each sample's attributions."""
+        return np.asarray(np.sum([self.rows(self.results[n]).sum(axis=1) for n in self.about["attributions"]], axis=0))
 
-def _baseline_feeds(about: Mapping[str, Any], feeds: Arrays) -> Arrays | None:
-    """The feeds with every explained input at its baseline; None where that is not known."""
-    if any(entry["kind"] != "input" for entry in about["attributions"].values()):
-        return None
-    at = dict(feeds)
-    for entry in about["attributions"].values():
-        name, value = entry["explains"], about["baseline"]
-        if value == "input":
-            value = feeds[about["run_time_inputs"]["baseline"][name]]
-        elif isinstance(value, str | None):
+    def rounding(self) -> float:
+        """What rounding explains in the attributions' type."""
+        return ROUNDING[min(self.results[n].dtype.itemsize for n in self.about["attributions"])]
+
+    def scores(self, feeds: Arrays) -> Array | None:
+        """All elements of the explained score for other feeds: [samples, elements]; None where the file does not compute it."""
+        tensor = self.about["score"]["tensor"]
+        model = self.source.copy().model
+        if not any(tensor in n.output for n in model.graph.node):
             return None
-        at[name] = np.broadcast_to(np.asarray(value, feeds[name].dtype), feeds[name].shape).copy()
-    return at
+        if tensor not in {o.name for o in model.graph.output}:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
+        return self.rows(Session(model, self.providers, folder=self.source.folder).run(feeds, [tensor])[tensor])
 
-
-def _explained(
-    about: Mapping[str, Any], scores: np.ndarray[Any, Any], feeds: Arrays, results: Mapping[str, Any]
-) -> np.ndarray[Any, Any] | None:
-    """The explained element of each sample; None for targets that are no single element of a row."""
-    target = str(about["target"])
-    if target in ("top", "input"):
-        ranked = results.get(about["output"])
-        rows = _rows(ranked, about) if isinstance(ranked, np.ndarray) and ranked.size == scores.size else scores
+    def explained(self, scores: Array) -> Array | None:
+        """The index of each sample's explained element; None for targets that are no single element."""
+        target = str(self.about["target"])
+        if target.isdigit():
+            return np.full(len(scores), int(target))
+        if target not in ("top", "input"):
+            return None
+        ranked = self.results.get(self.about["output"])
+        rows = self.rows(ranked) if isinstance(ranked, np.ndarray) and ranked.size == scores.size else scores
         top = rows.argmax(axis=1)
-        chosen = feeds[about["run_time_inputs"]["target"]] if target == "input" else np.array([-1])
-        return np.where(chosen < 0, top, chosen)
-    return np.full(len(scores), int(target)) if target.isdigit() else None
+        given = self.feeds[self.about["run_time_inputs"]["target"]] if target == "input" else -1
+        return np.where(np.less(given, 0), top, given)
+
+    def at_baseline(self) -> Arrays | None:
+        """The feeds with every explained input at its baseline; None where that is not a single one, or not known."""
+        about = self.about
+        if about["baseline"] is None or any(entry["kind"] != "input" for entry in about["attributions"].values()):
+            return None
+        at = dict(self.feeds)
+        for entry in about["attributions"].values():
+            name, value = entry["explains"], about["baseline"]
+            if value == "input":
+                value = self.feeds[about["run_time_inputs"]["baseline"][name]]
+            if isinstance(value, str) or (np.ndim(value) and np.shape(value)[1:] != at[name].shape[1:]):
+                return None
+            at[name] = np.broadcast_to(np.asarray(value, at[name].dtype), at[name].shape).copy()
+        return at
+
+
+def check_promises(outcome: Outcome) -> list[Finding]:
+    """One finding for each axiom that can be checked on numbers; none for the others."""
+    checks = {"completeness": _completeness, "conservation": _conservation}
+    return [checks[a](outcome) for a in outcome.about["axioms"] if a in checks]
+
+
+def _completeness(outcome: Outcome) -> Finding:
+    """Attributions of a sample sum to the change of the score from the baseline, up to the gap that the file itself reports."""
+    name, about = "completeness", outcome.about
+    if about["target"] == "all":
+        return Finding(name, None, "not checked for all targets at once")
+    total, change = outcome.total(), _change(outcome)
+    reported = about["reports"].get("delta")
+    if reported:
+        stated = total - np.asarray(outcome.results[reported], np.float64).reshape(-1)
+        if change is not None and _gap(stated, change) > outcome.rounding():
+            return Finding(name, False, f"the gap that the file reports in '{reported}' is not the one there is")
+        change = stated
+    if change is None:
+        return Finding(name, None, "not checked: the file does not hold what it takes (one baseline of an input, one target)")
+    gap = _gap(total, change)
+    said = f"attributions sum to the score's change from the baseline, up to {gap:.2g} of it"
+    if gap > SMALL and reported:
+        return Finding(name, None, f"{said}, as the file reports; more steps make it exact")
+    return Finding(name, gap <= SMALL, said)
+
+
+def _conservation(outcome: Outcome) -> Finding:
+    """Attributions sum to the score where biases absorb nothing; a file alone does not tell what they did absorb."""
+    name = "conservation"
+    scores = outcome.scores(outcome.feeds)
+    place = None if scores is None else outcome.explained(scores)
+    if scores is None or place is None:
+        return Finding(name, None, "not checked: the file does not hold the score of a single target")
+    score, total = scores[np.arange(len(scores)), place], outcome.total()
+    gap = _gap(total, score)
+    if gap <= outcome.rounding():
+        return Finding(name, True, f"attributions sum to the score, up to {gap:.2g} of it")
+    share = float(total.sum() / score.sum()) if score.sum() else float("nan")
+    return Finding(name, None, f"attributions sum to {share:.3g} of the score; onnxplain check says by call where the rest is")
+
+
+def _change(outcome: Outcome) -> Array | None:
+    """The explained score less the one at the baseline; None where it cannot be told."""
+    at = outcome.at_baseline()
+    here, there = (None, None) if at is None else (outcome.scores(outcome.feeds), outcome.scores(at))
+    place = None if here is None else outcome.explained(here)
+    if here is None or there is None or place is None:
+        return None
+    samples = np.arange(len(here))
+    return np.asarray(here[samples, place] - there[samples, place])
+
+
+def _gap(found: Array, expected: Array) -> float:
+    """The largest difference of a sample, over the largest size."""
+    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-6))

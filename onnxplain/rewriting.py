@@ -153,6 +153,7 @@ def rewrite_source(
     if "target" in run_time:
         with b.scope("onnxplain/target"):
             made = [nan_beyond(b, a, job.target, run_time["target"], batched=batched) for a in made]
+            job.reports = {k: nan_beyond(b, r, job.target, run_time["target"], batched=batched) for k, r in job.reports.items()}
     names = [graph.fresh(f"{e.name}_attribution") for e in explained]
     results = [_named(b, t, n) for t, n in zip(made, names, strict=True)]
     reports = {name: graph.fresh(name) for name in job.reports}
@@ -231,7 +232,7 @@ def describe(
         "version": __version__,
         "method": method.name,
         "options": {k: _in_words(v) for k, v in options.items()},
-        "axioms": list(method.axioms),
+        "axioms": list(method.promises(options)),
         "target": str(target),
         "output": scored.output,
         "score": {

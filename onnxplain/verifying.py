@@ -16,7 +16,7 @@ from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
 from onnxplain.load import ModelLike, Source, read
 from onnxplain.passes.weights import without_weights
-from onnxplain.promises import check_promises
+from onnxplain.promises import Outcome, check_promises
 from onnxplain.random_inputs import random_inputs
 from onnxplain.rewriting import read_metadata
 from onnxplain.runtime import Arrays, Providers, Session
@@ -67,9 +67,15 @@ def verify(
 def own_inputs(file: ModelLike) -> tuple[Tensor, ...]:
     """The inputs of an explained file that are the model's own."""
     model = read(file).model
-    run_time = (read_metadata(model) or {}).get("run_time_inputs", {})
-    added = {run_time.get("target"), run_time.get("seed"), *run_time.get("baseline", {}).values()}
+    added = added_inputs(read_metadata(model) or {})
     return tuple(t for t in Graph(model).inputs if t.name not in added)
+
+
+def added_inputs(about: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs beyond the model's own, with the kind of each."""
+    run_time = about.get("run_time_inputs", {})
+    named = {kind: [value] if isinstance(value, str) else list(value.values()) for kind, value in run_time.items()}
+    return {name: kind for kind, names in named.items() for name in names}
 
 
 def _metadata(about: Mapping[str, Any]) -> Finding:
@@ -80,10 +86,7 @@ def _metadata(about: Mapping[str, Any]) -> Finding:
 def _names(about: Mapping[str, Any], graph: Graph) -> Finding:
     """What the metadata names is in the graph, and attributions are shaped like what they explain."""
     inputs, outputs = {t.name: t for t in graph.inputs}, {t.name: t for t in graph.outputs}
-    run_time = about["run_time_inputs"]
-    given = [list(names.values()) for names in run_time.values() if isinstance(names, dict)]
-    wanted = [run_time[k] for k in ("target", "seed") if k in run_time] + [name for names in given for name in names]
-    problems = [f"no input '{name}'" for name in wanted if name not in inputs]
+    problems = [f"no input '{name}'" for name in added_inputs(about) if name not in inputs]
     problems += [f"no output '{name}'" for name in (*about["attributions"], *about["reports"].values()) if name not in outputs]
     for name, entry in about["attributions"].items():
         made = outputs.get(name)
@@ -135,27 +138,34 @@ def _run(
         yield _beyond(about, session, feeds)
     if origin is not None:
         yield _prediction(about, origin, session, feeds, results, providers)
-    yield from check_promises(about, source, feeds, results, providers)
+    yield from check_promises(Outcome(about, source, feeds, results, providers))
 
 
 def _feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:
     """The given arrays, and made-up ones for the rest; the top prediction where the target is chosen at run time."""
-    target = about["run_time_inputs"].get("target")
-    given = x if x is None or isinstance(x, Mapping) else {graph.inputs[0].name: x}
-    if given is None:
-        feeds = random_inputs(graph, seed)
-        if target is not None:
-            feeds[target] = np.array([-1])
-        return feeds
-    feeds = dict(given)
-    if target is not None:
-        feeds.setdefault(target, np.array([-1]))
-    for name in about["run_time_inputs"].get("baseline", {}).values():
-        tensor = next(t for t in graph.inputs if t.name == name)
-        explained = next(e for e, n in about["run_time_inputs"]["baseline"].items() if n == name)
-        like = np.shape(feeds[explained]) if explained in feeds else [d if isinstance(d, int) else 1 for d in tensor.shape or ()]
-        feeds.setdefault(name, np.zeros(like, tensor.dtype))
+    added = added_inputs(about)
+    if x is None:
+        feeds = {name: array for name, array in random_inputs(graph, seed).items() if name not in added}
+    else:
+        feeds = dict(x) if isinstance(x, Mapping) else {graph.inputs[0].name: x}
+    extents: dict[Any, int] = {}
+    for tensor in graph.inputs:
+        if tensor.name in feeds and tensor.shape:
+            extents.update(zip(tensor.shape, np.shape(feeds[tensor.name]), strict=False))
+    random = np.random.default_rng(seed)
+    for tensor in graph.inputs:
+        if tensor.name in added and tensor.name not in feeds:
+            shape = [d if isinstance(d, int) else extents.setdefault(d, 1) for d in tensor.shape or ()]
+            feeds[tensor.name] = _made_up(added[tensor.name], shape, random).astype(tensor.dtype or np.float32)
     return check_inputs(feeds, graph.inputs)
+
+
+def _made_up(kind: str, shape: list[int], random: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Numbers that make sense for a run-time input of a kind."""
+    fixed = {"target": -1, "baseline": 0, "reference": 0, "mask": 1, "low": -4, "high": 4}
+    if kind in fixed:
+        return np.full(shape, fixed[kind])
+    return random.random(shape) if kind == "position" else random.standard_normal(shape)
 
 
 def _finite(about: Mapping[str, Any], feeds: Arrays, results: Mapping[str, Any]) -> Finding:
@@ -187,7 +197,8 @@ def _prediction(
     own = Session(origin.model, providers, folder=origin.folder)
     if list(session.inputs)[: len(own.inputs)] != list(own.inputs):
         return Finding("prediction", False, f"the model takes {list(own.inputs)}, the file {list(session.inputs)}")
-    shared = [name for name in own.outputs if name in results and name not in about["attributions"]]
+    made = {*about["attributions"], *about["reports"].values()}
+    shared = [name for name in own.outputs if name in results and name not in made]
     if not shared:
         return Finding("prediction", None, "the file holds attributions only")
     if shared != own.outputs or list(results)[: len(shared)] != shared:

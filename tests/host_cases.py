@@ -1,7 +1,7 @@
 """What every host is tested with: explained models, inputs for them, and what ONNX Runtime in Python says.
 
 Methods come from the list of methods, so that a new one is tested in every host without a word here: each on the digits, and
-the first of each family on the other models.
+the first of each family on a table and on transformers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ from onnxplain.method import all_methods
 from onnxplain.rewriting import read_metadata
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-PLAIN = ("digits", "cancer", "cancer_sklearn", "bert", "vit", "lstm")
-"""Fixtures taken as they are: images, tables (one with outputs that are no tensors), tokens, patches, a sequence."""
+FAMILIES_ON = ("cancer", "bert", "vit")
+"""Fixtures that every family is tested on, beside the digits: a table, tokens, patches."""
+
+SOME_ON = ("cancer_sklearn", "lstm", "fixed_of_digits", "float16_of_digits", "qdq_of_digits")
+"""Fixtures and models made from them that a walk, a loop and a replay are tested on: outputs that are no tensors, a sequence,
+a fixed batch, half precision, eight bits."""
+
+SOME = ("gradient", "integrated-gradients", "lrp-epsilon")
 
 BASIC = ("gradient", "saliency", "sensitivity", "input-x-gradient", "taylor")
 """Methods that no model here may refuse."""
@@ -55,7 +61,8 @@ def cases() -> list[Case]:
     """Every method on the digits, the families on the other models, and every form of run-time input."""
     run_time = (("target", "input"),)
     found = [Case("digits", m, run_time) for m in all_methods()]
-    found += [Case(s, m, run_time) for s in (*PLAIN[1:], *MADE) for m in families()]
+    found += [Case(s, m, run_time) for s in FAMILIES_ON for m in families()]
+    found += [Case(s, m, run_time) for s in SOME_ON for m in SOME]
     forms: dict[str, dict[str, Any]] = {
         "top": {},
         "index": {"target": 3},
@@ -65,8 +72,10 @@ def cases() -> list[Case]:
         "layer": {"target": "input", "layer": "max_pool2d"},
         "probability": {"target": "input", "score": "probability"},
         "only": {"target": "input", "only_attribution": True},
+        "mask": {"target": "input", "mask": {"max_pool2d": "input"}},
     }
     found += [Case("digits", "gradient", tuple(s.items()), note) for note, s in forms.items()]
+    found.append(Case("digits", "smoothgrad", (*run_time, ("noise", "input"), ("samples", 3)), "noise"))
     return found
 
 
@@ -119,7 +128,7 @@ def chosen(model: onnx.ModelProto, given: Mapping[str, np.ndarray]) -> dict[str,
             extra[info.name] = np.array([1, -1])
         elif info.name not in given:
             tensor = info.type.tensor_type
-            shape = [d.dim_value or symbols.get(d.dim_param, 2) for d in tensor.shape.dim]  # draws, vertices
+            shape = [d.dim_value or symbols.setdefault(d.dim_param, 3) for d in tensor.shape.dim]
             extra[info.name] = (random.random(shape) / 4).astype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return extra
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.compose
+import onnxruntime as ort
 import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
@@ -21,6 +22,7 @@ from onnxplain.cli import main
 from onnxplain.contract import metadata_problems, metadata_schema
 from onnxplain.errors import ModelError
 from onnxplain.rewriting import METADATA_KEY, read_metadata
+from onnxplain.verifying import added_inputs
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case
 from tests.models import model, node, run
@@ -56,11 +58,15 @@ def test_schema_is_a_schema() -> None:
 
 def members(about: Any, schema: Any, place: str = "") -> list[str]:
     """Members that the schema does not describe."""
+    if "$ref" in schema:
+        schema = metadata_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
     if not isinstance(about, dict) or ("properties" not in schema and "additionalProperties" not in schema):
         return []
     found = []
     for name, value in about.items():
-        entry = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+        entry = schema.get("properties", {}).get(
+            name, None if place == "run_time_inputs." else schema.get("additionalProperties")
+        )
         found += [f"{place}{name}"] if entry is None else members(value, entry, f"{place}{name}.")
     return found
 
@@ -75,10 +81,7 @@ def test_every_file_is_as_the_contract_says(case: Case) -> None:
     original = host_cases.source(case.source)
     names = [i.name for i in made.graph.input]
     own = [i.name for i in original.graph.input]
-    run_time = about["run_time_inputs"]
-    given = [list(names.values()) for names in run_time.values() if isinstance(names, dict)]
-    added = [run_time[k] for k in ("target", "seed") if k in run_time] + [name for names in given for name in names]
-    assert names == own + added
+    assert names == own + list(added_inputs(about))
     outputs = [] if "only" in case.note else [o.name for o in original.graph.output]
     assert list(results) == outputs + list(about["attributions"]) + list(about["reports"].values())
     report = verify(made, original, feeds)
@@ -119,6 +122,14 @@ def test_damaged_metadata_is_one_clear_line(text: str, tmp_path: Path) -> None:
     result = invoke("inspect", tmp_path / "e.onnx")
     assert result.exit_code == 2
     assert "damaged" in result.output
+
+
+@pytest.mark.parametrize("method", host_cases.families())
+def test_a_host_that_logs_warnings_sees_none(method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    made, _, _ = host_cases.made(Case("digits", method, (("target", "input"),)))
+    capfd.readouterr()
+    ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert capfd.readouterr().err == ""
 
 
 # -- verify --------------------------------------------------------------------------------------------------------------
@@ -187,13 +198,36 @@ def test_completeness_is_checked_where_it_is_promised(target: Any, baseline: Any
         assert verdict(verify(changed(made, axioms=["completeness"])), "completeness") is not power
 
 
-def test_completeness_says_why_it_is_not_checked() -> None:
-    baked = rewrite(linear(False), "taylor", target=2, baseline=np.ones((1, 4)))
-    contrast = rewrite(linear(False), "taylor", target={0: 1, 1: -1}, baseline=0)
-    for made, why in [(baked, "baseline is not in the file"), (contrast, "not checked for the target")]:
-        finding = verify(changed(made, axioms=["completeness"])).findings[-1]
-        assert finding.ok is None
-        assert why in finding.detail
+@pytest.mark.parametrize("target", [2, {0: 1, 1: -1}, "all"], ids=str)
+def test_completeness_that_cannot_be_checked_is_not_judged(target: Any) -> None:
+    """A baseline that is baked in as an array, and targets that are no single element."""
+    made = rewrite(linear(False), "taylor", target=target, baseline=np.ones((1, 4)) if target == 2 else 0)
+    finding = verify(changed(made, axioms=["completeness"])).findings[-1]
+    assert finding.name == "completeness"
+    assert finding.ok is None
+    assert "not checked" in finding.detail
+
+
+def test_a_reported_gap_is_compared_with_the_one_there_is() -> None:
+    made = rewrite(DIGITS, "integrated-gradients", target="input", baseline=0, steps=20)
+    assert verdict(verify(made), "completeness") is not False
+    for n in made.graph.node:
+        if "delta" in n.output:
+            n.output[:] = ["gap"]
+    made.graph.node.append(node("Add", "gap two", "delta"))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(2), "two"))
+    assert verdict(verify(made), "completeness") is False
+
+
+def test_conservation_is_shown_and_judged_where_nothing_absorbs() -> None:
+    nodes = [node("MatMul", "x w", "h"), node("Relu", "h", "r"), node("MatMul", "r v", "y")]
+    random = np.random.default_rng(0)
+    weights = {"w": random.normal(size=(4, 5)).astype(np.float32), "v": random.normal(size=(5, 3)).astype(np.float32)}
+    made = rewrite(model(nodes, {"x": ["n", 4]}, {"y": ["n", 3]}, weights), "lrp-epsilon", target="input")
+    assert verdict(verify(made), "conservation") is True
+    biased = verify(rewrite(DIGITS, "lrp-epsilon", target="input"))
+    assert verdict(biased, "conservation") is None
+    assert "of the score" in biased.findings[-1].detail
 
 
 def test_verify_from_the_shell(tmp_path: Path) -> None:
@@ -291,3 +325,14 @@ def test_the_shell_and_python_write_the_same_bytes(tmp_path: Path) -> None:
         assert invoke("rewrite", DIGITS, "-o", tmp_path / name, "-t", "input", "-m", "saliency").exit_code == 0
     made = rewrite(DIGITS, "saliency", target="input").SerializeToString()
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes() == made
+
+
+@pytest.mark.parametrize(("opset", "kind", "version"), [(18, "FLOAT", 8), (19, "FLOAT", 9), (21, "FLOAT", 10), (18, "INT4", 10)])
+def test_ir_version_is_the_lowest_that_serves(opset: int, kind: str, version: int) -> None:
+    """Runtimes refuse files of a newer IR version than they know, whatever is in them."""
+    made = model([node("Mul", "x x", "y")], {"x": ["n", 2]}, {"y": ["n", 2]}, opset=opset)
+    made.graph.initializer.append(onnx.helper.make_tensor("unread", onnx.TensorProto.DataType.Value(kind), [2], [1, 2]))
+    made.ir_version = 11
+    explained = rewrite(made)
+    assert explained.ir_version == version
+    onnx.checker.check_model(explained, full_check=True)

@@ -74,7 +74,7 @@ def explain(
     about = read_metadata(model)
     assert about is not None
     run_time = about["run_time_inputs"]
-    baselines = {name: explained for explained, name in run_time.get("baseline", {}).items()}
+    baselines = {name: explained for explained, name in run_time.get("baseline", {}).items()}  # others go by their own names
     words: list[object] = []
     for i, (name, array) in enumerate(feeds.items()):
         file = folder / f"{i}.npy"

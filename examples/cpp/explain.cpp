@@ -18,7 +18,7 @@ namespace {
 const char usage[] = R"(usage: explain FILE.onnx [NAME=]ARRAY… [options]
 
   [NAME=]ARRAY         a .npy file, or a file of raw numbers in the input's own type; FILE:2x3x8x8 says a raw file's shape.
-                       The name may be left out where the model has one input.
+                       The name may be left out where the model has one input. Inputs left to run time are given likewise.
   --target I[,I…]      what to explain, one index per sample or one for all; negative: the top prediction (the default)
   --baseline [NAME=]A  the reference input: an array or one number; once per explained input
   --seed ARRAY         the vector to multiply the Jacobian with, where the file has that input
@@ -75,11 +75,12 @@ Arguments parse(int count, char** words) {
     return given;
 }
 
-// NAME=REST, or REST for the only name there is.
-std::pair<std::string, std::string> named(const std::string& text, const std::vector<std::string>& names, const std::string& what) {
+// NAME=REST with one of the names, or REST alone for the only one that need not be named.
+std::pair<std::string, std::string> named(const std::string& text, const std::vector<std::string>& plain,
+                                          const std::vector<std::string>& names, const std::string& what) {
     for (const std::string& name : names)  // names may hold "=" themselves
         if (text.rfind(name + "=", 0) == 0) return {name, text.substr(name.size() + 1)};
-    if (names.size() == 1 && text.find('=') == std::string::npos) return {names[0], text};
+    if (plain.size() == 1 && text.find('=') == std::string::npos) return {plain[0], text};
     std::string known;
     for (const std::string& name : names) known += (known.empty() ? "" : ", ") + name;
     throw std::invalid_argument("say which " + what + " '" + text + "' is, as NAME=…; there " + (names.size() == 1 ? "is " : "are ") +
@@ -112,20 +113,19 @@ Ort::Value constant(float value, const onnxplain::Port& port, const Ort::Value* 
 
 onnxplain::Tensors feeds_of(const onnxplain::ExplainedModel& model, const Arguments& given) {
     onnxplain::Tensors feeds;
-    std::vector<std::string> own, explained;
+    std::vector<std::string> own, all, explained;
     for (const auto& [name, unused] : model.metadata()["run_time_inputs"]["baseline"].members) explained.push_back(name);
     for (const onnxplain::Port& port : model.inputs()) {
-        bool run_time = port.name == model.target_input() || port.name == model.seed_input();
-        for (const std::string& name : explained) run_time = run_time || port.name == model.baseline_input(name);
-        if (!run_time) own.push_back(port.name);
+        all.push_back(port.name);
+        if (!model.is_run_time(port.name)) own.push_back(port.name);
     }
     for (const std::string& text : given.inputs) {
-        const auto [name, array] = named(text, own, "input");
+        const auto [name, array] = named(text, own, all, "input");
         feeds.emplace(name, read(array, model.port(name)));
     }
     for (const std::string& text : given.baselines) {
-        const auto [name, array] = named(text, explained, "baseline");
-        const onnxplain::Port& port = model.port(model.baseline_input(name));
+        const auto [name, array] = named(text, explained, explained, "baseline");
+        const onnxplain::Port& port = model.port(model.run_time_input("baseline", name));
         const auto fed = feeds.find(name);
         const auto value = number<float>(array);
         feeds.emplace(port.name, value ? constant(*value, port, fed == feeds.end() ? nullptr : &fed->second) : read(array, port));

@@ -97,12 +97,27 @@ public:
     /// The output of the model that is explained.
     const std::string& explained_output() const { return metadata_["output"].text; }
 
-    /// Names of the inputs that were left to run time; empty where the file has none. A baseline belongs to an explained input.
+    /// Names of the inputs that were left to run time; empty where the file has none.
     const std::string& target_input() const { return metadata_["run_time_inputs"]["target"].text; }
     const std::string& seed_input() const { return metadata_["run_time_inputs"]["seed"].text; }
-    const std::string& baseline_input(std::string_view explains) const {
-        return metadata_["run_time_inputs"]["baseline"][explains].text;
+
+    /// Of the other kinds ("baseline", "noise", "path", "mask", …) there is one for each input or tensor that they belong to.
+    const std::string& run_time_input(std::string_view kind, std::string_view belongs_to) const {
+        return metadata_["run_time_inputs"][kind][belongs_to].text;
     }
+
+    /// Whether an input was left to run time, rather than being the model's own.
+    bool is_run_time(std::string_view name) const {
+        for (const auto& [kind, entry] : metadata_["run_time_inputs"].members) {
+            if (entry.text == name) return true;
+            for (const auto& [belongs_to, input] : entry.members)
+                if (input.text == name) return true;
+        }
+        return false;
+    }
+
+    /// The output with a further result, e.g. "delta", the completeness gap of methods that integrate; empty where there is none.
+    const std::string& report(std::string_view kind) const { return metadata_["reports"][kind].text; }
 
     /// All that the file says of itself, read and as the JSON text it is.
     const Metadata& metadata() const { return metadata_; }
@@ -141,7 +156,7 @@ public:
 
     /// Predict and explain.
     ///
-    /// `feeds` holds the model's inputs, and the run-time inputs `seed` and `baseline` where the file has them. `target` is one
+    /// `feeds` holds the model's inputs, and the run-time inputs (`seed`, `baseline`, …) where the file has them. `target` is one
     /// index per sample or one for all, where the file has the input `target`; negative means the sample's top prediction, and
     /// so does leaving it out. An index beyond the last element gives an attribution of NaN.
     ///

@@ -58,6 +58,11 @@ class Method:
         inner = self.inner(options)
         return self.needs_baseline or (inner is not None and inner.compares({k: v for k, v in options.items() if k != "inner"}))
 
+    def promises(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its axioms with these options: another method within it, or none of its factors, and completeness is lost."""
+        plain = options.get("inner", "gradient") == "gradient" and options.get("multiply") is not False
+        return tuple(a for a in self.axioms if plain or not a.startswith("completeness"))
+
     def rules(self, options: dict[str, Any] | None = None) -> Composite:
         """The composite that serves the method's walk, or that of the method within it, for the given options."""
         inner = self.inner(options or {})

@@ -16,8 +16,11 @@ __all__ = ["HIGHEST_IR", "NEWEST", "OLDEST", "normalize_opset"]
 OLDEST, NEWEST = 18, 21
 """Rules are written for the operator forms of opset 18; above 21 current ONNX Runtime lacks CUDA kernels."""
 
-HIGHEST_IR = 10
-"""Hosts lag behind the standard; IR 10 is what opset 21 came with."""
+OLDEST_IR, HIGHEST_IR = 8, 10
+"""What opset 18 and opset 21 came with."""
+
+NEW_TYPES = {17: 9, 21: 10, 23: 11, 24: 12, 25: 13, 27: 14}
+"""IR versions that data types came with, by number of type: 8-bit floats, 4-bit integers and floats, scales, and smaller ones."""
 
 WRONG = {
     ("Upsample", 9): "linear interpolation",
@@ -39,15 +42,19 @@ def normalize_opset(model: onnx.ModelProto) -> bool:
         changed = True
     else:
         changed = opset.version > NEWEST and _lower(model, opset.version)
-    version = max(o.version for o in model.opset_import if o.domain == "")
-    if version <= NEWEST:
-        low, high = 8, HIGHEST_IR
-    else:
-        low, high = 10, 13
-    ir = min(max(model.ir_version, low), high)
+    ir = _lowest_ir(model)
     changed |= ir != model.ir_version
     model.ir_version = ir
     return changed
+
+
+def _lowest_ir(model: onnx.ModelProto) -> int:
+    """The IR version that the operator sets and the data types of the model ask for, and no higher: hosts lag behind."""
+    graph = model.graph
+    kinds = {t.data_type for t in graph.initializer}
+    kinds |= {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
+    needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
+    return int(max(needed, *(ir for first, ir in NEW_TYPES.items() if max(kinds, default=0) >= first), OLDEST_IR))
 
 
 def _raise(model: onnx.ModelProto, version: int) -> None:
