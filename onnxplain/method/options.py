@@ -28,6 +28,7 @@ OPTIONS = {
     "seed": "chooses the random numbers",
     "shifts": "how far to shift along every axis, in elements, or a list of shifts, one number per axis",
     "sigma": "standard deviation of the blur where the path starts, in elements; a quarter of the largest extent where not said",
+    "stabilizer": "the ε of sums, means and norms, where it is smaller than that of linear layers",
     "sums": "how a sum of live tensors shares: by 'contribution', or among 'positive' summands only",
     "steps": "points per straight piece of the path (for the blur path: pieces)",
 }
