@@ -35,7 +35,8 @@ def rounded(path: Path) -> onnx.ModelProto:
     made = onnx.load(path)
     for tensor in made.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            with np.errstate(over="ignore"):  # the mask of attention
+                values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return made
 
