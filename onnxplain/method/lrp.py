@@ -31,11 +31,12 @@ Build: TypeAlias = "Callable[..., Composite]"
 
 
 def propagation(
-    name: str, *, summary: str, formula: str, source: str, starts_from: str = "score", signed: bool = True
+    name: str, *, summary: str, formula: str, source: str, starts_from: str = "score", signed: bool = True, per_unit: bool = False
 ) -> Callable[[Build], Build]:
     """Enter a function that builds a composite as a method; its keyword-only parameters are the method's options.
 
-    The walk starts from the explained score itself, or from one (`starts_from`).
+    The walk starts from the explained score itself, or from one (`starts_from`). `per_unit` says that the result is one per
+    unit of the input, as a gradient.
     """
 
     def register(build: Build) -> Build:
@@ -51,7 +52,15 @@ def propagation(
 
         axioms = ("conservation",) if starts_from == "score" else ()
         method(
-            name, summary=summary, formula=formula, source=source, axioms=axioms, signed=signed, composite=checked, options=build
+            name,
+            summary=summary,
+            formula=formula,
+            source=source,
+            axioms=axioms,
+            signed=signed,
+            composite=checked,
+            options=build,
+            per_unit=per_unit,
         )(run)
         return build
 
@@ -252,6 +261,7 @@ def lrp_own(*, composite: str | PathLike[str] | Composite = "") -> Composite:
     formula="dx = dy where x > 0 and dy > 0",
     source="Springenberg et al. 2015, Striving for Simplicity: The All Convolutional Net, section 3.4",
     starts_from="one",
+    per_unit=True,
 )
 def guided_backprop() -> Composite:
     return composites.modified_backprop("guided-backprop", guided)
@@ -263,6 +273,7 @@ def guided_backprop() -> Composite:
     formula="dx = dy where dy > 0",
     source="Zeiler, Fergus 2014, Visualizing and Understanding Convolutional Networks, section 2.1",
     starts_from="one",
+    per_unit=True,
 )
 def deconvolution() -> Composite:
     return composites.modified_backprop("deconvnet", deconvnet)
