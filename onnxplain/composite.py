@@ -29,7 +29,7 @@ class Where:
     `onnxplain.registry.ROLES` as the call plays them (a MatMul with one constant operand is linear, a Mul with one scales),
     `names` and `scopes` shell patterns on node names and module scopes. `first` and `last` take the linear layers with no
     other before or behind them, and `depth` the calls that have at least and at most so many linear layers up to them;
-    negative numbers count from the deepest. Places are found in the dataflow between the explained tensors and the target.
+    negative numbers count from the deepest. Places are found in the dataflow between the model's inputs and the target.
     """
 
     operators: tuple[str, ...] = ()
