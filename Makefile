@@ -3,6 +3,7 @@
 # make test   set everything up and run lint, types and tests
 # make hosts  only the tests of explained models in C++, Node and the browser
 # make slow   the long sweeps, left out of `make test`
+# make studies  run the studies again: tables and figures in docs/
 # make clean  remove everything that was made
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 WEB := examples/web
 PORT ?= 8000
 
-.PHONY: demo demo-web test hosts lint slow clean
+.PHONY: demo demo-web studies test hosts lint slow clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python fixtures/demo.py
@@ -20,6 +21,9 @@ demo-web: $(VENV)/demo.stamp $(WEB)/node_modules/.package-lock.json
 	$(BIN)/python $(WEB)/build.py out/web
 	@echo "open http://localhost:$(PORT) (Ctrl-C stops)"
 	@$(BIN)/python -m http.server --directory out/web $(PORT) > /dev/null 2>&1
+
+studies: $(VENV)/demo.stamp
+	$(BIN)/python examples/sinusoid/study.py
 
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2
