@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -41,19 +42,13 @@ def map_layer(
     axes = layouts(graph.calls, lambda t: _ints(graph.value(t)) if t is not None else None)
     for e in spatial:
         live = liveness(graph.calls, [e.tensor], [target], role)
-        over = axes.get(e.tensor.name) or _usual(e.tensor)
-        on = replace(e, layout=Layout(over))
+        seen = _Seen(live, axes, axes.get(e.tensor.name) or _usual(e.tensor))
+        on = replace(e, layout=Layout(seen.over))
         if layer is not None:
             if layer.tensor.name in live.tensors:
-                return on, replace(layer, layout=_layout(graph, layer.tensor, live, axes, len(over)))
+                return on, replace(layer, layout=seen.layout(layer.tensor))
             continue
-        found = [
-            (t, layout)
-            for t in _passages(live, e.tensor, target)
-            if (layout := _layout(graph, t, live, axes, len(over))) is not None
-            and _places(t, layout) > 1
-            and not _partly_read(live, t, layout, role, target)
-        ]
+        found = seen.candidates(e.tensor, target, role)
         if found:
             tensor, layout = found[-1]
             return on, Explained(tensor.name, tensor, "layer", layout)
@@ -78,19 +73,80 @@ def _usual(tensor: Tensor) -> Axes:
     return tuple(range(1, rank - 1)) if last else tuple(range(2, rank))
 
 
-def _layout(graph: Graph, tensor: Tensor, live: Live, axes: dict[str, Axes], count: int) -> Layout | None:
-    """The layout of a tensor whose input has `count` axes of places."""
-    over = axes.get(tensor.name, ())
-    if len(over) == count:
-        return Layout(over)
-    if count != 2:
-        return None
-    grids = []
-    for call in live.calls:
-        grids += [g for y in call.outputs if y is not None and len(g := extents(y, axes)) == 2 and g not in grids]
-        if any(y == tensor for y in call.outputs):
-            break
-    return token_layout(tensor, grids, over[0] if len(over) == 1 else None)
+class _Seen:
+    """What is known of the places of the tensors between one input and the target."""
+
+    def __init__(self, live: Live, axes: dict[str, Axes], over: Axes) -> None:
+        self.live, self.axes, self.over = live, axes, over
+
+    def layout(self, tensor: Tensor) -> Layout | None:
+        """The layout of a tensor; None where nothing tells it."""
+        over = self.axes.get(tensor.name, ())
+        if len(over) == len(self.over):
+            return Layout(over)
+        if len(self.over) != 2:
+            return None
+        grids: list[Axes] = []
+        for call in self.live.calls:
+            grids += [g for y in call.outputs if y is not None and len(g := extents(y, self.axes)) == 2 and g not in grids]
+            if any(y == tensor for y in call.outputs):
+                break
+        return token_layout(tensor, grids, over[0] if len(over) == 1 else None)
+
+    def candidates(self, source: Tensor, target: Tensor, role: Callable[[Call], str]) -> list[tuple[Tensor, Layout]]:
+        """The tensors with places through which everything from the source passes that the score reads every place of.
+
+        Tokens of attention have one more: behind the last tensor through which everything passes, its norm, where only the
+        class token is read of all that goes past the norm. What a norm divides out has no say before it.
+        """
+        found = [(t, layout) for t in _passages(self.live, source, target) if (layout := self._spatial(t)) is not None]
+        partly = self._partly_read(target, role)
+        found = [(t, layout) for t, layout in found if t.name not in partly]
+        if not partly or not found or not found[-1][1].grid:
+            return found
+        last = found[-1][0]
+        whole = replace(self.live, calls=tuple(c for c in self.live.calls if not _all_within(c, partly)))
+        ends = {x.name for c in self.live.calls if _all_within(c, partly) for x in _live_inputs(c) if not self._each(c, x, role)}
+        more = [(t, layout) for t in _passages(whole, source, target, ends) if (layout := self._spatial(t)) is not None]
+        return [*found, *((t, layout) for t, layout in more if layout.grid and t.dim(-1) == last.dim(-1))]
+
+    def _spatial(self, tensor: Tensor) -> Layout | None:
+        layout = self.layout(tensor)
+        return layout if layout is not None and _places(tensor, layout) > 1 else None
+
+    def _partly_read(self, target: Tensor, role: Callable[[Call], str]) -> set[str]:
+        """The tensors of which the score reads only some tokens: the class token, from there on alone."""
+        found: set[str] = set()
+        readers: dict[str, list[tuple[Call, Tensor]]] = {}
+        for call in reversed(self.live.calls):
+            for y in call.outputs:
+                if y is None or y == target or not readers.get(y.name):
+                    continue
+                layout = self.layout(y) if y.shape is not None and len(y.shape) == 3 else None
+                if layout is None or not layout.grid:
+                    continue
+                reads = readers[y.name]
+                if all(_fewer(c, x, layout) or (_all_within(c, found) and self._each(c, x, role)) for c, x in reads):
+                    found.add(y.name)
+            for x in _live_inputs(call):
+                readers.setdefault(x.name, []).append((call, x))
+        return found
+
+    def _each(self, call: Call, x: Tensor, role: Callable[[Call], str]) -> bool:
+        """Whether a call treats every token of an operand alone, and keeps them all."""
+        y = call.y
+        if y.shape is None or x.shape is None or len(y.shape) != len(x.shape) or role(call) not in EACH_TOKEN:
+            return False
+        return y.shape[1] == x.shape[1] and _by_itself(call, x, 1)
+
+
+def _live_inputs(call: Call) -> list[Tensor]:
+    return [t for i, t in enumerate(call.reads) if t is not None and call.wants(i)]
+
+
+def _all_within(call: Call, names: set[str]) -> bool:
+    """Whether all outputs of a call are among the named tensors."""
+    return all(y is None or y.name in names for y in call.outputs)
 
 
 def _places(tensor: Tensor, layout: Layout) -> int:
@@ -101,11 +157,12 @@ def _places(tensor: Tensor, layout: Layout) -> int:
     return int(np.prod(known)) if len(known) == len(found) else 2
 
 
-def _passages(live: Live, source: Tensor, target: Tensor) -> Iterator[Tensor]:
-    """The tensors between source and target that every way passes, in topological order."""
+def _passages(live: Live, source: Tensor, target: Tensor, ends: Iterable[str] = ()) -> Iterator[Tensor]:
+    """The tensors that every way from the source to the target, or to where a tensor of `ends` is read, passes through."""
     last = {source.name: -1}
     for i, call in enumerate(live.calls):
-        last.update((t.name, i) for j, t in enumerate(call.reads) if t is not None and call.wants(j))
+        last.update((t.name, i) for t in _live_inputs(call))
+    last.update((name, len(live.calls)) for name in ends)
     reach = last[source.name]
     for i, call in enumerate(live.calls):
         made = [t for t in call.outputs if t is not None and t.name in live.tensors]
@@ -114,42 +171,15 @@ def _passages(live: Live, source: Tensor, target: Tensor) -> Iterator[Tensor]:
         reach = max([reach, *(last.get(t.name, i) for t in made)])
 
 
-def _partly_read(live: Live, tensor: Tensor, layout: Layout, role: Callable[[Call], str], target: Tensor) -> bool:
-    """Whether the score reads only some of the tokens: the class token, from here on alone."""
-    if not layout.grid:
-        return False
-    axis, count = layout.space[0], tensor.dim(layout.space[0])
-    readers: dict[str, list[Call]] = {}
-    for call in live.calls:
-        for name in {t.name for i, t in enumerate(call.reads) if t is not None and call.wants(i)}:
-            readers.setdefault(name, []).append(call)
-
-    waiting, seen = [tensor], {tensor.name}
-    while waiting:
-        x = waiting.pop()
-        if x == target:
-            return False
-        for call in readers.get(x.name, ()):
-            y = call.y
-            if call.op in ("Gather", "Slice", "Split") and _fewer(call, x, axis, _places(tensor, layout)):
-                continue
-            same = y.shape is not None and x.shape is not None and len(y.shape) == len(x.shape) and y.shape[axis] == count
-            if not same or role(call) not in EACH_TOKEN or not _by_itself(call, x, axis):
-                return False
-            if y.name not in seen:
-                seen.add(y.name)
-                waiting.append(y)
-    return True
-
-
-def _fewer(call: Call, x: Tensor, axis: int, places: int) -> bool:
-    """Whether a selection takes fewer tokens than there are places."""
-    if call.op in ("Gather", "Split") and call["axis"] % x.rank != axis:
+def _fewer(call: Call, x: Tensor, layout: Layout) -> bool:
+    """Whether a call selects fewer tokens than there are places."""
+    (axis,) = layout.space
+    if call.op not in ("Gather", "Slice", "Split") or (call.op != "Slice" and call["axis"] % x.rank != axis):
         return False
     if call.y.shape is None or len(call.y.shape) < x.rank:
         return call.y.shape is not None
     kept = call.y.shape[axis]
-    return isinstance(kept, int) and kept < places
+    return isinstance(kept, int) and kept < prod(layout.grid)
 
 
 def _by_itself(call: Call, x: Tensor, axis: int) -> bool:
