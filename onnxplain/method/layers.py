@@ -148,9 +148,7 @@ def _at_layers(
     """Σ weight · what `attribute` gives at the layers, for inputs at these positions on the line from the baseline."""
     b = job.b
     if any(has_several(job, e) for e in job.explained):
-        raise MethodError(
-            "one baseline for each input, shared by all samples or one per sample, is what a layer's path starts at"
-        )
+        raise MethodError("a layer's path starts at one baseline, shared by all samples or one per sample; got several of them")
 
     def pick(table: np.ndarray[Any, Any], numbers: Tensor) -> Tensor:
         return replace(b.Gather(b.const(table, np.float64), numbers), dtype=np.dtype(np.float64), shape=numbers.shape)
