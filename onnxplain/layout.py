@@ -112,32 +112,39 @@ def token_layout(tensor: Tensor, grids: Sequence[Axes], axis: int | None = None)
     Args:
         tensor: of three axes.
         grids: grids of places seen before it, the latest last; a later stage may have halved them.
-        axis: which axis counts the tokens; None tries 1, then 2.
+        axis: which axis counts the tokens; None tries 1, then 2 where the extent along 1 is not known.
     """
     if tensor.shape is None or len(tensor.shape) != 3:
         return None
-    wanted = [axis] if axis is not None else [1, 2]
-    for place in wanted:
-        count = tensor.shape[place]
-        if isinstance(count, int) and count > 1 and (found := _fitting(count, grids)):
-            return Layout((place,), found, count - prod(found))
-    count = tensor.shape[wanted[0]]
-    if isinstance(count, int):
-        for skip in (0, 1, 2, 5):
-            side = isqrt(max(count - skip, 0))
-            if side > 1 and side * side == count - skip:
-                return Layout((wanted[0],), (side, side), skip)
+    place = 1 if axis is None else axis
+    count = tensor.shape[place]
+    if isinstance(count, int) and count > 1:
+        found = _fitting(count, grids) or _square(count)
+        return Layout((place,), found, count - prod(found)) if found else None
+    # [samples, width, tokens]: only where nothing else is known of the second axis, and all tokens are places.
+    last = tensor.shape[2]
+    if axis is None and isinstance(last, int) and any(prod(g) == last > 1 for g in grids):
+        return Layout((2,), next(g for g in reversed(grids) if prod(g) == last), 0)
     return None
 
 
 def _fitting(count: int, grids: Sequence[Axes]) -> Axes:
-    """The latest grid, or half, a quarter … of it, that has as many places as there are tokens."""
+    """The latest grid, or half, a quarter … of it, that has as many places as there are tokens, but for a few."""
     for halved in range(6):
-        for extra in range(MOST_EXTRA + 1):
+        for extra in range(MOST_EXTRA + 1 if halved == 0 else 2):
             for grid in reversed(grids):
                 smaller = tuple(-(-e // 2**halved) for e in grid)
-                if len(grid) == 2 and prod(smaller) == count - extra and prod(smaller) > 1:
+                if len(grid) == 2 and prod(smaller) == count - extra and prod(smaller) > extra:
                     return smaller
+    return ()
+
+
+def _square(count: int) -> Axes:
+    """A square grid, but for a class token and a distillation token, or four registers besides."""
+    for skip in (0, 1, 2, 5):
+        side = isqrt(max(count - skip, 0))
+        if side > 1 and side * side == count - skip:
+            return side, side
     return ()
 
 

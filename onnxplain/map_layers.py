@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ def map_layer(
     if not spatial:
         shown = ", ".join(f"'{e.name}' {named_dims(e.tensor)}" for e in sources)
         raise LayerError(f"a map needs an input [samples, channels, height, width] or alike; found {shown}")
-    axes = layouts(graph.calls, lambda t: _ints(graph.value(t)) if t is not None else None)
+    axes = layouts(graph.calls, lambda t: _ints(graph, t))
     for e in spatial:
         live = liveness(graph.calls, [e.tensor], [target], role)
         seen = _Seen(live, axes, axes.get(e.tensor.name) or _usual(e.tensor))
@@ -61,8 +60,12 @@ def map_layer(
     )
 
 
-def _ints(values: np.ndarray[Any, Any] | None) -> list[int] | None:
-    return None if values is None else [int(v) for v in values.ravel()]
+def _ints(graph: Graph, tensor: Tensor | None) -> list[int] | None:
+    """The values of a small constant, an initializer or what a Constant node makes."""
+    maker = None if tensor is None else graph.producer(tensor)
+    made = maker.get("value") if maker is not None and maker.op == "Constant" else None
+    values = graph.value(tensor) if tensor is not None and made is None else made
+    return None if values is None else [int(v) for v in np.asarray(values).ravel()]
 
 
 def _usual(tensor: Tensor) -> Axes:

@@ -178,4 +178,6 @@ def places(job: Job, axes: Sequence[int] | None = None, grid: Sequence[int] | No
             f"nothing tells which axes of '{layer.name}' {named_dims(x)} count places: give them as axes=[2, 3], or for tokens "
             "grid=[height, width]"
         )
+    if job.batched:  # exporters lose sight of the samples among tokens
+        layer = replace(layer, tensor=replace(x, shape=(job.target.dim(0), *(x.shape or ())[1:])))
     return Places(job, layer, layout, on)

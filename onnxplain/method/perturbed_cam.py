@@ -109,7 +109,7 @@ def score_cam(
         masks = at.over_input(b.transpose(mask, [1, 0, *beyond]), lead=1)
         return {x: replace(b.Mul(x, masks), dtype=x.dtype, shape=("points", *(x.shape or ())))}
 
-    weights = replace(b.Softmax(_scores(at, job, points, chunk), axis=-1), shape=None)
+    weights = replace(b.Softmax(_scores(at, replace(job, layers=()), points, chunk), axis=-1), shape=None)
     return _finished(at, weights, a, relu=relu, upsample=upsample)
 
 
@@ -130,7 +130,7 @@ def ablation_cam(
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b, at = job.b, places(job, axes, grid)
     x = at.layer.tensor
-    over = at.layout.channels(x.rank, job.batched)
+    over = [a for a in at.layout.channels(x.rank, job.batched) if x.dim(a) != 1]
     if len(over) != 1:
         raise MethodError(
             f"ablation-cam silences channels, counted by one axis; '{at.layer.name}' {named_dims(x)} has {len(over)}"
@@ -142,7 +142,7 @@ def ablation_cam(
         return {x: replace(b.Where(silent, 0, x), dtype=x.dtype, shape=("points", *(x.shape or ())))}
 
     here = b.Unsqueeze(score(job), [-1])
-    without = _scores(at, replace(job, explained=job.layers, layers=()), points, chunk)
+    without = _scores(at, replace(job, explained=(at.layer,), layers=()), points, chunk)
     weights = b.Div(b.Sub(here, without), _nonzero(b.Abs(here), b))
     return _finished(at, weights, at.flat(x), relu=relu, upsample=upsample)
 
