@@ -18,15 +18,21 @@ __all__ = ["all_seeds", "attributions", "over_targets", "result_like", "widened"
 
 
 def attributions(job: Job, method: Method, options: Mapping[str, Any]) -> list[Tensor]:
-    """One attribution per explained tensor, in its shape and type; with all targets, an axis for them after the samples."""
+    """One attribution per explained tensor, in its shape (a map in its own) and type; with all targets, an axis for them after
+    the samples."""
 
     def at_seed(job: Job) -> list[Tensor]:
         with job.b.scope(f"onnxplain/{method.name}"):
             made = method.run(job, **options)
-        return [job.b.cast(made[s], s) for s in job.sources]
+        return [job.b.cast(made[s], s) for s in explained(job)]
+
+    def explained(job: Job) -> tuple[Tensor, ...]:
+        return tuple(e.tensor for e in job.layers) if method.lands == "layer" else job.sources
 
     made = at_seed(job) if method.repeats or job.basis is None else over_targets(job, at_seed)
-    return [replace(m, dtype=s.dtype, shape=widened(job, s.shape)) for m, s in zip(made, job.sources, strict=True)]
+    if method.lands == "map":
+        return [replace(m, dtype=s.dtype) for m, s in zip(made, job.sources, strict=True)]
+    return [replace(m, dtype=s.dtype, shape=widened(job, s.shape)) for m, s in zip(made, explained(job), strict=True)]
 
 
 def over_targets(job: Job, make: Callable[[Job], Sequence[Tensor]]) -> list[Tensor]:

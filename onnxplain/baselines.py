@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.errors import InputError, MethodError
 from onnxplain.graph import named_dims
 from onnxplain.sources import Explained
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
     from onnxplain.job import Job
@@ -24,8 +24,11 @@ per input name."""
 
 
 def emit_baseline(job: Job, explained: Explained) -> Tensor:
-    """The baseline of an explained tensor, in its shape and type."""
+    """The baseline of an explained tensor, in its shape and type; that of a layer is what it is at the inputs' baselines, unless
+    it is given by the layer's name."""
     x = explained.tensor
+    if _from_inputs(job, explained):
+        return _replayed(job, x, {e.tensor: emit_baseline(_before(job), e) for e in job.layer_inputs})
     value = _given(job, explained)
     if isinstance(value, str):
         return job.b.given(_run_time(job, explained, x.shape), x)  # a host may give one for the whole batch
@@ -36,6 +39,40 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
     return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
 
 
+def _from_inputs(job: Job, explained: Explained) -> bool:
+    """Whether the baseline is that of the inputs which a layer comes from, not one of the layer by its name."""
+    named = isinstance(job.baseline, Mapping) and explained.name in job.baseline
+    return explained.kind == "layer" and bool(job.layer_inputs) and not named
+
+
+def _before(job: Job) -> Job:
+    """The job with the inputs that its layers come from in their place."""
+    return replace(job, explained=job.layer_inputs)
+
+
+def _replayed(job: Job, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
+    """A layer at other inputs."""
+    named = {t: replace(job.b.alias(p, "baseline"), dtype=t.dtype, shape=t.shape) for t, p in points.items()}
+    _, became = job.replay(named)
+    return became[layer]
+
+
+def _several_at(job: Job, layer: Explained) -> Tensor:
+    """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
+    b, points = job.b, {}
+    count: Dim = None
+    for e in job.layer_inputs:
+        every = emit_baselines(_before(job), e)
+        if not isinstance(e.tensor.dim(0), str) or not job.batched or every.dim(1) != 1:
+            raise MethodError(
+                f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
+                "be free and all samples share them; give baselines of the layer itself, by its name"
+            )
+        points[e.tensor], count = b.Squeeze(every, [1]), every.dim(0)
+    made = _replayed(job, layer.tensor, points)
+    return replace(b.Unsqueeze(made, [1]), dtype=made.dtype, shape=(count, 1, *(made.shape or ())[1:]))
+
+
 def emit_baselines(job: Job, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
@@ -44,6 +81,8 @@ def emit_baselines(job: Job, explained: Explained) -> Tensor:
     has them along an axis in front of the tensor's own.
     """
     b, x = job.b, explained.tensor
+    if _from_inputs(job, explained):
+        return _several_at(job, explained)
     value = _given(job, explained)
     own = x.shape if x.shape is not None else ()
     if not own and job.batched:
@@ -65,6 +104,8 @@ def emit_baselines(job: Job, explained: Explained) -> Tensor:
 
 def has_several(job: Job, explained: Explained) -> bool:
     """Whether the baseline has one more axis than the tensor: several baselines, [m, samples or 1, …]."""
+    if _from_inputs(job, explained):
+        return any(has_several(_before(job), e) for e in job.layer_inputs)
     value = _given(job, explained)
     return not isinstance(value, str) and explained.tensor.shape is not None and np.ndim(value) == explained.tensor.rank + 1
 
@@ -72,9 +113,10 @@ def has_several(job: Job, explained: Explained) -> bool:
 def _given(job: Job, explained: Explained) -> Any:
     value = job.baseline
     if isinstance(value, Mapping):
-        unknown = set(value) - {e.name for e in job.explained}
+        known = {e.name for e in (*job.explained, *job.layer_inputs)}
+        unknown = set(value) - known
         if unknown:
-            names = ", ".join(f"'{e.name}'" for e in job.explained)
+            names = ", ".join(f"'{name}'" for name in sorted(known))
             raise InputError(f"baseline for '{sorted(unknown)[0]}', which is not explained; explained: {names}")
         value = value.get(explained.name)
     if value is None:

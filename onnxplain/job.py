@@ -29,7 +29,8 @@ class Job:
     are the model's, or what they became at another point (`at`). A method returns one attribution per explained tensor.
     With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
     further results for the file, by name. `origins` are the tensors the model begins with, `masks` what all messages must
-    pass, `watch` is told what each call receives and sends.
+    pass, `watch` is told what each call receives and sends. `layers` are inner tensors that a method looks at beside what it
+    explains, and `layer_inputs` the inputs that explained layers come from.
     """
 
     graph: Graph
@@ -50,6 +51,8 @@ class Job:
     origins: tuple[Tensor, ...] = ()
     masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
     watch: Watch | None = None
+    layers: tuple[Explained, ...] = ()
+    layer_inputs: tuple[Explained, ...] = ()
 
     def __post_init__(self) -> None:
         self.calls = self.calls or self.graph.calls
@@ -73,8 +76,9 @@ class Job:
         at: Mapping[Tensor, Tensor] | None = None,
         seed: Tensor | None = None,
         scored: bool = False,
+        of: Sequence[Tensor] | None = None,
     ) -> dict[Tensor, Tensor]:
-        """Messages at the explained tensors: the seed carried backward by a composite's rules.
+        """Messages at the explained tensors, or at those in `of`: the seed carried backward by a composite's rules.
 
         With `seed`, that instead of the job's own; `scored` says that it is zero where the target is. With `at`, at another
         point: the model is replayed with those tensors in place of the explained ones.
@@ -83,8 +87,9 @@ class Job:
             return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
         choose = Choice(composite, self.registry, scored=scored, watch=self.watch)
         seeds = {self.target: seed or self.seed}
-        messages = carry(self.b, self.calls, self.sources, seeds, choose, origins=self.origins, masks=self.masks)
-        return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in self.sources}
+        wanted = self.sources if of is None else tuple(of)
+        messages = carry(self.b, self.calls, wanted, seeds, choose, origins=self.origins, masks=self.masks)
+        return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
 
     # -- other points --------------------------------------------------------------------------------------------
 
@@ -104,6 +109,7 @@ class Job:
         return replace(
             self,
             explained=tuple(replace(e, tensor=values[e.tensor]) for e in self.explained),
+            layers=tuple(replace(e, tensor=became.get(e.tensor, e.tensor)) for e in self.layers),
             target=became.get(self.target, self.target),
             seed=copies.tile(self.seed) if copies is not None and self.basis is None else self.seed,
             ranked=self._copied(self.ranked, copies),
@@ -154,7 +160,8 @@ class Job:
             return None
         firsts = {t.shape[0] for t in self.inputs if t.shape}
         alone = all(isinstance(d, int) or d == mine for d in firsts)
-        riders = [*self.sources, self.target, *(t for t in self.inputs if t.shape and mine in t.shape)]
+        layers = (e.tensor for e in self.layers)
+        riders = [*self.sources, *layers, self.target, *(t for t in self.inputs if t.shape and mine in t.shape)]
         return mine if alone and all(sample_axis(t, mine) is not None for t in riders) else None
 
     def sample_axis(self, source: Tensor) -> int | None:

@@ -23,8 +23,8 @@ Masks: TypeAlias = "Mapping[str, str | Sequence[int] | np.ndarray[Any, Any]]"
 an array that broadcasts to the layer's tensor, or "input" for an array given at run time."""
 
 
-def emit_masks(job: Job, masks: Masks) -> dict[Tensor, Tensor]:
-    """The masks by the tensor they belong to.
+def emit_masks(job: Job, masks: Masks, layers: Mapping[str, str]) -> dict[Tensor, Tensor]:
+    """The masks by the tensor they belong to; `layers` says which that is.
 
     Concept relevance propagation conditions relevance so on channels (Achtibat et al. 2023, From Attribution Maps to
     Human-Understandable Explanations through Concept Relevance Propagation); Montavon et al. 2017, section 6.3, filter so.
@@ -35,7 +35,7 @@ def emit_masks(job: Job, masks: Masks) -> dict[Tensor, Tensor]:
     """
     made: dict[Tensor, Tensor] = {}
     for name, value in masks.items():
-        (found,) = find_layers(job.graph, job.target, [name], job.registry.role)
+        (found,) = find_layers(job.graph, job.target, [layers[name]], job.registry.role)
         x = found.tensor
         live = liveness(job.calls, job.sources, [job.target], job.registry.role).tensors
         if x.name not in live and x != job.target:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onnxplain.addresses import addresses, resolve, resolved
 from onnxplain.backward import missing_operators, on_the_way, placed
 from onnxplain.builder import Builder
 from onnxplain.call import Call
@@ -25,7 +26,7 @@ __all__ = ["Plan", "PlanRow", "plan"]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One call: where it is, what it makes, and the rule that serves it.
+    """One call: where it is, what it makes, and the rule that serves it. `address` names it for `layer=` and `output=`.
 
     `status` is "rule", "missing", "part" for calls within a compound that another row stands for, or "off the way" for calls
     no message passes.
@@ -33,6 +34,7 @@ class PlanRow:
 
     node: str
     operator: str
+    address: str
     scope: str
     output: str
     shape: str
@@ -46,7 +48,8 @@ class PlanRow:
 class Plan:
     """The calls of a model in the order they run, with what a method does at each.
 
-    `unused` are the conditions of the composite's own entries that no call met.
+    `explained` are the tensors a method explains, `layers` those it looks at beside them. `unused` are the conditions of the
+    composite's own entries that no call met.
     """
 
     method: str
@@ -56,6 +59,7 @@ class Plan:
     rows: tuple[PlanRow, ...]
     problem: str
     unused: tuple[str, ...] = ()
+    layers: tuple[Explained, ...] = ()
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
@@ -85,14 +89,17 @@ def plan(
     """
     found = find_method(method)
     registry = load_registry(rules)
-    wanted = [layer] if isinstance(layer, str) else layer
     composite = found.rules(options)
-    source = expanded(prepared(read(model), registry), composite.expands, registry)
-    source = simplified(source, (output, *(wanted or ())))
+    source = prepared(read(model), registry)
+    wanted = resolved(source.model, [layer] if isinstance(layer, str) else layer)
+    output = None if output is None else resolve(source.model, output)
+    called = addresses(source.model)
+    source = simplified(expanded(source, composite.expands, registry), (output, *wanted))
     graph = Graph(source.model)
     scored = find_score(graph, output, score)
-    explained = explained_tensors(graph, scored, inputs, wanted, registry)
-    sources = tuple(e.tensor for e in explained)
+    lands, picks = found.landing(found.checked(options))
+    explained, layers = explained_tensors(graph, scored, inputs, wanted, registry, method, lands, picks=picks)
+    sources = tuple(e.tensor for e in (layers if lands in ("layer", "map") else explained))
     choose = Choice(composite, registry)
     b, targets = Builder(graph), (scored.tensor,)
     live = on_the_way(b, graph.calls, sources, targets, choose)
@@ -109,6 +116,7 @@ def plan(
         return PlanRow(
             node=call.name,
             operator=call.operator if seen is call or not seen.parts else f"{call.operator} ({seen.op})",
+            address=called.get(call.y.name, ""),
             scope=call.scope,
             output=call.y.name,
             shape=named_dims(call.y),
@@ -123,4 +131,4 @@ def plan(
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
-    return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem, unused)
+    return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem, unused, layers)

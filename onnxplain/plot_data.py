@@ -11,6 +11,7 @@ import numpy as np
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.explanation import Explanation
 from onnxplain.method import all_methods
+from onnxplain.plot_style import enlarged
 from onnxplain.prediction import class_name, lifted, sample_count, scores, target_name
 
 __all__ = ["FORMS", "Column", "View", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
@@ -34,9 +35,15 @@ class Column:
     among_all: Array | None = None
 
     def attributions(self, name: str) -> Array:
-        """The attributions [n, …] of this column's target."""
+        """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
         values = lifted(self.explanation, self.explanation.attributions[name])
-        return values if self.among_all is None else values[np.arange(len(values)), self.among_all]
+        chosen = values if self.among_all is None else values[np.arange(len(values)), self.among_all]
+        return _over_input(self.explanation, name, chosen) if self.is_map(name) else chosen
+
+    def is_map(self, name: str) -> bool:
+        """Whether it is a map of an input's places, made from a layer."""
+        entries = self.explanation.about.get("attributions", {}).values()
+        return any(e["explains"] == name and e["kind"] == "map" for e in entries)
 
     def target(self, sample: int) -> str:
         """What is explained, in words."""
@@ -56,7 +63,8 @@ class View:
     """One explained tensor in every column.
 
     `values` is what was fed in ([n, …]; for tensors inside the model the picture they belong to, or None).
-    `attributions` has one array [n, …] per column. `labels` names the elements of one sample, or the elements of each.
+    `attributions` has one array [n, …] per column, `maps` says which of them are maps of places. `labels` names the elements of
+    one sample, or the elements of each.
     """
 
     name: str
@@ -64,6 +72,7 @@ class View:
     values: Array | None
     attributions: tuple[Array, ...]
     labels: tuple[str, ...] | tuple[tuple[str, ...], ...] | None
+    maps: tuple[bool, ...] = ()
 
     def label(self, sample: int, place: int) -> str:
         """The name of an element, counted row by row."""
@@ -227,13 +236,24 @@ def _view(columns: Sequence[Column], place: int, features: Sequence[Any] | None,
         values = values if values is not None and values.ndim >= 3 else _input_picture(first)
         if any(a.ndim not in (3, 4) for a in attributions):
             raise OutputError(f"'{names[0]}' {list(attributions[0].shape)} is no image; choose another form: {', '.join(FORMS)}")
-        return View(names[0], chosen, values, attributions, None)
+        return View(names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True)))
     if chosen == "tokens":
         attributions = tuple(summed(a, -1) if a.ndim > 2 else a for a in attributions)
     if len({a.shape for a in attributions}) > 1:
         shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
         raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")
     return View(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
+
+
+def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
+    """A map [n, 1, places …] enlarged to the places of the input, linearly; in one dimension once for every channel."""
+    fed = lifted(explanation, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
+    if fed.ndim != values.ndim or fed.ndim not in (3, 4):
+        return values
+    if fed.ndim == 3:
+        return np.broadcast_to(enlarged(values, fed.shape[2:]), fed.shape)
+    channels = channel_axis(fed.shape[1:])
+    return enlarged(values, [e for i, e in enumerate(fed.shape[1:]) if i != channels])
 
 
 def _input_picture(explanation: Explanation) -> Array | None:

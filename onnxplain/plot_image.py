@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxplain.plot_data import Column, View, picture_of, pooled_map
 from onnxplain.plot_page import Page, gutter_of
-from onnxplain.plot_style import QUIET, colours, edges, fitted, rim, short
+from onnxplain.plot_style import QUIET, colours, edges, fitted, rim, shaded, short
 from onnxplain.prediction import Prediction
 
 __all__ = ["ImageBlock"]
@@ -61,12 +61,13 @@ class ImageBlock:
         if self.view.values is not None:
             picture = picture_of(self.view.values[sample])
             page.image(page.axes(places[0], top, wide, high), picture)
-        for column, attributions, place in zip(
-            self.columns, self.view.attributions, places[len(places) - len(self.columns) :], strict=True
+        maps = self.view.maps or (False,) * len(self.columns)
+        for column, attributions, place, is_map in zip(
+            self.columns, self.view.attributions, places[len(places) - len(self.columns) :], maps, strict=True
         ):
             heat = pooled_map(attributions[sample])
             scale = rim(heat)
-            page.image(page.axes(place, top, wide, high), heat_picture(heat, scale, column.signed, picture))
+            page.image(page.axes(place, top, wide, high), heat_picture(heat, scale, column.signed, picture, printed=is_map))
             page.text(
                 place + wide,
                 top + high + 0.04,
@@ -79,10 +80,13 @@ class ImageBlock:
                 page.text(place, top + high + 0.04, f"for {column.target(sample)}", size=6.2, colour=QUIET)
 
 
-def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None) -> Array:
-    """A heat map in colour [h, w, 3], with the edges of the picture under it for orientation."""
+def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None, *, printed: bool = False) -> Array:
+    """A heat map in colour [h, w, 3], with the edges of the picture under it for orientation, or (`printed`) the picture itself:
+    a map is too coarse to show what it lies on."""
     shape = heat.shape if picture is None else picture.shape
-    pixels = colours(fitted(heat, shape), scale, signed).astype(np.float64) / 255
+    pixels: Array = colours(fitted(heat, shape), scale, signed).astype(np.float64) / 255
+    if printed and picture is not None:
+        return shaded(pixels, picture)
     lines = None if picture is None else edges(picture)
     if lines is not None:
         pixels = pixels * (1 - 0.42 * lines[..., None])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    "AGAINST", "FOR", "INK", "QUIET", "RIM", "STRENGTH", "blocks", "colours", "edges", "fitted", "percent", "rim",
-    "short", "veil",
+    "AGAINST", "FOR", "INK", "QUIET", "RIM", "STRENGTH", "blocks", "colours", "edges", "enlarged", "fitted", "percent", "rim",
+    "shaded", "short", "veil",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -90,6 +91,25 @@ def fitted(heat: Array, shape: tuple[int, ...]) -> Array:
     rows = np.arange(shape[0]) * heat.shape[0] // shape[0]
     columns = np.arange(shape[1]) * heat.shape[1] // shape[1]
     return np.asarray(heat[np.ix_(rows, columns)])
+
+
+def enlarged(values: Array, sizes: Sequence[int]) -> Array:
+    """The last axes brought to these sizes, linearly between the centres of their elements."""
+    for axis, size in enumerate(sizes, start=values.ndim - len(sizes)):
+        have = values.shape[axis]
+        if have != size:
+            at = np.clip((np.arange(size) + 0.5) * have / size - 0.5, 0, have - 1)
+            low = np.minimum(at.astype(int), max(have - 2, 0))
+            share = np.expand_dims(at - low, [i for i in range(values.ndim) if i != axis])
+            high = np.minimum(low + 1, have - 1)
+            values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return values
+
+
+def shaded(pixels: Array, picture: Array) -> Array:
+    """Colours [h, w, 3] in 0..1 on a light grey print of the picture."""
+    grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
+    return np.asarray(pixels * (0.6 + 0.4 * grey[..., None]))
 
 
 def blocks(array: Array, most: int) -> Array:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
+from onnxplain.addresses import resolve, resolved
 from onnxplain.attributing import all_seeds, attributions
 from onnxplain.builder import Builder
 from onnxplain.composite import Composite
@@ -18,12 +19,13 @@ from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
+from onnxplain.map_layers import map_layer
 from onnxplain.masks import Masks, emit_masks
-from onnxplain.method import Method, find_method
+from onnxplain.method import Lands, Method, find_method
 from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
-from onnxplain.sources import Explained, find_layers, find_origins, find_sources
+from onnxplain.sources import Explained, find_layer_inputs, find_layers, find_origins, find_sources
 from onnxplain.target import Target, TargetLike, emit_seed, nan_beyond, parse_target
 from onnxplain.tensor import Tensor, same_dim
 
@@ -79,7 +81,8 @@ def rewrite(
             "input" for an index per sample given at run time, "seed" for an arbitrary vector given at run time.
         output: the output (or inner tensor) to explain; None for the first that carries scores.
         inputs: the inputs to explain; None for all that the output depends on.
-        layer: explain inner tensors instead: tensor names, node names, or module scopes.
+        layer: explain inner tensors instead: tensor names, node names, operators with their number ("Conv:-1"), or module
+            scopes. Methods that need a layer beside the inputs take it from here (`onnxplain methods NAME` says so).
         baseline: the reference input of methods that compare with one: a number, an array, "input" for one given at run
             time, or a mapping from input names to these.
         score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
@@ -129,17 +132,22 @@ def rewrite_source(
     parsed = parse_target(target)
     registry = registry or load_registry()
     _refuse_explained(source)
-    source = expanded(prepared(source, registry), found.rules(options).expands, registry)
-    source = simplified(source, (output, *(layer or ()), *(mask or ()), *expose))
+    source = prepared(source, registry)
+    output = None if output is None else resolve(source.model, output)
+    layer, expose = resolved(source.model, layer), [e if e == "score" else resolve(source.model, e) for e in expose]
+    masked = {name: resolve(source.model, name) for name in mask or {}}
+    source = simplified(expanded(source, found.rules(options).expands, registry), (output, *layer, *masked.values(), *expose))
     graph = Graph(source.model)
     b = Builder(graph)
     scored = find_score(graph, output, score)
-    explained = explained_tensors(graph, scored, inputs, layer, registry)
+    lands, picks = found.landing(chosen)
+    explained, layers = explained_tensors(graph, scored, inputs, layer, registry, found.name, lands, picks=picks)
     batched = is_batched(graph, scored.tensor)
     run_time: dict[str, Tensor] = {}
-    job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline)
+    job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline, layers=layers)
     job.origins = find_origins(graph, scored.tensor, registry.role)
-    job.masks = emit_masks(job, mask or {})
+    job.layer_inputs = find_layer_inputs(graph, explained, inputs, registry.role)
+    job.masks = emit_masks(job, mask or {}, masked)
     if watching is not None:
         watching.start(job)
     with b.scope("onnxplain/target"):
@@ -154,7 +162,10 @@ def rewrite_source(
         with b.scope("onnxplain/target"):
             made = [nan_beyond(b, a, job.target, run_time["target"], batched=batched) for a in made]
             job.reports = {k: nan_beyond(b, r, job.target, run_time["target"], batched=batched) for k, r in job.reports.items()}
-    names = [graph.fresh(f"{e.name}_attribution") for e in explained]
+    shown_at = layers if lands == "layer" else explained
+    if lands == "map":
+        shown_at = tuple(replace(e, tensor=layers[0].tensor, kind="map") for e in explained)
+    names = [graph.fresh(f"{e.name}_attribution") for e in shown_at]
     results = [_named(b, t, n) for t, n in zip(made, names, strict=True)]
     reports = {name: graph.fresh(name) for name in job.reports}
     results += [_named(b, t, reports[name]) for name, t in job.reports.items()]
@@ -163,18 +174,32 @@ def rewrite_source(
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
     model = graph.finish(b.calls, b.constants, results, inputs=extra, alone=only_attribution)
-    about = describe(found, chosen, parsed, scored, explained, names, source, batched, run_time, job) | {"reports": reports}
+    about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
     write_metadata(model, about)
     return Rewritten(model, about, source)
 
 
 def explained_tensors(
-    graph: Graph, scored: Score, inputs: Sequence[str] | None, layer: Sequence[str] | None, registry: Registry
-) -> tuple[Explained, ...]:
-    """The tensors that get an attribution: the inputs, or the named layers."""
-    if layer:
-        return find_layers(graph, scored.tensor, layer, registry.role)
-    return find_sources(graph, scored.tensor, inputs, registry.role)
+    graph: Graph, scored: Score, inputs: Sequence[str] | None, layer: Sequence[str] | None, registry: Registry, method: str,
+    lands: Lands = "explained", *, picks: bool = False,
+) -> tuple[tuple[Explained, ...], tuple[Explained, ...]]:  # fmt: skip
+    """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them.
+
+    Raises:
+        MethodError: the method needs a layer, or just one, and that is not what was named.
+    """
+    layers = find_layers(graph, scored.tensor, layer, registry.role) if layer else ()
+    if lands == "explained":
+        return layers or find_sources(graph, scored.tensor, inputs, registry.role), ()
+    sources = find_sources(graph, scored.tensor, inputs, registry.role)
+    if (lands != "layer" and len(layers) > 1) or not (layers or picks):
+        count = "needs a layer" if lands == "layer" else "goes through one layer"
+        named = ", ".join(f"'{e.name}'" for e in layers) or "none"
+        raise MethodError(f"method '{method}' {count}, as --layer Relu:-1 (onnxplain plan lists them); named: {named}")
+    if not picks:
+        return sources, layers
+    source, picked = map_layer(graph, scored.tensor, sources, layers[0] if layers else None, registry.role)
+    return (source,), (picked,)
 
 
 def is_batched(graph: Graph, target: Tensor) -> bool:

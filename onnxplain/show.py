@@ -30,6 +30,15 @@ __all__ = [
     "show_plan", "wrote",
 ]  # fmt: skip
 
+LAYER = {
+    ("explained", False): "explains the layers named instead of the inputs",
+    ("layer", False): "needed: explains the layers named while the inputs vary",
+    ("input", False): "needed: explains the inputs by way of one layer",
+    ("input", True): "one, the last with height and width where none is named",
+    ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
+}
+"""What `--layer` means to a method."""
+
 REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
 """Outputs beside the attributions, and what they are."""
 
@@ -70,6 +79,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
     for name, values in explanation.attributions.items():
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
+        if entry["kind"] == "map":
+            console.print(f"a map of '{escape(name)}', made from the layer '{escape(entry['tensor'])}' {list(values.shape[1:])}")
         if entry["kind"] == "embedding":
             console.print(f"'{name}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'")
         columns = ("sample", "target", "total", "negative", f"largest attributions of '{escape(name)}'")
@@ -105,7 +116,10 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         meaning[tensor] = REPORTS[kind]
     for name, entry in about["attributions"].items():
         where = "" if entry["kind"] in ("input", "layer") else f" at '{entry['tensor']}' ({entry['kind']})"
-        meaning[name] = f"attribution of '{entry['explains']}'{where}"
+        is_map = entry["kind"] == "map"
+        meaning[name] = (
+            f"map of '{entry['explains']}' from '{entry['tensor']}'" if is_map else f"attribution of '{entry['explains']}'{where}"
+        )
     table = _table("", "name", "type", "shape", "what it is")
     for role, values in (("input", model.graph.input), ("output", model.graph.output)):
         for value in values:
@@ -174,11 +188,16 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
             f"'{escape(e.name)}'" + (f" at {e.kind} '{escape(e.tensor.name)}'" if e.kind in ("embedding", "cast") else "")
             for e in plan.explained
         )
+        + "".join(f", layer '{escape(e.name)}'" for e in plan.layers)
     )
-    table = _table("node", "operator", "scope", "makes", "shape", "rule", "why")
+    table = _table("node", "address", "scope", "makes", "shape", "rule", "why")
     for r in rows:
         style = {"missing": "bold red", "off the way": "dim", "part": "dim"}.get(r.status, "")
-        table.add_row(*map(escape, (r.node, r.operator, r.scope, r.output, r.shape, r.rule or r.status, r.reason)), style=style)
+        kind = r.operator.partition(" ")[2]  # what a compound stands for
+        table.add_row(
+            *map(escape, (r.node, f"{r.address} {kind}".strip(), r.scope, r.output, r.shape, r.rule or r.status, r.reason)),
+            style=style,
+        )
     console.print(table)
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
@@ -223,6 +242,7 @@ def show_method(method: Method) -> None:
     console.print(f"  source: {escape(method.source)}")
     console.print(f"  axioms: {', '.join(method.axioms) or 'none'}")
     console.print(f"  baseline: {'needed' if method.needs_baseline else 'none'}")
+    console.print(f"  layer: {LAYER[method.lands, method.picks]}")
     if not method.options:
         console.print("  options: none of its own")
         return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from onnxplain.call import Call
 from onnxplain.errors import LayerError, nearest
 from onnxplain.graph import Graph
+from onnxplain.layout import Layout
 from onnxplain.liveness import liveness
 from onnxplain.tensor import Tensor
 
-__all__ = ["Explained", "find_layers", "find_origins", "find_sources"]
+__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources"]
 
 
 MOVES = {
@@ -36,12 +36,14 @@ class Explained:
     """A tensor that gets an attribution.
 
     `name` is what the user calls it (an input or a tensor name), `tensor` where the attribution lands, `kind` why:
-    "input", "embedding" (the rows an integer input looks up), "cast" (an integer input as a float), or "layer".
+    "input", "embedding" (the rows an integer input looks up), "cast" (an integer input as a float), "layer", or "map" (a map
+    over the places of an input, made from the tensor). `layout` says which axes count places, where a map needs that.
     """
 
     name: str
     tensor: Tensor
     kind: str
+    layout: Layout | None = None
 
 
 def find_sources(
@@ -77,6 +79,17 @@ def find_origins(graph: Graph, target: Tensor, role: Callable[[Call], str]) -> t
     candidates = [c.tensor for t in graph.inputs for c in _stand_ins(graph, t)]
     live = liveness(graph.calls, candidates, [target], role).tensors
     return tuple(c for c in candidates if c.name in live)
+
+
+def find_layer_inputs(
+    graph: Graph, explained: Sequence[Explained], inputs: Sequence[str] | None, role: Callable[[Call], str]
+) -> tuple[Explained, ...]:
+    """The inputs (or embeddings) that explained layers depend on; none where a layer depends on none: a weight."""
+    layers = [e.tensor for e in explained if e.kind == "layer"]
+    try:
+        return tuple(dict.fromkeys(e for layer in layers for e in find_sources(graph, layer, inputs, role)))
+    except LayerError:
+        return ()
 
 
 def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
@@ -131,7 +144,7 @@ def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[
 
 
 def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Callable[[Call], str]) -> tuple[Explained, ...]:
-    """Inner tensors by tensor name, node name, or pattern on the module scope (the last call in the scope).
+    """Inner tensors by name; `onnxplain.addresses` brings other addresses to names.
 
     Raises:
         LayerError: nothing has that name, it is no floating-point tensor, or the target does not depend on it by
@@ -146,18 +159,14 @@ def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Calla
 
 
 def _layer(graph: Graph, layer: str) -> Explained:
-    tensor: Tensor | None = None
-    if graph.has_tensor(layer):
-        tensor = graph.tensor(layer)
-    else:
-        named = [c for c in graph.calls if c.name == layer]
-        scoped = [c for c in graph.calls if fnmatchcase(c.scope, layer) or c.scope.startswith(f"{layer}.")]
-        calls = named or scoped
-        tensor = calls[-1].y if calls else None
-    if tensor is None:
+    if not graph.has_tensor(layer):
         names = {t.name for c in graph.calls for t in c.outputs if t is not None}
         names |= {n for c in graph.calls for n in (c.name, c.scope) if n}
-        raise LayerError(f"no tensor, node or module scope '{layer}' in the model; {nearest(layer, names)}")
+        raise LayerError(
+            f"no tensor, node or module scope '{layer}' in the model, and no operator with its number as Conv:-1; "
+            f"{nearest(layer, names)}"
+        )
+    tensor = graph.tensor(layer)
     if not tensor.is_float:
         raise LayerError(f"'{tensor.name}' holds {tensor.dtype}: only floating-point tensors can be explained")
     return Explained(tensor.name, tensor, "layer")

@@ -95,7 +95,13 @@ def _names(about: Mapping[str, Any], graph: Graph) -> Finding:
             continue
         if made.dtype != like.dtype:
             problems.append(f"output '{name}' holds {made.dtype}, what it explains {like.dtype}")
-        if about["target"] != "all" and made.shape is not None and like.shape is not None and made.shape != like.shape:
+        if (
+            entry["kind"] != "map"
+            and about["target"] != "all"
+            and made.shape is not None
+            and like.shape is not None
+            and made.shape != like.shape
+        ):
             problems.append(f"output '{name}' has the shape {list(made.shape)}, what it explains {list(like.shape)}")
     return Finding("names", not problems, "; ".join(problems) or "all that the metadata names is in the graph")
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from onnxplain.composite import GRADIENT, Composite
 from onnxplain.errors import MethodError, nearest
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from onnxplain.job import Job
     from onnxplain.tensor import Tensor
 
-__all__ = ["Method", "Option", "all_methods", "find_method", "inner_method", "method"]
+__all__ = ["Lands", "Method", "Option", "all_methods", "find_method", "inner_method", "method"]
 
-FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "lrp")
+FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "lrp", "cam", "perturbed_cam", "layers")
 """The files of this folder that define methods, in the order users see them."""
+
+Lands: TypeAlias = Literal["explained", "layer", "input", "map"]
+"""Where attributions lie, and so what `layer=` means to a method.
+
+"explained": on the inputs, or on the layers named. "layer": on the layers named, while the inputs vary. "input": on the
+inputs, by way of one layer. "map": on the places of an input, from one layer.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Method:
     options: tuple[Option, ...]
     repeats: bool = False
     per_unit: bool = False
+    lands: Lands = "explained"
+    picks: bool = False
 
     def inner(self, options: Mapping[str, Any]) -> Method | None:
         """The method that this one evaluates at other points; None where it evaluates none."""
@@ -62,6 +71,22 @@ class Method:
         """Its axioms with these options: another method within it, or none of its factors, and completeness is lost."""
         plain = options.get("inner", "gradient") == "gradient" and options.get("multiply") is not False
         return tuple(a for a in self.axioms if plain or not a.startswith("completeness"))
+
+    def landing(self, options: Mapping[str, Any]) -> tuple[Lands, bool]:
+        """Where attributions lie, and whether the layer is picked from the dataflow where none is named: as in the method
+        within it, if there is one.
+
+        Raises:
+            MethodError: the method within it gives no attributions in the shape of its inputs.
+        """
+        inner = self.inner(options)
+        if inner is None or self.lands != "explained":
+            return self.lands, self.picks
+        lands, picks = inner.landing({k: v for k, v in options.items() if k != "inner"})
+        if lands in ("layer", "map"):
+            what = "makes a map" if lands == "map" else "explains a layer while the inputs vary"
+            raise MethodError(f"'{inner.name}' {what}, so '{self.name}' cannot evaluate it at other inputs; choose another inner")
+        return lands, picks
 
     def rules(self, options: dict[str, Any] | None = None) -> Composite:
         """The composite that serves the method's walk, or that of the method within it, for the given options."""
@@ -110,6 +135,8 @@ def method(
     options: Callable[..., Any] | None = None,
     repeats: bool = False,
     per_unit: bool = False,
+    lands: Lands = "explained",
+    picks: bool = False,
 ) -> Callable[[Callable[..., dict[Tensor, Tensor]]], Callable[..., dict[Tensor, Tensor]]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -125,14 +152,17 @@ def method(
         options: the function whose keyword-only parameters are the options, where it is not the decorated one.
         repeats: whether it evaluates another method at many points, and so runs through targets itself.
         per_unit: whether attributions are per unit of the input, so that a step in it times them is a change of the score.
+        lands: where attributions lie.
+        picks: whether the layer is found in the dataflow where none is named.
     """
 
     def register(function: Callable[..., dict[Tensor, Tensor]]) -> Callable[..., dict[Tensor, Tensor]]:
         parameters = [p for p in inspect.signature(options or function).parameters.values() if p.kind is p.KEYWORD_ONLY]
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
-            name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, repeats, per_unit
-        )
+            name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, repeats, per_unit,
+            lands, picks,
+        )  # fmt: skip
         return function
 
     return register

@@ -8,12 +8,10 @@ Weights in external files stay unread: their products are nodes, which runtimes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import onnx
 
-from onnxplain.graph import scope_of
 from onnxplain.passes.constants import fold_constants
 
 __all__ = ["fold_batch_norm"]
@@ -24,7 +22,7 @@ def fold_batch_norm(model: onnx.ModelProto, keep: Sequence[str] = ()) -> bool:
 
     Args:
         model: changed in place.
-        keep: tensor names, node names and module scopes that the user asks for; what they stand for stays.
+        keep: names of tensors that the user asks for, which stay what they are.
     """
     folding = _Folding(model, tuple(keep))
     norms = [n for n in model.graph.node if n.op_type == "BatchNormalization" and not n.domain]
@@ -126,10 +124,7 @@ class _Folding:
     def _between(self, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
         """Whether the tensor between two nodes is theirs alone, and the user does not ask for it."""
         name = first.output[0]
-        asked = any(
-            k in (name, first.name) or (_covers(k, scope_of(first)) and not _covers(k, scope_of(second))) for k in self.keep
-        )
-        return name not in self.outputs and len(self.readers.get(name, ())) == 1 and not asked
+        return name not in self.outputs and name not in self.keep and len(self.readers.get(name, ())) == 1
 
 
 class _Nodes:
@@ -257,10 +252,6 @@ def _bias(node: onnx.NodeProto) -> bool:
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-
-
-def _covers(pattern: str, scope: str) -> bool:
-    return fnmatchcase(scope, pattern) or scope.startswith(f"{pattern}.")
 
 
 def _captured(node: onnx.NodeProto) -> set[str]:
