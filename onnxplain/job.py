@@ -29,7 +29,8 @@ class Job:
     are the model's, or what they became at another point (`at`). A method returns one attribution per explained tensor.
     With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
     further results for the file, by name. `origins` are the tensors the model begins with, `masks` what all messages must
-    pass, `watch` is told what each call receives and sends.
+    pass, `watch` is told what each call receives and sends. `origin` is the job that this one is `at` another point of, with
+    what its tensors `became` there.
     """
 
     graph: Graph
@@ -47,6 +48,7 @@ class Job:
     calls: Sequence[Call] = ()
     inputs: tuple[Tensor, ...] = ()
     origin: tuple[Job, Copies | None] | None = None
+    became: Mapping[Tensor, Tensor] = field(default_factory=dict)
     origins: tuple[Tensor, ...] = ()
     masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
     watch: Watch | None = None
@@ -73,15 +75,17 @@ class Job:
         at: Mapping[Tensor, Tensor] | None = None,
         seed: Tensor | None = None,
         scored: bool = False,
+        twins: Mapping[Tensor, Tensor] | None = None,
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors: the seed carried backward by a composite's rules.
 
         With `seed`, that instead of the job's own; `scored` says that it is zero where the target is. With `at`, at another
-        point: the model is replayed with those tensors in place of the explained ones.
+        point: the model is replayed with those tensors in place of the explained ones. `twins` are what tensors are at the
+        baseline, for rules that compare with one.
         """
         if at is not None:
             return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
-        choose = Choice(composite, self.registry, scored=scored, watch=self.watch)
+        choose = Choice(composite, self.registry, scored=scored, watch=self.watch, twins=dict(twins or {}))
         seeds = {self.target: seed or self.seed}
         messages = carry(self.b, self.calls, self.sources, seeds, choose, origins=self.origins, masks=self.masks)
         return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in self.sources}
@@ -111,6 +115,7 @@ class Job:
             inputs=tuple(became.get(t, t) for t in self.inputs),
             reports={},
             origin=(self, copies),
+            became=became,
             origins=tuple(became.get(t, t) for t in self.origins),
             masks={became.get(t, t): self._copied(m, copies) for t, m in self.masks.items()},
         )

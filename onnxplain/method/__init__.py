@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Method", "Option", "all_methods", "find_method", "inner_method", "method"]
 
-FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "lrp")
+FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp")
 """The files of this folder that define methods, in the order users see them."""
 
 
