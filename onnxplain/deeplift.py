@@ -50,7 +50,7 @@ EXACT = frozenset(
 
 
 JOINTLY = frozenset(
-    {"Add", "Sub", "Sum", "Mean", "Concat", "Pad", "OneHot", "MatMul", "Einsum"}
+    {"Add", "Sub", "Sum", "Mean", "Concat", "Pad", "OneHot", "CastLike", "MatMul", "Einsum"}
     | {"SequenceConstruct", "SequenceInsert", "ConcatFromSequence", "ScatterElements", "ScatterND", "TensorScatter"}
 )
 """Linear in all live operands together, or, with one live operand, in whichever it is."""
@@ -87,14 +87,16 @@ def mean(b: Builder, x: Tensor) -> Tensor:
 def slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor, g0: Tensor) -> Tensor:
     """Δy/Δx; where rounding would make that worse, the mean of the derivatives g and g0 at both ends.
 
-    Rounding moves Δy by about ε(|y| + |y0|), and the mean of the derivatives is off by at most half their difference.
+    Rounding moves Δy by about ε(|y| + |y0|), and the mean of the derivatives is off by about half their difference. They do not
+    count where Δy, or what they say of it, is far larger than its rounding: a function may be as flat at both ends of a step.
     """
     eps = float(np.finfo(x.dtype if x.dtype is not None and x.dtype.kind == "f" else np.float32).eps)
+    small = eps ** (2 / 3)
     dx, dy = b.Sub(x, x0), b.Sub(y, y0)
     bend = b.Mul(b.Abs(b.Sub(g, g0)), 0.5)
-    steep = b.Mul(b.Max(b.Abs(g), b.Abs(g0)), eps ** (2 / 3))
+    steep = b.Mul(b.Max(b.Abs(g), b.Abs(g0)), small)
     rounding = b.Mul(b.Add(b.Abs(y), b.Abs(y0)), eps)
-    near = b.GreaterOrEqual(rounding, b.Mul(b.Abs(dx), b.Max(bend, steep)))
+    near = b.GreaterOrEqual(rounding, b.Max(b.Mul(b.Abs(dx), b.Max(bend, steep)), b.Mul(b.Abs(dy), small)))
     ends = b.Mul(b.Add(g, g0), 0.5)
     made = b.Where(near, ends, b.Div(dy, b.Where(near, 1, dx)))
     return replace(made, shape=y.shape, dtype=x.dtype)
@@ -140,6 +142,8 @@ def linear(b: Builder, call: Call, *m: Tensor | None) -> Messages:
     spec = b.spec(call)
     if call.op not in JOINTLY and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
         raise RuleError(f"DeepLIFT has no rule for it with live operands {live}: it is linear in the first only")
+    if call.op == "RoiAlign" and call["mode"] == "max":
+        raise RuleError("DeepLIFT has no rule for its maxima over interpolated points; export it with averages")
     if call.get("reduction", "none") not in ("none", "add", b"none", b"add"):
         raise RuleError(f"DeepLIFT has no rule for its reduction '{call['reduction']}'")
     if call.get("post_transform", "NONE") != "NONE":

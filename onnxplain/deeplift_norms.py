@@ -41,11 +41,14 @@ def softmax(b: Builder, call: Call, m: Tensor) -> Messages:
 @named("log-sum-exp", "m_x = L / Σ L · m_y with L the logarithmic means of softmax x and softmax x₀", "as for softmax")
 def log_sum_exp(b: Builder, call: Call, m: Tensor) -> Messages:
     """log Σ eˣ over axes."""
-    axes = b.ints(call.inputs[1]) if call.inputs[1] is not None else list(range(call.x.rank))
+    axes = b.ints(call.inputs[1]) if call.inputs[1] is not None else []
     if axes is None:
         raise RuleError("the axes it reduces are not known before it runs")
-    means = log_means(b, call.x, axes or list(range(call.x.rank)))
-    total = b.ReduceSum(means, axes or None, keepdims=1)
+    if not axes and call["noop_with_empty_axes"]:
+        return only(call, m)
+    axes = axes or list(range(call.x.rank))
+    means = log_means(b, call.x, axes)
+    total = b.ReduceSum(means, axes, keepdims=1)
     return only(call, b.Mul(b.keepdims(m, call), b.Div(means, b.Where(b.Equal(total, 0), 1, total))))
 
 
@@ -53,16 +56,16 @@ def log_means(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
     """L = (y − y₀) / (log y − log y₀) of y = softmax x: between y and y₀. Masked scores (−∞) have 0."""
 
     def logs(t: Tensor) -> Tensor:
-        if len(axes) == 1:
-            return replace(b.LogSoftmax(t, axis=axes[0]), shape=x.shape, dtype=x.dtype)
-        return replace(b.Sub(t, b.ReduceLogSumExp(t, list(axes), keepdims=1)), shape=x.shape, dtype=x.dtype)
+        below = b.Sub(t, b.ReduceMax(t, list(axes), keepdims=1))
+        return b.Sub(below, b.Log(b.ReduceSum(b.Exp(below), list(axes), keepdims=1)))
 
     log_y, log_y0 = logs(x), logs(b.twin(x))
     bad = [test for t in (log_y, log_y0) for test in (b.IsInf(t), b.IsNaN(t))]
     masked = b.Or(b.Or(bad[0], bad[1]), b.Or(bad[2], bad[3]))
     log_y, log_y0 = (b.Where(masked, 0, t) for t in (log_y, log_y0))
     y, y0 = b.Exp(log_y), b.Exp(log_y0)
-    made = slope(b, replace(log_y, dtype=x.dtype), log_y0, replace(y, shape=x.shape), y0, y, y0)
+    log_y, y = (replace(t, shape=x.shape, dtype=x.dtype) for t in (log_y, y))
+    made = slope(b, log_y, log_y0, y, y0, y, y0)
     return replace(b.Where(masked, 0, made), shape=x.shape, dtype=x.dtype)
 
 
