@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnxplain import deeplift, deeplift_norms
 from onnxplain.canonize.neuron import group_neurons
 from onnxplain.composite import Composite, Where
+from onnxplain.deeplift_control import control
 from onnxplain.deeplift_reveal import reveal_cancel
 from onnxplain.registry import Rule
 
@@ -24,6 +25,9 @@ SELECTS = (
 )  # fmt: skip
 """Selection by other operands than the values."""
 
+EXPANDED = ("LSTM", "GRU", "RNN", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor")
+"""Operators that are written in smaller ones first."""
+
 BASE: tuple[tuple[Where, Rule], ...] = (
     (Where(operators=MAXIMA), deeplift.maximum),
     (Where(operators=("Where",)), deeplift.average),
@@ -41,12 +45,13 @@ BASE: tuple[tuple[Where, Rule], ...] = (
     (Where(roles=("linear", "sum", "layout")), deeplift.linear),
     (Where(operators=SELECTS), deeplift.linear),
     (Where(roles=("elementwise",)), deeplift.rescale),
+    (Where(roles=("control",)), control),
 )
 
 
 def deeplift_composite(rule: str) -> Composite:
     """The composite of DeepLIFT, with Rescale or RevealCancel at nonlinearities behind linear maps."""
     if rule == "rescale":
-        return Composite(rule, BASE, canonize=True, strict=True)
+        return Composite(rule, BASE, canonize=True, strict=True, expands=EXPANDED)
     neuron = (Where(operators=("onnxplain.Neuron",)), reveal_cancel)
-    return Composite(rule, (neuron, *BASE), canonize=True, strict=True, groups=(group_neurons,))
+    return Composite(rule, (neuron, *BASE), canonize=True, strict=True, expands=EXPANDED, groups=(group_neurons,))

@@ -286,6 +286,10 @@ class Emitter:
         """What a tensor is at the baseline: itself where nothing that is explained changes its values."""
         return self._current.twins.get(tensor, tensor)
 
+    def pair(self, twins: Mapping[Tensor, Tensor]) -> None:
+        """Say what more tensors are at the baseline."""
+        self._current.twins.update(twins)
+
     def rename(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor of exactly this name with the same value; the name must be free."""
         self.graph.fresh(name)

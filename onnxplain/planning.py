@@ -87,7 +87,7 @@ def plan(
     registry = load_registry(rules)
     wanted = [layer] if isinstance(layer, str) else layer
     composite = found.rules(options)
-    source = expanded(prepared(read(model), registry), composite.expands, registry)
+    source = expanded(prepared(read(model), registry), found.expands(options), registry)
     source = simplified(source, (output, *(wanted or ())))
     graph = Graph(source.model)
     scored = find_score(graph, output, score)

@@ -129,7 +129,7 @@ def rewrite_source(
     parsed = parse_target(target)
     registry = registry or load_registry()
     _refuse_explained(source)
-    source = expanded(prepared(source, registry), found.rules(options).expands, registry)
+    source = expanded(prepared(source, registry), found.expands(options or {}), registry)
     source = simplified(source, (output, *(layer or ()), *(mask or ()), *expose))
     graph = Graph(source.model)
     b = Builder(graph)

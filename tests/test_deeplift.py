@@ -182,6 +182,80 @@ def test_near_the_baseline_it_is_the_gradient() -> None:
         np.testing.assert_allclose((same * step.changes["x"]).sum(), step.change, rtol=1e-2, err_msg=name)
 
 
+# -- subgraphs ---------------------------------------------------------------------------------------------------------
+
+
+def unrolled_lstm(w: np.ndarray, r: np.ndarray, bias: np.ndarray, steps: int) -> onnx.ModelProto:
+    """The last state of an LSTM on x [steps, 1, 3], its steps and gates (i, o, f, c) written out one by one."""
+    size = r.shape[2]
+    weights: dict[str, np.ndarray] = {"h0": np.zeros((1, size), np.float32), "c0": np.zeros((1, size), np.float32)}
+    joined = np.concatenate([w[0], r[0]], axis=1)
+    for k, gate in enumerate("iofc"):
+        rows = slice(k * size, (k + 1) * size)
+        weights |= {f"w{gate}": joined[rows], f"b{gate}": bias[0][rows] + bias[0][4 * size :][rows]}
+    nodes = []
+    for t in range(steps):
+        weights[f"at{t}"] = np.array(t)
+        nodes += [node("Gather", f"x at{t}", f"x{t}", axis=0), node("Concat", f"x{t} h{t}", f"j{t}", axis=1)]
+        for gate, function in zip("iofc", ("Sigmoid", "Sigmoid", "Sigmoid", "Tanh"), strict=True):
+            nodes += [
+                node("Gemm", f"j{t} w{gate} b{gate}", f"z{gate}{t}", transB=1), node(function, f"z{gate}{t}", f"{gate}{t}_")
+            ]  # fmt: skip
+        nodes += [
+            node("Mul", f"f{t}_ c{t}", f"kept{t}"), node("Mul", f"i{t}_ c{t}_", f"new{t}"),
+            node("Add", f"kept{t} new{t}", f"c{t + 1}"), node("Tanh", f"c{t + 1}", f"out{t}"),
+            node("Mul", f"o{t}_ out{t}", f"h{t + 1}"),
+        ]  # fmt: skip
+    nodes.append(node("Identity", f"h{steps}", "y"))
+    return model(nodes, {"x": [steps, 1, 3]}, {"y": [1, size]}, weights)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_lstm_is_its_steps_written_out(direction: str) -> None:
+    random = np.random.default_rng(11)
+    weights = {
+        "w": random.normal(size=(1, 16, 3)), "r": random.normal(size=(1, 16, 4)), "b": random.normal(size=(1, 32)),
+        "axes": np.array([0]),
+    }  # fmt: skip
+    weights = {k: v.astype(np.int64 if k == "axes" else np.float32) for k, v in weights.items()}
+    nodes = [node("LSTM", "x w r b", "all last", hidden_size=4, direction=direction), node("Squeeze", "last axes", "y")]
+    whole = model(nodes, {"x": [5, 1, 3]}, {"y": [1, 4]}, weights)
+    steps = unrolled_lstm(weights["w"], weights["r"], weights["b"], 5)
+    x, x0 = random.normal(size=(2, 5, 1, 3)).astype(np.float32)
+    turn = slice(None, None, -1 if direction == "reverse" else 1)
+    found = run(rewrite(whole, "deeplift", target=(0, 2), baseline=x0), {"x": x})
+    expected = run(rewrite(steps, "deeplift", target=(0, 2), baseline=x0[turn].copy()), {"x": x[turn].copy()})
+    np.testing.assert_allclose(found["x_attribution"], expected["x_attribution"][turn], atol=1e-6)
+    assert np.abs(found["delta"]).max() < 1e-6
+
+
+@pytest.mark.parametrize("fixture", ["lstm", "gru", "lrp_bilstm"])
+def test_recurrent_networks_sum_to_delta(fixture: str) -> None:
+    data = arrays(fixture, "data")
+    several = np.zeros((3, 1, 1), np.float32)
+    for method, baseline, rule in (
+        ("deeplift", 0.0, "rescale"), ("deeplift", 0.0, "reveal-cancel"), ("deeplift-shap", several, "rescale"),
+    ):  # fmt: skip
+        found = Explainer(FIXTURES / fixture / "model.onnx", method, baseline=baseline, rule=rule)(data)
+        change = found.attribution.reshape(len(found.attribution), -1).sum(axis=1) - found.delta
+        assert np.abs(found.delta).max() <= 1e-5 * np.abs(change).max()
+
+
+def test_if_walks_the_branch_that_is_taken() -> None:
+    def branch(op: str) -> onnx.GraphProto:
+        outputs = [onnx.helper.make_tensor_value_info(op, onnx.TensorProto.FLOAT, None)]
+        return onnx.helper.make_graph([node(op, "x", "inner"), node("Mul", "inner x", op)], op, [], outputs)
+
+    nodes = [onnx.helper.make_node("If", ["which"], ["y"], then_branch=branch("Tanh"), else_branch=branch("Exp"))]
+    made = model(nodes, {"x": [2, 3], "which": []}, {"y": [2, 3]}, kinds={"which": onnx.TensorProto.BOOL})
+    x = np.random.default_rng(12).normal(size=(2, 3)).astype(np.float32)
+    explained = rewrite(made, "deeplift", inputs=["x"], target=1, baseline=0.5)
+    for which, f in ((True, np.tanh), (False, np.exp)):
+        found = run(explained, {"x": x, "which": np.array(which)})["x_attribution"]
+        np.testing.assert_allclose(found[:, 1], f(x[:, 1]) * x[:, 1] - f(0.5) * 0.5, rtol=1e-5)
+        assert not found[:, [0, 2]].any()
+
+
 # -- options and baselines ---------------------------------------------------------------------------------------------
 
 SMALL = FIXTURES / "deeplift_mlp" / "model_legacy.onnx"
@@ -259,7 +333,6 @@ def test_what_is_refused_says_why() -> None:
     for name, error, text in (
         ("spatial_transformer", RuleError, "linear in the first only"),
         ("detector_head", UnsupportedOperatorError, "no rule for 1 operator on the way: TopK"),
-        ("gru", UnsupportedOperatorError, "no rule for 1 operator on the way: GRU"),
     ):
         with pytest.raises(error, match=text):
             rewrite(FIXTURES / name / "model_legacy.onnx", "deeplift", baseline=0.0)
