@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnxplain.job import Job
     from onnxplain.method import Method
 
-__all__ = ["all_seeds", "attributions", "over_targets", "result_like", "widened"]
+__all__ = ["all_seeds", "attributions", "beside_targets", "gap", "over_targets", "per_sample", "result_like", "score", "widened"]
 
 
 def attributions(job: Job, method: Method, options: Mapping[str, Any]) -> list[Tensor]:
@@ -116,6 +116,13 @@ def score(job: Job) -> Tensor:
     chosen = b.Where(b.Equal(job.seed, 0), 0, b.Mul(job.seed, y))  # elements that nobody asked about may be infinite
     axes = list(range(int(job.batched), y.rank))
     return replace(b.ReduceSum(chosen, axes, keepdims=0) if axes else chosen, dtype=y.dtype, shape=samples)
+
+
+def gap(job: Job, made: Sequence[Tensor], there: Tensor) -> Tensor:
+    """What attributions sum to beyond the score's change since `there`, in the shape of `score`."""
+    b, here = job.b, score(job)
+    total = b.total([replace(per_sample(job, m, x), shape=here.shape) for m, x in zip(made, job.sources, strict=True)])
+    return replace(b.Sub(b.cast(total, here), b.Sub(here, there)), dtype=here.dtype, shape=here.shape)
 
 
 def per_sample(job: Job, attribution: Tensor, source: Tensor) -> Tensor:

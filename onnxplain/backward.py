@@ -100,7 +100,7 @@ def on_the_way(
     live = liveness(calls, sources, targets, choose.registry.role)
     if not choose.composite.canonize:
         return live
-    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b))
+    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b), choose.composite.groups)
     live = liveness(grouped, sources, targets, choose.registry.role)
     return liveness(live.calls, sources, targets, choose.registry.role, choose.over(live.calls, choose.nonnegative).heard)
 
@@ -162,7 +162,8 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
             raise RuleError(f"no rule says what {call.operator} becomes with its statistics held constant")
         return dict(outgoing(b, call, spec.rule, spec, [message]))[0]
 
-    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), choose.nonnegative, choose.one_sided)):
+    known = choose.nonnegative, choose.one_sided, choose.twins
+    with b.walking(Walking(within, gradient, detached, lambda call: _spec(choose, call), *known)):
         return _walk(b, live, seeds, choose)
 
 
@@ -210,7 +211,7 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
                 assert x is not None
                 arrived.setdefault(x, []).append(m)
             if choose.watch is not None:
-                choose.watch(call, chosen, incoming, [m for _, m in sent])
+                choose.watch(call, chosen, incoming, sent)
     for tensor in list(arrived):
         message(tensor)
     return messages

@@ -15,6 +15,9 @@ __all__ = ["check_completeness"]
 SMALL = 0.01
 """A gap of this share of the score's change is the quadrature's."""
 
+EXACT = 1e-4
+"""A gap of this share is rounding, where nothing is integrated."""
+
 FINER = 8
 """By how much the steps are multiplied to see whether a larger gap is the quadrature's too."""
 
@@ -24,7 +27,7 @@ def check_completeness(
 ) -> Finding:
     """Attributions sum to the score, or, where the method compares with a baseline, to its difference from the baseline's.
 
-    That difference is integrated by quadrature: a gap must be small, or shrink with more steps.
+    Where that difference is integrated by quadrature, a gap must be small, or shrink with more steps; else it is rounding.
 
     Args:
         rewritten, result: the explained model, which exposes its score, and what it returns.
@@ -45,8 +48,10 @@ def check_completeness(
     said = f"attributions sum to the score's change from the baseline up to {gap:.2g} of it"
     if not promised:
         return Finding("completeness", None, f"{said} (not promised)")
-    if gap <= SMALL or finer is None:
-        return Finding("completeness", gap <= SMALL, said)
+    if finer is None:
+        return Finding("completeness", gap <= EXACT, said)
+    if gap <= SMALL:
+        return Finding("completeness", True, said)
     closer = _gap(about, finer(FINER))
     said += f"; with {FINER} times the steps up to {closer:.2g}: more steps make it exact"
     return Finding("completeness", closer <= max(gap / 2, SMALL), said)

@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.check_calls import check_calls
 from onnxplain.check_completeness import check_completeness
 from onnxplain.check_slopes import check_slopes, forward_of
-from onnxplain.conservation import Ledger, balance, judged
+from onnxplain.conservation import Ledger, balance, judged, judged_change
 from onnxplain.findings import CallConservation, CheckReport, Finding, is_small
 from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
@@ -84,23 +84,26 @@ def check(
         findings += _check_method(source, method, feeds, providers, baseline, settings, options)
     rows: list[CallConservation] = []
     if "conservation" in found.axioms:
-        finding, rows = _check_conservation(source, method, feeds, providers, settings, options)
+        finding, rows = _check_conservation(source, method, feeds, providers, baseline, settings, options)
         findings.append(finding)
     return CheckReport(tuple(findings), culprit, tuple(rows))
 
 
 def _check_conservation(
-    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers, settings: Mapping[str, Any],
-    options: Mapping[str, Any],
+    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers, baseline: Baseline,
+    settings: Mapping[str, Any], options: Mapping[str, Any],
 ) -> tuple[Finding, list[CallConservation]]:  # fmt: skip
     """What each call receives, sends and keeps, all samples together."""
     ledger = Ledger()
-    rewritten = rewrite_source(source.copy(), method, target=None, options=dict(options), watching=ledger, **settings)
+    rewritten = rewrite_source(
+        source.copy(), method, target=None, baseline=baseline, options=dict(options), watching=ledger, **settings
+    )
     result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
     rows = balance(ledger, rewritten, result)
     arrived = sum(float(np.asarray(result[n], np.float64).sum()) for n in rewritten.about["attributions"])
     score = arrived + sum(r.received - r.sent for r in rows)
-    return judged(rows, score, arrived), rows
+    judge = judged if baseline is None else judged_change
+    return judge(rows, score, arrived), rows
 
 
 def _check_method(

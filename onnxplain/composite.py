@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from onnxplain.call import Call
+from onnxplain.canonize import Grouping
 from onnxplain.errors import MethodError, nearest
 from onnxplain.layers import NOWHERE, Layers, Place, find_layers
 from onnxplain.lrp import LinearRule
@@ -79,10 +80,10 @@ class Where:
 class Composite:
     """An ordered choice of rules.
 
-    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.canonize`); `expands` names
-    operators that are written in smaller ones first; with `float32` half-precision calls are walked in float32. With `strict`,
-    a call that no entry matches has no rule; else it is served by its operator's gradient rule. The first `own` entries are
-    the user's: one that serves no call is worth a warning.
+    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.canonize`), `groups` more of them;
+    `expands` names operators that are written in smaller ones first; with `float32` half-precision calls are walked in
+    float32. With `strict`, a call that no entry matches has no rule; else it is served by its operator's gradient rule. The
+    first `own` entries are the user's: one that serves no call is worth a warning.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Composite:
     strict: bool = False
     expands: tuple[str, ...] = ()
     float32: bool = False
+    groups: tuple[Grouping, ...] = ()
     own: int = 0
 
     @property
@@ -127,8 +129,8 @@ GRADIENT = Composite("gradient")
 """Every call is served by its operator's gradient rule."""
 
 
-Watch: TypeAlias = "Callable[[Call, Chosen, Sequence[Tensor | None], Sequence[Tensor]], None]"
-"""`(call, chosen rule, messages on its outputs, messages sent to its inputs)`"""
+Watch: TypeAlias = "Callable[[Call, Chosen, Sequence[Tensor | None], Sequence[tuple[int, Tensor]]], None]"
+"""`(call, chosen rule, messages on its outputs, messages sent to what it reads, by position)`"""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Choice:
 
     `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero,
     `one_sided` those whose messages are zero wherever they are below zero. `scored` says that seeds are zero where their
-    targets are. `watch` is told of each call what came in and what went out.
+    targets are. `watch` is told of each call what came in and what went out. `twins` are what tensors are at the baseline, of
+    those that differ there, where the composite's rules compare with one.
     """
 
     composite: Composite
@@ -147,6 +150,7 @@ class Choice:
     one_sided: Callable[[Tensor], bool] = lambda tensor: False
     scored: bool = False
     watch: Watch | None = None
+    twins: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def __call__(self, call: Call) -> Chosen | None:
         """The rule of a call, None where there is none."""

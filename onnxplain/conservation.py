@@ -1,4 +1,4 @@
-"""Conservation, call by call: how much relevance a call receives, how much it hands on, and what its bias keeps."""
+"""Conservation, call by call: how much relevance, or of the score's change, a call receives, hands on, and its bias keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from onnxplain.job import Job
 from onnxplain.rewriting import Rewritten
 from onnxplain.tensor import Tensor
 
-__all__ = ["Ledger", "balance", "judged"]
+__all__ = ["Ledger", "balance", "judged", "judged_change"]
+
+
+CHANGE = 1e-4
+"""What a call may lose of the score's change by rounding, as a share of the largest sum of any call."""
 
 
 class Ledger:
@@ -26,12 +30,20 @@ class Ledger:
 
     def start(self, job: Job) -> None:
         """Look at this job's walk."""
+        self._b = job.b
         job.watch = self._watch
         job.b.notes = {}
 
-    def _watch(self, call: Call, chosen: Chosen, incoming: Sequence[Tensor | None], sent: Sequence[Tensor]) -> None:
+    def _watch(self, call: Call, chosen: Chosen, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]) -> None:
         self.calls.append((call.name, call.operator, getattr(chosen.rule, "__name__", "")))
-        self._sums[call.name] = [m for m in incoming if m is not None], sent
+        arrived = [self._share(y, m) for y, m in zip(call.outputs, incoming, strict=False) if m is not None]
+        self._sums[call.name] = arrived, [self._share(call.reads[i], m) for i, m in sent]
+
+    def _share(self, of: Tensor | None, message: Tensor) -> Tensor:
+        """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
+        if of is None or not self._b.compares:
+            return message
+        return self._b.Mul(message, self._b.Sub(of, self._b.twin(of)))
 
     def finish(self, job: Job) -> None:
         """Report the sums."""
@@ -67,3 +79,14 @@ def judged(rows: Sequence[CallConservation], score: float, arrived: float) -> Fi
     if conserved:
         return Finding("conservation", True, detail)
     return Finding("conservation", None, f"{detail}; most at '{worst.node}' ({worst.rule})")
+
+
+def judged_change(rows: Sequence[CallConservation], change: float, arrived: float) -> Finding:
+    """What became of the score's change since the baseline: every call hands all of it on, or is named."""
+    lost = sum(r.lost for r in rows)
+    detail = f"of the score's change {change:.6g} the inputs get {arrived:.6g}, calls that do not hand on all of it {lost:.6g}"
+    whole = max(abs(change), *(abs(r.received) for r in rows), 1e-12)
+    worst = rows[0]
+    if abs(worst.lost) <= CHANGE * whole:
+        return Finding("conservation", True, detail)
+    return Finding("conservation", False, f"{detail}; most at '{worst.node}' ({worst.operator}, {worst.rule}): {worst.lost:.6g}")

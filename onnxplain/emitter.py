@@ -69,7 +69,7 @@ class Walking:
     `walk` carries messages through the calls of a subgraph, `gradient` gives what a call's own gradient rule sends to its
     inputs, `detached` the same with statistics of the input held constant, `spec` is the registry's entry of a call's
     operator, `nonnegative` tells whether a tensor is provably not below zero, `one_sided` whether its message is zero where the
-    tensor is below zero.
+    tensor is below zero. `twins` are what tensors are at the baseline, of those that differ there.
     """
 
     walk: Walk
@@ -78,6 +78,7 @@ class Walking:
     spec: Callable[[Call], OpSpec]
     nonnegative: Callable[[Tensor], bool]
     one_sided: Callable[[Tensor], bool]
+    twins: dict[Tensor, Tensor]
 
 
 class Emitter:
@@ -275,6 +276,19 @@ class Emitter:
         if self._unsigned is None:
             self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, self.graph.inputs)
         return tensor.name in self._unsigned
+
+    @property
+    def compares(self) -> bool:
+        """Whether the walk that is under way knows what tensors are at a baseline."""
+        return self._walking is not None and bool(self._walking.twins)
+
+    def twin(self, tensor: Tensor) -> Tensor:
+        """What a tensor is at the baseline: itself where nothing that is explained changes its values."""
+        return self._current.twins.get(tensor, tensor)
+
+    def pair(self, twins: Mapping[Tensor, Tensor]) -> None:
+        """Say what more tensors are at the baseline."""
+        self._current.twins.update(twins)
 
     def rename(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor of exactly this name with the same value; the name must be free."""

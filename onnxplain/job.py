@@ -30,7 +30,8 @@ class Job:
     With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
     further results for the file, by name. `origins` are the tensors the model begins with, `masks` what all messages must
     pass, `watch` is told what each call receives and sends. `layers` are inner tensors that a method looks at beside what it
-    explains, and `layer_inputs` the inputs that explained layers come from.
+    explains, and `layer_inputs` the inputs that explained layers come from. `origin` is the job that this one is `at` another
+    point of, with what its tensors `became` there.
     """
 
     graph: Graph
@@ -48,6 +49,7 @@ class Job:
     calls: Sequence[Call] = ()
     inputs: tuple[Tensor, ...] = ()
     origin: tuple[Job, Copies | None] | None = None
+    became: Mapping[Tensor, Tensor] = field(default_factory=dict)
     origins: tuple[Tensor, ...] = ()
     masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
     watch: Watch | None = None
@@ -77,15 +79,17 @@ class Job:
         seed: Tensor | None = None,
         scored: bool = False,
         of: Sequence[Tensor] | None = None,
+        twins: Mapping[Tensor, Tensor] | None = None,
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors, or at those in `of`: the seed carried backward by a composite's rules.
 
         With `seed`, that instead of the job's own; `scored` says that it is zero where the target is. With `at`, at another
-        point: the model is replayed with those tensors in place of the explained ones.
+        point: the model is replayed with those tensors in place of the explained ones. `twins` are what tensors are at the
+        baseline, for rules that compare with one.
         """
         if at is not None:
             return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
-        choose = Choice(composite, self.registry, scored=scored, watch=self.watch)
+        choose = Choice(composite, self.registry, scored=scored, watch=self.watch, twins=dict(twins or {}))
         seeds = {self.target: seed or self.seed}
         wanted = self.sources if of is None else tuple(of)
         messages = carry(self.b, self.calls, wanted, seeds, choose, origins=self.origins, masks=self.masks)
@@ -117,6 +121,7 @@ class Job:
             inputs=tuple(became.get(t, t) for t in self.inputs),
             reports={},
             origin=(self, copies),
+            became=became,
             origins=tuple(became.get(t, t) for t in self.origins),
             masks={became.get(t, t): self._copied(m, copies) for t, m in self.masks.items()},
         )

@@ -28,11 +28,14 @@ __all__ = [
     "Group",
     "LinearRule",
     "Part",
+    "Places",
     "alpha_beta",
     "box",
     "epsilon",
     "flat",
     "gamma",
+    "negative",
+    "operands",
     "positive",
     "w_square",
     "z_plus",
@@ -135,7 +138,7 @@ class LinearRule:
 
     def __call__(self, b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         """The relevance of the live input."""
-        places = _operands(b, call, self.splits_weights)
+        places = operands(b, call, self.splits_weights)
         if self.splits_weights:
             call = _unscaled(b, call, places)
         sent: list[Tensor] = []
@@ -156,7 +159,7 @@ class LinearRule:
         """Whether a branch takes other weights than the call's own."""
         return any(branch.w is not whole for group in self.groups for branch in group.branches)
 
-    def _group(self, b: Builder, call: Call, places: _Places, group: Group, relevance: Tensor) -> list[Tensor]:
+    def _group(self, b: Builder, call: Call, places: Places, group: Group, relevance: Tensor) -> list[Tensor]:
         made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
         if not made or (group.where == "negative" and b.one_sided(call.y)):
             return []
@@ -182,7 +185,7 @@ class LinearRule:
                 b.notes.setdefault(call.name, []).append(_scaled(b, of_bias, group.weight))
         return [replace(s, shape=call.input(places.x).shape) for s in sent]
 
-    def _replayed(self, b: Builder, call: Call, places: _Places, branch: Branch) -> Call | None:
+    def _replayed(self, b: Builder, call: Call, places: Places, branch: Branch) -> Call | None:
         """The call on a branch's operands; None where it is provably zero."""
         inputs = list(call.inputs)
         inputs[places.x] = branch.x(b, call.input(places.x))
@@ -195,7 +198,7 @@ class LinearRule:
         return b.replay(call, inputs)
 
 
-def _of_bias(b: Builder, places: _Places, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+def _of_bias(b: Builder, places: Places, made: Sequence[tuple[Branch, Call]]) -> Tensor:
     """What the biases add to the branches' outputs."""
     assert places.bias is not None
     parts = []
@@ -205,7 +208,7 @@ def _of_bias(b: Builder, places: _Places, made: Sequence[tuple[Branch, Call]]) -
     return b.total(parts)
 
 
-def _spread(b: Builder, call: Call, places: _Places, relevance: Tensor) -> Tensor:
+def _spread(b: Builder, call: Call, places: Places, relevance: Tensor) -> Tensor:
     """Relevance on the outputs, spread evenly over the inputs that each reads."""
     inputs = list(call.inputs)
     inputs[places.x] = ones(b, call.input(places.x))
@@ -228,7 +231,7 @@ def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None
     return tuple(None if i == index else t for i, t in enumerate(inputs))
 
 
-def _back(b: Builder, call: Call, places: _Places, message: Tensor) -> Tensor:
+def _back(b: Builder, call: Call, places: Places, message: Tensor) -> Tensor:
     sent = b.gradient(call, message)[places.x]
     if sent is None:
         raise RuleError(f"its gradient rule sends nothing to input {places.x}")
@@ -236,7 +239,7 @@ def _back(b: Builder, call: Call, places: _Places, message: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Places:
+class Places:
     """The positions of a linear map's input, weights and bias among the call's inputs."""
 
     x: int
@@ -244,7 +247,8 @@ class _Places:
     bias: int | None
 
 
-def _operands(b: Builder, call: Call, needs_weights: bool) -> _Places:
+def operands(b: Builder, call: Call, needs_weights: bool) -> Places:
+    """Where a linear map of one live operand has it, its weights and its bias."""
     live = [i for i in range(len(call.inputs)) if call.wants(i)]
     if len(live) != 1:
         names = ", ".join(f"'{call.input(i).name}'" for i in live)
@@ -260,10 +264,10 @@ def _operands(b: Builder, call: Call, needs_weights: bool) -> _Places:
         weight = 0
     if needs_weights and weight is None:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    return _Places(x, weight, bias if bias in present else None)
+    return Places(x, weight, bias if bias in present else None)
 
 
-def _unscaled(b: Builder, call: Call, places: _Places) -> Call:
+def _unscaled(b: Builder, call: Call, places: Places) -> Call:
     """The call with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
     gemm = call.parts[0] if call.parts else call
     factors = ((places.w, gemm.get("alpha", 1.0)), (None if call.parts else places.bias, gemm.get("beta", 1.0)))

@@ -94,7 +94,7 @@ def plan(
     wanted = resolved(source.model, [layer] if isinstance(layer, str) else layer)
     output = None if output is None else resolve(source.model, output)
     called = addresses(source.model)
-    source = simplified(expanded(source, composite.expands, registry), (output, *wanted))
+    source = simplified(expanded(source, found.expands(options), registry), (output, *wanted))
     graph = Graph(source.model)
     scored = find_score(graph, output, score)
     lands, picks = found.landing(found.checked(options))

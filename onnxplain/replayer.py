@@ -89,6 +89,9 @@ class Replayer(Emitter):
             made.append(copy)
             pairs = zip(call.outputs, copy.outputs, strict=True)
             became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
+        if self.compares:  # what was replayed together with its twin has the replayed twin for its own
+            twins = self._current.twins
+            twins.update({new: became[twins[old]] for old, new in became.items() if twins.get(old) in became})
         return made, became
 
     def rebuild(self, subgraph: Subgraph, stacks: Sequence[Tensor] = (), lists: Sequence[Tensor] = (), states: int = 0) -> Body:

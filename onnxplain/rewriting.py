@@ -136,7 +136,7 @@ def rewrite_source(
     output = None if output is None else resolve(source.model, output)
     layer, expose = resolved(source.model, layer), [e if e == "score" else resolve(source.model, e) for e in expose]
     masked = {name: resolve(source.model, name) for name in mask or {}}
-    source = simplified(expanded(source, found.rules(options).expands, registry), (output, *layer, *masked.values(), *expose))
+    source = simplified(expanded(source, found.expands(options or {}), registry), (output, *layer, *masked.values(), *expose))
     graph = Graph(source.model)
     b = Builder(graph)
     scored = find_score(graph, output, score)

@@ -8,7 +8,7 @@ tensors carry no messages of their own, so none is made around a tensor that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from onnxplain.canonize.linear import group_biases
 from onnxplain.canonize.softmax import group_softmax
 from onnxplain.tensor import Tensor
 
-__all__ = ["GROUPINGS", "canonize"]
+__all__ = ["GROUPINGS", "Grouping", "canonize"]
 
-GROUPINGS: tuple[Callable[[Dataflow], Sequence[Call]], ...] = (
+Grouping: TypeAlias = "Callable[[Dataflow], Sequence[Call]]"
+"""Live calls with compounds in place of some."""
+
+GROUPINGS: tuple[Grouping, ...] = (
     group_softmax,
     group_biases,
     group_activations,
@@ -37,6 +40,7 @@ def canonize(
     kept: Iterable[Tensor],
     value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
     fixed: Callable[[Tensor], bool],
+    more: Sequence[Grouping] = (),
 ) -> Sequence[Call]:
     """Live calls in topological order with compounds in place of what they stand for.
 
@@ -45,7 +49,8 @@ def canonize(
         kept: tensors that must stay visible: those explained, and the target.
         value: the values of small constants.
         fixed: whether a tensor is the same for every input.
+        more: what is grouped besides, after the rest.
     """
-    for group in GROUPINGS:
+    for group in (*GROUPINGS, *more):
         calls = group(Dataflow(calls, frozenset(t.name for t in kept), value, fixed))
     return calls

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lands", "Method", "Option", "all_methods", "find_method", "inner_method", "method"]
 
-FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "lrp", "cam", "perturbed_cam", "layers")
+FAMILIES = (
+    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers"
+)  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
 
 Lands: TypeAlias = Literal["explained", "layer", "input", "map"]
@@ -95,6 +97,13 @@ class Method:
             own = {o.name for o in self.options}
             return inner.rules({k: v for k, v in (options or {}).items() if k not in own})
         return self.composite if isinstance(self.composite, Composite) else self.composite(**self.checked(options or {}))
+
+    def expands(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The operators that its walk, or that of the method within it, needs written in smaller ones."""
+        inner, own = self.inner(options), {o.name for o in self.options}
+        if inner is None:
+            return self.rules(dict(options)).expands
+        return inner.expands({name: value for name, value in options.items() if name not in own})
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in: its own, then those of the method within it, which gets what is not its own.

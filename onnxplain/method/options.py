@@ -9,7 +9,6 @@ OPTIONS = {
     "axes": "axes of space or time; all after the samples and channels where nothing is said, for maps those the dataflow tells",
     "beta": "weight of what speaks against the output",
     "bias": "what happens to a bias's share: 'absorb' loses it, 'ignore' leaves the bias out, 'distribute' gives it to inputs",
-    "chunk": "samples × points in one run, or memory as '500MB'; if not said, 64 or what fits into 32 MB; a GPU likes more",
     "centred": "whether each channel's mean over the places is taken off before, as principal components have it",
     "chunk": "samples × points in one run, or memory as '500MB'; if not said, 64 or what fits into 32 MB; a GPU likes more",
     "composite": "a composite of your own: a TOML file, or an onnxplain.Composite",

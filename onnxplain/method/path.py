@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.attributing import beside_targets, per_sample, score
+from onnxplain.attributing import beside_targets, gap, score
 from onnxplain.baselines import fits, has_several
 from onnxplain.builder import Builder
 from onnxplain.chunks import Chunk
@@ -114,10 +114,8 @@ def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines:
 
     It is 0 where the integral is exact; with all targets [samples, targets].
     """
-    b, here = job.b, score(job)
-    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
-    total = b.total([replace(per_sample(job, m, x), shape=here.shape) for m, x in zip(made, job.sources, strict=True)])
-    return replace(b.Sub(b.cast(total, here), b.Sub(here, there)), dtype=here.dtype, shape=here.shape)
+    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[score(job)])
+    return gap(job, made, there)
 
 
 @method(

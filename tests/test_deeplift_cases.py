@@ -1,0 +1,66 @@
+"""Every DeepLIFT rule, over ONNX's own backend cases and those of own_cases.py: what each call hands on adds up, or it refuses."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pytest
+
+from onnxplain.errors import RuleError, UnsupportedOperatorError
+from tests.multipliers import multipliers
+from tests.onnx_cases import Case, cases
+from tests.test_gradients import LOOSE
+
+NO_NUMBER: dict[str, str] = {
+    "*_empty_set*": "maxima and logarithms of nothing are infinite",
+    "Cast*": "operands that are infinite or no number",
+    "Mod-mod_float_edge_cases_*": "operands that are infinite or no number",
+    "Imputer-own_imputer_nan-*": "operands that are no number",
+    "LogSoftmax-logsoftmax_large_number-*": "the reference evaluator gives −∞ for numbers far below",
+    "LogSoftmax-own_logsoftmax_far-*": "the reference evaluator gives −∞ for numbers far below",
+    "TreeEnsemble-*_set_membership-*": "operands that are no number",
+    "*bernoulli*": "drawn at random",
+    "*-gradient_of_*": "the reference evaluator has no Gradient",
+    "Scan-scan_sum-*": "the reference evaluator cannot run Scan of opset 8",
+    "Dropout-training_dropout*": "refused: dropout in training mode",
+    "MaxRoiPool-own_max_roi_pool*": "its second operand are regions: rolled they name samples that do not exist",
+}
+"""Cases without a number to compare with, by pattern, and why."""
+
+STEPS: dict[str, str] = {
+    "Binarizer-*": "a step",
+    "TreeEnsemble-*": "steps",
+    "Ceil-*": "a step",
+    "Floor-*": "a step",
+    "Round-*": "a step",
+    "Sign-*": "a step",
+    "Hardmax-*": "a step",
+    "*clip*_expanded-*": "its condition is a step of the operand",
+    "graph-prelu_*_expanded-*": "its condition is a step of the operand",
+    "graph-own_step_times_x-*": "a step",
+}
+"""Cases where steps, which have no multiplier, change the result: by pattern. `delta` reports what they do."""
+
+
+def rolled(value: np.ndarray) -> np.ndarray:
+    """The elements moved on by one: other values from the same range."""
+    return np.roll(np.ravel(value), 1).reshape(np.shape(value))
+
+
+@pytest.mark.parametrize("which", ["first", "all"])
+@pytest.mark.parametrize("case", [c for c in cases() if c.form == "constant" or "-ai_onnx" in c.id], ids=lambda c: c.id)
+def test_summation_to_delta(case: Case, which: str) -> None:
+    if which == "all" and len(case.varied) == 1:
+        pytest.skip("it has one operand")
+    known = next((why for pattern, why in (NO_NUMBER | STEPS).items() if fnmatchcase(case.id, pattern)), None)
+    if known is not None:
+        pytest.skip(known)
+    varied = case.varied if which == "all" else case.varied[:1]
+    inputs = {k: np.asarray(v, float) if k in case.varied else v for k, v in case.inputs.items()}
+    try:
+        made = multipliers(case.model, inputs, {n: rolled(inputs[n]) for n in varied}, case.targets)
+    except (RuleError, UnsupportedOperatorError) as error:
+        pytest.skip(f"refused: {str(error).splitlines()[0]}")
+    assert all(np.isfinite(v).all() for v in made.values.values())
+    assert made.gap < next((t for pattern, (t, _) in LOOSE.items() if fnmatchcase(case.id, pattern)), 1e-9)
