@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.blackbox.runner import BlackBox
 from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explanation import Explanation
 from onnxplain.feeds import MEANING, run_time_feeds, sample_axis_of
@@ -19,7 +20,7 @@ from onnxplain.inputs import check_inputs
 from onnxplain.job import Baseline
 from onnxplain.load import ModelLike, read
 from onnxplain.masks import Masks
-from onnxplain.method import find_method
+from onnxplain.method import find_method, graph_method
 from onnxplain.passes import prepared
 from onnxplain.progress import track
 from onnxplain.registry import load_registry
@@ -77,6 +78,17 @@ class Explainer:
         self._providers, self._batch_size, self._threads, self._progress = providers, batch_size, threads, progress
         registry = load_registry(rules)
         self._source = prepared(read(model), registry)
+        self._black_box: BlackBox | None = None
+        if found.forward_only:
+            if mask:
+                raise MethodError(f"method '{method}' needs forward passes only, where nothing flows backward to be masked")
+            self._black_box = BlackBox(
+                self._source, found, options, registry=registry, providers=providers, threads=threads, batch_size=batch_size,
+                progress=progress, labels=labels, output=output, inputs=inputs, baseline=baseline, score=score,
+                layer=[layer] if isinstance(layer, str) else layer,
+            )  # fmt: skip
+            self._inputs = self._black_box.forward.inputs
+            return
         self._inputs = Graph(self._source.model).inputs
         self._compares = compares
         self._given_baseline = baseline
@@ -97,12 +109,19 @@ class Explainer:
 
     @property
     def model(self) -> onnx.ModelProto:
-        """The explained model that serves indices of every form, the very one that runs."""
+        """The explained model that serves indices of every form, the very one that runs.
+
+        Raises:
+            MethodError: the method needs forward passes only, so that there is none.
+        """
+        graph_method(self.method)
         return self._ready(Target("input", ()))[0].model
 
     @property
     def about(self) -> dict[str, Any]:
         """What the explained model says of itself."""
+        if self._black_box is not None:
+            return self._black_box.about
         return self._ready(Target("input", ()))[0].about
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -146,6 +165,8 @@ class Explainer:
         Raises:
             InputError, TargetError: what is wrong, expected against found.
         """
+        if self._black_box is not None:
+            return self._black_box(x, target, baseline=baseline, seed=seed, **run_time)
         feeds = check_inputs(x, self.inputs)
         count = self._count(feeds)
         kind, chosen = self._interpret(target, seed, count)
