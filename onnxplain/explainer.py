@@ -184,6 +184,8 @@ class Explainer:
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
     ) -> Explanation:
         """Explain an input larger than the model's own by windows; see `onnxplain.sliding.slide`."""
+        if self._black_box is not None and self._black_box.overall:
+            raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
         return slide(self, x, target, stride=stride, combine=combine, **run_time)
 
     def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:

@@ -33,6 +33,8 @@ __all__ = [
 
 FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "r2": ("fit of the linear model, the lowest R²", np.min),
+    "fidelity": ("fidelity of the surrogate on rows held out, share of the variance", np.min),
+    "agreement": ("how often its greatest class is the model's", np.min),
     "standard_error": ("standard error of an attribution, the largest", np.max),
 }
 """Facts of black-box methods that tables end with: what they are, and one number for all."""
@@ -91,6 +93,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     if gap is not None:
         finer = " (more steps make it smaller)" if "steps" in about["options"] else ""
         console.print(f"completeness gap: at most {float(abs(gap).max()):.3g}{finer}")
+    if "tree" in about:
+        console.print(escape(about["tree"]))
     for name, (meaning, shorten) in FACTS.items():
         if name in explanation.facts:
             console.print(f"{meaning}: {shorten(explanation.facts[name]):.3g}")

@@ -272,7 +272,7 @@ def test_batches_and_neighbours_change_nothing() -> None:
     """A sample's explanation does not depend on the samples beside it, nor on how many copies run at once."""
     image = np.load(FIXTURES / "digits" / "data.npz")["image"]
     for name, found in all_methods().items():
-        if not found.forward_only or name in ("permutation", "ice", "partial-dependence"):
+        if not found.needs_baseline or not found.forward_only:  # the others look at all samples, or at none
             continue
         options: dict[str, Any] = {"groups": "segments", "parts": 8} if name in (*SHAPLEY, "lime") else {}
         options |= {"samples": 40} if any(o.name == "samples" for o in found.options) else {}

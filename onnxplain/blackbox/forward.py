@@ -49,6 +49,7 @@ class Forward:
     def __init__(
         self, source: Source, output: str | None, score: str, providers: Providers = None, threads: int | None = None
     ) -> None:
+        self.folder = source.folder
         self.graph = Graph(source.copy().model)
         self.inputs: tuple[Tensor, ...] = self.graph.inputs
         self.score = find_score(self.graph, output, score)

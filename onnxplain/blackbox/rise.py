@@ -43,33 +43,37 @@ def rise(
     extents = [x.shape[a] for a in space]
 
     def solve(game: Game) -> Shares:
-        random = np.random.default_rng(seed)
-        total = np.zeros((game.count, task.scores.shape[1], game.players.count))
+        drawn = np.random.default_rng(seed).spawn(2)
+        total = np.zeros((game.count, task.targets, game.players.count))
 
         def draw(start: int, stop: int) -> Array:
-            return smooth_masks(random, stop - start, extents, cells, probability).reshape(stop - start, -1)
+            return smooth_masks(drawn, stop - start, extents, cells, probability).reshape(stop - start, -1)
 
         for masks, values in game.stream(samples, draw):
-            total += np.einsum("knt,kp->ntp", values, masks)
+            total += np.tensordot(values, masks, axes=(0, 0))
         return Shares(total / (samples * probability))
 
     found = task.play(solve, task.base(None), groups="pixels", axes=space, chunk=chunk)
     return Found(found.attributions)
 
 
-def smooth_masks(random: np.random.Generator, count: int, extents: Sequence[int], cells: int, probability: float) -> Array:
+def smooth_masks(
+    drawn: Sequence[np.random.Generator], count: int, extents: Sequence[int], cells: int, probability: float
+) -> Array:
     """Masks of 0 to 1, [count, *extents]: coarse random grids, enlarged by linear interpolation, shifted at random (section 3.2).
 
-    One mask after the other takes the same random numbers, however many are drawn at once.
+    One generator gives the grids and one the shifts: masks come out the same however many are drawn at once.
     """
-    masks = np.empty((count, *extents))
-    for mask in masks:
-        grid = (random.random([cells] * len(extents)) < probability).astype(np.float64)
-        for axis, extent in enumerate(extents):
-            cell = -(-extent // cells)
-            wide = _enlarge(extent, cell, cells, int(random.integers(0, cell)))
-            grid = np.moveaxis(np.tensordot(wide, grid, axes=(1, axis)), 0, axis)
-        mask[...] = grid
+    grids, shifts = drawn
+    masks = (grids.random((count, *[cells] * len(extents))) < probability).astype(np.float64)
+    places = shifts.random((count, len(extents)))
+    for axis, extent in enumerate(extents, start=1):
+        cell = -(-extent // cells)
+        table = np.stack([_enlarge(extent, cell, cells, shift) for shift in range(cell)])
+        wide = table[np.minimum((places[:, axis - 1] * cell).astype(np.int64), cell - 1)]
+        before = np.moveaxis(masks, axis, 1)
+        after = (wide @ before.reshape(count, cells, -1)).reshape(count, extent, *before.shape[2:])
+        masks = np.moveaxis(after, 1, axis)
     return masks
 
 

@@ -47,6 +47,11 @@ class BlackBox:
         self._baseline, self._batch_size, self._progress = baseline, batch_size, progress
         self.about = self._describe()
 
+    @property
+    def overall(self) -> bool:
+        """Whether it says something of all samples together, not of each."""
+        return self.method.name == "partial-dependence" or bool(self.options.get("overall"))
+
     def __call__(
         self, x: Any, target: TargetLike = None, *, baseline: Any = None, seed: Array | None = None, **run_time: Any
     ) -> Explanation:
@@ -127,7 +132,7 @@ class BlackBox:
                 value = value[:, 0]
             return value if self.forward.batched else value[0]
 
-        about = self.about | {"target": str(kind), "baseline": _told(baseline, self.method)}
+        about = self.about | {"target": str(kind), "baseline": _told(baseline, self.method)} | found.notes
         attributions = {n: cut(v) for n, v in found.attributions.items()}
         facts = {n: cut(v) for n, v in found.facts.items()}
         gap = None if found.gap is None else np.atleast_1d(cut(found.gap))

@@ -53,13 +53,14 @@ class Shares:
 class Found:
     """What a method returns: attributions [n, targets, …] by input, and facts [n, targets, …] by name.
 
-    With `overall`, it is of all samples together, and n is 1.
+    With `overall`, it is of all samples together, and n is 1. `notes` are texts about the whole, for `Explanation.about`.
     """
 
     attributions: dict[str, Array]
     facts: dict[str, Array] = field(default_factory=dict)
     gap: Array | None = None
     overall: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,20 @@ T = TypeVar("T")
 FAMILIES = ("gradient", "taylor", "path", "blur", "expected", "noise", "translation", "lrp")
 """The files of this folder that define methods, in the order users see them."""
 
-BLACK_BOX = ("ablation", "occlusion", "permutation", "exact", "sampling", "kernel", "lime", "rise", "dependence")
+BLACK_BOX = (
+    "ablation",
+    "occlusion",
+    "permutation",
+    "exact",
+    "sampling",
+    "kernel",
+    "lime",
+    "rise",
+    "dependence",
+    "tree",
+    "soft_tree",
+    "connections",
+)
 """The files of `onnxplain.blackbox` that do."""
 
 
