@@ -28,7 +28,7 @@ from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 from onnxplain.saving import write_model
 from onnxplain.sliding import slide
-from onnxplain.target import Target, TargetLike, parse_target
+from onnxplain.target import Target, TargetLike, at_run_time
 from onnxplain.tensor import Tensor, same_dim
 
 __all__ = ["Explainer"]
@@ -41,7 +41,8 @@ class Explainer:
         model: a path, the bytes of a file, or a ModelProto.
         method: a name from `onnxplain.methods()`.
         providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
-        batch_size: samples per run; None takes all at once, or what a model of fixed batch size takes.
+        batch_size: samples per run; None takes all at once, or what a model of fixed batch size takes. Methods that need forward
+            passes only run so many perturbed copies at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
@@ -215,25 +216,8 @@ class Explainer:
         self, target: TargetLike, seed: np.ndarray[Any, Any] | None, count: int
     ) -> tuple[Target, np.ndarray[Any, Any] | None]:
         """The kind of target to rewrite for, and the run-time indices where the kind takes some."""
-        if seed is not None:
-            if target is not None:
-                raise TargetError("give a target or a seed, not both")
-            return Target("seed", ()), None
-        run_time = Target("input", ())
-        if isinstance(target, list | np.ndarray) and np.ndim(target) > 0:
-            chosen = np.asarray(target)
-            if chosen.dtype.kind not in "iu" or chosen.shape != (count,):
-                raise TargetError(f"expected one index per sample (int [{count}]), got {chosen.dtype} {list(chosen.shape)}")
-            return run_time, self._in_range(chosen.astype(np.int64))
-        parsed = parse_target(target)
-        if parsed.kind in ("input", "seed"):
-            raise TargetError(f"target='{parsed.kind}' is for rewrite; hand the Explainer the indices or the seed themselves")
-        if parsed.kind == "element" and parsed.axes == ("top",):
-            return run_time, np.full(count, -1, np.int64)
-        if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and self._elements_axes() <= 1:
-            index = parsed.axes[0]
-            return run_time, self._in_range(np.full(count, index, np.int64))
-        return parsed, None
+        kind, chosen = at_run_time(target, seed, count, self._elements_axes())
+        return kind, None if chosen is None else self._in_range(chosen)
 
     def _score_shape(self) -> tuple[Any, ...]:
         graph = self._ready(Target("input", ()))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -72,7 +73,7 @@ class Forward:
         """Whether the model runs on something other than the CPU."""
         return self._alone.providers[0] != "CPUExecutionProvider"
 
-    @property
+    @cached_property
     def sampled(self) -> set[str]:
         """The inputs whose first axis counts samples; all where the model has no such axis."""
         if not self.batched:
@@ -81,7 +82,7 @@ class Forward:
         alike = {t.name for t in self.inputs if t.shape and mine and same_dim(t.shape[0], mine[0])}
         return alike or {t.name for t in self.inputs if t.shape != ()}
 
-    @property
+    @cached_property
     def fixed(self) -> int | None:
         """The batch size the model was exported with; None where it is free."""
         sizes = {t.shape[0] for t in self.inputs if t.name in self.sampled and t.shape and isinstance(t.shape[0], int)}

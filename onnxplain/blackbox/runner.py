@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.blackbox.forward import Array, Forward
 from onnxplain.blackbox.reading import picked
 from onnxplain.blackbox.task import Found, Task
-from onnxplain.errors import InputError, MethodError, TargetError
+from onnxplain.errors import InputError, MethodError
 from onnxplain.explanation import Explanation
 from onnxplain.inputs import check_inputs
 from onnxplain.load import Source
@@ -18,7 +18,7 @@ from onnxplain.method import Method
 from onnxplain.registry import Registry
 from onnxplain.rewriting import CONTRACT
 from onnxplain.runtime import Providers
-from onnxplain.target import Target, TargetLike, parse_target
+from onnxplain.target import Target, TargetLike, at_run_time
 
 __all__ = ["BlackBox"]
 
@@ -71,7 +71,8 @@ class BlackBox:
         given = self._baseline if baseline is None else baseline
         if not self.forward.batched:
             given = _lifted(given, {n: lifted[n].ndim for n in self.names})
-        kind, chosen = self._interpret(target, seed, count)
+        shape = self.forward.score.tensor.shape or ()
+        kind, chosen = at_run_time(target, seed, count, len(shape) - int(self.forward.batched))
         task = self._task(lifted, kind, chosen, seed, given)
         found = self.method.run(task, **self.options)
         if self.forward.batched and not found.overall and chosen is not None:
@@ -97,32 +98,6 @@ class BlackBox:
         if not len(first):
             raise InputError("there are no samples to explain: the first axis is empty")
         return len(first)
-
-    def _interpret(self, target: TargetLike, seed: Array | None, count: int) -> tuple[Target, Array | None]:
-        """The kind of target, and an index per sample where there is one."""
-        run_time = Target("input", ())
-        if seed is not None:
-            if target is not None:
-                raise TargetError("give a target or a seed, not both")
-            return Target("seed", ()), None
-        if isinstance(target, list | np.ndarray) and np.ndim(target) > 0:
-            chosen = np.asarray(target)
-            if chosen.dtype.kind not in "iu" or chosen.shape != (count,):
-                raise TargetError(f"expected one index per sample (int [{count}]), got {chosen.dtype} {list(chosen.shape)}")
-            return run_time, chosen.astype(np.int64)
-        parsed = parse_target(target)
-        if parsed.kind in ("input", "seed"):
-            raise TargetError(f"target='{parsed.kind}' is for rewrite; hand the Explainer the indices or the seed themselves")
-        shape = self.forward.score.tensor.shape
-        flat = shape is not None and len(shape) - int(self.forward.batched) <= 1
-        if (
-            parsed.kind == "element"
-            and len(parsed.axes) == 1
-            and (parsed.axes == ("top",) or (flat and isinstance(parsed.axes[0], int)))
-        ):
-            index = -1 if parsed.axes[0] == "top" else int(parsed.axes[0])
-            return run_time, np.full(count, index, np.int64)
-        return parsed, None
 
     def _explanation(
         self, found: Found, feeds: dict[str, Array], task: Task, kind: Target, chosen: Array | None, count: int, baseline: Any

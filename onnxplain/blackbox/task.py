@@ -32,7 +32,10 @@ FEW_ROWS = 64
 """Rows in one run that memory rather than the caches decides on."""
 
 BLOCK = 256
-"""Samples that share their masks in one go: bounds the table of scores."""
+"""Samples that share their masks in one go, at most."""
+
+TABLE = 4_000_000
+"""Scores kept for one block of samples, about: coalitions (a few for each player, at least 2,000) × samples × targets."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ class Task:
         """Blocks of samples that share their players: all, or one by one where players differ from sample to sample."""
         players = grouped(self.x, groups, parts, axes)
         rows = self.rows(chunk)
-        step = BLOCK if len(players) == 1 else 1
+        table = max(players[0].count, 2000) * self.targets
+        step = max(1, min(BLOCK, TABLE // table)) if len(players) == 1 else 1
         for start in range(0, self.count, step):
             samples = slice(start, min(start + step, self.count))
             yield Game(
