@@ -277,5 +277,6 @@ def missing_operators(missing: Sequence[Call], calls: Sequence[Call], targets: S
     lines += [f"  {c}" + (f" in {c.scope}" if c.scope else "") + f": {path(c)}" for c in missing[:20]]
     if len(missing) > 20:
         lines.append(f"  … and {len(missing) - 20} more nodes")
-    lines.append("give a rule for it in a folder of your own (--rules DIR), or explain a tensor behind it (--layer)")
+    lines.append("give a rule for it in a folder of your own (--rules DIR), or explain a tensor behind it (--layer),")
+    lines.append("or use a method that needs forward passes only, such as kernel-shap or lime")
     return "\n".join(lines)

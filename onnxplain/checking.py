@@ -17,7 +17,7 @@ from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
 from onnxplain.job import Baseline
 from onnxplain.load import ModelLike, Source, read
-from onnxplain.method import find_method
+from onnxplain.method import find_method, graph_method
 from onnxplain.passes import prepared
 from onnxplain.random_inputs import random_inputs
 from onnxplain.registry import load_registry
@@ -62,7 +62,7 @@ def check(
         calls: check every call alone even in a large model whose gradient agrees.
         progress: whether to show a progress bar; None shows it on a terminal.
     """
-    found = find_method(method)
+    found = graph_method(method)
     registry = load_registry(rules)
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.blackbox.runner import BlackBox
 from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explanation import Explanation
 from onnxplain.feeds import MEANING, run_time_feeds, sample_axis_of
@@ -19,7 +20,7 @@ from onnxplain.inputs import check_inputs
 from onnxplain.job import Baseline
 from onnxplain.load import ModelLike, read
 from onnxplain.masks import Masks
-from onnxplain.method import find_method
+from onnxplain.method import find_method, graph_method
 from onnxplain.passes import prepared
 from onnxplain.progress import track
 from onnxplain.registry import load_registry
@@ -27,7 +28,7 @@ from onnxplain.rewriting import Rewritten, rewrite_source
 from onnxplain.runtime import Providers, Session
 from onnxplain.saving import write_model
 from onnxplain.sliding import slide
-from onnxplain.target import Target, TargetLike, parse_target
+from onnxplain.target import Target, TargetLike, at_run_time
 from onnxplain.tensor import Tensor, same_dim
 
 __all__ = ["Explainer"]
@@ -40,7 +41,8 @@ class Explainer:
         model: a path, the bytes of a file, or a ModelProto.
         method: a name from `onnxplain.methods()`.
         providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
-        batch_size: samples per run; None takes all at once, or what a model of fixed batch size takes.
+        batch_size: samples per run; None takes all at once, or what a model of fixed batch size takes. Methods that need forward
+            passes only run so many perturbed copies at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
@@ -77,6 +79,17 @@ class Explainer:
         self._providers, self._batch_size, self._threads, self._progress = providers, batch_size, threads, progress
         registry = load_registry(rules)
         self._source = prepared(read(model), registry)
+        self._black_box: BlackBox | None = None
+        if found.forward_only:
+            if mask:
+                raise MethodError(f"method '{method}' needs forward passes only, where nothing flows backward to be masked")
+            self._black_box = BlackBox(
+                self._source, found, options, registry=registry, providers=providers, threads=threads, batch_size=batch_size,
+                progress=progress, labels=labels, output=output, inputs=inputs, baseline=baseline, score=score,
+                layer=[layer] if isinstance(layer, str) else layer,
+            )  # fmt: skip
+            self._inputs = self._black_box.forward.inputs
+            return
         self._inputs = Graph(self._source.model).inputs
         self._compares = compares
         self._given_baseline = baseline
@@ -97,12 +110,19 @@ class Explainer:
 
     @property
     def model(self) -> onnx.ModelProto:
-        """The explained model that serves indices of every form, the very one that runs."""
+        """The explained model that serves indices of every form, the very one that runs.
+
+        Raises:
+            MethodError: the method needs forward passes only, so that there is none.
+        """
+        graph_method(self.method)
         return self._ready(Target("input", ()))[0].model
 
     @property
     def about(self) -> dict[str, Any]:
         """What the explained model says of itself."""
+        if self._black_box is not None:
+            return self._black_box.about
         return self._ready(Target("input", ()))[0].about
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -146,6 +166,8 @@ class Explainer:
         Raises:
             InputError, TargetError: what is wrong, expected against found.
         """
+        if self._black_box is not None:
+            return self._black_box(x, target, baseline=baseline, seed=seed, **run_time)
         feeds = check_inputs(x, self.inputs)
         count = self._count(feeds)
         kind, chosen = self._interpret(target, seed, count)
@@ -163,6 +185,8 @@ class Explainer:
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
     ) -> Explanation:
         """Explain an input larger than the model's own by windows; see `onnxplain.sliding.slide`."""
+        if self._black_box is not None and self._black_box.overall:
+            raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
         return slide(self, x, target, stride=stride, combine=combine, **run_time)
 
     def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:
@@ -192,25 +216,8 @@ class Explainer:
         self, target: TargetLike, seed: np.ndarray[Any, Any] | None, count: int
     ) -> tuple[Target, np.ndarray[Any, Any] | None]:
         """The kind of target to rewrite for, and the run-time indices where the kind takes some."""
-        if seed is not None:
-            if target is not None:
-                raise TargetError("give a target or a seed, not both")
-            return Target("seed", ()), None
-        run_time = Target("input", ())
-        if isinstance(target, list | np.ndarray) and np.ndim(target) > 0:
-            chosen = np.asarray(target)
-            if chosen.dtype.kind not in "iu" or chosen.shape != (count,):
-                raise TargetError(f"expected one index per sample (int [{count}]), got {chosen.dtype} {list(chosen.shape)}")
-            return run_time, self._in_range(chosen.astype(np.int64))
-        parsed = parse_target(target)
-        if parsed.kind in ("input", "seed"):
-            raise TargetError(f"target='{parsed.kind}' is for rewrite; hand the Explainer the indices or the seed themselves")
-        if parsed.kind == "element" and parsed.axes == ("top",):
-            return run_time, np.full(count, -1, np.int64)
-        if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and self._elements_axes() <= 1:
-            index = parsed.axes[0]
-            return run_time, self._in_range(np.full(count, index, np.int64))
-        return parsed, None
+        kind, chosen = at_run_time(target, seed, count, self._elements_axes())
+        return kind, None if chosen is None else self._in_range(chosen)
 
     def _score_shape(self) -> tuple[Any, ...]:
         graph = self._ready(Target("input", ()))[0]

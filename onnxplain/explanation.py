@@ -29,6 +29,8 @@ class Explanation:
     by row where the output has several axes; None for contrasts, seeds, sums and all targets, which `about["target"]`
     describes. `about` is what the explained model says of itself. `delta`, of methods that integrate, is the completeness gap:
     what attributions sum to beyond the difference of the scores at input and baseline, [n] ([n, targets] for target="all").
+    `facts` is what else a method knows, [n, …] by name: `r2` of a fit, `standard_error` of what was sampled, `base_value` (the
+    score at the baseline), `groups` (the group of each element) with `group_values`, `curves` over a `grid`.
     """
 
     attributions: Mapping[str, np.ndarray[Any, Any]]
@@ -38,6 +40,7 @@ class Explanation:
     about: Mapping[str, Any]
     labels: Sequence[str] = field(default=())
     delta: np.ndarray[Any, Any] | None = None
+    facts: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -76,7 +79,9 @@ class Explanation:
 
         target = self.target[chosen] if self.target is not None and len(self.target) == count else self.target
         delta = None if self.delta is None else self.delta[chosen]
-        return Explanation(cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta)
+        return Explanation(
+            cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta, cut(self.facts)
+        )
 
     def label(self, sample: int) -> str:
         """What is explained of a sample, in words: the class name where labels are known."""
@@ -129,6 +134,7 @@ class Explanation:
             "target": None if self.target is None else self.target.tolist(),
             "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
             "delta": None if self.delta is None else self.delta.tolist(),
+            "facts": {k: v.tolist() for k, v in self.facts.items()},
             "attributions": {k: v.tolist() for k, v in self.attributions.items()},
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
         }

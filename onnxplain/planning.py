@@ -14,7 +14,7 @@ from onnxplain.call import Call
 from onnxplain.composite import Choice, effective_role
 from onnxplain.graph import Graph, named_dims
 from onnxplain.load import ModelLike, read
-from onnxplain.method import find_method
+from onnxplain.method import graph_method
 from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.registry import load_registry
 from onnxplain.rewriting import explained_tensors
@@ -87,7 +87,7 @@ def plan(
         OnnxplainError: the model cannot be read, or method, output, input or layer do not exist. A missing rule is no
             error here: it is in the plan.
     """
-    found = find_method(method)
+    found = graph_method(method)
     registry = load_registry(rules)
     composite = found.rules(options)
     source = prepared(read(model), registry)

@@ -21,7 +21,7 @@ from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
 from onnxplain.map_layers import map_layer
 from onnxplain.masks import Masks, emit_masks
-from onnxplain.method import Lands, Method, find_method
+from onnxplain.method import Lands, Method, graph_method
 from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
@@ -125,7 +125,7 @@ def rewrite_source(
 ) -> Rewritten:
     """As `rewrite`, for a model already read, which is used up. The inner tensors named in `expose` become outputs too,
     and "score" the explained tensor; `watching` is told of every call of the walk, and may report more."""
-    found = find_method(method)
+    found = graph_method(method)
     chosen = found.checked(options or {})
     if baseline is not None and not found.compares(chosen):
         raise MethodError(f"method '{method}' compares with no baseline; leave --baseline out or choose another method")

@@ -240,6 +240,7 @@ def _npz(explanation: Explanation) -> bytes:
         arrays["target"] = explanation.target
     if explanation.delta is not None:
         arrays["delta"] = explanation.delta
+    arrays |= explanation.facts
     arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
     for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
         for name, values in named.items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -38,6 +39,14 @@ LAYER = {
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
 }
 """What `--layer` means to a method."""
+
+FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "r2": ("fit of the linear model, the lowest R²", np.min),
+    "fidelity": ("fidelity of the surrogate on rows held out, share of the variance", np.min),
+    "agreement": ("how often its greatest class is the model's", np.min),
+    "standard_error": ("standard error of an attribution, the largest", np.max),
+}
+"""Facts of black-box methods that tables end with: what they are, and one number for all."""
 
 REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
 """Outputs beside the attributions, and what they are."""
@@ -86,13 +95,20 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
         columns = ("sample", "target", "total", "negative", f"largest attributions of '{escape(name)}'")
         table = _table(*columns, right=("sample", "total", "negative"))
         negative = explanation.negative_share(name)
+        names = features if len(features) == values[0].size else [name] if values[0].size == 1 else ()
         for i, places in enumerate(explanation.top(top, name)):
-            shown = ", ".join(f"{_place(p, features)} {v:+.3g}" for p, v in places)
+            shown = ", ".join(f"{_place(p, names)} {v:+.3g}" for p, v in places)
             total = f"{float(values[i].sum()):+.4g}"
             table.add_row(str(i), escape(explanation.label(i)), total, f"{negative[i]:.0%}", escape(shown))
         console.print(table)
     if gap is not None:
-        console.print(f"completeness gap: at most {float(abs(gap).max()):.3g} (more steps make it smaller)")
+        finer = " (more steps make it smaller)" if "steps" in about["options"] else ""
+        console.print(f"completeness gap: at most {float(abs(gap).max()):.3g}{finer}")
+    if "tree" in about:
+        console.print(escape(about["tree"]))
+    for name, (meaning, shorten) in FACTS.items():
+        if name in explanation.facts:
+            console.print(f"{meaning}: {shorten(explanation.facts[name]):.3g}")
 
 
 def _place(place: tuple[int, ...], features: Sequence[str]) -> str:
@@ -241,7 +257,8 @@ def show_method(method: Method) -> None:
     console.print(f"  {escape(method.summary)}.")
     console.print(f"  source: {escape(method.source)}")
     console.print(f"  axioms: {', '.join(method.axioms) or 'none'}")
-    console.print(f"  baseline: {'needed' if method.needs_baseline else 'none'}")
+    needed = "0 for numbers where none is given" if method.forward_only else "needed"
+    console.print(f"  baseline: {needed if method.needs_baseline else 'none'}")
     console.print(f"  layer: {LAYER[method.lands, method.picks]}")
     if not method.options:
         console.print("  options: none of its own")

@@ -128,6 +128,8 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
 
 def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Call], str]) -> str:
     """Where the way from inputs to the target loses its derivative."""
+    from onnxplain.blackbox.advice import instead
+
     if not graph.inputs:
         return "the model has no inputs to explain"
     shown = ", ".join(f"'{n}'" for n in names)
@@ -137,10 +139,10 @@ def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[
             if role(call) == "zero" or not any(t is not None and t.is_float for t in call.inputs):
                 return (
                     f"'{target.name}' does not depend on {shown} by differentiable operators: the way ends at {call}; "
-                    "explain another output or a tensor before it (--output)"
+                    f"explain another output or a tensor before it (--output), or {instead(graph.inputs)}"
                 )
             wanted.update(t.name for t in call.reads if t is not None)
-    return f"'{target.name}' does not depend on {shown} by differentiable operators"
+    return f"'{target.name}' does not depend on {shown} by differentiable operators; {instead(graph.inputs)}"
 
 
 def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Callable[[Call], str]) -> tuple[Explained, ...]:

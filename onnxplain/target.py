@@ -14,7 +14,7 @@ from onnxplain.errors import TargetError
 from onnxplain.graph import named_dims
 from onnxplain.tensor import Tensor, same_dim
 
-__all__ = ["Axis", "Target", "TargetLike", "emit_seed", "nan_beyond", "parse_target"]
+__all__ = ["Axis", "Target", "TargetLike", "at_run_time", "emit_seed", "nan_beyond", "parse_target"]
 
 TargetLike: TypeAlias = "None | int | str | Sequence[Any] | Mapping[Any, float] | Target | np.ndarray[Any, Any]"
 
@@ -71,6 +71,40 @@ def parse_target(value: TargetLike) -> Target:
             "one target per sample is chosen at run time: rewrite with target='input', or hand the list to the Explainer"
         )
     return Target("element", _axes(value))
+
+
+def at_run_time(
+    value: TargetLike, seed: np.ndarray[Any, Any] | None, count: int, axes: int
+) -> tuple[Target, np.ndarray[Any, Any] | None]:
+    """What an Explainer is asked for: the kind of target, and an index per sample (negative: the top one) where it takes some.
+
+    Args:
+        value: as in `parse_target`, or one index per sample.
+        seed: an arbitrary vector instead.
+        count: the number of samples.
+        axes: of the explained output, beside the samples.
+
+    Raises:
+        TargetError: the form is none of these, or there are not as many indices as samples.
+    """
+    if seed is not None:
+        if value is not None:
+            raise TargetError("give a target or a seed, not both")
+        return Target("seed", ()), None
+    run_time = Target("input", ())
+    if isinstance(value, list | np.ndarray) and np.ndim(value) > 0:
+        chosen = np.asarray(value)
+        if chosen.dtype.kind not in "iu" or chosen.shape != (count,):
+            raise TargetError(f"expected one index per sample (int [{count}]), got {chosen.dtype} {list(chosen.shape)}")
+        return run_time, chosen.astype(np.int64)
+    parsed = parse_target(value)
+    if parsed.kind in ("input", "seed"):
+        raise TargetError(f"target='{parsed.kind}' is for rewrite; hand the Explainer the indices or the seed themselves")
+    if parsed.kind == "element" and parsed.axes == ("top",):
+        return run_time, np.full(count, -1, np.int64)
+    if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and axes <= 1:
+        return run_time, np.full(count, parsed.axes[0], np.int64)
+    return parsed, None
 
 
 def _axes(value: Any) -> tuple[Axis, ...]:

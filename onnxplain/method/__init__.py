@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from onnxplain.composite import GRADIENT, Composite
 from onnxplain.errors import MethodError, nearest
@@ -16,12 +16,30 @@ if TYPE_CHECKING:
     from onnxplain.job import Job
     from onnxplain.tensor import Tensor
 
-__all__ = ["Lands", "Method", "Option", "all_methods", "find_method", "inner_method", "method"]
+__all__ = ["Lands", "Method", "Option", "all_methods", "find_method", "graph_method", "inner_method", "method"]
+
+T = TypeVar("T")
 
 FAMILIES = (
     "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers"
 )  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
+
+BLACK_BOX = (
+    "ablation",
+    "occlusion",
+    "permutation",
+    "exact",
+    "sampling",
+    "kernel",
+    "lime",
+    "rise",
+    "dependence",
+    "tree",
+    "soft_tree",
+    "connections",
+)
+"""The files of `onnxplain.blackbox` that do."""
 
 Lands: TypeAlias = Literal["explained", "layer", "input", "map"]
 """Where attributions lie, and so what `layer=` means to a method.
@@ -42,10 +60,14 @@ class Option:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to explain: `run(job, **options)` returns the attribution of every explained tensor."""
+    """A way to explain: `run(job, **options)` returns the attribution of every explained tensor.
+
+    A method with `forward_only` writes nothing into the graph: its `run(task, **options)` takes an `onnxplain.blackbox.task.Task`
+    and returns a `Found`.
+    """
 
     name: str
-    run: Callable[..., dict[Tensor, Tensor]]
+    run: Callable[..., Any]
     summary: str
     formula: str
     source: str
@@ -58,11 +80,12 @@ class Method:
     per_unit: bool = False
     lands: Lands = "explained"
     picks: bool = False
+    forward_only: bool = False
 
     def inner(self, options: Mapping[str, Any]) -> Method | None:
         """The method that this one evaluates at other points; None where it evaluates none."""
         default = next((o.default for o in self.options if o.name == "inner"), None)
-        return None if default is None else find_method(options.get("inner", default))
+        return None if default is None else graph_method(options.get("inner", default))
 
     def compares(self, options: Mapping[str, Any]) -> bool:
         """Whether it, or the method within it, compares with a reference input."""
@@ -146,7 +169,8 @@ def method(
     per_unit: bool = False,
     lands: Lands = "explained",
     picks: bool = False,
-) -> Callable[[Callable[..., dict[Tensor, Tensor]]], Callable[..., dict[Tensor, Tensor]]]:
+    forward_only: bool = False,
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
     Args:
@@ -163,14 +187,15 @@ def method(
         per_unit: whether attributions are per unit of the input, so that a step in it times them is a change of the score.
         lands: where attributions lie.
         picks: whether the layer is found in the dataflow where none is named.
+        forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
     """
 
-    def register(function: Callable[..., dict[Tensor, Tensor]]) -> Callable[..., dict[Tensor, Tensor]]:
+    def register(function: Callable[..., T]) -> Callable[..., T]:
         parameters = [p for p in inspect.signature(options or function).parameters.values() if p.kind is p.KEYWORD_ONLY]
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, repeats, per_unit,
-            lands, picks,
+            lands, picks, forward_only,
         )  # fmt: skip
         return function
 
@@ -181,6 +206,8 @@ def all_methods() -> dict[str, Method]:
     """Every method by name."""
     for family in FAMILIES:
         import_module(f"onnxplain.method.{family}")
+    for family in BLACK_BOX:
+        import_module(f"onnxplain.blackbox.{family}")
     return dict(_METHODS)
 
 
@@ -192,10 +219,25 @@ def find_method(name: str) -> Method:
     return known[name]
 
 
+def graph_method(name: str) -> Method:
+    """The method of that name, which must be one that a graph can hold.
+
+    Raises:
+        MethodError: there is none, or it needs many forward passes.
+    """
+    found = find_method(name)
+    if found.forward_only:
+        raise MethodError(
+            f"method '{name}' needs many forward passes of the model on perturbed inputs, which no single graph holds; "
+            f"run it instead: onnxplain explain MODEL INPUT -m {name}, or Explainer(model, '{name}')"
+        )
+    return found
+
+
 def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callable[[Job], list[Tensor]]:
     """A method to be evaluated at other points, with its options: from a job there to one attribution per explained tensor."""
     from onnxplain.attributing import attributions
 
-    found = find_method(name)
+    found = graph_method(name)
     shared = {"chunk": chunk} if any(o.name == "chunk" for o in found.options) else {}
     return lambda job: attributions(job, found, {**options, **shared})

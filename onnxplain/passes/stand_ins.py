@@ -24,7 +24,14 @@ KEEP_SHAPE = {
 }
 """Operators outside the standard whose first output has the shape of their first input."""
 
-SCORES = ("LinearRegressor", "SVMRegressor", "SVMClassifier", "FeatureVectorizer")
+SCORES = (
+    "LinearRegressor",
+    "SVMRegressor",
+    "SVMClassifier",
+    "FeatureVectorizer",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+)
 """Operators of ai.onnx.ml that make so many float32 numbers of each row."""
 
 
@@ -96,9 +103,12 @@ def _transposed(node: onnx.NodeProto) -> None:
 def _as_classifier(node: onnx.NodeProto) -> None:
     """As a LinearClassifier, of which inference knows the scores."""
     given, outputs = _attributes(node), ["", node.output[0]]
-    count = given.get("targets", 1)
+    count = given.get("targets", given.get("n_targets", 1))
     if node.op_type == "FeatureVectorizer":
         count = sum(given["inputdimensions"])
+    elif node.op_type == "TreeEnsembleClassifier":
+        outputs = list(node.output)
+        count = max(len(given.get("classlabels_int64s", ())), len(given.get("classlabels_strings", ())), 1)
     elif node.op_type == "SVMClassifier":
         outputs = list(node.output)
         count = classes = max(len(given.get("classlabels_ints", ())), len(given.get("classlabels_strings", ())), 1)
