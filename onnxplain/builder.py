@@ -95,7 +95,7 @@ class Builder(Replayer):
 
         scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
         body = self.body([*scalars, *(Tensor("done", d, None, True) for d in kinds)], step)
-        made = self.op("Loop", self.SequenceLength(sequences[0]), None, *empty, outputs=len(empty), body=body)
+        made = self.op("Loop", self.SequenceLength(sequences[0]), True, *empty, outputs=len(empty), body=body)
         return [
             replace(m, dtype=d, is_sequence=True)
             for m, d in zip(made if isinstance(made, tuple) else (made,), kinds, strict=True)

@@ -220,8 +220,9 @@ class Graph:
                 graph.initializer.append(
                     OnnxExporter.export_tensor_proto(gs.Constant(name, np.ascontiguousarray(array).reshape(array.shape)))
                 )
-        if alone:
-            kept = [t for t in graph.initializer if t.name in used]
+        # What passes made and nothing reads any more goes too: ONNX Runtime has a warning for each.
+        kept = [t for t in graph.initializer if t.name in used or not (alone or t.name.startswith("onnxplain/"))]
+        if len(kept) < len(graph.initializer):
             del graph.initializer[:]
             graph.initializer.extend(kept)
         graph.input.extend(_value_info(t) for t in inputs)

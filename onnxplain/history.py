@@ -67,7 +67,7 @@ def _again(b: Builder, call: Call, steps: Tensor, wanted: Sequence[int]) -> Stat
         return {}
     body, starts = call.attributes["body"], call.inputs[2:]
     shorter = b.rebuild(replace(body, outputs=body.outputs[: 1 + len(starts)]))
-    made = b.op("Loop", steps, None, *starts, outputs=len(starts), body=shorter)
+    made = b.op("Loop", steps, True, *starts, outputs=len(starts), body=shorter)
     return {i: made[i] if isinstance(made, tuple) else made for i in wanted}
 
 

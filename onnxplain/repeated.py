@@ -99,7 +99,7 @@ def repeated(
 
     scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
     subgraph = b.body([*scalars, *(replace(t, name="state") for t in starts)], body)
-    made = b.op("Loop", steps, None, *starts, outputs=len(starts), body=subgraph)
+    made = b.op("Loop", steps, True, *starts, outputs=len(starts), body=subgraph)
     results = made if isinstance(made, tuple) else (made,)
     ends = [replace(m, dtype=t.dtype, shape=t.shape) for m, t in zip(results, starts, strict=True)]
     finished = [reduction.finish(b, ends[i : i + reduction.states], count) for i in range(0, len(ends), reduction.states)]

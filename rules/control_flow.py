@@ -92,7 +92,7 @@ def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     finals = filled(b, [messages[i] for i in carried], [past.finals[i] for i in carried])
     begin = [*finals, *(b.zeros_like(c) for c in captures), *(past.finals[i] for i in past.rewound)]
     backward = b.body([*scalar, *sources, *(states[i] for i in past.rewound)], step_back)
-    made = as_messages(b.op("Loop", past.steps, None, *begin, outputs=len(begin), body=backward), sources)
+    made = as_messages(b.op("Loop", past.steps, True, *begin, outputs=len(begin), body=backward), sources)
     inputs = {2 + i: m for i, m in zip(carried, made, strict=False)}
     return spread(call, inputs, dict(zip(captures, made[len(carried) :], strict=True)))
 
