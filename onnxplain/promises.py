@@ -70,20 +70,33 @@ class Outcome:
         given = self.feeds[self.about["run_time_inputs"]["target"]] if target == "input" else -1
         return np.where(np.less(given, 0), top, given)
 
-    def at_baseline(self) -> Arrays | None:
-        """The feeds with every explained input at its baseline; None where that is not a single one, or not known."""
+    def at_baselines(self) -> list[Arrays]:
+        """The feeds with every explained input at its baseline, once for each of several that all samples share; none where
+        the baseline is not known."""
         about = self.about
         if about["baseline"] is None or any(entry["kind"] != "input" for entry in about["attributions"].values()):
-            return None
-        at = dict(self.feeds)
+            return []
+        shared = {i.name for i in self.source.model.graph.input if _counts_references(i)}
+        values: dict[str, list[Any]] = {}
         for entry in about["attributions"].values():
             name, value = entry["explains"], about["baseline"]
-            if value == "input":
-                value = self.feeds[about["run_time_inputs"]["baseline"][name]]
-            if isinstance(value, str) or (np.ndim(value) and np.shape(value)[1:] != at[name].shape[1:]):
-                return None
-            at[name] = np.broadcast_to(np.asarray(value, at[name].dtype), at[name].shape).copy()
-        return at
+            given = about["run_time_inputs"]["baseline"][name] if value == "input" else ""
+            value = self.feeds[given] if given else value
+            if isinstance(value, str) or (np.ndim(value) and np.shape(value)[1:] != self.feeds[name].shape[1:]):
+                return []
+            values[name] = list(value) if given in shared else [value]
+        if len({len(v) for v in values.values()}) != 1:
+            return []
+        return [
+            {**self.feeds, **{n: np.broadcast_to(np.asarray(v, self.feeds[n].dtype), self.feeds[n].shape).copy() for n, v in at}}
+            for at in (zip(values, row, strict=True) for row in zip(*values.values(), strict=True))
+        ]
+
+
+def _counts_references(value: onnx.ValueInfoProto) -> bool:
+    """Whether the first axis of an input counts baselines that all samples share."""
+    extents = value.type.tensor_type.shape.dim
+    return bool(extents) and extents[0].dim_param == "references"
 
 
 def check_promises(outcome: Outcome) -> list[Finding]:
@@ -129,12 +142,13 @@ def _conservation(outcome: Outcome) -> Finding:
 
 
 def _change(outcome: Outcome) -> Array | None:
-    """The explained score less the one at the baseline; None where it cannot be told."""
-    at = outcome.at_baseline()
-    here, there = (None, None) if at is None else (outcome.scores(outcome.feeds), outcome.scores(at))
+    """The explained score less the one at the baseline, or their mean over several; None where it cannot be told."""
+    at = outcome.at_baselines()
+    here = outcome.scores(outcome.feeds) if at else None
     place = None if here is None else outcome.explained(here)
-    if here is None or there is None or place is None:
+    if here is None or place is None:
         return None
+    there = np.mean([outcome.scores(feeds) for feeds in at], axis=0)
     samples = np.arange(len(here))
     return np.asarray(here[samples, place] - there[samples, place])
 
