@@ -148,7 +148,8 @@ def _change(outcome: Outcome) -> Array | None:
     place = None if here is None else outcome.explained(here)
     if here is None or place is None:
         return None
-    there = np.mean([outcome.scores(feeds) for feeds in at], axis=0)
+    each = [scores for feeds in at if (scores := outcome.scores(feeds)) is not None]
+    there = np.mean(each, axis=0)
     samples = np.arange(len(here))
     return np.asarray(here[samples, place] - there[samples, place])
 
