@@ -55,6 +55,10 @@ def carry(
             def wide(t: Tensor) -> Tensor:
                 return became.get(t, t)
 
+            if choose.twins:
+                first, last = ([choose.twins.get(t, t) for t in tensors] for tensors in (begin, seeds))
+                _, others = in_float32(b, choose.there, first, last, choose.registry.role)
+                choose = replace(choose, twins={wide(t): others.get(t0, t0) for t, t0 in choose.twins.items()}, there=())
             messages, passing = ({wide(t): b.cast(m, wide(t)) for t, m in given.items()} for given in (seeds, masks))
             origins = [wide(t) for t in origins]
             found = carry(b, calls, [wide(s) for s in sources], messages, choose, origins=origins, masks=passing)

@@ -140,7 +140,7 @@ class Choice:
     `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero,
     `one_sided` those whose messages are zero wherever they are below zero. `scored` says that seeds are zero where their
     targets are. `watch` is told of each call what came in and what went out. `twins` are what tensors are at the baseline, of
-    those that differ there, where the composite's rules compare with one.
+    those that differ there, where the composite's rules compare with one; the calls `there` make them.
     """
 
     composite: Composite
@@ -151,6 +151,7 @@ class Choice:
     scored: bool = False
     watch: Watch | None = None
     twins: dict[Tensor, Tensor] = field(default_factory=dict)
+    there: Sequence[Call] = ()
 
     def __call__(self, call: Call) -> Chosen | None:
         """The rule of a call, None where there is none."""

@@ -52,6 +52,6 @@ BASE: tuple[tuple[Where, Rule], ...] = (
 def deeplift_composite(rule: str) -> Composite:
     """The composite of DeepLIFT, with Rescale or RevealCancel at nonlinearities behind linear maps."""
     if rule == "rescale":
-        return Composite(rule, BASE, canonize=True, strict=True, expands=EXPANDED)
+        return Composite(rule, BASE, canonize=True, strict=True, expands=EXPANDED, float32=True)
     neuron = (Where(operators=("onnxplain.Neuron",)), reveal_cancel)
-    return Composite(rule, (neuron, *BASE), canonize=True, strict=True, expands=EXPANDED, groups=(group_neurons,))
+    return Composite(rule, (neuron, *BASE), canonize=True, strict=True, expands=EXPANDED, float32=True, groups=(group_neurons,))

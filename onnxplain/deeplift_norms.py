@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.deeplift import mean, only, only_live, slope
@@ -60,13 +62,12 @@ def log_means(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
         return b.Sub(below, b.Log(b.ReduceSum(b.Exp(below), list(axes), keepdims=1)))
 
     log_y, log_y0 = logs(x), logs(b.twin(x))
-    bad = [test for t in (log_y, log_y0) for test in (b.IsInf(t), b.IsNaN(t))]
-    masked = b.Or(b.Or(bad[0], bad[1]), b.Or(bad[2], bad[3]))
-    log_y, log_y0 = (b.Where(masked, 0, t) for t in (log_y, log_y0))
+    counts = b.Greater(b.Add(log_y, log_y0), -np.inf)  # false where one of them is no number
+    log_y, log_y0 = (b.Where(counts, t, 0) for t in (log_y, log_y0))
     y, y0 = b.Exp(log_y), b.Exp(log_y0)
     log_y, y = (replace(t, shape=x.shape, dtype=x.dtype) for t in (log_y, y))
     made = slope(b, log_y, log_y0, y, y0, y, y0)
-    return replace(b.Where(masked, 0, made), shape=x.shape, dtype=x.dtype)
+    return replace(b.Where(counts, made, 0), shape=x.shape, dtype=x.dtype)
 
 
 # -- norms -------------------------------------------------------------------------------------------------------------

@@ -80,16 +80,17 @@ class Job:
         scored: bool = False,
         of: Sequence[Tensor] | None = None,
         twins: Mapping[Tensor, Tensor] | None = None,
+        there: Sequence[Call] = (),
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors, or at those in `of`: the seed carried backward by a composite's rules.
 
         With `seed`, that instead of the job's own; `scored` says that it is zero where the target is. With `at`, at another
         point: the model is replayed with those tensors in place of the explained ones. `twins` are what tensors are at the
-        baseline, for rules that compare with one.
+        baseline, for rules that compare with one, and the calls `there` make them.
         """
         if at is not None:
             return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
-        choose = Choice(composite, self.registry, scored=scored, watch=self.watch, twins=dict(twins or {}))
+        choose = Choice(composite, self.registry, scored=scored, watch=self.watch, twins=dict(twins or {}), there=there)
         seeds = {self.target: seed or self.seed}
         wanted = self.sources if of is None else tuple(of)
         messages = carry(self.b, self.calls, wanted, seeds, choose, origins=self.origins, masks=self.masks)

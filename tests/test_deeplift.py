@@ -18,6 +18,8 @@ from onnxplain.finite_differences import double
 from onnxplain.reference import evaluate
 from tests.models import model, node, run
 from tests.multipliers import multipliers
+from tests.test_precision import halved
+from tests.test_precision import rounded as rounded_to_half
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 FILES = ("model", "model_legacy")
@@ -254,6 +256,15 @@ def test_if_walks_the_branch_that_is_taken() -> None:
         found = run(explained, {"x": x, "which": np.array(which)})["x_attribution"]
         np.testing.assert_allclose(found[:, 1], f(x[:, 1]) * x[:, 1] - f(0.5) * 0.5, rtol=1e-5)
         assert not found[:, [0, 2]].any()
+
+
+@pytest.mark.parametrize("method", ["deeplift", "deeplift-shap"])
+@pytest.mark.parametrize("fixture", ["resnet", "lstm", "convnext"])
+def test_half_precision_is_walked_in_float32(fixture: str, method: str) -> None:
+    path, data = FIXTURES / fixture / "model.onnx", arrays(fixture, "data")
+    half, rounded = (Explainer(made, method, baseline=0.0)(data) for made in (halved(path, keep=True), rounded_to_half(path)))
+    size = np.abs(rounded.attribution).max()
+    np.testing.assert_allclose(half.attribution, rounded.attribution, atol=1e-3 * size)
 
 
 # -- options and baselines ---------------------------------------------------------------------------------------------

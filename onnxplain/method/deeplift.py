@@ -95,9 +95,9 @@ def compared(there: Job, rules: Composite) -> list[Tensor]:
     twins = {(t if copies is None else here.became.get(t, t)): there.became[t] for t in differing(before) if t in there.became}
 
     def attributions(seeded: Job) -> list[Tensor]:
-        multipliers = seeded.gradient(rules, twins=twins)
-        pairs = zip(here.sources, there.sources, strict=True)
-        return [replace(b.Mul(multipliers[x], b.Sub(x, x0)), dtype=x.dtype, shape=x.shape) for x, x0 in pairs]
+        found = seeded.gradient(rules, twins=twins, there=there.calls)
+        pairs = [(found[x], x, x0) for x, x0 in zip(here.sources, there.sources, strict=True)]
+        return [replace(b.Mul(m, b.Sub(b.cast(x, m), b.cast(x0, m))), dtype=m.dtype, shape=x.shape) for m, x, x0 in pairs]
 
     return over_targets(here, attributions)
 
