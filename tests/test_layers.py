@@ -10,8 +10,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from onnxplain import Explainer, plan, rewrite
-from onnxplain.errors import LayerError, OnnxplainError
+from onnxplain import Explainer, check, plan, rewrite
+from onnxplain.errors import LayerError, MethodError, OnnxplainError
+from onnxplain.method import all_methods
 from onnxplain.plot_data import columns_of, views_of
 from onnxplain.tables import long_columns
 from onnxplain.verifying import verify
@@ -160,15 +161,22 @@ def test_conductance_adds_up_to_the_change_of_the_score() -> None:
     np.testing.assert_allclose(found.attribution.sum((1, 2, 3)), change, atol=2e-3 * np.abs(change).max())
 
 
-@pytest.mark.parametrize(
-    "method", ["gradient", "integrated-gradients", "lrp-epsilon", "attnlrp", "guided-backprop", "smoothgrad"]
-)
-def test_a_neuron_is_explained_by_every_kind_of_method(method: str) -> None:
+SMALL = {"steps": 2, "samples": 2, "shifts": [[0, 1]], "path": np.full((1, 1, 3, 24, 32), 0.1), "sigma": 2.0}
+"""Options that keep every method short."""
+
+
+@pytest.mark.parametrize("method", sorted(set(all_methods()) - {"lrp"}))  # that one needs a composite, which others have
+def test_a_neuron_is_explained_by_every_method(method: str) -> None:
     """A neuron of an inner tensor is explained as the same element of a model that ends there."""
     whole = onnx.load(FIXTURES / "layers_cnn" / "model.onnx")
     inner = tensor("layers_cnn", "model", "3")
     short = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(whole)).extract_model(["image"], [inner])
-    given: dict[str, Any] = {"baseline": 0.0} if method.startswith("integrated") else {}
+    known = all_methods()[method]
+    given: dict[str, Any] = {o.name: SMALL[o.name] for o in known.options if o.name in SMALL}
+    if known.compares({}):
+        given["baseline"] = 0.1
+    if known.lands != "explained":
+        given["layer"] = "Relu:0"
     image = arrays("layers_cnn", "data")["image"]
     found = [Explainer(m, method, output=o, **given)(image, NEURON).attribution for m, o in ((whole, "3"), (short, inner))]
     assert np.abs(found[0]).max() > 0
@@ -408,3 +416,12 @@ def test_a_map_says_what_it_was_made_from() -> None:
     found = run(made, {"image": image, "target": np.array([0, 1, 99])})["image_attribution"]
     assert np.isfinite(found[:2]).all()
     assert np.isnan(found[2]).all()
+
+
+def test_check_takes_a_layer_where_a_method_needs_one() -> None:
+    path, image = FIXTURES / "layers_cnn" / "model.onnx", arrays("layers_cnn", "data")["image"]
+    report = check(path, "conductance", image, layer="Relu:0", baseline=0.0, steps=2)
+    assert report.ok
+    assert "conductance is finite" in [f.name for f in report.findings]
+    with pytest.raises(MethodError, match="leave --layer out"):
+        check(path, "gradient", image, layer="Relu:0")
