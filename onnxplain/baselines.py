@@ -34,7 +34,12 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
         return job.b.given(_run_time(job, explained, x.shape), x)  # a host may give one for the whole batch
     array = _array(value, explained)
     if array.ndim > (x.rank if x.shape is not None else array.ndim) or not fits(array, x):
-        raise InputError(f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}")
+        hint = (
+            "; one of the layer itself is given by its tensor's name, as {name: array}" if explained in job.layer_inputs else ""
+        )
+        raise InputError(
+            f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}{hint}"
+        )
     constant = job.b.const(array, x.dtype)
     return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
 

@@ -12,6 +12,7 @@ from onnxplain.check_calls import check_calls
 from onnxplain.check_completeness import check_completeness
 from onnxplain.check_slopes import check_slopes, forward_of
 from onnxplain.conservation import Ledger, balance, judged, judged_change
+from onnxplain.errors import MethodError
 from onnxplain.findings import CallConservation, CheckReport, Finding, is_small
 from onnxplain.graph import Graph
 from onnxplain.inputs import check_inputs
@@ -35,6 +36,7 @@ def check(
     output: str | None = None,
     inputs: Sequence[str] | None = None,
     baseline: Baseline = None,
+    layer: str | Sequence[str] | None = None,
     score: str = "logit",
     rules: str | Path | Iterable[str | Path] | None = None,
     providers: Providers = None,
@@ -55,6 +57,7 @@ def check(
 
     Args:
         model, method, output, inputs, baseline, score, rules, options: as in `onnxplain.rewrite`.
+        layer: as there, for methods that need one beside the inputs.
         x: the input, an array or a dict of arrays; None for random numbers.
         providers: where to run.
         directions: how many random directions.
@@ -63,6 +66,9 @@ def check(
         progress: whether to show a progress bar; None shows it on a terminal.
     """
     found = graph_method(method)
+    wanted = [layer] if isinstance(layer, str) else list(layer or ())
+    if wanted and found.landing(found.checked(dict(options)))[0] == "explained":
+        raise MethodError("check compares at the model's inputs; leave --layer out")
     registry = load_registry(rules)
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
@@ -81,7 +87,7 @@ def check(
         local, culprit = check_calls(graph, gradient, source, feeds, registry, providers, progress)
         findings.append(local)
     if method != "gradient":
-        findings += _check_method(source, method, feeds, providers, baseline, settings, options)
+        findings += _check_method(source, method, feeds, providers, baseline, settings | {"layer": wanted}, options)
     rows: list[CallConservation] = []
     if "conservation" in found.axioms:
         finding, rows = _check_conservation(source, method, feeds, providers, baseline, settings, options)

@@ -53,7 +53,7 @@ def _model_options(function: F) -> F:
             click.option("--output", "output", metavar="NAME", help="The output (or inner tensor) to explain."),
             click.option("--input", "inputs", metavar="NAME", multiple=True, help="Explain only this input; may be repeated."),
             click.option("--layer", "layers", metavar="NAME", multiple=True,
-                         help="Explain an inner tensor instead: tensor, node or module scope; may be repeated."),
+                         help="Explain an inner tensor: its name, a node, a module, or Conv:-1 (the last); may be repeated."),
             click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
                          help="Explain what goes into a final softmax or sigmoid, or the output as it is."),
             click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
@@ -309,8 +309,6 @@ def check(
     from onnxplain.show import show_check
 
     settings = _settings(**chosen)
-    if settings.pop("layer"):
-        raise MethodError("check compares at the model's inputs; leave --layer out")
     x = None
     if files:
         x = read_inputs(files, model_inputs(model), mean=mean, std=std, scale=scale, layout=layout)

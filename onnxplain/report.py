@@ -15,7 +15,7 @@ from onnxplain.method import all_methods
 from onnxplain.optional import optional
 from onnxplain.plot_bars import strongest, value_text
 from onnxplain.plot_data import Column, View, columns_of, picture_of, pooled_map, views_of
-from onnxplain.plot_image import scale_text
+from onnxplain.plot_image import heat_picture, scale_text
 from onnxplain.plot_series import as_channels, lanes_of
 from onnxplain.plot_style import blocks, edges, fitted, percent, rim, short, veil
 from onnxplain.plotting import chosen_samples
@@ -173,12 +173,18 @@ def _block(view: View, columns: Sequence[Column], sample: int, several: bool) ->
 def _images(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any]:
     picture = None if view.values is None else blocks(picture_of(view.values[sample]), MOST_PIXELS)
     cells = []
-    for column, attributions in zip(columns, view.attributions, strict=True):
+    maps = view.maps or (False,) * len(columns)
+    for column, attributions, is_map in zip(columns, view.attributions, maps, strict=True):
         heat = pooled_map(attributions[sample])
         scale = rim(heat)
         small = blocks(heat, MOST_PIXELS)
-        pixels = veil(fitted(small, small.shape if picture is None else picture.shape), scale, column.signed)
-        cells.append({"heading": column.heading, "png": _png(pixels), "scale": scale_text(heat, scale, column.signed)})
+        printed = is_map and picture is not None
+        if printed:
+            pixels = np.round(255 * np.clip(heat_picture(small, scale, column.signed, picture, printed=True), 0, 1))
+        else:
+            pixels = veil(fitted(small, small.shape if picture is None else picture.shape), scale, column.signed)
+        text = scale_text(heat, scale, column.signed)
+        cells.append({"heading": column.heading, "png": _png(pixels), "scale": text, "printed": printed})
     lines = None if picture is None else edges(picture)
     outline = None
     if lines is not None:

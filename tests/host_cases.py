@@ -17,7 +17,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from onnxplain import rewrite
+from onnxplain import plan, rewrite
 from onnxplain.errors import LayerError, MethodError, RuleError, UnsupportedOperatorError
 from onnxplain.method import Method, all_methods
 from onnxplain.rewriting import read_metadata
@@ -91,9 +91,12 @@ def made(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], dict[str, 
     A method that refuses the model skips the test with its reason, except for the basic ones.
     """
     settings = dict(case.settings)
-    if all_methods()[case.method].needs_baseline:
+    method = all_methods()[case.method]
+    if method.needs_baseline:
         settings["baseline"] = "input"
     try:
+        if method.lands in ("layer", "input") and not method.picks:
+            settings["layer"] = middle(case.source)
         model = rewrite(source(case.source), case.method, **settings)
     except (LayerError, MethodError, RuleError, UnsupportedOperatorError) as error:
         if case.method in BASIC:
@@ -101,6 +104,12 @@ def made(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], dict[str, 
         pytest.skip(f"{case.method} refuses {case.source}: {error}")
     given = feeds(case.source)
     return model, {**given, **chosen(model, given)}, run(model, {**given, **chosen(model, given)})
+
+
+def middle(name: str) -> str:
+    """A tensor half way between input and score, for methods that need a layer."""
+    way = [row for row in plan(source(name)).rows if row.status == "rule"]
+    return way[len(way) // 2].output
 
 
 def run(model: onnx.ModelProto, given: Mapping[str, np.ndarray]) -> dict[str, Any]:

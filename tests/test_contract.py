@@ -21,6 +21,7 @@ from onnxplain import rewrite, verify
 from onnxplain.cli import main
 from onnxplain.contract import metadata_problems, metadata_schema
 from onnxplain.errors import ModelError
+from onnxplain.method import all_methods
 from onnxplain.rewriting import METADATA_KEY, read_metadata
 from onnxplain.verifying import added_inputs
 from tests import host_cases
@@ -318,7 +319,8 @@ def test_the_same_bytes_in_every_process() -> None:
         done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         lines.append(sorted(done.stdout.splitlines()))
-    assert len(lines[0]) >= len(host_cases.cases()) - 15, "not counting what methods refuse"
+    known = [c for c in host_cases.cases() if c.source == "digits" or not all_methods()[c.method].picks]
+    assert len(lines[0]) >= len(known) - 15, "not counting what methods refuse; maps refuse all but images"
     assert lines[0] == lines[1]
 
 

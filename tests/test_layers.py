@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from onnxplain import Explainer, plan, rewrite
-from onnxplain.errors import LayerError, OnnxplainError
+from onnxplain import Explainer, check, plan, rewrite
+from onnxplain.errors import LayerError, MethodError, OnnxplainError
+from onnxplain.method import all_methods
+from onnxplain.plot_data import columns_of, views_of
+from onnxplain.tables import long_columns
+from onnxplain.verifying import verify
 from tests.lrp_cases import FIXTURES, about, arrays
 from tests.models import model, node, run
 
@@ -156,15 +161,22 @@ def test_conductance_adds_up_to_the_change_of_the_score() -> None:
     np.testing.assert_allclose(found.attribution.sum((1, 2, 3)), change, atol=2e-3 * np.abs(change).max())
 
 
-@pytest.mark.parametrize(
-    "method", ["gradient", "integrated-gradients", "lrp-epsilon", "attnlrp", "guided-backprop", "smoothgrad"]
-)
-def test_a_neuron_is_explained_by_every_kind_of_method(method: str) -> None:
+SMALL = {"steps": 2, "samples": 2, "shifts": [[0, 1]], "path": np.full((1, 1, 3, 24, 32), 0.1), "sigma": 2.0}
+"""Options that keep every method short."""
+
+
+@pytest.mark.parametrize("method", sorted(set(all_methods()) - {"lrp"}))  # that one needs a composite, which others have
+def test_a_neuron_is_explained_by_every_method(method: str) -> None:
     """A neuron of an inner tensor is explained as the same element of a model that ends there."""
     whole = onnx.load(FIXTURES / "layers_cnn" / "model.onnx")
     inner = tensor("layers_cnn", "model", "3")
     short = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(whole)).extract_model(["image"], [inner])
-    given: dict[str, Any] = {"baseline": 0.0} if method.startswith("integrated") else {}
+    known = all_methods()[method]
+    given: dict[str, Any] = {o.name: SMALL[o.name] for o in known.options if o.name in SMALL}
+    if known.compares({}):
+        given["baseline"] = 0.1
+    if known.lands != "explained":
+        given["layer"] = "Relu:0"
     image = arrays("layers_cnn", "data")["image"]
     found = [Explainer(m, method, output=o, **given)(image, NEURON).attribution for m, o in ((whole, "3"), (short, inner))]
     assert np.abs(found[0]).max() > 0
@@ -295,3 +307,121 @@ def test_a_model_without_samples() -> None:
         one = run(rewrite(made, method, target=1), {"x": x})["x_attribution"]
         assert one.shape == (1, 4, 5)
         close(every[1], one)
+
+
+def vision(pooled: str) -> onnx.ModelProto:
+    """Patches as tokens, a norm and a mixing of all tokens into the class token; `pooled` says what is read at the end."""
+    random = np.random.default_rng(5)
+    weights = {
+        "w": random.standard_normal((4, 3, 4, 4)).astype(np.float32), "flat": np.array([0, 4, -1]),
+        "one": np.ones(4, np.float32), "mix": random.standard_normal((4, 4)).astype(np.float32), "axis": np.array([1]),
+        "head": random.standard_normal((4, 2)).astype(np.float32), "first": np.array(0),
+    }  # fmt: skip
+    nodes = [
+        node("Conv", "x w", "p", strides=[4, 4]), node("Reshape", "p flat", "f"), node("Transpose", "f", "t", perm=[0, 2, 1]),
+        node("LayerNormalization", "t one", "l"), node("MatMul", "l mix", "k"), node("Transpose", "k", "kt", perm=[0, 2, 1]),
+        node("MatMul", "l kt", "a"), node("Softmax", "a", "s"), node("MatMul", "s l", "m"), node("Add", "t m", "r"),
+        node("Relu", "r", "g"),
+    ]  # fmt: skip
+    nodes.append(node("Gather", "g first", "c", axis=1) if pooled == "first" else node("ReduceMean", "g axis", "c", keepdims=0))
+    return model([*nodes, node("MatMul", "c head", "y")], {"x": ["n", 3, 12, 20]}, {"y": ["n", 2]}, weights)
+
+
+@pytest.mark.parametrize(("pooled", "picked"), [("first", "l"), ("mean", "g")])
+def test_tokens_lie_as_the_patches_did(pooled: str, picked: str) -> None:
+    """A patch that is all the model can see of the image lights up in the map where it is."""
+    made = vision(pooled)
+    explainer = Explainer(made, "grad-cam", relu=False)
+    (entry,) = explainer.about["attributions"].values()
+    assert entry["tensor"] == picked
+    x = np.random.default_rng(0).standard_normal((2, 3, 12, 20)).astype(np.float32)
+    found = explainer(x, 1).attribution
+    assert found.shape == (2, 1, 3, 5)
+    activation = Explainer(made, layer=picked)(x, 1).attribution
+    (value,) = ort.InferenceSession(with_output(made, picked).SerializeToString()).run([picked], {"x": x})
+    close(found[:, 0].reshape(2, 15), np.einsum("ntd,nd->nt", value, activation.mean(axis=1)))
+
+
+def with_output(made: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    made.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return made
+
+
+def test_channels_last() -> None:
+    """The same network with a transposition on both ends of its convolution: the same map, over the image as it is fed."""
+    random = np.random.default_rng(4)
+    weights = {
+        "w": random.standard_normal((6, 3, 3, 3)).astype(np.float32),
+        "h": random.standard_normal((6, 2)).astype(np.float32),
+    }
+    first = [node("Conv", "x w", "c", strides=[2, 2]), node("Relu", "c", "r"), node("ReduceMean", "r axes", "p", keepdims=0)]
+    last = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Conv", "t w", "c", strides=[2, 2]),
+        node("Transpose", "c", "b", perm=[0, 2, 3, 1]), node("Relu", "b", "r"), node("ReduceMean", "r axes", "p", keepdims=0),
+    ]  # fmt: skip
+    head = [node("MatMul", "p h", "y")]
+    a = model([*first, *head], {"x": ["n", 3, 9, 13]}, {"y": ["n", 2]}, {**weights, "axes": np.array([2, 3])})
+    b = model([*last, *head], {"x": ["n", 9, 13, 3]}, {"y": ["n", 2]}, {**weights, "axes": np.array([1, 2])})
+    x = random.standard_normal((2, 3, 9, 13)).astype(np.float32)
+    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    for method in (*MAPS, "eigen-cam"):
+        for upsample in (False, True):
+            mine, theirs = (Explainer(m, method, upsample=upsample) for m in (a, b))
+            close(mine(x, 0).attribution, theirs(turned, 0).attribution)
+    mine, theirs = (Explainer(m, "guided-grad-cam") for m in (a, b))
+    close(mine(x, 0).attribution, theirs(turned, 0).attribution.transpose(0, 3, 1, 2))
+
+
+def test_extents_known_only_at_run_time() -> None:
+    random = np.random.default_rng(4)
+    weights = {
+        "w": random.standard_normal((6, 3, 3, 3)).astype(np.float32), "h": random.standard_normal((6, 2)).astype(np.float32),
+        "axes": np.array([2, 3]),
+    }  # fmt: skip
+    nodes = [
+        node("Conv", "x w", "c", strides=[2, 2]), node("Relu", "c", "r"), node("ReduceMean", "r axes", "p", keepdims=0),
+        node("MatMul", "p h", "y"),
+    ]  # fmt: skip
+    free = model(nodes, {"x": ["n", 3, "height", "width"]}, {"y": ["n", 2]}, weights)
+    fixed = model(nodes, {"x": ["n", 3, 9, 13]}, {"y": ["n", 2]}, weights)
+    x = random.standard_normal((2, 3, 9, 13)).astype(np.float32)
+    for method in (*MAPS, "eigen-cam"):
+        mine, theirs = (Explainer(m, method, upsample=True)(x, 0).attribution for m in (free, fixed))
+        close(mine, theirs)
+    close(*(Explainer(m, "guided-grad-cam")(x, 0).attribution for m in (free, fixed)))
+
+
+def test_maps_in_pictures_and_tables(tmp_path: Path) -> None:
+    path, image = FIXTURES / "layers_cnn" / "model.onnx", arrays("layers_cnn", "data")["image"]
+    found = Explainer(path, "grad-cam")(image)
+    (view,) = views_of(columns_of([found, Explainer(path)(image)]))
+    assert view.form == "image"
+    assert view.maps == (True, False)
+    wide = Explainer(path, "grad-cam", upsample=True)(image)
+    close(view.attributions[0], wide.attribution)
+    for name in ("map.png", "map.html", "map.csv", "map.npz", "map.json"):
+        assert found.save(tmp_path / name).stat().st_size > 1000
+    assert len(long_columns(found)["attribution"]) == 3 * 6 * 8
+    signal = {k: v for k, v in arrays("cnn1d", "data").items() if k != "label"}
+    (view,) = views_of(columns_of([Explainer(FIXTURES / "cnn1d" / "model.onnx", "grad-cam")(signal)]))
+    assert view.form == "series"
+    assert view.attributions[0].shape == signal["signal"].shape
+
+
+def test_a_map_says_what_it_was_made_from() -> None:
+    path = str(FIXTURES / "layers_cnn" / "model.onnx")
+    made = rewrite(path, "grad-cam", target="input")
+    assert verify(made, path).ok
+    image = arrays("layers_cnn", "data")["image"]
+    found = run(made, {"image": image, "target": np.array([0, 1, 99])})["image_attribution"]
+    assert np.isfinite(found[:2]).all()
+    assert np.isnan(found[2]).all()
+
+
+def test_check_takes_a_layer_where_a_method_needs_one() -> None:
+    path, image = FIXTURES / "layers_cnn" / "model.onnx", arrays("layers_cnn", "data")["image"]
+    report = check(path, "conductance", image, layer="Relu:0", baseline=0.0, steps=2)
+    assert report.ok
+    assert "conductance is finite" in [f.name for f in report.findings]
+    with pytest.raises(MethodError, match="leave --layer out"):
+        check(path, "gradient", image, layer="Relu:0")

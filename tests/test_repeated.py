@@ -174,7 +174,7 @@ def test_layer() -> None:
     with np.load(FIXTURES / "captum" / "path_digits.npz") as held, np.load(FIXTURES / "digits" / "data.npz") as data:
         of, x = dict(held), data["image"][:2]
     layer = [n.output[0] for n in onnx.load(DIGITS).graph.node if n.op_type == "Conv"][1]
-    explainer = Explainer(DIGITS, "integrated-gradients", layer=layer, baseline=of["layer_baseline"], steps=7)
+    explainer = Explainer(DIGITS, "integrated-gradients", layer=layer, baseline={layer: of["layer_baseline"]}, steps=7)
     found = explainer(x, of["target"]).attribution
     np.testing.assert_allclose(found, of["layer"], rtol=0, atol=1e-5 * np.abs(of["layer"]).max())
 
