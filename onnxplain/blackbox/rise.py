@@ -11,7 +11,7 @@ from onnxplain.blackbox.forward import Array
 from onnxplain.blackbox.game import Game
 from onnxplain.blackbox.players import spatial_axes
 from onnxplain.blackbox.task import Found, Shares, Task
-from onnxplain.errors import MethodError
+from onnxplain.errors import InputError, MethodError
 from onnxplain.method import method
 
 __all__ = ["smooth_masks"]
@@ -39,6 +39,8 @@ def rise(
     name, x = next(iter(task.x.items()))
     if x.dtype.kind != "f":
         raise MethodError(f"rise fades elements in and out, which '{name}' of {x.dtype} cannot; use shapley-sampling or lime")
+    if not np.isfinite(x).all():
+        raise InputError(f"rise fades elements in and out, and '{name}' holds NaN or infinity; use shapley-sampling or lime")
     space = spatial_axes(x.shape, axes)
     extents = [x.shape[a] for a in space]
 
@@ -79,7 +81,9 @@ def smooth_masks(
 
 def _enlarge(extent: int, cell: int, cells: int, shift: int) -> Array:
     """The matrix [extent, cells] that makes (cells + 1) · cell places of a row of cells and cuts `extent` out from `shift` on."""
-    place = np.clip((np.arange(extent) + shift + 0.5) * cells / ((cells + 1) * cell) - 0.5, 0, cells - 1)
+    place = (np.arange(extent) + shift + 0.5) * cells / ((cells + 1) * cell) - 0.5
+    last = cells - 1
+    place = np.clip(last - np.abs(last - np.abs(place)), 0, last)  # mirrored at the outermost cells, as the authors' code does
     left = np.minimum(np.floor(place).astype(np.int64), cells - 1)
     share = place - left
     matrix = np.zeros((extent, cells))
