@@ -523,6 +523,18 @@ def test_copies_are_never_in_memory_all_at_once() -> None:
     np.testing.assert_allclose(found.attribution[0, 1], x[0, 1] / 64**2, atol=1e-6)
 
 
+@pytest.mark.parametrize("centred", [True, False])
+def test_rise_by_brute_force(centred: bool) -> None:
+    image = np.load(FIXTURES / "digits" / "data.npz")["image"][:2]
+    made = Explainer(DIGITS, "rise", samples=30, cells=3, probability=0.4, centred=centred, seed=5, chunk=7)(image, 3)
+    masks = smooth_masks(np.random.default_rng(5).spawn(2), 30, [8, 8], 3, 0.4)
+    total = np.zeros((2, 8, 8))
+    for mask in masks:
+        scores = run(onnx.load(DIGITS), {"image": (image * mask).astype(np.float32)})["logits"][:, 3]
+        total += scores[:, None, None] * (mask - (0.4 if centred else 0))
+    np.testing.assert_allclose(made.attribution[:, 0], total / (30 * 0.4), atol=1e-4)
+
+
 def test_masks_of_rise_are_enlarged_as_skimage_does() -> None:
     transform = pytest.importorskip("skimage.transform", reason="compares with scikit-image")
     grid = np.random.default_rng(0).random((5, 5))

@@ -19,16 +19,16 @@ __all__ = ["smooth_masks"]
 
 @method(
     "rise",
-    summary="The mean score of randomly masked inputs, for each element over the masks that leave it visible",
-    formula="Σ_k f(x ∘ M_k) M_k / (m · p)",
+    summary="How much higher than on average the score of randomly masked inputs is where an element is left visible",
+    formula="Σ_k f(x ∘ M_k) (M_k − p) / (m · p); without − p where not centred",
     source="Petsiuk, Das, Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models, eq. 6",
     axioms=("implementation-invariance",),
     needs_baseline=True,
     forward_only=True,
 )
 def rise(
-    task: Task, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, axes: Any = None, seed: int = 0,
-    chunk: int | str | None = None,
+    task: Task, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, centred: bool = True, axes: Any = None,
+    seed: int = 0, chunk: int | str | None = None,
 ) -> Found:  # fmt: skip
     if samples < 1 or cells < 1 or not 0 < probability < 1:
         raise MethodError(
@@ -52,7 +52,7 @@ def rise(
             return smooth_masks(drawn, stop - start, extents, cells, probability).reshape(stop - start, -1)
 
         for masks, values in game.stream(samples, draw):
-            total += np.tensordot(values, masks, axes=(0, 0))
+            total += np.tensordot(values, masks - probability if centred else masks, axes=(0, 0))
         return Shares(total / (samples * probability))
 
     found = task.play(solve, task.base(None), groups="pixels", axes=space, chunk=chunk)
