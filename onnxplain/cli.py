@@ -118,7 +118,7 @@ def _settings(
 
 
 def _method_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs as keyword arguments; values are read as JSON where they are, arrays from .npy files, else as text."""
+    """NAME=VALUE pairs as keyword arguments; values are JSON where they can be, arrays (.npy), dicts of them (.npz), or text."""
     result: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -127,7 +127,7 @@ def _method_options(pairs: Sequence[str]) -> dict[str, Any]:
         try:
             value = json.loads(text)
         except json.JSONDecodeError:
-            value = _array(text) if text.endswith(".npy") else text
+            value = _arrays(text) if text.endswith(".npz") else _array(text) if text.endswith(".npy") else text
         result[name.replace("-", "_")] = value
     return result
 
@@ -140,6 +140,12 @@ def _baseline(text: str | None) -> Any:
         return float(text)
     except ValueError:
         return _array(text)
+
+
+def _arrays(file: str) -> Any:
+    from onnxplain.reading import read_arrays
+
+    return read_arrays(Path(file))
 
 
 def _array(file: str) -> Any:

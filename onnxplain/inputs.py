@@ -16,11 +16,12 @@ from onnxplain.tensor import Tensor
 __all__ = ["check_inputs", "model_inputs"]
 
 
-def check_inputs(given: Any, wanted: Sequence[Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+def check_inputs(given: Any, wanted: Sequence[Tensor], *, finite: bool = True) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by input name, in the types the model takes.
 
     An array alone stands for the only input. Integers are converted to floats, and floats between precisions, where no
-    information about kind is lost; anything else must fit.
+    information about kind is lost; anything else must fit. With `finite`, NaN and infinity are refused; trees take NaN for a
+    missing value.
 
     Raises:
         InputError: unknown or missing names, other ranks or extents, other kinds of data, NaN; all of them in one message.
@@ -37,14 +38,14 @@ def check_inputs(given: Any, wanted: Sequence[Tensor]) -> dict[str, np.ndarray[A
     for name, tensor in known.items():
         if name in given:
             arrays[name] = np.asarray(given[name])
-            problems += _problems(arrays[name], tensor)
+            problems += _problems(arrays[name], tensor, finite)
     problems += _uneven(arrays, known)
     if problems:
         raise InputError("; ".join(problems))
     return {n: a if known[n].dtype is None else np.ascontiguousarray(a, dtype=known[n].dtype) for n, a in arrays.items()}
 
 
-def _problems(array: np.ndarray[Any, Any], tensor: Tensor) -> list[str]:
+def _problems(array: np.ndarray[Any, Any], tensor: Tensor, finite: bool) -> list[str]:
     found: list[str] = []
     expected = f"input '{tensor.name}' expects {named_dims(tensor)} of {tensor.dtype}"
     if tensor.shape is not None:
@@ -60,11 +61,11 @@ def _problems(array: np.ndarray[Any, Any], tensor: Tensor) -> list[str]:
                 hint = "; the axes are in another order"
             found.append(f"{expected}, got {list(array.shape)}{hint}")
     if tensor.dtype is not None:
-        found += _kind_problems(array, tensor, expected)
+        found += _kind_problems(array, tensor, expected, finite)
     return found
 
 
-def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str) -> list[str]:
+def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, finite: bool) -> list[str]:
     dtype = tensor.dtype
     assert dtype is not None
     if dtype.kind in "OUS":
@@ -76,7 +77,7 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str) -
         if not whole:
             return [f"{expected}, got {array.dtype} with fractions"]
         return []
-    if array.dtype.kind == "f" and array.size and not np.isfinite(array).all():
+    if finite and array.dtype.kind == "f" and array.size and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         return [f"input '{tensor.name}' holds {array[where]} at {list(where)}; explanations need finite numbers"]
     return []

@@ -16,7 +16,7 @@ from onnxplain.graph import named_dims
 from onnxplain.reading_pictures import PICTURES, Look, read_picture
 from onnxplain.tensor import Tensor
 
-__all__ = ["read_array", "read_header", "read_inputs", "read_labels"]
+__all__ = ["read_array", "read_arrays", "read_header", "read_inputs", "read_labels"]
 
 Array = np.ndarray[Any, Any]
 
@@ -86,6 +86,20 @@ def read_array(path: str | Path) -> Array:
     if ending in PICTURES:
         raise InputError(f"{path} is a picture; an array is needed: .npy, .npz, .csv or .txt")
     return np.array(read_rows(path, None, any_shape)[1]) if ending == ".csv" else _numbers(path, any_shape)
+
+
+def read_arrays(path: str | Path) -> dict[str, Array]:
+    """The arrays in a .npz by name.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = _existing(Path(path))
+    archive = _guarded(path, lambda: np.load(path, allow_pickle=False))
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise InputError(f"cannot read {path}: it is no .npz archive")
+    with archive:
+        return {name: np.asarray(_guarded(path, lambda n=name: archive[n])) for name in archive.files}  # type: ignore[misc]
 
 
 def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, Path]:

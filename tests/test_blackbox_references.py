@@ -17,7 +17,7 @@ from onnxplain.blackbox.lime import euclidean, kernel, local_fit
 from onnxplain.blackbox.sampling import along_orders
 from onnxplain.blackbox.task import Shares
 from onnxplain.cli import main
-from onnxplain.errors import LayerError, MethodError
+from onnxplain.errors import InputError, LayerError, MethodError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 FOLDER = FIXTURES / "blackbox"
@@ -109,6 +109,22 @@ def test_trees_of_every_exporter(name: str, known: dict[str, Array]) -> None:
     np.testing.assert_allclose(base + whole.attribution.sum(axis=1), known[name].max(axis=1), atol=1e-5)
 
 
+def test_missing_values(known: dict[str, Array]) -> None:
+    """Boosted trees take NaN for a missing value; what is missing is explained like any other value."""
+    x = known["iris"].copy()
+    x[::2, 2] = np.nan
+    data = np.concatenate([known["iris_background"]] * 2)
+    data[::5, 1] = np.nan
+    for method in ("exact-shapley", "kernel-shap", "lime", "permutation", "ice", "shapley-sampling"):
+        made = Explainer(FOLDER / "xgboost.onnx", method, background=data)(x)
+        assert np.isfinite(made.attribution).all(), method
+    assert np.isfinite(Explainer(FOLDER / "xgboost.onnx", "exact-shapley", baseline=np.nan)(x).attribution).all()
+    with pytest.raises(InputError, match="NaN"):
+        Explainer(FOLDER / "xgboost.onnx", "rise")(x)
+    with pytest.raises(InputError, match="missing"):
+        Explainer(FOLDER / "xgboost.onnx", "soft-decision-tree", background=data)(x)
+
+
 def test_texts_and_numbers(known: dict[str, Array]) -> None:
     """One input per column, one of them a text: the same methods, and what makes the answer is what they find."""
     x = mixed(known)
@@ -131,6 +147,17 @@ def test_texts_and_numbers(known: dict[str, Array]) -> None:
     grid = curves.facts["grid.city"][0, :3, 0]
     np.testing.assert_array_equal(grid, ["Lagos", "Oslo", "Quito"])
     assert np.nanargmax(curves.facts["curves.city"][0, :3, 0]) == 1  # the rule favours Oslo
+
+
+def test_texts_on_the_command_line(known: dict[str, Array], tmp_path: Path) -> None:
+    table, rows = tmp_path / "table.csv", tmp_path / "rows.npz"
+    table.write_text("city,age,income\nOslo,33,5.5\nQuito,70,2.1\n")
+    np.savez(rows, **mixed(known))
+    command = ["explain", str(FOLDER / "mixed.onnx"), str(table), "-m", "kernel-shap", "-t", "1"]
+    assert "needs a baseline" in CliRunner().invoke(main, command).output
+    out = CliRunner().invoke(main, [*command, "--option", f"background={rows}"])
+    assert out.exit_code == 0, out.output
+    assert "income +" in out.output
 
 
 def test_a_text_has_no_baseline_of_its_own(known: dict[str, Array]) -> None:

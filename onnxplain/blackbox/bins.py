@@ -32,9 +32,10 @@ class Column:
     def place(self, values: Any) -> Array:
         """The bin of each value; its place on the scale; the category itself."""
         if self.scale is not None:
-            return (np.asarray(values, np.float64) - self.scale[0]) / self.scale[1]
+            return np.nan_to_num((np.asarray(values, np.float64) - self.scale[0]) / self.scale[1], nan=0.0)  # missing: the mean
         if self.edges is not None:
-            return np.asarray(np.searchsorted(self.edges, values, side="left"))
+            places = np.searchsorted(self.edges, values, side="left")
+            return np.where(np.isnan(np.asarray(values, np.float64)), -1, places)  # what is missing has a bin of its own
         return np.asarray(values)
 
     def like(self, mine: Array, places: Array) -> Array:
@@ -44,6 +45,13 @@ class Column:
     def here(self, mine: Array) -> float:
         """The feature of the sample itself."""
         return float(self.place(mine)) if self.scale is not None else 1.0
+
+
+def _known(values: Array) -> Array:
+    """The numbers of a column that are not missing; a single 0 where all are."""
+    numbers = np.asarray(values, np.float64)
+    kept = numbers[~np.isnan(numbers)]
+    return kept if len(kept) else np.zeros(1)
 
 
 def columns(data: Arrays, bins: int | None, categorical: Sequence[int]) -> list[Column]:
@@ -65,10 +73,11 @@ def columns(data: Arrays, bins: int | None, categorical: Sequence[int]) -> list[
             if values.dtype.kind in "OUSb" or len(found) in named:
                 found.append(Column(name, index, None, None))
             elif bins is None:
-                spread = float(values.std())
-                found.append(Column(name, index, None, (float(values.mean()), spread if spread > 0 else 1.0)))
+                known = _known(values)
+                spread = float(known.std())
+                found.append(Column(name, index, None, (float(known.mean()), spread if spread > 0 else 1.0)))
             else:
-                edges = np.unique(np.percentile(np.asarray(values, np.float64), np.linspace(0, 100, bins + 1)[1:-1]))
+                edges = np.unique(np.percentile(_known(values), np.linspace(0, 100, bins + 1)[1:-1]))
                 found.append(Column(name, index, edges, None))
     beyond = named - set(range(len(found)))
     if beyond:

@@ -96,6 +96,8 @@ def _moved(task: Task, table: list[Column], grids: list[Array], places: list[tup
 def _values(column: Column, data: Arrays, points: int, grid: str) -> Array:
     """The values a feature runs through: all of them where they are few or categories, else a grid."""
     values = column.of(data[column.input])
+    if values.dtype.kind == "f":
+        values = values[~np.isnan(values)] if not np.isnan(values).all() else values[:1]
     if column.scale is None or len(np.unique(values)) <= points:
         return np.unique(values.astype(str) if values.dtype.kind == "O" else values)
     low, high = np.percentile(values, [5, 95])

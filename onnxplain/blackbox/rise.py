@@ -11,7 +11,7 @@ from onnxplain.blackbox.forward import Array
 from onnxplain.blackbox.game import Game
 from onnxplain.blackbox.players import spatial_axes
 from onnxplain.blackbox.task import Found, Shares, Task
-from onnxplain.errors import MethodError
+from onnxplain.errors import InputError, MethodError
 from onnxplain.method import method
 
 __all__ = ["smooth_masks"]
@@ -19,16 +19,16 @@ __all__ = ["smooth_masks"]
 
 @method(
     "rise",
-    summary="The mean score of randomly masked inputs, for each element over the masks that leave it visible",
-    formula="Σ_k f(x ∘ M_k) M_k / (m · p)",
+    summary="How much higher than on average the score of randomly masked inputs is where an element is left visible",
+    formula="Σ_k f(x ∘ M_k) (M_k − p) / (m · p); without − p where not centred",
     source="Petsiuk, Das, Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models, eq. 6",
     axioms=("implementation-invariance",),
     needs_baseline=True,
     forward_only=True,
 )
 def rise(
-    task: Task, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, axes: Any = None, seed: int = 0,
-    chunk: int | str | None = None,
+    task: Task, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, centred: bool = True, axes: Any = None,
+    seed: int = 0, chunk: int | str | None = None,
 ) -> Found:  # fmt: skip
     if samples < 1 or cells < 1 or not 0 < probability < 1:
         raise MethodError(
@@ -39,6 +39,8 @@ def rise(
     name, x = next(iter(task.x.items()))
     if x.dtype.kind != "f":
         raise MethodError(f"rise fades elements in and out, which '{name}' of {x.dtype} cannot; use shapley-sampling or lime")
+    if not np.isfinite(x).all():
+        raise InputError(f"rise fades elements in and out, and '{name}' holds NaN or infinity; use shapley-sampling or lime")
     space = spatial_axes(x.shape, axes)
     extents = [x.shape[a] for a in space]
 
@@ -50,7 +52,7 @@ def rise(
             return smooth_masks(drawn, stop - start, extents, cells, probability).reshape(stop - start, -1)
 
         for masks, values in game.stream(samples, draw):
-            total += np.tensordot(values, masks, axes=(0, 0))
+            total += np.tensordot(values, masks - probability if centred else masks, axes=(0, 0))
         return Shares(total / (samples * probability))
 
     found = task.play(solve, task.base(None), groups="pixels", axes=space, chunk=chunk)
@@ -79,7 +81,9 @@ def smooth_masks(
 
 def _enlarge(extent: int, cell: int, cells: int, shift: int) -> Array:
     """The matrix [extent, cells] that makes (cells + 1) · cell places of a row of cells and cuts `extent` out from `shift` on."""
-    place = np.clip((np.arange(extent) + shift + 0.5) * cells / ((cells + 1) * cell) - 0.5, 0, cells - 1)
+    place = (np.arange(extent) + shift + 0.5) * cells / ((cells + 1) * cell) - 0.5
+    last = cells - 1
+    place = np.clip(last - np.abs(last - np.abs(place)), 0, last)  # mirrored at the outermost cells, as the authors' code does
     left = np.minimum(np.floor(place).astype(np.int64), cells - 1)
     share = place - left
     matrix = np.zeros((extent, cells))

@@ -65,7 +65,7 @@ class BlackBox:
                 else f"'{self.method.name}' compares with none"
             )
             raise MethodError(f"no baseline can be given here: {fixed}")
-        feeds = check_inputs(x, self.forward.inputs)
+        feeds = check_inputs(x, self.forward.inputs, finite=False)
         lifted = feeds if self.forward.batched else {k: v[None] for k, v in feeds.items()}
         count = self._count(lifted)
         given = self._baseline if baseline is None else baseline

@@ -71,7 +71,7 @@ def soft_decision_tree(
             "soft-decision-tree needs a depth from 1 to 10, epochs from 1 on, beta above 0 and a penalty from 0 on; "
             f"got {depth}, {epochs}, {beta}, {penalty}"
         )
-    taught = lesson(task, background, holdout, seed)
+    taught = lesson(task, background, holdout, seed, missing=False)
     if taught.y.shape[1] < 2:
         raise MethodError("soft-decision-tree imitates classes, and the output has one number; use decision-tree")
     mean, scale = taught.x.mean(axis=0), taught.x.std(axis=0)

@@ -25,8 +25,10 @@ class Lesson:
     names: list[str]
 
 
-def lesson(task: Task, background: object, holdout: float, seed: int) -> Lesson:
+def lesson(task: Task, background: object, holdout: float, seed: int, *, missing: bool) -> Lesson:
     """Rows of data, the task's own samples where none are given, with the model's scores for them.
+
+    `missing` says whether the surrogate can do with NaN.
 
     Raises:
         InputError: there are too few rows, or inputs that hold text.
@@ -39,6 +41,8 @@ def lesson(task: Task, background: object, holdout: float, seed: int) -> Lesson:
     for name, x in task.x.items():
         if x.dtype.kind not in "fiub":
             raise InputError(f"a tree of numbers cannot split '{name}' of {x.dtype}; choose other inputs, or lime or kernel-shap")
+    if not missing and any(np.isnan(x).any() for x in task.x.values() if x.dtype.kind == "f"):
+        raise InputError("some values are missing (NaN), which filters cannot weigh: use decision-tree, lime or kernel-shap")
     if any(n in task.forward.sampled for n in task.fixed):
         raise MethodError(f"the surrogate must see all inputs of a sample, but not {', '.join(task.fixed)}; explain them too")
     rows = background_rows(background, task.x) if background is not None else task.x

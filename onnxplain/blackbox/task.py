@@ -241,8 +241,6 @@ def background_rows(background: Any, x: Mapping[str, Array], what: str = "backgr
                 f"got {list(rows.shape)}"
             )
         made[name] = rows.astype(array.dtype)
-        if array.dtype.kind == "f" and not np.isfinite(made[name]).all():
-            raise InputError(f"{what} for '{name}' holds NaN or infinity")
     counts = {n: len(v) for n, v in made.items()}
     if len(set(counts.values())) > 1:
         raise InputError(

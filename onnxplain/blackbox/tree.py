@@ -30,7 +30,7 @@ def decision_tree(task: Task, *, depth: int = 4, background: Any = None, holdout
         raise MethodError(f"depth is how many splits a path may have, at least 1; got {depth}")
     with optional("blackbox", "decision trees"):
         from sklearn.tree import DecisionTreeRegressor, export_text
-    taught = lesson(task, background, holdout, seed)
+    taught = lesson(task, background, holdout, seed, missing=True)
     tree = DecisionTreeRegressor(max_depth=depth, random_state=seed).fit(taught.x[~taught.kept], taught.y[~taught.kept])
     imitated = tree.predict(taught.x[taught.kept]).reshape(taught.kept.sum(), -1)
     variance, same = fidelity(imitated, taught.y[taught.kept])
