@@ -175,7 +175,8 @@ def expect(shown: Mapping[str, Any], site: Path) -> None:
     pixels = np.array(shown["pixels"], np.float32).reshape(1, 1, 8, 8)
     result = host_cases.run(model, {"image": pixels, "target": np.array([shown["target"]])})
     close([shown["logits"]], result["logits"], 1e-5)
-    close(np.reshape(shown["relevance"], (1, 1, 8, 8)), result["image_attribution"], 1e-5)
+    (name,) = about["attributions"]
+    close(np.reshape(shown["relevance"], result[name].shape), result[name], 1e-5)
     assert shown["digit"] == str(result["logits"].argmax())
 
 
@@ -213,7 +214,7 @@ def test_every_method_of_the_page(site: Path, tmp_path: Path) -> None:
     names = [m["name"] for m in json.loads((site / "site.json").read_text())["methods"]]
     assert set(names) >= set(host_cases.BASIC)
     assert set(names) <= set(all_methods())
-    steps = [{"strokes": TWO}, *({"click": f'#methods button[value="{name}"]'} for name in names)]
+    steps = [{"strokes": TWO}, *({"method": name} for name in names)]
     (answer,) = use(site, tmp_path, {"steps": steps})
     assert [s["method"] for s in answer["shown"][1:]] == names
     for shown in answer["shown"]:

@@ -157,8 +157,9 @@ function drawHeat() {
   at("low").textContent = method.signed ? `against ${value && `−${value}`}` : "0";
   at("high").textContent = method.signed ? `for ${value && `+${value}`}` : `strong ${value}`;
   const place = rim ? relevance.findIndex((r) => Math.abs(r) === rim) : -1;
+  const count = relevance ? Math.sqrt(relevance.length) : SIDE;
   at("heat").setAttribute("aria-label", rim
-    ? `Relevance of 8 by 8 cells; the strongest is in row ${Math.floor(place / SIDE) + 1}, column ${(place % SIDE) + 1}`
+    ? `Relevance of ${count} by ${count} cells; the strongest is in row ${Math.floor(place / count) + 1}, column ${(place % count) + 1}`
     : "Relevance of each cell: nothing drawn yet");
 }
 
@@ -167,11 +168,12 @@ const strongest = () => (state.relevance ? Math.max(...state.relevance.map(Math.
 /** The relevance as cells within a frame, strongest colour for the strongest cell. */
 function drawCells(context, frame) {
   const rim = strongest();
-  const [side, gap] = [frame.side / SIDE, 0.0035];
-  for (let i = 0; i < SIDE * SIDE; ++i) {
+  const count = state.relevance ? Math.sqrt(state.relevance.length) : SIDE; // methods that explain a layer have fewer cells
+  const [side, gap] = [frame.side / count, 0.0035];
+  for (let i = 0; i < count * count; ++i) {
     const value = rim ? state.relevance[i] / rim : 0;
     const name = !state.method.signed ? "strength" : value > 0 ? "for" : "against";
-    const corner = [frame.x + (i % SIDE) * side + gap, frame.y + Math.floor(i / SIDE) * side + gap];
+    const corner = [frame.x + (i % count) * side + gap, frame.y + Math.floor(i / count) * side + gap];
     context.beginPath();
     context.roundRect(...corner, side - 2 * gap, side - 2 * gap, 0.012);
     for (const style of [colour("soft"), `rgb(${colour(name)} / ${Math.abs(value) ** 0.8})`]) {

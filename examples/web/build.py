@@ -41,6 +41,11 @@ def explained(out: Path, method: Method) -> dict[str, Any] | None:
     if more:
         print(f"{method.name} is left out: it takes '{more[0]}' at run time")
         return None
+    (attribution,) = (o for o in made.graph.output if o.name in (read_metadata(made) or {})["attributions"])
+    extents = [d.dim_value for d in attribution.type.tensor_type.shape.dim][1:]
+    if len(extents) != 3 or extents[0] != 1 or extents[1] != extents[2]:
+        print(f"{method.name} is left out: its attribution {extents} is no square picture")
+        return None
     (out / name).write_bytes(made.SerializeToString())
     words: dict[str, Any] = {"name": method.name, "formula": method.formula, "summary": method.summary, "signed": method.signed}
     words["compares"] = method.needs_baseline

@@ -67,6 +67,11 @@ async function run(browser, address, job) {
     if (step.select) await page.locator("#method").selectOption(step.select);
     if (step.click) await page.locator(step.click).click();
     if (step.press) await page.locator("#pad").press(step.press);
+    if (step.method) {
+      await page.locator(`#methods button[value="${step.method}"]`).click();
+      await page.waitForFunction((name) => window.onnxplain.method.name === name, step.method);
+    }
+    await page.waitForTimeout(100); // a busy machine hands clicks on late
     await settled(page);
     shown.push(await page.evaluate(() => {
       const { pixels, logits, relevance, target, method, runs } = window.onnxplain;
