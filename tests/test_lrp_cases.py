@@ -10,7 +10,7 @@ from tests.lrp_cases import BIAS, FIXTURES, TABLE, about, arrays, cases
 
 
 def test_every_fixture_with_relevance_is_in_the_table() -> None:
-    assert {path.parent.name for path in FIXTURES.glob("*/relevance.npz")} == set(TABLE)
+    assert {path.parent.name for path in FIXTURES.glob("lrp_*/relevance.npz")} == set(TABLE)
 
 
 @pytest.mark.parametrize("fixture", TABLE)
