@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.addresses import resolve
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.graph import Graph, alive
 from onnxplain.load import Source
@@ -53,6 +54,7 @@ class Forward:
         self.folder = source.folder
         self.graph = Graph(source.copy().model)
         self.inputs: tuple[Tensor, ...] = self.graph.inputs
+        output = None if output is None else resolve(self.graph.model, output)
         self.score = find_score(self.graph, output, score)
         self.batched = is_batched(self.graph, self.score.tensor)
         whole, alone = source.copy().model, source.copy().model
