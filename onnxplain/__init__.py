@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onnxplain.call import Call
     from onnxplain.checking import check
     from onnxplain.composite import Composite, Where
+    from onnxplain.concepts.tcav import tcav
     from onnxplain.errors import OnnxplainError, RuleError
     from onnxplain.explainer import Explainer
     from onnxplain.explanation import Explanation
@@ -45,6 +46,7 @@ _HOME = {
     "plan": "planning",
     "rewrite": "rewriting",
     "rule": "registry",
+    "tcav": "concepts.tcav",
     "verify": "verifying",
 }
 
@@ -70,6 +72,7 @@ __all__ = [
     "plan",
     "rewrite",
     "rule",
+    "tcav",
     "verify",
 ]
 
