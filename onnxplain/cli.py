@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from onnxplain import __version__
-from onnxplain.cli_concepts import tcav
+from onnxplain.cli_concepts import prototype, tcav
 from onnxplain.errors import InputError, MethodError, OnnxplainError
 
 if TYPE_CHECKING:
@@ -391,3 +391,4 @@ def operators(rules: tuple[str, ...]) -> None:
 
 
 main.add_command(tcav)
+main.add_command(prototype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -10,9 +11,10 @@ from rich.markup import escape
 from onnxplain.show import _console, _table
 
 if TYPE_CHECKING:
+    from onnxplain.concepts.prototype import Prototypes
     from onnxplain.concepts.tcav import Tcav
 
-__all__ = ["show_tcav"]
+__all__ = ["show_prototypes", "show_tcav"]
 
 
 def show_tcav(found: Tcav, as_json: bool) -> None:
@@ -37,3 +39,15 @@ def show_tcav(found: Tcav, as_json: bool) -> None:
         f"ones (50 %: not at all)\np: that random examples score differently by chance; evidence is p < {found.level:g}"
         + (f" / {len(found.concepts)} concepts" if len(found.concepts) > 1 else "")
     )
+
+
+def show_prototypes(found: Prototypes, labels: Sequence[str]) -> None:
+    """A row per class."""
+    certain = found.kind == "log-probability"
+    rows = _table("class", "probability" if certain else "logit", "objective", right=("probability", "logit", "objective"))
+    for target, score, value in zip(
+        found.targets, found.probabilities if certain else found.scores, found.objective, strict=True
+    ):
+        name = labels[target] if target < len(labels) else str(target)
+        rows.add_row(escape(name), f"{score:.4f}" if certain else f"{score:.4g}", f"{value:.4g}")
+    _console().print(rows)
