@@ -187,7 +187,7 @@ class _Search:
     def shape(self) -> tuple[int, ...]:
         """Of one sample of what is searched."""
         assert self.objective.free.shape is not None
-        return tuple(int(d) for d in self.objective.free.shape[1:])
+        return tuple(d for d in self.objective.free.shape[1:] if isinstance(d, int))
 
     @property
     def classes(self) -> int | None:
