@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from onnxplain.call import Call
     from onnxplain.checking import check
     from onnxplain.composite import Composite, Where
+    from onnxplain.concepts.prototype import Prototypes, prototype
+    from onnxplain.concepts.rbm import GaussianRBM
+    from onnxplain.concepts.tcav import Tcav, tcav
     from onnxplain.errors import OnnxplainError, RuleError
     from onnxplain.explainer import Explainer
     from onnxplain.explanation import Explanation
@@ -32,10 +35,13 @@ _HOME = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Extents": "extents",
+    "GaussianRBM": "concepts.rbm",
     "Messages": "registry",
     "OnnxplainError": "errors",
     "Plan": "planning",
+    "Prototypes": "concepts.prototype",
     "RuleError": "errors",
+    "Tcav": "concepts.tcav",
     "Tensor": "tensor",
     "Where": "composite",
     "check": "checking",
@@ -43,8 +49,10 @@ _HOME = {
     "methods": "listing",
     "operators": "listing",
     "plan": "planning",
+    "prototype": "concepts.prototype",
     "rewrite": "rewriting",
     "rule": "registry",
+    "tcav": "concepts.tcav",
     "verify": "verifying",
 }
 
@@ -56,10 +64,13 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Extents",
+    "GaussianRBM",
     "Messages",
     "OnnxplainError",
     "Plan",
+    "Prototypes",
     "RuleError",
+    "Tcav",
     "Tensor",
     "Where",
     "__version__",
@@ -68,8 +79,10 @@ __all__ = [
     "methods",
     "operators",
     "plan",
+    "prototype",
     "rewrite",
     "rule",
+    "tcav",
     "verify",
 ]
 

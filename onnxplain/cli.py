@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from onnxplain import __version__
+from onnxplain.cli_concepts import prototype, tcav
 from onnxplain.errors import InputError, MethodError, OnnxplainError
 
 if TYPE_CHECKING:
@@ -391,3 +392,7 @@ def operators(rules: tuple[str, ...]) -> None:
     from onnxplain.show import show_operators
 
     show_operators(list_operators(list(rules) or None))
+
+
+main.add_command(tcav)
+main.add_command(prototype)

@@ -46,6 +46,8 @@ class Explainer:
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
+        expose: inner tensors whose values an explanation's `outputs` hold too; "explained" stands for those of `layer`, "score"
+            for the one that is explained.
         output, inputs, layer, baseline, score, rules, options: as in `onnxplain.rewrite`.
 
     The model is rewritten when a target of a new kind is first asked for; indices of every form share one session.
@@ -68,6 +70,7 @@ class Explainer:
         score: str = "logit",
         mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
+        expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
         found = find_method(method)
@@ -101,6 +104,7 @@ class Explainer:
             "score": score,
             "mask": mask,
             "registry": registry,
+            "expose": tuple(expose),
             "options": options,
         }
         self._made: dict[Target, tuple[Rewritten, Session]] = {}

@@ -124,7 +124,8 @@ def rewrite_source(
     watching: Watching | None = None,
 ) -> Rewritten:
     """As `rewrite`, for a model already read, which is used up. The inner tensors named in `expose` become outputs too,
-    and "score" the explained tensor; `watching` is told of every call of the walk, and may report more."""
+    "score" stands for the tensor the walk starts from and "explained" for those that get an attribution; `watching` is told of
+    every call of the walk, and may report more."""
     found = graph_method(method)
     chosen = found.checked(options or {})
     if baseline is not None and not found.compares(chosen):
@@ -134,7 +135,10 @@ def rewrite_source(
     _refuse_explained(source)
     source = prepared(source, registry)
     output = None if output is None else resolve(source.model, output)
-    layer, expose = resolved(source.model, layer), [e if e == "score" else resolve(source.model, e) for e in expose]
+    layer, expose = (
+        resolved(source.model, layer),
+        [e if e in ("score", "explained") else resolve(source.model, e) for e in expose],
+    )
     masked = {name: resolve(source.model, name) for name in mask or {}}
     source = simplified(expanded(source, found.expands(options or {}), registry), (output, *layer, *masked.values(), *expose))
     graph = Graph(source.model)
@@ -170,7 +174,8 @@ def rewrite_source(
     reports = {name: graph.fresh(name) for name in job.reports}
     results += [_named(b, t, reports[name]) for name, t in job.reports.items()]
     extra = [*run_time.values(), *job.extra_inputs.values()]
-    shown = [scored.tensor if name == "score" else graph.tensor(name) for name in expose]
+    words = {"score": [scored.tensor], "explained": [e.tensor for e in explained]}
+    shown = [t for name in expose for t in words.get(name) or [graph.tensor(name)]]
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
     model = graph.finish(b.calls, b.constants, results, inputs=extra, alone=only_attribution)
