@@ -357,7 +357,10 @@ def test_rules_of_relevance_within(inner: str, name: str) -> None:
 @pytest.mark.parametrize("method", [m.name for m in all_methods().values() if m.repeats])
 def test_hosts_load_the_file_in_silence(method: str, capfd: pytest.CaptureFixture[str]) -> None:
     """ONNX Runtime's log says nothing at its default severity."""
-    settings = {"baseline": 0.0} if all_methods()[method].needs_baseline else {}
+    found = all_methods()[method]
+    settings: dict[str, Any] = {"baseline": 0.0} if found.needs_baseline else {}
+    if found.lands != "explained" and not found.picks:
+        settings["layer"] = "Relu:0"
     for target in (None, "all"):
         made = rewrite(DIGITS, method, target=target, **settings).SerializeToString()
         ort.InferenceSession(made, providers=["CPUExecutionProvider"])
