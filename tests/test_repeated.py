@@ -348,9 +348,10 @@ def test_rules_of_relevance_within(inner: str, name: str) -> None:
     found = smoothed(x, 2, noise=noise).attribution
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     path = Explainer(file, "integrated-gradients", inner=inner, steps=3, baseline=0.1, quadrature="riemann-right")
-    expected = np.mean(
-        [alone(np.float32(0.1) + np.float32(a) * (x - np.float32(0.1)), 2).attribution for a in (1 / 3, 2 / 3, 1)], 0
-    )
+    step = x - np.float32(0.1)
+    expected = np.mean([alone(np.float32(0.1) + np.float32(a) * step, 2).attribution for a in (1 / 3, 2 / 3, 1)], 0)
+    if all_methods()[inner].per_unit:  # per unit of the input: times the step
+        expected = expected * step
     np.testing.assert_allclose(path(x, 2).attribution, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 

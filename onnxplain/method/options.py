@@ -46,6 +46,7 @@ OPTIONS = {
     "quadrature": "gauss-legendre, riemann-left, riemann-right, riemann-middle, or riemann-trapezoid",
     "relu": "whether a map keeps only what is above zero",
     "ridge": "how strongly the weights of the local model are shrunk",
+    "rule": "'rescale', or 'reveal-cancel', which tells what raises an activation from what lowers it",
     "samples": "how many random draws",
     "seed": "chooses the random numbers",
     "shifts": "how far to shift along every axis, in elements, or a list of shifts, one number per axis",

@@ -39,6 +39,7 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "lift-constants": lift_constants,
     "claim-contrib": claim_contrib,
     "normalize-opset": normalize_opset,
+    "lift-new-constants": lift_constants,  # the version converter writes axes as nodes
     "merge-dequantized": merge_dequantized,
     "expand-contrib": expand_contrib,
     "merge-expanded": merge_dequantized,
