@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ from onnxplain import Explainer
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-# The nets of tests/test_lrp_references.py have random weights: rounded, their maxima tie.
+RANDOM = ("lrp_", "deeplift_", "layers_")
+"""Nets that have random weights: rounded, their maxima tie."""
 CLASSICAL = {"cancer_sklearn", "iris_sklearn"}
 NETS = sorted(
     p.parent.name
     for p in FIXTURES.glob("*/model.onnx")
-    if p.parent.name not in CLASSICAL and not p.parent.name.startswith("lrp_")
+    if p.parent.name not in CLASSICAL and not p.parent.name.startswith(RANDOM)
 )
 FORMS = ["QDQ", "QOperator"]
 MASKS = {"Where", "Add", "Softmax"}
@@ -72,6 +74,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
         path = path if path.exists() else FIXTURES / net / "model.onnx"
         left = [n.name for n in onnx.load(path).graph.node if n.op_type in MASKS and "att" in n.name]
         made = folder / f"{net}_{form}.onnx"
+        path = Path(copy(path, folder / f"{net}.onnx"))  # the quantizer writes beside it
         data = Calibration(feeds(net, path))
         quantize_static(path, made, data, quant_format=QuantFormat[form], nodes_to_exclude=left, per_channel=net == "digits")
         return made
