@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from onnxplain.rewriting import METADATA_KEY, read_metadata
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case
 
+fcntl = pytest.importorskip("fcntl", reason="the programs are built under a POSIX file lock")
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "cpp"
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
@@ -36,11 +38,21 @@ def shell(*words: object, folder: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run([str(w) for w in words], cwd=folder, capture_output=True, text=True)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One test process at a time in here: what one has downloaded and built the others find."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "cpp.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def runtime() -> Path:
     """Headers of a release, and the library that Python runs on; a release can be named by ONNXRUNTIME_ROOT."""
     release = os.environ.get("ONNXRUNTIME_ROOT")
-    done = shell(sys.executable, EXAMPLE / "get_onnxruntime.py", ROOT / "build" / "onnxruntime", *filter(None, [release]))
+    with alone(ROOT / "build"):
+        done = shell(sys.executable, EXAMPLE / "get_onnxruntime.py", ROOT / "build" / "onnxruntime", *filter(None, [release]))
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -59,9 +71,10 @@ def built(runtime: Path) -> Path:
             [COMPILER, "-std=c++17", "-O2", *WARNINGS[:3], EXAMPLE / f"{p}.cpp", *link, "-lonnxruntime", "-o", out / p]
             for p in ("explain", "smallest")
         ]
-    for command in commands:
-        done = shell(*command)
-        assert done.returncode == 0, done.stdout + done.stderr
+    with alone(ROOT / "build"):
+        for command in commands:
+            done = shell(*command)
+            assert done.returncode == 0, done.stdout + done.stderr
     return out
 
 
