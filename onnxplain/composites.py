@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from onnxplain import lrp
 from onnxplain.composite import WEIGHTLESS, Composite, Where
 from onnxplain.lrp import STABILIZER, Bias, LinearRule
-from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, share, share_positive, signal, softmax, stop
+from onnxplain.lrp_roles import half, move, normalize, pass_on, quantize, scatter, share, share_positive, signal, softmax, stop
 from onnxplain.registry import Rule
 
 __all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "own", "uniform"]
@@ -54,6 +54,7 @@ def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[W
         (Where(operators=SAMPLERS), signal(value)),
         (Where(roles=("sum",)), share(value)),
         (Where(roles=("elementwise", "scale")), pass_on),
+        (Where(operators=("ScatterElements", "ScatterND")), scatter(value)),
         (Where(roles=("layout", "select", "control")), move),
         (Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), half(value)),
         (Where(roles=("gate",)), signal(value)),

@@ -262,9 +262,11 @@ def operands(b: Builder, call: Call, needs_weights: bool) -> Places:
         weight = others[0] if len(others) == 1 else None
     elif x == weight:
         weight = 0
+    elif x not in (0, weight):  # the bias alone is live: what else the map adds is no bias of it
+        weight = None
     if needs_weights and weight is None:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    return Places(x, weight, bias if bias in present else None)
+    return Places(x, weight, bias if bias in present and bias != x else None)
 
 
 def _unscaled(b: Builder, call: Call, places: Places) -> Call:

@@ -22,6 +22,7 @@ __all__ = [
     "pass_on",
     "proportional",
     "quantize",
+    "scatter",
     "share",
     "share_positive",
     "signal",
@@ -96,6 +97,21 @@ def share(value: float = STABILIZER) -> RoleRule:
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
+
+    return rule
+
+
+def scatter(value: float = STABILIZER) -> RoleRule:
+    """Scattering: what is overwritten or outdone gets nothing; what is added to an element shares it by contribution."""
+
+    @named("scatter", "moved, or x · ∂y/∂x · R / (y + ε sign y) where it adds", "Bach et al. 2015, eq. 56, for sums")
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        how = call.get("reduction", "none")
+        if how == "mul":
+            raise RuleError("it multiplies any number of factors, between which no relevance rule decides; choose a rule for it")
+        if how == "add":
+            return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
+        return tuple(b.gradient(call, relevance))
 
     return rule
 

@@ -58,7 +58,8 @@ def one_sided_tensors(
         chosen = rule(call)
         outputs = [t.name for t in call.outputs if t is not None and t.name in vanishes]
         passes = getattr(chosen, "passes", False) and not call.domain and all(vanishes[name] for name in outputs)
-        zero = getattr(chosen, "factors_input", False) or (passes and call.op in ZERO_AT_ZERO | MOVES)
+        inverse = call.op == "Div" and not call.wants(0)  # c / x is not zero where x is
+        zero = getattr(chosen, "factors_input", False) or (passes and call.op in ZERO_AT_ZERO | MOVES and not inverse)
         cut = passes and (call.op in RECTIFIERS or (call.op in MOVES and all(one_sided[name] for name in outputs)))
         for i, x in enumerate(call.inputs):
             if x is not None and call.wants(i):

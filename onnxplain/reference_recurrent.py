@@ -58,7 +58,7 @@ class _Recurrent(OpRun):
 
     def step(self, d: int, x: Array, state: list[Array], w: Array, r: Array, b: Array, p: Array, given: Any) -> list[Array]:
         """The state after a step from the input and the state before it."""
-        raise NotImplementedError
+        raise AssertionError("each kind of layer has its own step")
 
     def unroll(self, x: Array, w: Array, r: Array, b: Any, lens: Any, states: list[Any], p: Any, given: Any) -> list[Array]:
         """The hidden states of all steps, then the last of each state."""

@@ -192,6 +192,31 @@ def test_the_greater_of_two_takes_all() -> None:
     close(found["b"], np.where(A >= B, 0, relevance))
 
 
+SCATTERS = {
+    "elements": (node("ScatterElements", "a i u", "y", axis=0, reduction="add"), [[0, 1, 1], [0, 0, 1]]),
+    "slices": (node("ScatterND", "a i u", "y", reduction="add"), [[1], [1]]),
+}
+
+
+@pytest.mark.parametrize("form", SCATTERS)
+def test_what_is_added_by_scattering_shares_by_contribution(form: str) -> None:
+    """y = a + Σ u at the indices, counted out one by one; nothing is handed on twice."""
+    scatter, indices = SCATTERS[form]
+    inputs = {"a": A, "u": B}
+    found, y, relevance = relevance_of(made(scatter, inputs, i=np.array(indices, np.int64)), inputs)
+    close(found["a"], A / stabilized(y) * relevance)
+    rows = np.array(indices) if form == "elements" else np.broadcast_to(indices, B.shape)
+    places = rows, np.broadcast_to(np.arange(3), B.shape)
+    close(found["u"], B / stabilized(y)[places] * relevance[places])
+    np.testing.assert_allclose(found["a"].sum() + found["u"].sum(), relevance.sum(), rtol=1e-4)
+
+
+def test_what_is_multiplied_by_scattering_is_refused() -> None:
+    scatter = node("ScatterElements", "a i u", "y", axis=0, reduction="mul")
+    with pytest.raises(RuleError, match="multiplies"):
+        relevance_of(made(scatter, {"a": A, "u": B}, i=np.zeros((2, 3), np.int64)), {"a": A, "u": B})
+
+
 # -- products ------------------------------------------------------------------------------------------------------------
 
 
@@ -477,3 +502,16 @@ def test_guided_backprop_and_deconvnet_at_activations(op: str) -> None:
             else expected
         )
         np.testing.assert_allclose(found["x"], slope * np.maximum(message, 0), rtol=1e-5, atol=1e-8)
+
+
+def test_a_bias_that_alone_is_live_gets_its_share() -> None:
+    """y = x·W + c with constant x: c is what is explained, and no bias that could be left out."""
+    weights = {"x": random(2, 4), "w": random(4, 3, seed=1)}
+    inputs = {"c": B}
+    graph = made(node("Gemm", "x w c", "y"), inputs, **weights)
+    for bias in ("absorb", "ignore"):
+        composite = composites.uniform("one", lrp.epsilon(EPSILON, bias))  # type: ignore[arg-type]
+        found, y, relevance = relevance_of(graph, inputs, composite=composite)
+        close(found["c"], B / stabilized(y) * relevance)
+    with pytest.raises(RuleError, match="none to take apart"):
+        relevance_of(graph, inputs, composite=composites.uniform("one", lrp.z_plus()))

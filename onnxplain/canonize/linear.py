@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onnxplain.call import Call
 from onnxplain.canonize.dataflow import Dataflow
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Tensor, same_dim
 
 __all__ = ["group_biases"]
 
@@ -39,4 +39,4 @@ def _enlarges(bias: Tensor, y: Tensor) -> bool:
     if bias.shape is None or y.shape is None or len(bias.shape) > len(y.shape):
         return True
     pairs = zip(bias.shape[::-1], y.shape[::-1], strict=False)
-    return any(mine != 1 and mine != theirs for mine, theirs in pairs)
+    return any(mine != 1 and not same_dim(mine, theirs) for mine, theirs in pairs)
