@@ -214,6 +214,7 @@ class Graph:
         self._place_copies(needed, rebuilt)
         del graph.node[:]
         graph.node.extend(alive(rebuilt, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
+        produced = {name for node in graph.node for name in node.output}
         used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
         for name, array in constants.items():
             if name in used:
@@ -225,6 +226,10 @@ class Graph:
         if len(kept) < len(graph.initializer):
             del graph.initializer[:]
             graph.initializer.extend(kept)
+        ends = {t.name for t in outputs}
+        graph.value_info.extend(
+            _value_info(t) for call in needed if not call.replaces for t in call.outputs if _is_image(t) and t.name in produced and t.name not in ends
+        )
         graph.input.extend(_value_info(t) for t in inputs)
         graph.output.extend(_value_info(t) for t in outputs)
         return self.model
@@ -353,6 +358,11 @@ def _shape(tensor: Any) -> Shape:
     if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
         return None
     return None if tensor.shape is None else tuple(d if d != "" else None for d in tensor.shape)
+
+
+def _is_image(t: Tensor) -> bool:
+    """Whether runtimes gain by knowing its extents."""
+    return t.dtype == np.float32 and t.shape is not None and len(t.shape) == 4
 
 
 def _value_info(tensor: Tensor) -> onnx.ValueInfoProto:

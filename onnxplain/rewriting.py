@@ -19,6 +19,7 @@ from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
+from onnxplain.lowering import lowered
 from onnxplain.map_layers import map_layer
 from onnxplain.masks import Masks, emit_masks
 from onnxplain.method import Lands, Method, graph_method
@@ -178,7 +179,7 @@ def rewrite_source(
     shown = [t for name in expose for t in words.get(name) or [graph.tensor(name)]]
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
-    model = graph.finish(b.calls, b.constants, results, inputs=extra, alone=only_attribution)
+    model = graph.finish(lowered(b), b.constants, results, inputs=extra, alone=only_attribution)
     about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
     write_metadata(model, about)
     return Rewritten(model, about, source)
