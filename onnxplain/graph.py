@@ -294,8 +294,8 @@ def _node(call: Emitted) -> onnx.NodeProto:
 
 def _body(body: Body, name: str) -> onnx.GraphProto:
     nodes = [_node(call) for call in _reachable(list(body.calls), body.outputs)]
-    ends = ([_value_info(t, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
-    return onnx.helper.make_graph(nodes, name, *ends)
+    inputs, outputs = ([_value_info(t, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
+    return onnx.helper.make_graph(nodes, name, inputs, outputs)
 
 
 def _tensor_proto(name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:

@@ -101,8 +101,8 @@ def rewrite(
     """
     wanted = [layer] if isinstance(layer, str) else layer
     return rewrite_source(
-        read(model), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
-        mask=mask, only_attribution=only_attribution, registry=load_registry(rules), options=options,
+        read(model, hold=True), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
+        mask=mask, only_attribution=only_attribution, registry=load_registry(rules), options=options, whole=True,
     ).model  # fmt: skip
 
 
@@ -122,10 +122,11 @@ def rewrite_source(
     options: dict[str, Any] | None = None,
     expose: Sequence[str] = (),
     watching: Watching | None = None,
+    whole: bool = False,
 ) -> Rewritten:
     """As `rewrite`, for a model already read, which is used up. The inner tensors named in `expose` become outputs too,
     "score" stands for the tensor the walk starts from and "explained" for those that get an attribution; `watching` is told of
-    every call of the walk, and may report more."""
+    every call of the walk, and may report more. With `whole`, weights held in the model's file are put into the result."""
     found = graph_method(method)
     chosen = found.checked(options or {})
     if baseline is not None and not found.compares(chosen):
@@ -179,6 +180,8 @@ def rewrite_source(
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
     model = graph.finish(b.calls, b.constants, results, inputs=extra, alone=only_attribution)
+    if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
+        source.held.embed(model)
     about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
     write_metadata(model, about)
     return Rewritten(model, about, source)
