@@ -14,6 +14,7 @@ import onnx
 from onnxplain.addresses import resolve, resolved
 from onnxplain.attributing import all_seeds, attributions
 from onnxplain.builder import Builder
+from onnxplain.collector import collector_at_rest
 from onnxplain.composite import Composite
 from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
@@ -106,6 +107,7 @@ def rewrite(
     ).model  # fmt: skip
 
 
+@collector_at_rest
 def rewrite_source(
     source: Source,
     method: str = "gradient",
