@@ -366,7 +366,7 @@ class Emitter:
         if dtype is None and array.dtype == np.float64 and not isinstance(value, np.ndarray):
             dtype = np.float32
         array = np.ascontiguousarray(array if dtype is None else array.astype(dtype)).reshape(array.shape)
-        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         if key not in self._pool:
             name = self.graph.fresh("onnxplain/constant")
             self.constants[name] = array

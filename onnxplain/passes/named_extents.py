@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import onnx
@@ -39,9 +39,8 @@ def name_extents(graph: onnx.GraphProto, inferred: Mapping[str, onnx.ValueInfoPr
         if made is not None:
             values[node.output[0]] = made
         if node.op_type in ("Reshape", "Expand") and len(node.input) > 1:
-            for old, new in zip(extents(node.output[0]) or (), _wanted(node, values, extents) or (), strict=False):
-                if isinstance(old, str) and old.startswith("unk__") and new is not None and new != old:
-                    same[old] = new
+            pairs = zip(extents(node.output[0]) or (), _wanted(node, values, extents) or (), strict=False)
+            same |= {old: new for old, new in pairs if _is_made_up(old) and new is not None and new != old}
     if same:
         for info in inferred.values():
             for dim in info.type.tensor_type.shape.dim:
@@ -57,6 +56,10 @@ def _extent(dim: onnx.TensorShapeProto.Dimension, same: Mapping[str, Dim]) -> Di
     while isinstance(found, str) and found in same:
         found = same[found]
     return found
+
+
+def _is_made_up(extent: Dim) -> TypeGuard[str]:
+    return isinstance(extent, str) and extent.startswith("unk__")
 
 
 def _constant(tensor: onnx.TensorProto) -> Values | None:
