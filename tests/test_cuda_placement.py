@@ -6,10 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
 from onnxplain import rewrite
+from onnxplain.cuda import left_to_processor
 from tests import cuda_stubs
 from tests.models import model, node
 
@@ -23,11 +25,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "lrp-epsilon-gamma-box": {"low": -3.0, "high": 3.0},
     "attnlrp": {},
 }
-pytestmark = pytest.mark.skipif(bool(cuda_stubs.why_not()), reason=cuda_stubs.why_not())
 
 
 @pytest.fixture(scope="module")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if cuda_stubs.why_not():
+        pytest.skip(cuda_stubs.why_not())
     return cuda_stubs.build_stubs(tmp_path_factory.mktemp("stubs"))
 
 
@@ -66,6 +69,12 @@ def of_extents(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
+def test_every_node_has_a_kernel(explained: list[Path]) -> None:
+    """By the list of kernels, which needs neither the provider nor a compiler."""
+    for path in explained:
+        assert [n.name for n in left_to_processor(onnx.load(path))] == [], path
+
+
 def test_no_node_is_placed_on_the_processor(as_written: dict[str, dict[str, Any]]) -> None:
     for path, found in as_written.items():
         graph = onnx.load(path).graph
@@ -82,7 +91,47 @@ def test_nothing_is_copied_in_mid_graph(stage: str, request: pytest.FixtureReque
             assert is_of_extents, f"{path}: {tensor} is copied to the device"
 
 
-def test_what_has_no_kernel_is_seen(stubs: Path, tmp_path: Path) -> None:
+WITHOUT: dict[str, tuple[list[onnx.NodeProto], list[int | str], int]] = {
+    "Det": ([node("Det", "x", "y", "it")], ["n", 3, 3], 18),
+    "Tan": ([node("Tan", "x", "y", "it")], ["n", 3], 18),
+    "Mean": ([node("Mean", "x x", "y", "it")], ["n", 3], 18),
+    "LpPool": ([node("LpPool", "x", "y", "it", kernel_shape=[2])], ["n", 3, 4], 18),
+    "SAME ConvTranspose": ([node("ConvTranspose", "x w", "y", "it", auto_pad="SAME_UPPER", strides=[2])], ["n", 3, 4], 18),
+    "uneven ConvTranspose": ([node("ConvTranspose", "x w", "y", "it", pads=[0, 1])], ["n", 3, 4], 18),
+    "last of equals": (
+        [node("ArgMax", "x", "a", "it", axis=1, select_last_index=1), node("Cast", "a", "y", "cast", to=1)],
+        ["n", 3],
+        18,
+    ),
+    "pooling of opset 22": ([node("MaxPool", "x", "y", "it", kernel_shape=[2])], ["n", 3, 4], 22),
+    "a type without a kernel": (
+        [node("Cast", "x", "i", "to", to=6), node("MatMul", "i i", "m", "it"), node("Cast", "m", "y", "back", to=1)],
+        [3, 3],
+        18,
+    ),
+}
+WITH: dict[str, tuple[list[onnx.NodeProto], list[int | str], int]] = {
+    "Exp": ([node("Exp", "x", "y", "it")], ["n", 3], 18),
+    "even ConvTranspose": ([node("ConvTranspose", "x w", "y", "it", pads=[1, 1])], ["n", 3, 4], 18),
+    "pooling": ([node("MaxPool", "x", "y", "it", kernel_shape=[2])], ["n", 3, 4], 18),
+    "a body's operators": ([node("Softplus", "x", "y", "it")], ["n", 3], 18),
+    "extents": ([node("Shape", "x", "s", "shape"), node("Expand", "o s", "y", "it")], ["n", 3], 18),
+}
+
+
+@pytest.mark.parametrize("name", [*WITHOUT, *WITH])
+def test_the_list_of_kernels_agrees_with_the_provider(name: str, stubs: Path, tmp_path: Path) -> None:
+    nodes, extents, opset = (WITHOUT | WITH)[name]
+    weights = {"w": np.ones((3, 3, 2), np.float32), "o": np.ones(1, np.float32)}
+    read = {n for each in nodes for n in each.input}
+    made = model([*nodes], {"x": extents}, {"y": None}, {k: v for k, v in weights.items() if k in read}, opset=opset)
+    onnx.save(made, tmp_path / "m.onnx")
+    (found,) = cuda_stubs.place([tmp_path / "m.onnx"], stubs).values()
+    assert ("it" in found["on_cpu"]) == (name in WITHOUT)
+    assert [n.name for n in left_to_processor(made)] == (["it"] if name in WITHOUT else [])
+
+
+def test_copies_are_seen(stubs: Path, tmp_path: Path) -> None:
     """The tests above can fail: Det runs on the processor alone, between copies there and back."""
     nodes = [node("MatMul", "x x", "m"), node("Det", "m", "d", "det"), node("Exp", "d", "y")]
     onnx.save(model(nodes, {"x": ["n", 3, 3]}, {"y": ["n"]}, {}), tmp_path / "det.onnx")
