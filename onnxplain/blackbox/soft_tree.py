@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.blackbox.adam import Adam
 from onnxplain.blackbox.forward import Array
 from onnxplain.blackbox.surrogate import at_inputs, fidelity, flat, lesson, told
 from onnxplain.blackbox.task import Found, Task
@@ -129,18 +130,13 @@ def distil(x: Array, said: Array, depth: int, epochs: int, beta: float, penalty:
     tree = SoftTree(
         random.normal(0, 0.1, (inner, x.shape[1])), np.zeros(inner), random.normal(0, 0.1, (inner + 1, said.shape[1])), beta
     )
-    parts = [tree.filters, tree.biases, tree.leaves]
-    first, second, step = [np.zeros_like(p) for p in parts], [np.zeros_like(p) for p in parts], 0
+    adam = Adam([tree.filters, tree.biases, tree.leaves])
     for _ in range(epochs):
         order = random.permutation(len(x))
         for start in range(0, len(x), 64):
             rows = order[start : start + 64]
             _, slopes = loss_and_slopes(tree, x[rows], said[rows], penalty)
-            step += 1
-            for part, slope, m, v in zip(parts, slopes, first, second, strict=True):
-                m += 0.1 * (slope - m)
-                v += 0.001 * (slope**2 - v)
-                part -= 0.02 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            adam.step(slopes, 0.02)
     return tree
 
 
