@@ -43,7 +43,8 @@ def made(widths: Sequence[int], random: np.random.Generator) -> Perceptron:
 def loss_and_slopes(
     net: Perceptron, x: Array, y: Array, masks: Sequence[Array] = (), emphasis: float = 1.0
 ) -> tuple[float, list[Array]]:
-    """The mean cross-entropy of y [n, out] in {0, 1}, its ones counting `emphasis` times; its derivatives by weights, then biases."""
+    """The mean cross-entropy of y [n, out] in {0, 1}, its ones counting `emphasis` times, and its derivatives by weights, then
+    biases."""
     values = net.activations(x, masks)
     z, weight = values[-1], np.where(y > 0, emphasis, 1.0) / y.size
     loss = float((weight * (np.logaddexp(0, z) - y * z)).sum())
