@@ -96,7 +96,7 @@ class CurvesBlock:
         self.explanation, self.curves = explanation, curves_of(explanation)
         count = len(self.curves.scores)
         self.samples = list(range(min(count, MOST))) if samples is None else list(samples)
-        self.note = f"first {len(self.samples)} of {count} samples" if samples is None and len(self.samples) < count else ""
+        self.note = f"; first {len(self.samples)} of {count} samples" if samples is None and len(self.samples) < count else ""
         drawn = [f for f, values in enumerate(self.curves.grid) if len(values)]
         if not drawn:
             raise OutputError("no curve can be drawn: no score is finite")
@@ -125,7 +125,7 @@ class CurvesBlock:
         """Draw at a place."""
         page.text(left, top, self.explanation.method, size=10, weight="bold")
         hidden = f"; {self.hidden} other features move it less" if self.hidden else ""
-        page.text(left, top + 0.19, f"{explained_score(self.explanation)}{hidden}", size=7.5, colour=QUIET)
+        page.text(left, top + 0.19, f"{explained_score(self.explanation)}{hidden}{self.note}", size=7.5, colour=QUIET)
         self._legend(page, left + self.width, top + 0.08)
         shown = self.curves.scores[self.samples][..., self.features]
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))

@@ -15,12 +15,13 @@ from onnxplain.plot_image import ImageBlock
 from onnxplain.plot_page import MARGIN, Page
 from onnxplain.plot_series import SeriesBlock
 from onnxplain.plot_style import QUIET
+from onnxplain.plot_tree import TreeBlock, has_pictured_filters
 from onnxplain.prediction import predictions, sample_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["chosen_samples", "plot"]
+__all__ = ["chosen_samples", "plot", "whole"]
 
 BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "image": ImageBlock,
@@ -47,7 +48,8 @@ def plot(
 
     Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
     as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding). Explanations by
-    `ice` and `partial-dependence` get their curves, all samples in one panel per feature.
+    `ice` and `partial-dependence` get their curves, all samples in one panel per feature; soft decision trees of images get
+    their filters.
 
     Args:
         explanations: one per method, of the same samples.
@@ -69,15 +71,11 @@ def plot(
     if form == "curves" and plain:
         raise OutputError(f"{plain[0].method} leaves no curves to draw; ice and partial-dependence do")
     blocks, legend, note = _blocks(plain, features, samples, form) if plain or not curved else ([], None, "")
-    for explanation in curved:
-        count = sample_count(explanation)
-        overall = explanation.about["target"] == OVERALL
-        chosen = None if samples is None or overall else chosen_samples(samples, count, count)
-        blocks.append(("", CurvesBlock(explanation, features, chosen)))
-        note = note or blocks[-1][1].note
+    pictured = plain if form in (None, "image") else []
+    blocks += [("", block) for e in (*curved, *pictured) for block in whole(e, features, samples)]
     captions = [0.24 if caption else 0.0 for caption, _ in blocks]
     head = 0.42 if title else 0.0
-    between, foot = 0.3, 0.32 if legend is not None or note else 0.0
+    between, foot = 0.3, 0.32 if legend is not None else 0.0
     width = max(max(b.width for _, b in blocks) + 2 * MARGIN, 5.0)
     height = 2 * MARGIN + head + sum(b.height for _, b in blocks) + sum(captions) + between * (len(blocks) - 1) + foot
     page = Page(width, height)
@@ -92,9 +90,20 @@ def plot(
         top += caption + block.height + between
     if legend is not None:
         legend(page, MARGIN, height - MARGIN - 0.04, note=note)
-    elif note:
-        page.text(MARGIN, height - MARGIN - 0.04, note, size=7, colour=QUIET, va="center")
     return page.figure
+
+
+def whole(
+    explanation: Explanation, features: Sequence[Any] | None, samples: int | Sequence[int] | None
+) -> list[CurvesBlock | TreeBlock]:
+    """What is drawn of all samples together: the curves, or the tree with filters that are images."""
+    count = sample_count(explanation)
+    if has_curves(explanation):
+        every = samples is None or explanation.about["target"] == OVERALL
+        return [CurvesBlock(explanation, features, None if every else chosen_samples(samples, count, count))]
+    if has_pictured_filters(explanation):
+        return [TreeBlock(explanation, chosen_samples(samples, count, MOST["image"]))]
+    return []
 
 
 Blocks = list[tuple[str, Any]]

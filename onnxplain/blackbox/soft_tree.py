@@ -76,9 +76,11 @@ def soft_decision_tree(
     if taught.y.shape[1] < 2:
         raise MethodError("soft-decision-tree imitates classes, and the output has one number; use decision-tree")
     mean, scale = taught.x.mean(axis=0), taught.x.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
+    constant = taught.x.max(axis=0) == taught.x.min(axis=0)
+    scale = np.where(constant, 1, scale)
     x, said = (taught.x - mean) / scale, _distribution(task, taught.y)
     tree = distil(x[~taught.kept], said[~taught.kept], depth, epochs, beta, penalty, seed)
+    tree.filters[:, constant] = 0  # nothing was learned of them, and what they began with is noise
     variance, same = fidelity(tree.predict(x[taught.kept]), said[taught.kept])
     own = (flat(task.x) - mean) / scale
     leaves = tree.leaf(own)
@@ -92,7 +94,10 @@ def soft_decision_tree(
             values[i, 0] += (1 if node == 2 * above + 2 else -1) * beta * tree.filters[above] * own[i]
             node = above
     facts = told(task, fidelity=variance, agreement=same)
-    facts |= {"path": paths, "leaf_classes": tree.classes()[leaves][:, None]}
+    facts |= {"path": paths, "leaf": leaves[:, None], "leaf_classes": tree.classes()[leaves][:, None]}
+    facts["leaves"] = tree.classes()[None, None]
+    for name, filters in at_inputs(task, tree.filters[None]).items():
+        facts["filters" if len(task.x) == 1 else f"filters.{name}"] = filters[:, None]
     notes = {"tree": drawn(tree, taught.names)}
     return Found(at_inputs(task, np.repeat(values, task.targets, axis=1)), facts, notes=notes)
 
