@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from examples import page, perceptron
-from examples.risk.forms import ITEMS, MOST, RATIOS, filled, points
+from examples.risk.forms import AREAS, INFLUENCE, ITEMS, MOST, RATIOS, filled, points
 from onnxplain.runtime import Session
 
 pytest.importorskip("sklearn", reason="decision trees need scikit-learn, from the extra 'blackbox'")
@@ -60,6 +60,12 @@ def test_the_rule_counts_as_it_says() -> None:
     form[0, ITEMS.index("a plan")] = MOST  # weight 3, an alarm: 3 · 2 · 1.5 = 9, of which 0.4 for auto-aggression
     form[1, ITEMS.index("irritable")] = 1  # weight 2
     np.testing.assert_allclose(points(form), [[9, 0.9, 3.6, 0.9], [0, 2, 0.2, 0.6]])
+
+
+def test_the_page_tells_the_rule() -> None:
+    text = (page.DOCS / "risk.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2:-1] for line in text.split("share of a block's points")[1].splitlines()[2 : 2 + len(AREAS)]]
+    np.testing.assert_array_equal(np.array(rows, float), INFLUENCE)
 
 
 def test_the_forms_are_as_rare_in_risks_as_said() -> None:
