@@ -149,29 +149,32 @@ class Case:
         wanted = self._targets(rows) if target is None else np.asarray(target)
         return np.asarray(found[np.arange(len(found)), wanted])
 
+    def probabilities(self, values: Array, rows: Array | None = None) -> Array:
+        """The target's probability for other values of the explained input, float64 [m]; see `Scoring.probabilities`."""
+        found = self.data.scoring.probabilities(self._feeds(values, rows))
+        return np.asarray(found[np.arange(len(found)), self._targets(rows)])
+
     def outputs(self, values: Array, rows: Array | None = None) -> Array:
         """All explained scores for other values of the explained input, float64 [m, elements]."""
         return self.data.scoring.scores(self._feeds(values, rows))
 
     def decisions(self, values: Array, rows: Array | None = None) -> Array:
         """What the model decides, int64 [m]: the top element; where elements decide each for itself, whether the target is on."""
-        ranked = self.data.scoring.ranked(self._feeds(values, rows))
-        if self.data.scoring.decides == "each":
-            return np.asarray(ranked[np.arange(len(ranked)), self._targets(rows)] > 0.5, np.int64)
-        return np.asarray(ranked.argmax(axis=1), np.int64)
+        return self.data.decided(self.data.scoring.ranked(self._feeds(values, rows)), self._targets(rows))
 
-    def sweep(self, count: int, make: Callable[[int], Array]) -> Array:
-        """The target's scores of `count` versions of the batch, float64 [count, n]; `make(k)` gives version k, [n, …].
+    def sweep(self, count: int, make: Callable[[int], Array], ask: Callable[[Array, Array], Array] | None = None) -> Array:
+        """The target's scores of `count` versions of the batch, [count, n]; `make(k)` gives version k, [n, …].
 
-        Several versions run together as far as memory allows.
+        Several versions run together as far as memory allows. `ask(values, rows)` asks the model for something else, as
+        `probabilities` or `decisions`.
         """
-        feeds = {k: v[:1] for k, v in self._feeds(self.x[:1], np.zeros(1, int)).items()}
-        together = max(1, self.data.scoring.rows(feeds) // len(self))
+        ask = ask or self.predict
+        together = max(1, self.data.scoring.rows(self._feeds(self.x[:1], np.zeros(1, int))) // len(self))
         rows = np.arange(len(self))
         parts = []
         for start in range(0, count, together):
             versions = [make(k) for k in range(start, min(start + together, count))]
-            found = self.predict(np.concatenate(versions), np.tile(rows, len(versions)))
+            found = ask(np.concatenate(versions), np.tile(rows, len(versions)))
             parts.append(found.reshape(len(versions), len(self)))
         return np.concatenate(parts)
 
@@ -199,8 +202,7 @@ class Case:
     def _feeds(self, values: Array, rows: Array | None) -> dict[str, Array]:
         numbers = self.samples if rows is None else self.samples[rows]
         feeds = self.data.rows_of(numbers)
-        x = self.data.x
-        feeds[self.data.name] = np.ascontiguousarray(values, x.dtype)
+        feeds[self.data.name] = np.ascontiguousarray(values, self.data.x.dtype)
         return feeds
 
     # -- chance --------------------------------------------------------------------------------------------------

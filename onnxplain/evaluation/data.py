@@ -119,6 +119,18 @@ class Data:
         """The explained scores of the samples, float64 [n, elements]."""
         return self.scoring.scores(self.inputs)
 
+    @cached_property
+    def decisions(self) -> Array:
+        """What the model decides of the samples, int64 [n]; see `decided`."""
+        return self.decided(self.ranked, self.target)
+
+    def decided(self, ranked: Array, target: Array) -> Array:
+        """What predictions [m, elements] decide, int64 [m]: the top element; where elements decide each for itself, whether the
+        target [m] is on."""
+        if self.scoring.decides == "each":
+            return np.asarray(ranked[np.arange(len(ranked)), target] > self.scoring.half, np.int64)
+        return np.asarray(ranked.argmax(axis=1), np.int64)
+
     def rows_of(self, rows: Array) -> Arrays:
         """All inputs of some of the samples."""
         sampled = self.scoring.forward.sampled

@@ -25,7 +25,7 @@ Better: TypeAlias = Literal["higher", "lower"]
 BETTER = ("higher", "lower")
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "faithfulness": (),
+    "faithfulness": ("selectivity", "correlation", "monotonicity", "infidelity", "road", "decisions"),
     "robustness": (),
     "randomisation": (),
     "localisation": (),

@@ -29,11 +29,22 @@ class Scoring:
 
     @cached_property
     def decides(self) -> str:
-        """How the model decides: "most" (the greatest of several elements) or "each" (every element for itself, by its sign)."""
+        """How the model decides: "most" (the greatest of several elements) or "each" (every element for itself)."""
         score = self.forward.score
         extents = score.tensor.shape[int(self.forward.batched) :] if score.tensor.shape else ()
         alone = all(e == 1 for e in extents)
-        return "each" if score.activation == "Sigmoid" or (alone and score.kind == "logit") else "most"
+        return "each" if alone or self._final == "Sigmoid" else "most"
+
+    @cached_property
+    def half(self) -> float:
+        """Where an element that decides for itself changes its mind: 0.5 of a probability, 0 of any other score."""
+        return 0.5 if self._final == "Sigmoid" else 0.0
+
+    @cached_property
+    def _final(self) -> str:
+        """The operator that makes the prediction."""
+        maker = self.forward.graph.producer(self.forward.score.ranked)
+        return self.forward.score.activation or ("" if maker is None else maker.op)
 
     def rows(self, feeds: Arrays) -> int:
         """Rows in one run."""
@@ -52,6 +63,17 @@ class Scoring:
         made = [self.forward.predict(part, self.rows(part)).ranked for part in self._parts(feeds)]
         return self._whole([np.asarray(m, np.float64).reshape(len(m), -1) for m in made])
 
+    def probabilities(self, feeds: Arrays) -> Array:
+        """The prediction as probabilities, float64 [m, elements].
+
+        The softmax of what the model returns where that has several elements that are none; the score itself where it has one.
+        """
+        ranked = self.ranked(feeds)
+        if self._final in ("Softmax", "Sigmoid") or ranked.shape[1] == 1 or _normalised(ranked):
+            return ranked
+        powers = np.exp(ranked - ranked.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
     def _whole(self, parts: Sequence[Array]) -> Array:
         made = np.concatenate(parts)
         if not np.isfinite(made).all():
@@ -67,3 +89,8 @@ class Scoring:
         self.runs += count
         step = self.rows({k: v[:1] if k in sampled else v for k, v in feeds.items()})
         return [{k: v[i : i + step] if k in sampled else v for k, v in feeds.items()} for i in range(0, count, step)]
+
+
+def _normalised(values: Array) -> bool:
+    """Whether rows are probabilities already: trees return them without an activation."""
+    return bool(values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-3))

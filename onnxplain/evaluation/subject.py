@@ -134,6 +134,14 @@ class Subject:
         assert self._explains is not None
         return self._explains.explain(self.data.rows_of(samples), self.data.target[samples], self.data.baseline[samples])
 
+    def everything(self) -> Array:
+        """Attributions of all samples, made once, float64 [n, …]."""
+        if self._given is None:
+            step = max(1, self.data.batch_size or 64)
+            numbers = np.arange(self.data.count)
+            self._given = np.concatenate([self.attribution(numbers[i : i + step]) for i in numbers[::step]])
+        return self._given
+
     @property
     def again(self) -> Explains | None:
         """What explains again; None for attributions from elsewhere."""
