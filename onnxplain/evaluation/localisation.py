@@ -12,9 +12,9 @@ import numpy as np
 
 from onnxplain.blackbox.forward import Array
 from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.correlation import ranked
 from onnxplain.evaluation.metric import Measured, metric
 from onnxplain.evaluation.parts import check_taken, taken
-from onnxplain.evaluation.similarity import ranks
 
 __all__ = ["hits", "roc_auc"]
 
@@ -40,7 +40,7 @@ def roc_auc(values: Array, inside: Array) -> Array:
     """The area under the ROC curve of values [n, places] for places inside: how often one inside ranks above one outside."""
     own = inside.sum(axis=1)
     other = inside.shape[1] - own
-    return np.asarray(((ranks(values) * inside).sum(axis=1) - own * (own + 1) / 2) / (own * other))
+    return np.asarray(((ranked(values) * inside).sum(axis=1) - own * (own + 1) / 2) / (own * other))
 
 
 def _share(part: Array, whole: Array) -> Array:

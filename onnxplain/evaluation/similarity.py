@@ -8,18 +8,9 @@ import numpy as np
 
 from onnxplain.blackbox.forward import Array
 from onnxplain.errors import MetricError, nearest
+from onnxplain.evaluation.correlation import correlation, ranked
 
-__all__ = ["SIMILARITIES", "cosine", "pearson", "ranks", "similarity", "spearman"]
-
-
-def ranks(values: Array) -> Array:
-    """Ranks from 1 within each row of [n, elements]; equal values share the mean of theirs."""
-
-    def of(row: Array) -> Array:
-        _, place, count = np.unique(row, return_inverse=True, return_counts=True)
-        return np.asarray((count.cumsum() - (count - 1) / 2)[place])
-
-    return np.stack([of(row) for row in values])
+__all__ = ["SIMILARITIES", "cosine", "pearson", "similarity", "spearman"]
 
 
 def cosine(a: Array, b: Array) -> Array:
@@ -31,13 +22,12 @@ def cosine(a: Array, b: Array) -> Array:
 def pearson(a: Array, b: Array) -> Array:
     """The linear correlation of rows [n, elements]."""
     constant = (np.ptp(a, axis=1) == 0) | (np.ptp(b, axis=1) == 0)
-    found = cosine(a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True))
-    return np.where(constant, np.nan, found)
+    return np.where(constant, np.nan, correlation(a, b))
 
 
 def spearman(a: Array, b: Array) -> Array:
     """The rank correlation of rows [n, elements]."""
-    return pearson(ranks(a), ranks(b))
+    return pearson(ranked(a), ranked(b))
 
 
 def ssim(a: Array, b: Array) -> Array:
