@@ -98,6 +98,11 @@ def _sizes(case: Case, parts: Array) -> Array:
     return np.stack([np.bincount(parts.ravel(), weights=row) for row in sizes])
 
 
+def _nothing(case: Case, moved: Array, eps: float) -> Array:
+    """What counts as no change of the score, [n, 1]: eps of the largest, or of the score itself where rounding is larger."""
+    return eps * np.maximum(moved.max(axis=1), np.abs(case.scores))[:, None]
+
+
 def _check_parts(setting: Setting, *, draws: int, eps: float, most: int, **_: Any) -> Iterator[str]:
     if draws < 0:
         yield f"draws counts values from other samples, from 0 on, got {draws}"
@@ -125,12 +130,12 @@ def dummy(case: Case, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> 
 
     Args:
         draws: values from other samples tried beside the baseline.
-        eps: changes of the score up to this share of the largest count as none.
+        eps: changes of the score up to this share of the largest, or of the score itself, count as none.
         most: places looked at one by one; more of them are looked at in tiles.
     """
     parts = parts_of(_places(case), most)
     moved, sizes = influence(case, parts, draws), _sizes(case, parts)
-    idle = moved <= eps * moved.max(axis=1, keepdims=True)
+    idle = moved <= _nothing(case, moved, eps)
     total = sizes.sum(axis=1)
     score = np.divide((sizes * idle).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
     return Measured(score, facts={"dummies": idle.sum(axis=1).astype(np.float64)})
@@ -149,16 +154,17 @@ def non_sensitivity(case: Case, *, draws: int = 0, eps: float = 1e-5, relative: 
     """Args:
     draws: values from other samples tried beside the baseline.
     eps: what is below it counts as zero: attributions and changes of the score.
-    relative: whether eps is a share of the largest attribution and change, or a number in their own units.
+    relative: whether eps is a share (of the largest attribution, and as of `dummy`), or a number in their own units.
     most: places looked at one by one; more of them are looked at in tiles.
     """
     parts = parts_of(_places(case), most)
     moved, sizes = influence(case, parts, draws), _sizes(case, parts)
 
-    def zero(values: Array) -> Array:
-        return values <= eps * values.max(axis=1, keepdims=True) if relative else values < eps
-
-    count = (zero(moved) ^ zero(sizes)).sum(axis=1).astype(np.float64)
+    if relative:
+        idle, absent = moved <= _nothing(case, moved, eps), sizes <= eps * sizes.max(axis=1, keepdims=True)
+    else:
+        idle, absent = moved < eps, sizes < eps
+    count = (idle ^ absent).sum(axis=1).astype(np.float64)
     return Measured(count, facts={"share": count / sizes.shape[1]})
 
 

@@ -37,10 +37,11 @@ def hits(values: Array, inside: Array, count: Array) -> Array:
 
 
 def roc_auc(values: Array, inside: Array) -> Array:
-    """The area under the ROC curve of values [n, places] for places inside: how often one inside ranks above one outside."""
+    """The area under the ROC curve of values [n, places] for places inside: how often one inside ranks above one outside; NaN
+    where there is none of either."""
     own = inside.sum(axis=1)
-    other = inside.shape[1] - own
-    return np.asarray(((ranked(values) * inside).sum(axis=1) - own * (own + 1) / 2) / (own * other))
+    pairs = own * (inside.shape[1] - own)
+    return _share((ranked(values) * inside).sum(axis=1) - own * (own + 1) / 2, pairs)
 
 
 def _share(part: Array, whole: Array) -> Array:

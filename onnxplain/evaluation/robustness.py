@@ -36,7 +36,7 @@ def scale_of(data: Data, scale: float | str) -> Array:
     if scale != "data":
         return np.full((1,) * (x.ndim - 1), float(scale))
     if x.ndim == 2:
-        return np.asarray(x.std(axis=0, dtype=np.float64))
+        return np.where(np.ptp(x, axis=0) > 0, x.std(axis=0, dtype=np.float64), 0.0)
     return np.full((1,) * (x.ndim - 1), float(x.max()) - float(x.min()))
 
 

@@ -21,9 +21,13 @@ __all__ = ["DRAWS", "Layer", "layers_of", "prepared_model", "randomised", "redra
 
 LEARNED = {
     "Conv": (1, 2), "ConvTranspose": (1, 2), "DeformConv": (1, 3), "Gemm": (0, 1, 2), "MatMul": (0, 1), "Einsum": (0, 1),
-    "RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3), "Gather": (0,),
+    "RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3), "Gather": (0,), "ConvInteger": (1,), "MatMulInteger": (0, 1),
+    "QLinearConv": (3, 8), "QLinearMatMul": (0, 3),
 }  # fmt: skip
 """Operators of a layer, and which inputs hold its weights and biases where they are constants."""
+
+ON_THE_WAY = frozenset(("Cast", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
+"""What may lie between weights and the operator that takes them."""
 
 DRAWS = {
     "normal": "from a normal distribution of the tensor's own mean and deviation",
@@ -51,14 +55,21 @@ def layers_of(data: Data) -> list[Layer]:
     graph = forward.graph.model.graph
     nodes = alive(list(graph.node), [forward.score.tensor.name])
     big = {t.name for t in graph.initializer if len(t.dims) and int(np.prod(t.dims)) > 1 and _is_number(t.data_type)}
+    makers = {node.output[0]: node for node in nodes if node.op_type in ON_THE_WAY}
     behind = {name: node for node in nodes if node.op_type == "Add" for name in node.input}
+
+    def root(name: str) -> str:
+        while name in makers:
+            name = makers[name].input[0]
+        return name
+
     found, seen = [], set[str]()
     for node in nodes:
         slots = LEARNED.get(node.op_type, ()) if node.domain in ("", "ai.onnx") else ()
-        mine = [node.input[i] for i in slots if i < len(node.input) and node.input[i] in big]
-        if mine and node.output[0] in behind:
-            mine += [name for name in behind[node.output[0]].input if name in big]
-        fresh = tuple(name for name in dict.fromkeys(mine) if name not in seen)
+        mine = [root(node.input[i]) for i in slots if i < len(node.input)]
+        if big.intersection(mine) and node.output[0] in behind:
+            mine += [root(name) for name in behind[node.output[0]].input]
+        fresh = tuple(name for name in dict.fromkeys(mine) if name in big and name not in seen)
         if fresh:
             seen.update(fresh)
             found.append(Layer(node.name or node.output[0], fresh))
