@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +48,8 @@ def replacement_problems(setting: Setting, replace: Any) -> Iterator[str]:
         yield f"replace='{replace}' is unknown; give {', '.join(REPLACEMENTS)}"
     elif replace in ("blur", "inpainting") and x.ndim < 3:
         yield f"replace='{replace}' needs neighbours in space or time, which the rows of a table have not"
+    elif replace == "inpainting" and find_spec("scipy") is None:
+        yield "replace='inpainting' needs SciPy, which is not installed: pip install 'onnxplain[evaluation]'"
     elif replace == "inpainting" and len(setting.data.space) > 2:
         yield f"replace='inpainting' works on images and series, not on {len(setting.data.space)} axes of space"
     elif replace != "baseline" and x.dtype.kind != "f":

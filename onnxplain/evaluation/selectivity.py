@@ -185,7 +185,7 @@ def deletion(
     "insertion",
     family="faithfulness",
     better="higher",
-    summary="Area under the target's probability while the most relevant features come into a blurred input (a table: the baseline)",
+    summary="Area under the target's probability while the most relevant features come into a blurred input (or baseline)",
     formula="∫₀¹ p(target | only the share q of largest R) dq",
     source="Petsiuk, Das, Saenko 2018, section 4.1",
     check=removal_problems,

@@ -103,6 +103,7 @@ class Subject:
         method: a method's name, or None for attributions from elsewhere.
         options: of the method; `layer` and `mask` may be among them.
         attribution: from elsewhere, [n, …] in the shape of the explained input, without its channels, or with one channel.
+        control: whether it is no explanation but something to compare explanations with.
 
     Raises:
         InputError: attributions do not fit; MethodError: no such method or option; others as `Explainer`.
@@ -110,9 +111,9 @@ class Subject:
 
     def __init__(
         self, label: str, data: Data, *, method: str | None = None, options: Mapping[str, Any] | None = None,
-        attribution: Any = None,
+        attribution: Any = None, control: bool = False,
     ) -> None:  # fmt: skip
-        self.label, self.data = label, data
+        self.label, self.data, self.control = label, data, control
         self.method: Method | None = None if method is None else find_method(method)
         self.options = dict(options or {})
         self._changed: OrderedDict[Any, Explains] = OrderedDict()
@@ -141,6 +142,10 @@ class Subject:
             numbers = np.arange(self.data.count)
             self._given = np.concatenate([self.attribution(numbers[i : i + step]) for i in numbers[::step]])
         return self._given
+
+    def forget(self) -> None:
+        """Let go of what was kept for later batches."""
+        self._changed.clear()
 
     @property
     def again(self) -> Explains | None:
