@@ -11,6 +11,7 @@ import click
 
 from onnxplain import __version__
 from onnxplain.cli_concepts import prototype, tcav
+from onnxplain.cli_evaluate import evaluate, metrics
 from onnxplain.errors import InputError, MethodError, OnnxplainError
 
 if TYPE_CHECKING:
@@ -394,5 +395,7 @@ def operators(rules: tuple[str, ...]) -> None:
     show_operators(list_operators(list(rules) or None))
 
 
+main.add_command(evaluate)
+main.add_command(metrics)
 main.add_command(tcav)
 main.add_command(prototype)

@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxplain.errors import InputError, nearest
 from onnxplain.evaluation.summary import Mean, bootstrap, mean_ranks, summarised
+from onnxplain.plot_style import short
 
 if TYPE_CHECKING:
     import os
@@ -130,6 +131,27 @@ class Evaluation:
             raise InputError(f"the curve of '{metric}' is undefined for every sample of '{subject}'")
         low, high = bootstrap(values)
         return Curve(result.at, values.mean(axis=0), low, high)
+
+    @property
+    def verdict(self) -> str:
+        """Who comes first, in a sentence, and how sure that is."""
+        ranks = {s: r["overall"] for s, r in self.ranks.items() if np.isfinite(r["overall"])}
+        if len(ranks) < 2:
+            return "With a single method there is nothing to rank; its scores are below."
+        best = min(ranks.values())
+        first = [s for s, r in ranks.items() if np.isclose(r, best)]
+        wins = {s: sum(self.means[c.label][s].ties for c in self.columns if s in self.means[c.label]) for s in ranks}
+        total = len(self.columns)
+        who = " and ".join(f"“{s}”" for s in first)
+        have = "share" if len(first) > 1 else "has"
+        said = (
+            f"{who} {have} the best mean rank, {short(best)} of {len(ranks)}: best, or not to be told from the best, on "
+            f"{wins[first[0]]} of {total} metrics."
+        )
+        others = [s for s in ranks if s not in first and wins[s] > wins[first[0]]]
+        if others:
+            said += f" “{others[0]}” is so on {wins[others[0]]}, but falls further behind on the others."
+        return said
 
     def table(self) -> list[dict[str, Any]]:
         """A row per subject and metric: method, metric, family, better, mean, low, high, samples, undefined, rank, ties."""

@@ -35,7 +35,7 @@ def render(evaluation: Evaluation, title: str | None = None) -> str:
         about=evaluation.about,
         colours=COLOURS,
         families=list(dict.fromkeys(c.metric.family for c in evaluation.columns)),
-        verdict=verdict(evaluation),
+        verdict=evaluation.verdict,
         ranking=[_ranked(evaluation, lane, subject) for lane, subject in enumerate(evaluation.ranks)],
         columns=[_column(evaluation, c) for c in evaluation.columns],
         skipped=evaluation.skipped,
@@ -44,29 +44,6 @@ def render(evaluation: Evaluation, title: str | None = None) -> str:
         **_examples(evaluation),
     )
     return page
-
-
-def verdict(evaluation: Evaluation) -> str:
-    """Who comes first, in a sentence, and how sure that is."""
-    ranks = {s: r["overall"] for s, r in evaluation.ranks.items() if np.isfinite(r["overall"])}
-    if len(ranks) < 2:
-        return "With a single method there is nothing to rank; its scores are below."
-    best = min(ranks.values())
-    first = [s for s, r in ranks.items() if np.isclose(r, best)]
-    wins = {
-        s: sum(evaluation.means[c.label][s].ties for c in evaluation.columns if s in evaluation.means[c.label]) for s in ranks
-    }
-    total = len(evaluation.columns)
-    who = " and ".join(f"“{s}”" for s in first)
-    have = "share" if len(first) > 1 else "has"
-    said = (
-        f"{who} {have} the best mean rank, {short(best)} of {len(ranks)}: best, or not to be told from the best, on "
-        f"{wins[first[0]]} of {total} metrics."
-    )
-    others = [s for s in ranks if s not in first and wins[s] > wins[first[0]]]
-    if others:
-        said += f" “{others[0]}” is so on {wins[others[0]]}, but falls further behind on the others."
-    return said
 
 
 def _name(label: str) -> str:

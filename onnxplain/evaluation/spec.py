@@ -24,22 +24,25 @@ class Spec:
 
 
 def read_spec(text: str, label: str | None = None) -> Spec:
-    """`name` or `name(option=value, …)`; values are JSON where they can be, arrays (.npy), or text.
+    """`name` or `name(option=value, …)`, with `label=` in front where tables shall call it otherwise; values are JSON where they can
+    be, arrays (.npy), or text.
 
     Raises:
         InputError: the text has another form.
     """
     text = text.strip()
-    found = re.fullmatch(r"([^()\s=,]+)\s*(?:\((.*)\))?", text, re.DOTALL)
+    found = re.fullmatch(r"(?:([^()=,]+)=)?\s*([^()\s=,]+)\s*(?:\((.*)\))?", text, re.DOTALL)
     if found is None:
-        raise InputError(f"'{text}' is no name with options; expected e.g. smoothgrad or smoothgrad(samples=16, noise_level=0.1)")
+        raise InputError(
+            f"'{text}' is no name with options; expected e.g. smoothgrad, smoothgrad(samples=16), or smooth=smoothgrad(samples=16)"
+        )
     options: dict[str, Any] = {}
-    for part in _split(found[2] or ""):
+    for part in _split(found[3] or ""):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
             raise InputError(f"'{text}': options are NAME=VALUE, found '{part.strip()}'")
         options[name.strip().replace("-", "_")] = _value(value.strip())
-    return Spec(label or text, found[1], options)
+    return Spec(label or (found[1] or text).strip(), found[2], options)
 
 
 def split_specs(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.evaluation import Column, Evaluation, Result
 from onnxplain.evaluation.examples import chosen, examples_of
 from onnxplain.evaluation.journal import Journal
-from onnxplain.evaluation.metric import FAMILIES, Measured, Metric, all_metrics, metric_named
+from onnxplain.evaluation.metric import FAMILIES, Measured, all_metrics, metric_named
 from onnxplain.evaluation.progress import Progress
 from onnxplain.evaluation.spec import Spec, read_spec
 from onnxplain.evaluation.subject import Subject
@@ -102,7 +102,7 @@ def evaluate(
 
 def _subjects(data: Data, methods: Sequence[str] | Mapping[str, Any], files: Mapping[str, Any]) -> list[Subject]:
     """The subjects; all problems with them at once."""
-    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(m, m) for m in _listed("methods", methods)]
+    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(_label(m), m) for m in _listed("methods", methods)]
     pairs += files.items()
     if not pairs:
         raise InputError("there is nothing to evaluate: name methods or give attributions")
@@ -115,6 +115,10 @@ def _subjects(data: Data, methods: Sequence[str] | Mapping[str, Any], files: Map
         kinds = {type(error) for error in failed}
         raise (kinds.pop() if len(kinds) == 1 else InputError)("; ".join(map(str, failed)))
     return [found for found in made if isinstance(found, Subject)]
+
+
+def _label(text: str) -> str:
+    return read_spec(text).label
 
 
 def _tried(data: Data, label: str, value: Any) -> Subject | OnnxplainError:
@@ -155,8 +159,13 @@ def _columns(
     problems: list[str] = []
     jobs: set[tuple[str, str]] = set()
     settings = {s.label: Setting.of(s) for s in subjects}
-    for spec, found, named in _wanted(metrics):
-        options = found.checked(spec.options)
+    for spec, named in _wanted(metrics):
+        try:
+            found = metric_named(spec.name)
+            options = found.checked(spec.options)
+        except MetricError as error:
+            problems.append(str(error))
+            continue
         if any(c.label == spec.label for c in columns):
             continue
         reasons = {s.label: found.problems(settings[s.label], options) for s in subjects}
@@ -181,19 +190,18 @@ def _on(text: str, label: str, reasons: Mapping[str, list[str]]) -> str:
     return text if all(text in r for r in reasons.values()) else f"{text} ('{label}')"
 
 
-def _wanted(metrics: Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple[Spec, Metric, bool]]:
+def _wanted(metrics: Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple[Spec, bool]]:
     """What was asked for, and whether by name."""
     known = all_metrics()
     if metrics is None:
-        yield from ((Spec(n, n, {}), known[n], False) for n in USUAL if n in known)
+        yield from ((Spec(n, n, {}), False) for n in USUAL if n in known)
         return
-    pairs = metrics.items() if isinstance(metrics, Mapping) else [(m, m) for m in _listed("metrics", metrics)]
+    pairs = metrics.items() if isinstance(metrics, Mapping) else [(None, m) for m in _listed("metrics", metrics)]
     for label, value in pairs:
         if isinstance(value, str) and (value == "all" or value in FAMILIES):
-            yield from ((Spec(n, n, {}), m, False) for n, m in known.items() if value in ("all", m.family))
-            continue
-        spec = read_spec(value, label) if isinstance(value, str) else Spec(label, *value)
-        yield spec, metric_named(spec.name), True
+            yield from ((Spec(n, n, {}), False) for n, m in known.items() if value in ("all", m.family))
+        else:
+            yield (read_spec(value, label) if isinstance(value, str) else Spec(str(label), *value)), True
 
 
 # -- doing it ----------------------------------------------------------------------------------------------------------
