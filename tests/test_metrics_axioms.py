@@ -37,6 +37,8 @@ def test_sums_of_a_linear_model_are_known() -> None:
 def test_methods_that_promise_completeness_keep_it() -> None:
     made, x = mlp(biased=True), random(3, 24)
     assert (score(explained(made, x, "kernel-shap"), "completeness") < 1e-5).all()
+    grouped = {"groups": np.arange(24) // 3}  # every element has its whole group's value
+    assert (score(explained(made, x, "exact-shapley", grouped), "completeness") < 1e-5).all()
     assert (score(explained(made, x, "deeplift"), "completeness") < 1e-5).all()
     assert (score(explained(made, x, "integrated-gradients", {"steps": 400}), "completeness") < 1e-2).all()
     assert (score(explained(mlp(), x, "lrp-zplus"), "conservation") < 1e-5).all()  # without biases
@@ -223,7 +225,7 @@ def test_bad_options_are_refused() -> None:
     assert "do not vary" in refusals(case, "input-invariance")
     assert "other than 0" in refusals(case, "input-invariance", shift=0)
     text = refusals(case, "dummy", draws=-1, eps=-1, most=0)
-    for words in ("from 0 on", "below 0", "at least 1"):
+    for words in ("draws is a whole number from 0", "eps is a number above 0", "most is a whole number from 1"):
         assert words in text
     mine = from_array(linear(random(4, 2)), random(2, 4), random(2, 4))
     assert "changes the model's weights" in refusals(mine, "input-invariance")

@@ -63,7 +63,8 @@ def test_what_counts_are_sizes_of_places() -> None:
 def test_an_explanation_of_zeros_has_no_complexity() -> None:
     case = from_array(linear(random(6, 2)), random(3, 6), np.zeros((3, 6)))
     assert np.isnan(score(case, "sparseness")).all()
-    assert np.isnan(score(case, "entropy")).all()
+    for name in ("entropy", "active-elements", "effective-complexity"):
+        assert np.isnan(score(case, name)).all()
 
 
 @pytest.mark.parametrize("tolerance", [0.01, 0.1, 0.5])
@@ -97,7 +98,7 @@ def test_a_single_place_may_be_enough() -> None:
 def test_bad_options_are_refused() -> None:
     case = from_array(linear(random(6, 2)), random(3, 6), random(3, 6))
     assert "one of sum, apart" in refusals(case, "sparseness", channels="each")
-    assert "from 0 to below 1" in refusals(case, "active-elements", eps=1.0)
+    assert "between 0 and 1" in refusals(case, "active-elements", eps=1.0)
     text = refusals(case, "effective-complexity", tolerance=0, steps=0)
     assert "between 0 and 1" in text
-    assert "at least 1" in text
+    assert "from 1 on" in text

@@ -255,7 +255,7 @@ def test_what_does_not_apply_is_refused(tmp_path: Path) -> None:
     case = explained(linear(random(4, 1)), random(2, 4))
     assert "only one element" in refusals(case, "random-logit")
     text = refusals(case, PARAMETERS, order="sideways", steps=0, draw="uniform", measure="ssim", sign="positive")
-    for words in ("top-down, bottom-up", "at least 1", "normal, shuffle", "3×3", "absolute, signed"):
+    for words in ("top-down, bottom-up", "from 1 on", "normal, shuffle", "3×3", "absolute, signed"):
         assert words in text
     assert "model=FILE" in refusals(case, "random-labels")
     assert "no file at" in refusals(case, "random-labels", model=str(tmp_path / "none.onnx"))

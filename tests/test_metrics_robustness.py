@@ -43,6 +43,8 @@ def test_the_gradient_of_squares_changes_as_the_input_does() -> None:
     """R(x) = x: the Lipschitz constant is 1, and continuity the ratio of the two norms, 1 to √d."""
     case = explained(squares((3, 5, 6)), random(3, 3, 5, 6), target=0)
     np.testing.assert_allclose(score(case, "local-lipschitz"), 1, rtol=1e-4)
+    sizes = np.linalg.norm(case.x.reshape(3, -1), axis=1)
+    np.testing.assert_allclose(score(case, "local-lipschitz", relative=True), 1 / sizes, rtol=1e-4)
     moved = steps(case, "uniform", 10, 0.05 * np.ptp(case.x))
     ratio = np.abs(moved).sum(axis=2) / np.linalg.norm(moved, axis=2)
     np.testing.assert_allclose(score(case, "continuity"), ratio.max(axis=0), rtol=1e-4)
@@ -104,6 +106,8 @@ def test_contributions_move_with_the_input() -> None:
     made = measured(case, "translation-continuity", reach=2, pairs="original")
     own = [np.abs(a**2 - at[2] ** 2).sum(1) / np.sqrt(((a - at[2]) ** 2).sum(1)) for i, a in enumerate(at) if i != 2]
     np.testing.assert_allclose(made.score, np.max(own, axis=0), rtol=1e-5)
+    relative = score(case, "translation-continuity", reach=2, pairs="original", relative=True)
+    np.testing.assert_allclose(relative, made.score / np.abs(at[2] ** 2).sum(1), rtol=1e-5)
     assert np.isnan(made.curves["slope"][:, 2]).all()  # where it was, nothing changed
 
 
@@ -128,7 +132,7 @@ def test_attributions_from_elsewhere_are_refused(name: str) -> None:
 def test_bad_options_are_refused_all_at_once() -> None:
     case = explained(linear(random(4, 2)), random(2, 4))
     text = refusals(case, "continuity", samples=0, radius=-1, noise="pink", scale="own")
-    for words in ("at least 1", "above 0", "uniform, normal", "'data' or a number"):
+    for words in ("samples is a whole number from 1", "radius is a number above 0", "uniform, normal", "unless it is 'data'"):
         assert words in text
     assert "no order" in refusals(case, "translation-continuity")
     still = explained(linear(random(4, 2)), np.ones((3, 4), np.float32))

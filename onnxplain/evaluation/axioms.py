@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +12,7 @@ from onnxplain.blackbox.forward import Array, Forward
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.parts import check_between, check_truth, check_whole, is_number
 from onnxplain.evaluation.robustness import scale_of
 from onnxplain.evaluation.scoring import Scoring
 from onnxplain.evaluation.shifting import shifted_model
@@ -31,6 +31,10 @@ def _total(case: Case) -> Array:
     return np.asarray(case.attribution.reshape(len(case), -1).sum(axis=1))
 
 
+def _check_relative(setting: Setting, *, relative: bool) -> Iterator[str]:
+    yield from check_truth("relative", relative)
+
+
 def _gap(total: Array, wanted: Array, relative: bool) -> Measured:
     """How far sums of attributions miss what they should be."""
     gap = np.abs(total - wanted)
@@ -46,6 +50,7 @@ def _gap(total: Array, wanted: Array, relative: bool) -> Measured:
     summary="How far the attributions' sum misses the score's change from the baseline, as a share of it",
     formula="|Σ R − (f(x) − f(x′))| / |f(x) − f(x′)|",
     source="Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks, section 3",
+    check=_check_relative,
 )
 def completeness(case: Case, *, relative: bool = True) -> Measured:
     """Args:
@@ -61,6 +66,7 @@ def completeness(case: Case, *, relative: bool = True) -> Measured:
     summary="How far the attributions' sum misses the score itself, as a share of it",
     formula="|Σ R − f(x)| / |f(x)|",
     source="Bach et al. 2015, On pixel-wise explanations for non-linear classifier decisions by LRP, eq. 2",
+    check=_check_relative,
 )
 def conservation(case: Case, *, relative: bool = True) -> Measured:
     """Args:
@@ -104,16 +110,15 @@ def _sizes(case: Case, parts: Array) -> Array:
 
 def _nothing(case: Case, moved: Array, eps: float) -> Array:
     """What counts as no change of the score, [n, 1]: eps of the largest, or of the score itself where rounding is larger."""
-    return eps * np.maximum(moved.max(axis=1), np.abs(case.scores))[:, None]
+    return np.asarray(eps * np.maximum(moved.max(axis=1), np.abs(case.scores))[:, None])
 
 
-def _check_parts(setting: Setting, *, draws: int, eps: float, most: int, **_: Any) -> Iterator[str]:
-    if draws < 0:
-        yield f"draws counts values from other samples, from 0 on, got {draws}"
-    if eps < 0:
-        yield f"eps must not be below 0, got {eps}"
-    if most < 1:
-        yield f"most must be at least 1, got {most}"
+def _check_parts(setting: Setting, *, draws: int, eps: float, most: int, relative: bool = True) -> Iterator[str]:
+    yield from check_whole("draws", draws, 0)
+    yield from check_whole("most", most, 1)
+    yield from check_truth("relative", relative)
+    if eps != 0:
+        yield from check_between("eps", eps, 0)
 
 
 def _places(case: Case) -> tuple[int, ...]:
@@ -175,8 +180,8 @@ def non_sensitivity(case: Case, *, draws: int = 0, eps: float = 1e-5, relative: 
 # -- a shift of all inputs -----------------------------------------------------------------------------------------------
 
 
-def _check_shift(setting: Setting, *, shift: float | str, **_: Any) -> Iterator[str]:
-    if shift != "data" and (isinstance(shift, (str, bool)) or shift == 0):
+def _check_shift(setting: Setting, *, shift: float | str) -> Iterator[str]:
+    if shift != "data" and (not is_number(shift) or shift == 0):
         yield f"shift is 'data' or a number other than 0, got {shift!r}"
     elif shift == "data" and not (scale_of(setting.data, "data") > 0).any():
         yield "the samples do not vary, so they give no scale for a shift; set shift to a number"
@@ -190,7 +195,7 @@ def _check_shift(setting: Setting, *, shift: float | str, **_: Any) -> Iterator[
 def _amount(data: Data, shift: float | str) -> Array:
     """The shift, a number () or one per column."""
     amount = scale_of(data, shift)
-    return amount if amount.size > 1 else amount.reshape(())
+    return np.asarray(amount if amount.size > 1 else amount.reshape(()))
 
 
 def _shifted(data: Data, shift: float | str) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import numpy as np
 from onnxplain.blackbox.forward import Array
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.metric import Measured, metric
-from onnxplain.evaluation.parts import check_taken, taken
+from onnxplain.evaluation.parts import check_between, check_taken, check_whole, taken
 
 __all__ = ["entropy", "gini"]
 
@@ -64,8 +64,8 @@ def complexity(case: Case, *, channels: str = "sum") -> Array:
 
 def _check_active(setting: Setting, *, eps: float, **options: str) -> Iterator[str]:
     yield from check_taken(setting, **options)
-    if not 0 <= eps < 1:
-        yield f"eps is a share of the largest attribution, from 0 to below 1, got {eps}"
+    if eps != 0:
+        yield from check_between("eps", eps, 0, 1)
 
 
 @metric(
@@ -83,15 +83,14 @@ def active_elements(case: Case, *, eps: float = 0.01, channels: str = "sum") -> 
     channels: "sum" takes places, "apart" every element for itself.
     """
     sizes = taken(case, channels, "absolute")
-    count = (sizes > eps * sizes.max(axis=1, keepdims=True)).sum(axis=1).astype(np.float64)
+    most = sizes.max(axis=1, keepdims=True)
+    count = np.where(most[:, 0] > 0, (sizes > eps * most).sum(axis=1), np.nan)
     return Measured(count, facts={"share": count / sizes.shape[1]})
 
 
 def _check_effective(setting: Setting, *, tolerance: float, steps: int) -> Iterator[str]:
-    if not 0 < tolerance < 1:
-        yield f"tolerance is a share of the score's change, between 0 and 1, got {tolerance}"
-    if steps < 1:
-        yield f"steps must be at least 1, got {steps}"
+    yield from check_between("tolerance", tolerance, 0, 1)
+    yield from check_whole("steps", steps, 1)
 
 
 @metric(
@@ -104,7 +103,8 @@ def _check_effective(setting: Setting, *, tolerance: float, steps: int) -> Itera
     check=_check_effective,
 )
 def effective_complexity(case: Case, *, tolerance: float = 0.1, steps: int = 64) -> Measured:
-    """The paper takes the expectation over the removed features' distribution; here they take the baseline's values.
+    """The paper takes the expectation over the removed features' distribution; here they take the baseline's values. Undefined
+    for an explanation that tells no place from another.
 
     Args:
         tolerance: ε, as a share of the squared change of the score from the baseline.
@@ -123,5 +123,6 @@ def effective_complexity(case: Case, *, tolerance: float = 0.1, steps: int = 64)
     whole = (case.scores - case.predict(case.baseline)) ** 2
     enough = (case.sweep(len(counts), kept) - case.scores) ** 2 <= tolerance * whole
     enough[-1] = True  # with all places kept the score is the score
-    found = np.where(whole > 0, counts[enough.argmax(axis=0)].astype(np.float64), np.nan)
+    told = (whole > 0) & (np.ptp(sizes, axis=1) > 0)
+    found = np.where(told, counts[enough.argmax(axis=0)].astype(np.float64), np.nan)
     return Measured(found, facts={"share": found / d})

@@ -14,11 +14,9 @@ from onnxplain.blackbox.forward import Array
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.correlation import ranked
 from onnxplain.evaluation.metric import Measured, metric
-from onnxplain.evaluation.parts import check_taken, taken
+from onnxplain.evaluation.parts import check_between, check_extent, check_taken, extent, taken
 
 __all__ = ["hits", "roc_auc"]
-
-SIGN = "sign: which attributions count: 'positive' (others are 0), 'absolute' (their size) or 'signed'."
 
 
 def _inside(case: Case) -> Array:
@@ -99,9 +97,7 @@ def relevance_rank(case: Case, *, sign: str = "signed") -> Array:
 
 def _check_top(setting: Setting, *, k: int | float, sign: str) -> Iterator[str]:
     yield from check_taken(setting, sign=sign)
-    d = int(np.prod([setting.data.x.shape[a] for a in setting.data.space]))
-    if isinstance(k, bool) or k <= 0 or (isinstance(k, float) and k > 1) or (isinstance(k, int) and k > d):
-        yield f"k is a number of places from 1 to {d}, or a share of them up to 1.0, got {k!r}"
+    yield from check_extent("k", k, int(np.prod([setting.data.x.shape[a] for a in setting.data.space])))
 
 
 @metric(
@@ -122,15 +118,15 @@ def top_k_intersection(case: Case, *, k: int | float = 0.1, sign: str = "signed"
         sign: as everywhere.
     """
     values, inside = taken(case, "sum", sign), _inside(case)
-    count = max(1, round(k * values.shape[1])) if isinstance(k, float) else k
+    count = extent(k, values.shape[1])
     found = hits(values, inside, np.full(len(case), count)) / count
     return Measured(found, facts={"influence": found / inside.mean(axis=1)})
 
 
 def _check_iou(setting: Setting, *, threshold: float | str, sign: str) -> Iterator[str]:
     yield from check_taken(setting, sign=sign)
-    if threshold != "area" and not (isinstance(threshold, float) and 0 < threshold < 1):
-        yield f"threshold is a share of the largest attribution between 0 and 1, or 'area', got {threshold!r}"
+    if threshold != "area":
+        yield from check_between("threshold (unless it is 'area')", threshold, 0, 1)
 
 
 @metric(

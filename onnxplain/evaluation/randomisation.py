@@ -13,7 +13,7 @@ from onnxplain.blackbox.forward import Array
 from onnxplain.errors import ModelError
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.metric import Measured, metric
-from onnxplain.evaluation.parts import check_choice, signed
+from onnxplain.evaluation.parts import check_choice, check_whole, signed
 from onnxplain.evaluation.similarity import SIMILARITIES, similarity
 from onnxplain.evaluation.weights import DRAWS, layers_of, randomised
 from onnxplain.load import read
@@ -62,8 +62,7 @@ def _check_parameters(setting: Setting, *, order: str, steps: int, draw: str, me
     yield from _check_alike(setting, measure=measure, sign=sign)
     yield from check_choice("order", order, ORDERS)
     yield from check_choice("draw", draw, DRAWS)
-    if steps < 1:
-        yield f"steps must be at least 1, got {steps}"
+    yield from check_whole("steps", steps, 1)
     if not layers_of(setting.data):
         yield "randomises layers of weights (convolutions, dense and recurrent layers, embeddings), and the model has none"
 
@@ -140,7 +139,7 @@ def random_logit(case: Case, *, measure: str = "spearman", sign: str = "signed")
 
 def _check_labels(setting: Setting, *, model: str, measure: str, sign: str) -> Iterator[str]:
     yield from _check_alike(setting, measure=measure, sign=sign)
-    if not model:
+    if not isinstance(model, str) or not model:
         yield "compares with a model trained on shuffled labels, which only you can train; give it as model=FILE"
         return
     try:

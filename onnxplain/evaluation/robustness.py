@@ -14,7 +14,7 @@ from onnxplain.blackbox.forward import Array
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import Measured, metric
-from onnxplain.evaluation.parts import check_choice
+from onnxplain.evaluation.parts import check_between, check_choice, check_extent, check_truth, check_whole, extent
 
 __all__ = ["drawn", "scale_of", "shifted"]
 
@@ -27,6 +27,8 @@ OPTIONS = """
         noise: "uniform" or "normal".
         scale: "data" takes the deviation of each column of a table, the range of all values of pictures and series; or a number,
             1 for the input's own unit.
+        relative: whether changes are divided by the size of the attribution itself, which makes methods of different units
+            comparable (the sensitivities always are).
 """
 
 
@@ -75,15 +77,14 @@ def _over(change: Array, size: Array) -> Array:
     return np.asarray(np.divide(change, size, out=np.full(len(change), np.nan), where=size > 0))
 
 
-def _check(setting: Setting, *, samples: int, radius: float, noise: str, scale: Any) -> Iterator[str]:
-    if samples < 1:
-        yield f"samples must be at least 1, got {samples}"
-    if not radius > 0:
-        yield f"radius must be above 0, got {radius}"
+def _check(setting: Setting, *, samples: int, radius: float, noise: str, scale: Any, relative: bool = False) -> Iterator[str]:
+    yield from check_whole("samples", samples, 1)
+    yield from check_between("radius", radius, 0)
     yield from check_choice("noise", noise, NOISES)
-    if scale != "data" and (isinstance(scale, (str, bool)) or not scale > 0):
-        yield f"scale is 'data' or a number above 0, got {scale!r}"
-    elif scale == "data" and not (scale_of(setting.data, scale) > 0).any():
+    yield from check_truth("relative", relative)
+    if scale != "data":
+        yield from check_between("scale (unless it is 'data')", scale, 0)
+    elif not (scale_of(setting.data, scale) > 0).any():
         yield "the samples do not vary, so they give no scale for small changes; set scale to a number"
 
 
@@ -119,8 +120,10 @@ def average_sensitivity(
     return np.asarray(_neighbours(case, _relative(case), samples, radius, noise, scale).mean(axis=0))
 
 
-def _slope(order: int) -> Callable[[Array, Array], Array]:
-    return lambda change, step: _over(np.linalg.norm(change, order, axis=1), np.linalg.norm(step, axis=1))
+def _slope(case: Case, order: int, relative: bool) -> Callable[[Array, Array], Array]:
+    """Changes of the attribution by that norm (relative to its own) per change of the input."""
+    own = np.linalg.norm(_rows(case.attribution), order, axis=1) if relative else np.ones(len(case))
+    return lambda change, step: _over(np.linalg.norm(change, order, axis=1), own * np.linalg.norm(step, axis=1))
 
 
 @metric(
@@ -134,9 +137,10 @@ def _slope(order: int) -> Callable[[Array, Array], Array]:
     check=_check,
 )
 def local_lipschitz(
-    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "normal", scale: float | str = "data"
-) -> Array:
-    return np.asarray(_neighbours(case, _slope(2), samples, radius, noise, scale).max(axis=0))
+    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "normal", scale: float | str = "data",
+    relative: bool = False,
+) -> Array:  # fmt: skip
+    return np.asarray(_neighbours(case, _slope(case, 2, relative), samples, radius, noise, scale).max(axis=0))
 
 
 @metric(
@@ -150,9 +154,10 @@ def local_lipschitz(
     check=_check,
 )
 def continuity(
-    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data"
-) -> Array:
-    return np.asarray(_neighbours(case, _slope(1), samples, radius, noise, scale).max(axis=0))
+    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data",
+    relative: bool = False,
+) -> Array:  # fmt: skip
+    return np.asarray(_neighbours(case, _slope(case, 1, relative), samples, radius, noise, scale).max(axis=0))
 
 
 for _metric in (max_sensitivity, average_sensitivity, local_lipschitz, continuity):
@@ -163,35 +168,25 @@ for _metric in (max_sensitivity, average_sensitivity, local_lipschitz, continuit
 
 def shifted(x: Array, fill: Array, axis: int, by: int) -> Array:
     """The batch moved by some places along an axis; what comes into sight is taken from `fill`, which broadcasts to x."""
-    extent = x.shape[axis]
+    size = x.shape[axis]
     made = np.array(np.broadcast_to(fill, x.shape), x.dtype)
-    if abs(by) < extent:
-        to, of = (slice(by, None), slice(None, extent - by)) if by >= 0 else (slice(None, by), slice(-by, None))
+    if abs(by) < size:
+        to, of = (slice(by, None), slice(None, size - by)) if by >= 0 else (slice(None, by), slice(-by, None))
         made[(slice(None),) * axis + (to,)] = x[(slice(None),) * axis + (of,)]
     return made
 
 
-def _axis(setting: Setting | Case, axis: int) -> int:
-    space = setting.data.space
-    return space[axis]
-
-
-def _check_translation(setting: Setting, *, reach: int | float, axis: int, pairs: str) -> Iterator[str]:
+def _check_translation(setting: Setting, *, reach: int | float, axis: int, pairs: str, relative: bool) -> Iterator[str]:
     data = setting.data
     if data.x.ndim < 3:
         yield "moves pictures or series, and the columns of a table have no order"
         return
-    if not -len(data.space) <= axis < len(data.space):
+    if not isinstance(axis, int) or not -len(data.space) <= axis < len(data.space):
         yield f"axis counts the axes of places, of which there are {len(data.space)}, got {axis}"
         return
-    extent = data.x.shape[data.space[axis]]
-    if isinstance(reach, bool) or reach <= 0 or _steps(reach, extent) > extent:
-        yield f"reach is a number of places from 1 to {extent}, or a share of them up to 1.0, got {reach!r}"
+    yield from check_extent("reach", reach, data.x.shape[data.space[axis]])
     yield from check_choice("pairs", pairs, ("consecutive", "original"))
-
-
-def _steps(reach: int | float, extent: int) -> int:
-    return max(1, round(reach * extent)) if isinstance(reach, float) else reach
+    yield from check_truth("relative", relative)
 
 
 @metric(
@@ -204,24 +199,28 @@ def _steps(reach: int | float, extent: int) -> int:
     needs=("method", "numbers"),
     check=_check_translation,
 )
-def translation_continuity(case: Case, *, reach: int | float = 0.25, axis: int = -1, pairs: str = "consecutive") -> Measured:
+def translation_continuity(
+    case: Case, *, reach: int | float = 0.25, axis: int = -1, pairs: str = "consecutive", relative: bool = False
+) -> Measured:
     """`slope` is the curve over the shifts; a pair of equal inputs has no slope and is left out.
 
     Args:
         reach: how far it moves to either side: places, or with a decimal point a share of the extent.
         axis: which axis of places, −1 the last: to the right of a picture, along time in a series.
         pairs: "consecutive" compares each position with the next, "original" with the input where it was.
+        relative: whether changes are divided by the size of the attribution where it was.
     """
-    along = _axis(case, axis)
-    steps = _steps(reach, case.x.shape[along])
+    along = case.space[axis]
+    steps = extent(reach, case.x.shape[along])
     at = np.arange(-steps, steps + 1)
+    measure = _slope(case, 1, relative)
 
     def position(by: int) -> tuple[Array, Array]:
         moved = shifted(case.x, case.baseline, along, by)
         return moved, case.attribution if by == 0 else case.explain(moved)
 
     def slope(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
-        return _slope(1)(_rows(one[1] - other[1]), _rows(one[0].astype(np.float64) - other[0]))
+        return measure(_rows(one[1] - other[1]), _rows(one[0].astype(np.float64) - other[0]))
 
     found, before = [], None
     for by in at:

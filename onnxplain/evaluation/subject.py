@@ -20,7 +20,7 @@ from onnxplain.passes import prepared
 from onnxplain.registry import load_registry
 from onnxplain.runtime import Arrays
 
-__all__ = ["Explains", "Subject", "fitted"]
+__all__ = ["Explains", "Subject", "fitted", "shared_out"]
 
 SETTINGS = ("layer", "mask", "baseline")
 """What may be given with a method's options and is a setting of `Explainer`."""
@@ -79,9 +79,10 @@ class Explains:
         return fitted(self._attribution(self._explainer(feeds, target, **given)), feeds[self._data.name])
 
     def _attribution(self, explanation: Any) -> Array:
-        return np.asarray(
-            explanation.of(self._data.name)[1] if self._data.name in explanation.attributions else explanation.attribution
-        )
+        name, facts = self._data.name, explanation.facts
+        found = np.asarray(explanation.of(name)[1] if name in explanation.attributions else explanation.attribution)
+        groups = facts.get("groups", facts.get(f"groups.{name}"))
+        return found if groups is None else shared_out(found, np.asarray(groups))
 
     @property
     def scoring(self) -> Scoring:
@@ -173,6 +174,22 @@ def _path(data: Data) -> str:
     return str(data.source.folder / data.source.name)
 
 
+def shared_out(attribution: Array, groups: Array) -> Array:
+    """Attributions whose elements have that of their whole group, with the group's shared out evenly, so that they sum to it.
+
+    Args:
+        attribution: [n, …].
+        groups: the group of each element, int [n, …]; −1 is none.
+    """
+    made = np.zeros(attribution.shape)
+    for row, of, into in zip(
+        attribution.reshape(len(made), -1), groups.reshape(len(made), -1), made.reshape(len(made), -1), strict=True
+    ):
+        inside = of >= 0
+        into[inside] = row[inside] / np.bincount(of[inside])[of[inside]]
+    return made
+
+
 def fitted(attribution: Array, x: Array) -> Array:
     """Attributions in the shape of the explained input, float64 [n, …].
 
@@ -202,7 +219,10 @@ def _spread(values: Array, shape: tuple[int, ...]) -> Array:
 
     space = spatial_axes(shape, None) if len(shape) > 1 else []
     channels = [a for a in range(1, len(shape)) if a not in space]
-    if values.shape == tuple(e for a, e in enumerate(shape) if a not in channels):
+    places = tuple(e for a, e in enumerate(shape) if a not in channels)
+    if values.shape == (places[0], 1, *places[1:]):  # a map has its one channel first, wherever the input has its own
+        values = values[:, 0]
+    if values.shape == places:
         values = np.expand_dims(values, channels)
     if values.shape != tuple(1 if a in channels else e for a, e in enumerate(shape)) or not channels:
         raise InputError(f"expected attributions of shape {list(shape)}, got {list(values.shape)}")
