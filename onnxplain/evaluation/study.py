@@ -123,7 +123,9 @@ def _label(text: str) -> str:
 
 def _tried(data: Data, label: str, value: Any) -> Subject | OnnxplainError:
     try:
-        return _subject(data, label, value)
+        made = _subject(data, label, value)
+        made.attribution(np.arange(min(2, data.count)))  # what only shows when it runs shows now
+        return made
     except OnnxplainError as error:
         return error if f"'{label}'" in str(error) else type(error)(f"'{label}': {error}")
 
@@ -224,7 +226,7 @@ def _run(
             for start in range(0, len(todo), size):
                 samples = np.array(todo[start : start + size])
                 bar.says(f"{subject.label}: explaining")
-                attribution = subject.attribution(samples)
+                attribution = _explained(subject, samples)
                 for column in mine:
                     wanted = np.isin(samples, left[subject.label, column.label])
                     if not wanted.any():
@@ -234,6 +236,13 @@ def _run(
                     _measure(case, column, book)
                     bar.advance(int(wanted.sum()))
             subject.forget()
+
+
+def _explained(subject: Subject, samples: Array) -> Array:
+    try:
+        return subject.attribution(samples)
+    except OnnxplainError as error:
+        raise type(error)(f"'{subject.label}', samples {samples[0]} to {samples[-1]}: {error}") from error
 
 
 def _measure(case: Case, column: Column, book: Journal) -> None:
