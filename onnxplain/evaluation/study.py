@@ -102,7 +102,9 @@ def evaluate(
 
 def _subjects(data: Data, methods: Sequence[str] | Mapping[str, Any], files: Mapping[str, Any]) -> list[Subject]:
     """The subjects; all problems with them at once."""
-    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(_label(m), m) for m in _listed("methods", methods)]
+    pairs: list[tuple[str, Any]] = (
+        list(methods.items()) if isinstance(methods, Mapping) else [(_label(m), m) for m in _listed("methods", methods)]
+    )
     pairs += files.items()
     if not pairs:
         raise InputError("there is nothing to evaluate: name methods or give attributions")
