@@ -17,11 +17,11 @@ __all__ = ["evaluate", "metrics"]
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="DATA…", nargs=-1, required=True)
 @click.option("-m", "--method", "methods", multiple=True, metavar="METHOD",
-              help='A method: gradient, "smoothgrad(samples=16)", "ig=integrated-gradients"; may be repeated; random: a control.')  # fmt: skip
+              help='A method, e.g. "smoothgrad(samples=16)" or "ig=integrated-gradients"; may be repeated.')  # fmt: skip
 @click.option("-a", "--attribution", "attributions", multiple=True, metavar="NAME=FILE",
               help="Attributions made elsewhere (.npy, .npz), in the shape of the input; may be repeated.")  # fmt: skip
 @click.option("-q", "--metric", "metrics", multiple=True, metavar="METRIC",
-              help='A metric: deletion, "deletion(replace=mean)"; a family; or all; may be repeated.  [default: a few]')  # fmt: skip
+              help='A metric, e.g. "deletion(replace=mean)"; a family; or all; may be repeated.')  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .md .csv .json .parquet or .png; may be repeated.")
 @click.option("-t", "--target", default=None, metavar="T", help="top, an index, or labels (the true classes).  [default: top]")
 @click.option("--labels", metavar="FILE", help="The true classes, a number per sample: .npy .csv .txt, or FILE.npz:NAME.")
@@ -48,7 +48,7 @@ def evaluate(
     """Measure which explanation deserves trust.
 
     DATA are the samples, read as by `onnxplain explain`: .npy, .npz, .csv, pictures; NAME=FILE where the model has several
-    inputs. Everything is checked before the run starts.
+    inputs. Everything is checked before the run starts. The method `random` is a control: attributions drawn at random.
 
     Shortest use: onnxplain evaluate MODEL.onnx DATA.npy -m gradient -m lrp-epsilon -o report.html
     """

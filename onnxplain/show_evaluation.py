@@ -39,8 +39,8 @@ def show_evaluation(found: Evaluation, as_json: bool) -> None:
     rows.add_row("mean rank", *(f"{short(r['overall'])} " for r in found.ranks.values()))
     out.print(rows)
     out.print(
-        f"means over {found.about['samples']} samples · ↑ more is better, ↓ less · *: the best, and what cannot be told from it (95 %)"
-        "\nmean rank: 1 is best; families of metrics count alike · intervals and curves: -o report.html"
+        f"means over {found.about['samples']} samples · ↑ more is better, ↓ less · *: the best, and what cannot be told from it "
+        "(95 %)\nmean rank: 1 is best; families of metrics count alike · intervals and curves: -o report.html"
     )
     for text in found.skipped:
         out.print(f"[dim]left out: {escape(text)}[/dim]")

@@ -26,10 +26,10 @@ def correlation(a: Array, b: Array) -> Array:
 
 def ranked(values: Array) -> Array:
     """The ranks of each row of [n, m], ties sharing their mean rank: Pearson's correlation of them is Spearman's."""
-    made = np.empty(values.shape)
+    made: Array = np.empty(values.shape)
     for row, ranks in zip(values, made, strict=True):
         _, inverse, counts = np.unique(row, return_inverse=True, return_counts=True)
-        ranks[:] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+        ranks[...] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return made
 
 

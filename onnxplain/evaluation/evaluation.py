@@ -146,7 +146,7 @@ class Evaluation:
         have = "share" if len(first) > 1 else "has"
         said = (
             f"{who} {have} the best mean rank, {short(best)} of {len(ranks)}: best, or not to be told from the best, on "
-            f"{wins[first[0]]} of {total} metrics."
+            f"{' and '.join(str(wins[s]) for s in first)} of {total} metrics."
         )
         others = [s for s in ranks if s not in first and wins[s] > wins[first[0]]]
         if others:

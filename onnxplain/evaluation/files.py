@@ -44,7 +44,8 @@ def long_frame(evaluation: Evaluation) -> pd.DataFrame:
     """See `Evaluation.to_pandas`."""
     with optional("table", "tables"):
         import pandas as pd
-    return pd.DataFrame(_long(evaluation))
+    frame: pd.DataFrame = pd.DataFrame(_long(evaluation))
+    return frame
 
 
 def _long(evaluation: Evaluation) -> dict[str, list[Any]]:

@@ -34,7 +34,7 @@ def imputed(case: Case, gone: Array, noise: float = NOISE) -> Array:
     x, space = case.x, case.space
     wide = np.moveaxis(x, space, range(1, 1 + len(space))).astype(np.float64)
     inner = wide.shape[1 : 1 + len(space)]
-    places = gone.any(axis=case.channels)
+    places: Array = np.asarray(gone.any(axis=case.channels))
     made = wide.reshape(len(x), *inner, -1).copy()
     for row, missing in enumerate(places):
         if missing.all():
@@ -43,7 +43,7 @@ def imputed(case: Case, gone: Array, noise: float = NOISE) -> Array:
             made[row][missing] = _solved(made[row], missing)
         added = case.random(row, "imputing").standard_normal((*inner, made.shape[-1]))
         made[row][missing] += noise * added[missing]
-    return np.moveaxis(made.reshape(wide.shape), range(1, 1 + len(space)), space).astype(x.dtype)
+    return np.asarray(np.moveaxis(made.reshape(wide.shape), range(1, 1 + len(space)), space), x.dtype)
 
 
 def _solved(picture: Array, missing: Array) -> Array:

@@ -85,7 +85,7 @@ def infidelity(
         if perturb == "noise":
             step = np.stack([d.normal(0, width, case.x.shape[1:]) for d in draws]).astype(case.x.dtype)
             predicted[k] = _dot(case.attribution, step)
-            return case.x - step
+            return np.asarray(case.x - step)
         chosen = np.zeros((len(case), parts.count), bool)
         for row, draw in zip(chosen, draws, strict=True):
             row[draw.permutation(parts.count)[:count]] = True

@@ -32,9 +32,9 @@ def monotonicity(
 ) -> Measured:  # fmt: skip
     # Most relevant removed first, read backward: the least relevant come back first.
     curve, at = removal_curve(case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
-    rises = np.diff(curve[:, ::-1], axis=1) >= 0
-    back = {"put back": curve[:, ::-1]}
-    return Measured(rises.mean(axis=1), back, 1 - at[::-1], {"monotone": rises.all(axis=1).astype(np.float64)})
+    curve = curve[:, ::-1]
+    rises: Array = np.asarray(np.diff(curve, axis=1) >= 0, np.float64)
+    return Measured(rises.mean(axis=1), {"put back": curve}, 1 - at[::-1], {"monotone": rises.min(axis=1)})
 
 
 def _problems(setting: Setting, *, samples: Any, spread: Any, **others: Any) -> Iterator[str]:
@@ -69,11 +69,13 @@ def monotonicity_correlation(
         [case.random(row, "monotonicity").normal(0, width, (samples, *case.x.shape[1:])) for row in range(len(case))]
     )
     at = parts.spread(group)
-    varied = np.stack([
-        ((case.sweep(samples, lambda s, g=g: np.where(at == g, case.x + noise[:, s], case.x)) - case.scores) ** 2).mean(axis=0)
-        for g in range(len(edges) - 1)
-    ], axis=1)  # fmt: skip
-    sizes = np.stack([
-        np.where(group == g, np.abs(parts.values), 0).sum(axis=1) for g in range(len(edges) - 1)
-    ], axis=1)  # fmt: skip
+    groups = range(len(edges) - 1)
+    varied = np.stack([_varied(case, at == g, noise) for g in groups], axis=1)
+    sizes = np.stack([np.where(group == g, np.abs(parts.values), 0).sum(axis=1) for g in groups], axis=1)
     return correlation(ranked(sizes), ranked(varied))
+
+
+def _varied(case: Case, free: Array, noise: Array) -> Array:
+    """How much the score varies when the elements that are free take random values: the mean square of its changes, [n]."""
+    scores = case.sweep(noise.shape[1], lambda s: np.where(free, case.x + noise[:, s], case.x))
+    return np.asarray(((scores - case.scores) ** 2).mean(axis=0))

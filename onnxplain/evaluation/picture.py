@@ -124,6 +124,8 @@ def _means(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence[
 
 
 def _curves(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     panel.set_title(column.label, fontsize=8.5, color=INK, loc="left", pad=5)
     for lane, subject in enumerate(order):
         result = evaluation.results.get((subject, column.label))
@@ -138,11 +140,5 @@ def _curves(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence
             panel.plot(curve.at, curve.mean, color=colour, linewidth=1.2, linestyle=style)
             panel.fill_between(curve.at, curve.low, curve.high, color=colour, alpha=0.08, linewidth=0)
     panel.tick_params(axis="y", labelsize=7)
-    panel.yaxis.set_major_locator(_few())
+    panel.yaxis.set_major_locator(MaxNLocator(4))
     panel.grid(axis="y", color=RIM, linewidth=0.4)
-
-
-def _few():  # type: ignore[no-untyped-def]
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)

@@ -24,8 +24,8 @@ class Spec:
 
 
 def read_spec(text: str, label: str | None = None) -> Spec:
-    """`name` or `name(option=value, …)`, with `label=` in front where tables shall call it otherwise; values are JSON where they can
-    be, arrays (.npy), or text.
+    """`name` or `name(option=value, …)`, with `label=` in front where tables shall call it otherwise; values are JSON where
+    they can be, arrays (.npy), or text.
 
     Raises:
         InputError: the text has another form.
@@ -33,9 +33,7 @@ def read_spec(text: str, label: str | None = None) -> Spec:
     text = text.strip()
     found = re.fullmatch(r"(?:([^()=,]+)=)?\s*([^()\s=,]+)\s*(?:\((.*)\))?", text, re.DOTALL)
     if found is None:
-        raise InputError(
-            f"'{text}' is no name with options; expected e.g. smoothgrad, smoothgrad(samples=16), or smooth=smoothgrad(samples=16)"
-        )
+        raise InputError(f"'{text}' is no name with options; expected e.g. smoothgrad(samples=16) or label=smoothgrad")
     options: dict[str, Any] = {}
     for part in _split(found[3] or ""):
         name, equals, value = part.partition("=")

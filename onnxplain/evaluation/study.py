@@ -102,7 +102,9 @@ def evaluate(
 
 def _subjects(data: Data, methods: Sequence[str] | Mapping[str, Any], files: Mapping[str, Any]) -> list[Subject]:
     """The subjects; all problems with them at once."""
-    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(_label(m), m) for m in _listed("methods", methods)]
+    pairs: list[tuple[str, Any]] = (
+        list(methods.items()) if isinstance(methods, Mapping) else [(_label(m), m) for m in _listed("methods", methods)]
+    )
     pairs += files.items()
     if not pairs:
         raise InputError("there is nothing to evaluate: name methods or give attributions")
@@ -123,7 +125,9 @@ def _label(text: str) -> str:
 
 def _tried(data: Data, label: str, value: Any) -> Subject | OnnxplainError:
     try:
-        return _subject(data, label, value)
+        made = _subject(data, label, value)
+        made.attribution(np.arange(min(2, data.count)))  # what only shows when it runs shows now
+        return made
     except OnnxplainError as error:
         return error if f"'{label}'" in str(error) else type(error)(f"'{label}': {error}")
 
@@ -224,7 +228,7 @@ def _run(
             for start in range(0, len(todo), size):
                 samples = np.array(todo[start : start + size])
                 bar.says(f"{subject.label}: explaining")
-                attribution = subject.attribution(samples)
+                attribution = _explained(subject, samples)
                 for column in mine:
                     wanted = np.isin(samples, left[subject.label, column.label])
                     if not wanted.any():
@@ -234,6 +238,13 @@ def _run(
                     _measure(case, column, book)
                     bar.advance(int(wanted.sum()))
             subject.forget()
+
+
+def _explained(subject: Subject, samples: Array) -> Array:
+    try:
+        return subject.attribution(samples)
+    except OnnxplainError as error:
+        raise type(error)(f"'{subject.label}', samples {samples[0]} to {samples[-1]}: {error}") from error
 
 
 def _measure(case: Case, column: Column, book: Journal) -> None:

@@ -61,6 +61,10 @@ class Explains:
             model, method, inputs=[data.name], batch_size=data.batch_size, progress=False, **settings, **own
         )
         self._scoring = scoring
+        if method == "partial-dependence" or own.get("overall"):
+            raise MetricError(
+                f"method '{method}' speaks of all samples together here, and evaluations are of single explanations"
+            )
         lands, _ = found.landing(found.checked(own))
         if lands == "layer" or (settings.get("layer") and lands == "explained"):
             raise MetricError(f"method '{method}' explains a layer here, and evaluations are of attributions of the input")
