@@ -22,7 +22,7 @@ from onnxplain.evaluation.weights import prepared_model, with_values
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 METHODS = ("gradient", "input-x-gradient")
-TOLERANCE = 1e-4
+TOLERANCE = 2e-5
 """What Quantus works out in float32, with PyTorch, and we in float64, with ONNX Runtime."""
 
 
