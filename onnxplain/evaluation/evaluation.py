@@ -83,6 +83,11 @@ class Evaluation:
             for c in self.columns
         }
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of its metrics."""
+        return tuple(dict.fromkeys(c.metric.family for c in self.columns))
+
     @cached_property
     def ranks(self) -> dict[str, dict[str, float]]:
         """The mean ranks of every subject by family, and "overall"; the best first. See `summary.mean_ranks`."""
