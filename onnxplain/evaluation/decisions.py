@@ -101,6 +101,8 @@ def sufficiency_kept(
 def _sufficiency_problems(setting: Setting, *, threshold: Any, distance: Any) -> Iterator[str]:
     if setting.data.count < 2:
         yield "compares samples with each other, and there is one only"
+    elif len(set(setting.data.decisions.tolist())) == 1:
+        yield "compares decisions, and the model decides the same of all samples, so that every explanation would score 1"
     if not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         yield f"threshold lies between 0 and 1, found {threshold!r}"
     if distance not in ("euclidean", "cityblock", "cosine"):
