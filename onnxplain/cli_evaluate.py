@@ -33,6 +33,7 @@ __all__ = ["evaluate", "metrics"]
 @click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
               help="Explain what goes into a final softmax or sigmoid, or the output as it is.")  # fmt: skip
 @click.option("--classes", metavar="FILE", help="Class names for pictures, one per line.")
+@click.option("--features", metavar="FILE", help="Feature names for pictures, one per line (a .csv brings its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows in one run, at most.")
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn at random.")
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
@@ -42,7 +43,8 @@ __all__ = ["evaluate", "metrics"]
 def evaluate(
     model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],
     out: tuple[str, ...], target: str | None, labels: str | None, masks: str | None, baseline: str | None,
-    journal: str | None, name: str | None, classes: str | None, rules: Sequence[str], scale: float | None, provider: str,
+    journal: str | None, name: str | None, classes: str | None, features: str | None,
+    rules: Sequence[str], scale: float | None, provider: str,
     as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Measure which explanation deserves trust.
@@ -56,7 +58,7 @@ def evaluate(
     from onnxplain.evaluation.spec import split_specs
     from onnxplain.evaluation.study import evaluate as run_evaluate
     from onnxplain.inputs import model_inputs
-    from onnxplain.reading import read_inputs, read_labels
+    from onnxplain.reading import headers, read_inputs, read_labels
     from onnxplain.show import wrote
     from onnxplain.show_evaluation import show_evaluation
 
@@ -66,7 +68,8 @@ def evaluate(
     found = run_evaluate(
         model, read_inputs(files, model_inputs(model), scale=scale), [m for text in methods for m in split_specs(text)],
         [m for text in metrics for m in split_specs(text)] or None, attributions=dict(map(_named, attributions)),
-        journal=journal, classes=read_labels(classes) if classes else [], target=_target(target),
+        journal=journal, classes=read_labels(classes) if classes else [],
+        features=read_labels(features) if features else headers(files) or [], target=_target(target),
         labels=None if labels is None else _whole(_array(labels)), masks=None if masks is None else _array(masks),
         baseline=_baseline(baseline), input=name, providers=provider, rules=list(rules) or None, **settings,
     )  # fmt: skip

@@ -72,7 +72,7 @@ def _size(wanted: float | None, count: int) -> int:
     better="higher",
     summary="Correlation over random sets of features of one size between their attributions and what removing them costs",
     formula="corr over S of Σ_{i in S} R_i and f(x) − f(x without S)",
-    source="Bhatt, Weller, Moura 2020, definition 3.5",
+    source="Bhatt, Weller, Moura 2020, Evaluating and Aggregating Feature-based Model Explanations",
     check=_problems,
 )
 def faithfulness_correlation(
@@ -94,7 +94,7 @@ def faithfulness_correlation(
     better="higher",
     summary="Correlation over features between their attributions and what removing each alone costs",
     formula="corr over i of R_i and f(x) − f(x without i)",
-    source="Alvarez-Melis, Jaakkola 2018 (Towards Robust Interpretability with Self-Explaining Neural Networks), section 5.2",
+    source="Alvarez-Melis, Jaakkola 2018, Towards Robust Interpretability with Self-Explaining Neural Networks",
     check=_problems,
 )
 def faithfulness_estimate(case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline") -> Array:
@@ -111,7 +111,7 @@ def faithfulness_estimate(case: Case, *, features: str = "auto", patch: Any = No
     better="higher",
     summary="The same correlation for sets of many sizes n, and its mean",
     formula="mean over n of corr over S with |S| = n of Σ_{i in S} R_i and f(x) − f(x without S)",
-    source="Ancona, Ceolini, Öztireli, Gross 2018, section 4",
+    source="Ancona, Ceolini, Öztireli, Gross 2018, Towards Better Understanding of Gradient-based Attribution Methods",
     check=_problems,
 )
 def sensitivity_n(

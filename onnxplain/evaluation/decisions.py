@@ -16,7 +16,7 @@ from onnxplain.evaluation.replacing import remover, replacement_problems
 __all__: list[str] = []
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
-"""As in DeYoung et al. 2020, section 5."""
+"""As in DeYoung et al. 2020."""
 
 
 def _top_problems(setting: Setting, *, features: Any, patch: Any, replace: Any, absolute: Any, **others: Any) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _eraser(case: Case, shares: Any, features: str, patch: Any, replace: str, ab
     better="higher",
     summary="Fall of the target's probability when the most relevant features are removed: were they needed?",
     formula="mean over shares q of p(x) − p(x without the q of largest R)",
-    source="DeYoung et al. 2020 (ERASER), section 4.2",
+    source="DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models",
     check=_top_problems,
 )
 def comprehensiveness(
@@ -88,7 +88,7 @@ def comprehensiveness(
     better="lower",
     summary="Fall of the target's probability when only the most relevant features are kept: are they enough?",
     formula="mean over shares q of p(x) − p(only the q of largest R)",
-    source="DeYoung et al. 2020 (ERASER), section 4.2 (there called sufficiency)",
+    source="DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models (there called sufficiency)",
     check=_top_problems,
 )
 def sufficiency_kept(
@@ -101,6 +101,8 @@ def sufficiency_kept(
 def _sufficiency_problems(setting: Setting, *, threshold: Any, distance: Any) -> Iterator[str]:
     if setting.data.count < 2:
         yield "compares samples with each other, and there is one only"
+    elif len(set(setting.data.decisions.tolist())) == 1:
+        yield "compares decisions, and the model decides the same of all samples, so that every explanation would score 1"
     if not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         yield f"threshold lies between 0 and 1, found {threshold!r}"
     if distance not in ("euclidean", "cityblock", "cosine"):
@@ -113,31 +115,29 @@ def _sufficiency_problems(setting: Setting, *, threshold: Any, distance: Any) ->
     better="higher",
     summary="Share of the samples with alike explanations for which the model decides alike",
     formula="share of x′ with d(R(x), R(x′)) ≤ threshold that have decision(x′) = decision(x)",
-    source="Dasgupta, Frost, Moshkovitz 2022, section 3.2; distances scaled to 0 … 1 over the data",
+    source="Dasgupta, Frost, Moshkovitz 2022, Framework for Evaluating Faithfulness of Local Explanations",
     check=_sufficiency_problems,
 )
 def sufficiency(case: Case, *, threshold: float = 0.6, distance: str = "euclidean") -> Measured:
-    """Undefined for a sample whose explanation is like no other's."""
-    everywhere = case.subject.everything()
-    all_rows = everywhere.reshape(len(everywhere), -1)
+    """Distances are scaled so that the greatest is 1. Undefined for a sample whose explanation is like no other's."""
+    apart = case.subject.once(("sufficiency", distance), lambda: _apart(case.subject.everything(), distance))
     decided = case.data.decisions
-    same = np.full(len(case), np.nan)
-    alike = np.zeros(len(case))
-    farthest = max(float(_distances(row, all_rows, distance).max()) for row in all_rows)
-    for i, number in enumerate(case.samples):
-        apart = _distances(all_rows[number], all_rows, distance)
-        near = apart <= threshold * farthest
-        near[number] = False
-        alike[i] = near.sum()
-        if near.any():
-            same[i] = (decided[near] == decided[number]).mean()
-    return Measured(same, facts={"alike": alike})
+    near = apart[case.samples] <= threshold
+    near[np.arange(len(case)), case.samples] = False
+    same = (near & (decided == decided[case.samples][:, None])).sum(axis=1)
+    alike = near.sum(axis=1)
+    return Measured(np.where(alike, same / np.maximum(alike, 1), np.nan), facts={"alike": alike.astype(np.float64)})
 
 
-def _distances(row: Array, rows: Array, kind: str) -> Array:
+def _apart(attribution: Array, kind: str) -> Array:
+    """The distances between all attributions, the greatest 1: [n, n]."""
+    rows = attribution.reshape(len(attribution), -1)
     if kind == "cityblock":
-        return np.asarray(np.abs(rows - row).sum(axis=1))
-    if kind == "euclidean":
-        return np.asarray(np.sqrt(((rows - row) ** 2).sum(axis=1)))
-    sizes = np.sqrt((rows**2).sum(axis=1)) * np.sqrt((row**2).sum())
-    return np.asarray(1 - np.where(sizes > 0, rows @ row / np.where(sizes > 0, sizes, 1), 0))
+        apart = np.stack([np.abs(rows - row).sum(axis=1) for row in rows])
+    elif kind == "euclidean":
+        apart = np.stack([np.sqrt(((rows - row) ** 2).sum(axis=1)) for row in rows])
+    else:
+        sizes = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+        unit = rows / np.where(sizes > 0, sizes, 1)
+        apart = 1 - unit @ unit.T
+    return np.asarray(apart / (apart.max() or 1))

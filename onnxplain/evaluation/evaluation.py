@@ -27,6 +27,9 @@ __all__ = ["Column", "Curve", "Evaluation", "Result"]
 
 Array = np.ndarray[Any, Any]
 
+FEW = 10
+"""Below so many samples intervals are too narrow to believe."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -82,6 +85,11 @@ class Evaluation:
             )
             for c in self.columns
         }
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of its metrics."""
+        return tuple(dict.fromkeys(c.metric.family for c in self.columns))
 
     @cached_property
     def ranks(self) -> dict[str, dict[str, float]]:
@@ -151,6 +159,8 @@ class Evaluation:
         others = [s for s in ranks if s not in first and wins[s] > wins[first[0]]]
         if others:
             said += f" “{others[0]}” is so on {wins[others[0]]}, but falls further behind on the others."
+        if self.about["samples"] < FEW:
+            said += f" With {self.about['samples']} samples that says little."
         return said
 
     def table(self) -> list[dict[str, Any]]:

@@ -130,11 +130,11 @@ def _html(evaluation: Evaluation) -> bytes:
 
 def markdown(evaluation: Evaluation) -> str:
     """The ranking, then the means with their intervals: methods down, metrics across, the best and what ties with it in bold."""
-    families = list(dict.fromkeys(c.metric.family for c in evaluation.columns))
-    lines = ["| method | mean rank | " + " | ".join(families) + " |", "|---|---|" + "---|" * len(families)]
+    families = evaluation.families if len(evaluation.families) > 1 else ()
+    lines = ["| " + " | ".join(["method", "mean rank", *families]) + " |", "|" + "---|" * (2 + len(families))]
     for subject, ranks in evaluation.ranks.items():
         cells = [short(ranks[f]) if f in ranks else "-" for f in ("overall", *families)]
-        lines.append(f"| {_cell(subject)} | " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join([_cell(subject), *cells]) + " |")
     arrows = {"higher": "↑", "lower": "↓"}
     lines += ["", "| metric | " + " | ".join(map(_cell, evaluation.ranks)) + " |", "|---|" + "---|" * len(evaluation.ranks)]
     for column in evaluation.columns:

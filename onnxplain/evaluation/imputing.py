@@ -1,4 +1,4 @@
-"""The noisy linear imputer: removed places become a weighted mean of their neighbours (Rong et al. 2022, section 4)."""
+"""The noisy linear imputer: removed places become a weighted mean of their neighbours (Rong et al. 2022)."""
 
 from __future__ import annotations
 

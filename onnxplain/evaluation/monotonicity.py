@@ -23,7 +23,7 @@ __all__: list[str] = []
     better="higher",
     summary="Share of the steps at which the score rises while features are put back, those of least attribution first",
     formula="share of k with f(x with the k least) ≤ f(x with the k+1 least)",
-    source="Luss et al. 2021 (section 4.3); Arya et al. 2019 (AI Explainability 360)",
+    source="Luss et al. 2021, Leveraging Latent Features for Local Explanations; Arya et al. 2019 (AI Explainability 360)",
     check=removal_problems,
 )
 def monotonicity(
@@ -51,7 +51,7 @@ def _problems(setting: Setting, *, samples: Any, spread: Any, **others: Any) -> 
     better="higher",
     summary="Rank correlation between the size of attributions and how much the score varies when features take random values",
     formula="Spearman over i of |R_i| and E over v of (f(x) − f(x with x_i = v))²",
-    source="Nguyen, Martínez 2020 (On Quantitative Aspects of Model Interpretability), section 3.1",
+    source="Nguyen, Martínez 2020, On Quantitative Aspects of Model Interpretability",
     needs=("numbers",),
     check=_problems,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,20 +34,29 @@ def render(evaluation: Evaluation, title: str | None = None) -> str:
         name=name,
         about=evaluation.about,
         colours=COLOURS,
-        families=list(dict.fromkeys(c.metric.family for c in evaluation.columns)),
+        families=evaluation.families,
         verdict=evaluation.verdict,
         ranking=[_ranked(evaluation, lane, subject) for lane, subject in enumerate(evaluation.ranks)],
         columns=[_column(evaluation, c) for c in evaluation.columns],
         skipped=evaluation.skipped,
-        methods=[all_methods()[m] for m in dict.fromkeys(_name(s) for s in evaluation.ranks) if m in all_methods()],
+        methods=[_card(label, about) for label, about in evaluation.about.get("methods", {}).items()],
         facts=_facts(evaluation),
         **_examples(evaluation),
     )
     return page
 
 
-def _name(label: str) -> str:
-    return label.partition("(")[0].strip()
+def _card(label: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a subject is."""
+    method = all_methods().get(about.get("method", ""))
+    if method is None:
+        text = "attributions drawn at random: a control" if "control" in about else "attributions from elsewhere"
+        return {"label": label, "summary": text}
+    options = ", ".join(f"{k} = {v}" for k, v in about.get("options", {}).items())
+    return {
+        "label": label, "name": method.name if label != method.name else "", "options": options, "formula": method.formula,
+        "summary": method.summary, "source": method.source,
+    }  # fmt: skip
 
 
 def _examples(evaluation: Evaluation) -> dict[str, Any]:
@@ -55,7 +64,7 @@ def _examples(evaluation: Evaluation) -> dict[str, Any]:
         return {"samples": []}
     by_label = {e.method: e for e in evaluation.examples}
     ordered = [by_label[s] for s in evaluation.ranks if s in by_label]
-    return samples_of(ordered, numbers=evaluation.about.get("examples"))
+    return samples_of(ordered, evaluation.about.get("features") or None, numbers=evaluation.about.get("examples"))
 
 
 def _ranked(evaluation: Evaluation, lane: int, subject: str) -> dict[str, Any]:

@@ -127,6 +127,10 @@ def _curves(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence
     from matplotlib.ticker import MaxNLocator
 
     panel.set_title(column.label, fontsize=8.5, color=INK, loc="left", pad=5)
+    names = list(dict.fromkeys(n for (_, m), r in evaluation.results.items() if m == column.label for n in r.curves))
+    if len(names) > 1:
+        drawn = ", ".join(f"{line}: {name}" for line, name in zip(("line", "dashes", "dots", "dash-dot"), names, strict=False))
+        panel.set_title(drawn, fontsize=7, color=QUIET, loc="right", pad=5)
     for lane, subject in enumerate(order):
         result = evaluation.results.get((subject, column.label))
         if result is None:

@@ -45,7 +45,7 @@ def _kept(case: Case, shares: Any, noise: float, absolute: bool, least_first: bo
     better="lower",
     summary="Share of decisions that survive when the most relevant places are imputed from their neighbours",
     formula="mean over shares q of [decision(x with the q most relevant imputed) = decision(x)]",
-    source="Rong et al. 2022, sections 4 and 5 (most relevant first)",
+    source="Rong et al. 2022, A Consistent and Efficient Evaluation Strategy for Attribution Methods (most relevant first)",
     needs=("numbers",),
     check=_problems,
 )
@@ -59,7 +59,7 @@ def road(case: Case, *, shares: Any = SHARES, noise: float = 0.01, absolute: boo
     better="higher",
     summary="Share of decisions that survive when the least relevant places are imputed from their neighbours",
     formula="mean over shares q of [decision(x with the q least relevant imputed) = decision(x)]",
-    source="Rong et al. 2022, sections 4 and 5 (least relevant first)",
+    source="Rong et al. 2022, A Consistent and Efficient Evaluation Strategy for Attribution Methods (least relevant first)",
     needs=("numbers",),
     check=_problems,
 )

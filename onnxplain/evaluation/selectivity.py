@@ -78,7 +78,7 @@ def removal_problems(setting: Setting, *, features: Any, patch: Any, replace: An
     better="lower",
     summary="Area under the score while the most relevant features are removed first (pixel flipping, MoRF)",
     formula="∫₀¹ f(x without the share q of largest R) dq",
-    source="Bach et al. 2015, section 4.2; Montavon, Samek, Müller 2018, section 7.2",
+    source="Bach et al. 2015 (pixel flipping); Montavon, Samek, Müller 2017, section 7.2 (selectivity)",
     check=removal_problems,
 )
 def selectivity(
@@ -95,7 +95,7 @@ def selectivity(
     better="higher",
     summary="Area under the score while the least relevant features are removed first (LeRF)",
     formula="∫₀¹ f(x without the share q of smallest R) dq",
-    source="Samek et al. 2017, section III; Ancona et al. 2018",
+    source="Samek et al. 2017, Evaluating the Visualization of What a Deep Neural Network Has Learned (LeRF)",
     check=removal_problems,
 )
 def selectivity_lerf(
@@ -114,7 +114,7 @@ def selectivity_lerf(
     better="higher",
     summary="Area between the two: least relevant first minus most relevant first, free of what any removal costs",
     formula="∫₀¹ f(x without q smallest R) − f(x without q largest R) dq",
-    source="Samek et al. 2017, section III (area between perturbation curves); Blücher et al. 2024 (symmetric relevance gain)",
+    source="Samek et al. 2017 (area between perturbation curves); Blücher et al. 2024 (symmetric relevance gain)",
     check=removal_problems,
 )
 def selectivity_gap(
@@ -142,7 +142,7 @@ def _patch_problems(setting: Setting, *, share: Any, patch: Any, **others: Any) 
     better="higher",
     summary="Mean fall of the score while patches are removed, the most relevant first (patch removal, AOPC)",
     formula="mean over k = 0 … K of f(x) − f(x without the k patches of largest R)",
-    source="Samek et al. 2017, section III, eq. 12 (9 × 9 pixels of 224)",
+    source="Samek et al. 2017, Evaluating the Visualization of What a Deep Neural Network Has Learned (9 × 9 pixels of 224)",
     check=_patch_problems,
 )
 def region_perturbation(
@@ -168,7 +168,7 @@ def region_perturbation(
     better="lower",
     summary="Area under the target's probability while the most relevant features are deleted",
     formula="∫₀¹ p(target | x without the share q of largest R) dq",
-    source="Petsiuk, Das, Saenko 2018, section 4.1",
+    source="Petsiuk, Das, Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models",
     check=removal_problems,
 )
 def deletion(
@@ -187,7 +187,7 @@ def deletion(
     better="higher",
     summary="Area under the target's probability while the most relevant features come into a blurred input (or baseline)",
     formula="∫₀¹ p(target | only the share q of largest R) dq",
-    source="Petsiuk, Das, Saenko 2018, section 4.1",
+    source="Petsiuk, Das, Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models",
     check=removal_problems,
 )
 def insertion(

@@ -47,6 +47,7 @@ def evaluate(
     journal: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     classes: Sequence[str] = (),
+    features: Sequence[str] = (),
     **settings: Any,
 ) -> Evaluation:
     """Measure how far explanations deserve trust.
@@ -61,7 +62,7 @@ def evaluate(
         attributions: made elsewhere, by label: arrays [n, …] in the shape of the explained input, with one channel or none.
         journal: a file that keeps results as they come; a run that was killed goes on from it.
         progress: whether to show a progress bar; None shows it on a terminal.
-        classes: names of the classes, for pictures.
+        classes, features: names of the classes, and of a table's columns or a series' channels, for pictures.
         **settings: target, masks, labels, baseline, input, output, score, providers, threads, rules, batch_size, seed: as in
             `onnxplain.evaluation.data.Data`.
 
@@ -90,7 +91,10 @@ def evaluate(
         }  # fmt: skip
     finally:
         book.close()
-    more = {"name": data.source.name, "samples": data.count, "examples": chosen(data.count).tolist()}
+    more = {
+        "name": data.source.name, "samples": data.count, "examples": chosen(data.count).tolist(), "features": list(features),
+        "methods": meanings["subject"],
+    }  # fmt: skip
     return Evaluation(
         {**about, **more}, tuple(s.label for s in subjects),
         tuple(columns), results, tuple(skipped), examples_of(data, subjects, classes),

@@ -122,6 +122,7 @@ class Subject:
         self.method: Method | None = None if method is None else find_method(method)
         self.options = dict(options or {})
         self._changed: OrderedDict[Any, Explains] = OrderedDict()
+        self._made: dict[Any, Any] = {}
         self._given: Array | None = None
         self._explains: Explains | None = None
         if self.method is None:
@@ -148,9 +149,16 @@ class Subject:
             self._given = np.concatenate([self.attribution(numbers[i : i + step]) for i in numbers[::step]])
         return self._given
 
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Something that a metric needs of all samples together, made once per key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def forget(self) -> None:
         """Let go of what was kept for later batches."""
         self._changed.clear()
+        self._made.clear()
 
     @property
     def again(self) -> Explains | None:
