@@ -208,6 +208,34 @@ def test_quantized_weights_are_shuffled(form: Any, tmp_path: Path) -> None:
     assert (score(case, PARAMETERS) < 0.9).all()
 
 
+def test_weights_beside_the_model(tmp_path: Path) -> None:
+    """External weights are read, changed and put into the copy; the file stays as it was."""
+    x = random(3, 24)
+    inside = explained(mlp(), x)
+    onnx.save(mlp(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    before = (tmp_path / "w.bin").read_bytes()
+    beside = explained(tmp_path / "m.onnx", x)
+    for name in (PARAMETERS, "input-invariance"):
+        np.testing.assert_allclose(score(beside, name), score(inside, name), atol=1e-6)
+    assert (tmp_path / "w.bin").read_bytes() == before
+
+
+def test_models_too_large_to_copy_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = explained(mlp(), random(2, 24))
+    monkeypatch.setattr("onnxplain.evaluation.weights.LIMIT", 1000)
+    for name in (PARAMETERS, "input-invariance"):
+        assert "at most 1e-06 GB of weights, and this one has 1.07e-05 GB" in refusals(case, name)
+
+
+def test_few_changed_models_are_kept_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = explained(mlp(), random(2, 24))
+    whole = score(case, PARAMETERS)
+    monkeypatch.setattr("onnxplain.evaluation.subject.KEPT_BYTES", 1)
+    again = explained(mlp(), random(2, 24))
+    np.testing.assert_array_equal(score(again, PARAMETERS), whole)
+    assert len(again.subject._changed) == 1
+
+
 # -- classes and labels --------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from onnxplain.evaluation.parts import check_between, check_truth, check_whole, 
 from onnxplain.evaluation.robustness import scale_of
 from onnxplain.evaluation.scoring import Scoring
 from onnxplain.evaluation.shifting import shifted_model
-from onnxplain.evaluation.weights import prepared_model
+from onnxplain.evaluation.weights import oversized, prepared_model
 from onnxplain.load import Source
 from onnxplain.passes import prepared
 from onnxplain.registry import load_registry
@@ -131,7 +131,7 @@ def _places(case: Case) -> tuple[int, ...]:
     better="lower",
     summary="The share of attribution on elements that do not move the score, whatever value they take; `dummies` counts them",
     formula="Σ_{i∈D} |R_i| / Σ |R|, D = {i : f(x with x_i replaced) = f(x)}",
-    source="Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks, section 3; Shapley 1953",
+    source="Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks, section 4 (sensitivity b); Shapley 1953",
     check=_check_parts,
 )
 def dummy(case: Case, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> Measured:
@@ -185,7 +185,9 @@ def _check_shift(setting: Setting, *, shift: float | str) -> Iterator[str]:
         yield f"shift is 'data' or a number other than 0, got {shift!r}"
     elif shift == "data" and not (scale_of(setting.data, "data") > 0).any():
         yield "the samples do not vary, so they give no scale for a shift; set shift to a number"
-    elif setting.data.x.dtype.kind == "f" and not _kept(setting.data, shift):
+    elif (why := oversized(setting.data)) is not None:
+        yield why
+    elif not _kept(setting.data, shift):
         yield (
             f"the model shifted by {shift} does not say the same of shifted samples in {setting.data.x.dtype}; choose a smaller "
             "shift=NUMBER"

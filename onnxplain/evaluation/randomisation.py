@@ -15,7 +15,7 @@ from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.metric import Measured, metric
 from onnxplain.evaluation.parts import check_choice, check_whole, signed
 from onnxplain.evaluation.similarity import SIMILARITIES, similarity
-from onnxplain.evaluation.weights import DRAWS, layers_of, randomised
+from onnxplain.evaluation.weights import DRAWS, layers_of, oversized, randomised
 from onnxplain.load import read
 
 __all__ = ["ORDERS", "other_targets", "stages_of"]
@@ -63,6 +63,8 @@ def _check_parameters(setting: Setting, *, order: str, steps: int, draw: str, me
     yield from check_choice("order", order, ORDERS)
     yield from check_choice("draw", draw, DRAWS)
     yield from check_whole("steps", steps, 1)
+    if (why := oversized(setting.data)) is not None:
+        yield why
     if not layers_of(setting.data):
         yield "randomises layers of weights (convolutions, dense and recurrent layers, embeddings), and the model has none"
 

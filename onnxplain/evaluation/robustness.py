@@ -149,7 +149,7 @@ def local_lipschitz(
     better="lower",
     summary="The steepest change of the attribution, all elements' changes added up, towards a close neighbour",
     formula="max ‖R(x) − R(x′)‖₁ / ‖x − x′‖₂, x′ near x",
-    source="Montavon, Samek, Müller 2018, Methods for interpreting and understanding deep neural networks, section 7.1",
+    source="Montavon, Samek, Müller 2017, Methods for interpreting and understanding deep neural networks, section 7.1",
     needs=("method", "numbers"),
     check=_check,
 )
@@ -195,7 +195,7 @@ def _check_translation(setting: Setting, *, reach: int | float, axis: int, pairs
     better="lower",
     summary="The steepest change of the attribution while the input moves across, place by place",
     formula="max ‖R(x_t) − R(x_{t+1})‖₁ / ‖x_t − x_{t+1}‖₂, x_t moved by t",
-    source="Montavon, Samek, Müller 2018, Methods for interpreting and understanding deep neural networks, section 7.1",
+    source="Montavon, Samek, Müller 2017, Methods for interpreting and understanding deep neural networks, section 7.1",
     needs=("method", "numbers"),
     check=_check_translation,
 )

@@ -28,6 +28,9 @@ SETTINGS = ("layer", "mask", "baseline")
 KEPT = 48
 """Changed models whose sessions are kept, at most."""
 
+KEPT_BYTES = 2 * 10**9
+"""Bytes of changed models that are kept, at most; each is there about three times, once as a message and twice in sessions."""
+
 
 class Explains:
     """One model with one method: explains samples and scores them.
@@ -174,9 +177,11 @@ class Subject:
         if self.method is None:
             raise MetricError(f"attributions '{self.label}' come from a file, and a changed model cannot be explained anew")
         if key not in self._changed:
-            self._changed[key] = Explains(make(), self.method.name, self.options, self.data, None)
-            while len(self._changed) > KEPT:
+            model = make()
+            most = max(1, min(KEPT, KEPT_BYTES // (3 * max(1, model.ByteSize()))))
+            while len(self._changed) >= most:  # first, so that there are never more
                 self._changed.popitem(last=False)
+            self._changed[key] = Explains(model, self.method.name, self.options, self.data, None)
         self._changed.move_to_end(key)
         return self._changed[key]
 

@@ -16,8 +16,9 @@ from onnxplain.graph import alive
 from onnxplain.load import Source
 from onnxplain.passes import prepared
 from onnxplain.registry import load_registry
+from onnxplain.runtime import LIMIT
 
-__all__ = ["DRAWS", "Layer", "layers_of", "prepared_model", "randomised", "redrawn", "with_values"]
+__all__ = ["DRAWS", "Layer", "layers_of", "oversized", "prepared_model", "randomised", "redrawn", "with_values"]
 
 LEARNED = {
     "Conv": (1, 2), "ConvTranspose": (1, 2), "DeformConv": (1, 3), "Gemm": (0, 1, 2), "MatMul": (0, 1), "Einsum": (0, 1),
@@ -47,6 +48,18 @@ def prepared_model(data: Data) -> onnx.ModelProto:
     """The model in the form that is explained, its weights within it."""
     made = Source(data.model(), None, data.source.sha256, data.source.name)
     return prepared(made, load_registry(data.settings["rules"])).model
+
+
+def oversized(data: Data) -> str | None:
+    """Why a changed copy of the model cannot be made, None where it can: its weights would have to lie in one message."""
+    total = sum(int(np.prod(t.dims)) * _itemsize(t.data_type) for t in data.source.model.graph.initializer)
+    if total <= LIMIT:
+        return None
+    return f"makes changed copies of the model, of at most {LIMIT / 1e9:.3g} GB of weights, and this one has {total / 1e9:.3g} GB"
+
+
+def _itemsize(data_type: int) -> int:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize
 
 
 def layers_of(data: Data) -> list[Layer]:
