@@ -1,5 +1,5 @@
-"""Write the tables of README.md and docs/contract.md from what they describe, so that they cannot drift: `python docs/generate.py
-[--check]`."""
+"""Write the tables of README.md and of pages in docs/ from what they describe, so that they cannot drift:
+`python docs/generate.py [--check]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import contract
 
 from onnxplain.composite_file import RULES, rule_settings
+from onnxplain.evaluation.metric import FAMILIES, NEEDS, all_metrics
+from onnxplain.evaluation.replacing import REPLACEMENTS
 from onnxplain.listing import HOW, coverage
 from onnxplain.method import all_methods
 from onnxplain.registry import load_registry
@@ -54,9 +56,44 @@ def rules() -> str:
     return "\n".join(rows)
 
 
+def metrics() -> str:
+    """A table per family, a row per metric."""
+    arrows = {"higher": "↑", "lower": "↓"}
+    blocks = []
+    for family in FAMILIES:
+        rows = [
+            f"| `{m.name}` {arrows[m.better]} | {_cell(m.formula)} | {_cell(m.summary)} | {', '.join(sorted(m.needs)) or '-'} "
+            f"| {_cell(m.source)} |"
+            for m in all_metrics().values()
+            if m.family == family
+        ]
+        if rows:
+            head = [
+                f"### {family.capitalize()}",
+                "",
+                "| metric | definition | what it tells | needs | source |",
+                "|---|---|---|---|---|",
+            ]
+            blocks.append("\n".join([*head, *rows]))
+    needed = [f"- `{name}`: {text}" for name, text in NEEDS.items() if any(name in m.needs for m in all_metrics().values())]
+    return "\n\n".join(["↑ more is better, ↓ less is better. What a metric needs:", "\n".join(needed), *blocks])
+
+
+def replacements() -> str:
+    """One row per way to replace a removed feature."""
+    return "\n".join(
+        ["| replace | what takes its place |", "|---|---|", *(f"| `{k}` | {_cell(v)} |" for k, v in REPLACEMENTS.items())]
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"methods": methods, "operators": operators},
     "docs/lrp.md": {"rules": rules},
+    "docs/evaluation.md": {"replacements": replacements, "metrics": metrics},
     "docs/contract.md": {"example": contract.example, "members": contract.members},
 }
 """The generated blocks of each page."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from onnxplain.concepts.rbm import GaussianRBM
     from onnxplain.concepts.tcav import Tcav, tcav
     from onnxplain.errors import OnnxplainError, RuleError
+    from onnxplain.evaluation.evaluation import Evaluation
+    from onnxplain.evaluation.study import evaluate
     from onnxplain.explainer import Explainer
     from onnxplain.explanation import Explanation
     from onnxplain.extents import Extents
@@ -32,6 +34,7 @@ _HOME = {
     "Call": "call",
     "CheckReport": "findings",
     "Composite": "composite",
+    "Evaluation": "evaluation.evaluation",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Extents": "extents",
@@ -45,6 +48,7 @@ _HOME = {
     "Tensor": "tensor",
     "Where": "composite",
     "check": "checking",
+    "evaluate": "evaluation.study",
     "expansion": "registry",
     "methods": "listing",
     "operators": "listing",
@@ -61,6 +65,7 @@ __all__ = [
     "Call",
     "CheckReport",
     "Composite",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "Extents",
@@ -75,6 +80,7 @@ __all__ = [
     "Where",
     "__version__",
     "check",
+    "evaluate",
     "expansion",
     "methods",
     "operators",

@@ -11,6 +11,7 @@ import click
 
 from onnxplain import __version__
 from onnxplain.cli_concepts import prototype, tcav
+from onnxplain.cli_evaluate import evaluate, metrics
 from onnxplain.errors import InputError, MethodError, OnnxplainError
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def explain(
     input are samples of one batch. Several methods, separated by commas, are shown side by side.
     """
     from onnxplain.explainer import Explainer
-    from onnxplain.reading import read_header, read_inputs, read_labels
+    from onnxplain.reading import headers, read_inputs, read_labels
     from onnxplain.saving import check_form, check_writable, save
     from onnxplain.show import show_explanation, wrote
 
@@ -207,7 +208,7 @@ def explain(
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
         explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))
-    columns = read_labels(features) if features else next(filter(None, map(read_header, _tables(files))), None)
+    columns = read_labels(features) if features else headers(files)
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
         if path.suffix == ".html":
@@ -216,11 +217,6 @@ def explain(
     if not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [])
-
-
-def _tables(files: Sequence[str]) -> list[str]:
-    """The .csv files among the inputs, without the input names."""
-    return [f.partition("=")[2] or f for f in files if f.endswith(".csv")]
 
 
 def _compares(method: str, options: dict[str, Any]) -> bool:
@@ -394,5 +390,7 @@ def operators(rules: tuple[str, ...]) -> None:
     show_operators(list_operators(list(rules) or None))
 
 
+main.add_command(evaluate)
+main.add_command(metrics)
 main.add_command(tcav)
 main.add_command(prototype)

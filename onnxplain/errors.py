@@ -9,6 +9,7 @@ __all__ = [
     "InputError",
     "LayerError",
     "MethodError",
+    "MetricError",
     "MissingDependencyError",
     "ModelError",
     "OnnxplainError",
@@ -50,6 +51,10 @@ class LayerError(OnnxplainError):
 
 class MethodError(OnnxplainError):
     """Unknown method, or an option that the method does not know."""
+
+
+class MetricError(OnnxplainError):
+    """Unknown metric, an option that the metric does not know, or one that does not apply; all problems at once."""
 
 
 class ProviderError(OnnxplainError):

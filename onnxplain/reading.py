@@ -16,7 +16,7 @@ from onnxplain.graph import named_dims
 from onnxplain.reading_pictures import PICTURES, Look, read_picture
 from onnxplain.tensor import Tensor
 
-__all__ = ["read_array", "read_arrays", "read_header", "read_inputs", "read_labels"]
+__all__ = ["headers", "read_array", "read_arrays", "read_header", "read_inputs", "read_labels"]
 
 Array = np.ndarray[Any, Any]
 
@@ -199,6 +199,12 @@ def read_header(path: str | Path, features_header: bool | None = None) -> list[s
         InputError: the file cannot be read.
     """
     return read_rows(Path(path), features_header, None, convert=False)[0]
+
+
+def headers(paths: Sequence[str]) -> list[str] | None:
+    """The column names of the first .csv among input files (`name=file` or `file`) that has some; None where none has."""
+    tables = [p.partition("=")[2] or p for p in paths if p.endswith(".csv")]
+    return next(filter(None, map(read_header, tables)), None)
 
 
 def read_rows(

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from onnxplain.plotting import chosen_samples, whole
 from onnxplain.prediction import Prediction, explained_score, predictions, sample_count
 from onnxplain.saving import write_file
 
-__all__ = ["render", "write_report"]
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["render", "samples_of", "template", "write_report"]
 
 Array = np.ndarray[Any, Any]
 
@@ -75,31 +78,56 @@ def render(
     model_name: str | None = None,
 ) -> str:
     """The page as text (see `write_report`)."""
+    page: str = template("report.html").render(
+        title=title or (f"Why {model_name} says so" if model_name else "Why the model says so"),
+        model_name=model_name,
+        methods=_methods(explanations),
+        facts=_facts(explanations, predictions(explanations[0])[1]),
+        whole=[(e.method, _whole(block)) for e in explanations for block in whole(e, features, samples)],
+        **samples_of(explanations, features, samples),
+    )
+    return page
+
+
+def template(name: str) -> Template:
+    """A template of this package, with the filters that pages use.
+
+    Raises:
+        MissingDependencyError: Jinja2 or Pillow is not installed.
+    """
     with optional("plot", "pages"):
         import PIL  # noqa: F401
         from jinja2 import Environment, PackageLoader
+    environment = Environment(loader=PackageLoader("onnxplain"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(short=short, percent=percent)
+    return environment.get_template(name)
+
+
+def samples_of(
+    explanations: Sequence[Explanation],
+    features: Sequence[Any] | None = None,
+    samples: int | Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """What the template `article` draws, and what a legend must say.
+
+    Args:
+        explanations, features, samples: as in `write_report`.
+        numbers: what to call the samples, where these are some of a larger set.
+    """
     columns = columns_of(explanations)
     views = views_of(columns, features)
     count = sample_count(explanations[0])
     shown = chosen_samples(samples, count, MOST_SAMPLES)
-    predicted, how = predictions(explanations[0])
-    environment = Environment(loader=PackageLoader("onnxplain"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(short=short, percent=percent)
+    predicted, _ = predictions(explanations[0])
     signed = [c.signed for c in columns]
-    page: str = environment.get_template("report.html").render(
-        title=title or (f"Why {model_name} says so" if model_name else "Why the model says so"),
-        model_name=model_name,
-        count=count,
-        shown=len(shown),
-        signed=any(signed),
-        unsigned=not all(signed),
-        methods=_methods(explanations),
-        samples=[_sample(views, columns, s, predicted[s]) for s in shown],
-        facts=_facts(explanations, how),
-        only_bars=all(v.form == "table" for v in views),
-        whole=[(e.method, _whole(block)) for e in explanations for block in whole(e, features, samples)],
-    )
-    return page
+    made = [_sample(views, columns, s, predicted[s]) for s in shown]
+    for sample, number in zip(made, numbers or shown, strict=True):
+        sample["number"] = number
+    return {
+        "count": count, "shown": len(shown), "signed": any(signed), "unsigned": not all(signed), "samples": made,
+        "only_bars": all(v.form == "table" for v in views),
+    }  # fmt: skip
 
 
 def _whole(block: CurvesBlock | TreeBlock) -> str:

@@ -26,6 +26,18 @@ __all__ = ["Array", "Forward", "Prediction"]
 
 Array = np.ndarray[Any, Any]
 
+USUAL_MEMORY = 512 * 10**6
+"""Bytes for one run, at most, where nothing is said."""
+
+CACHED = 32 * 10**6
+"""Bytes for one run of a small model on a processor: larger batches leave its caches and gain nothing."""
+
+USUAL_ROWS = 4096
+"""Rows in one run, at most, where nothing is said."""
+
+FEW_ROWS = 64
+"""Rows in one run that memory rather than the caches decides on."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -188,6 +200,12 @@ class Forward:
                     width = made.dtype.itemsize if made.dtype is not None else 4
                     total += width * prod(extents)
         return max(1, total // (self.fixed or 1))
+
+    def usual_rows(self, feeds: Arrays) -> int:
+        """Copies of a sample in one run where nothing is said."""
+        size = self.bytes_per_row(feeds)
+        most = max(1, min(USUAL_ROWS, USUAL_MEMORY // size))
+        return most if self.on_device else max(min(most, FEW_ROWS), min(most, CACHED // size))
 
 
 def _rows(feeds: Mapping[str, Array], sampled: set[str], start: int, stop: int) -> Arrays:

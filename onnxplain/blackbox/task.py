@@ -19,18 +19,6 @@ from onnxplain.runtime import Arrays
 
 __all__ = ["Found", "Shares", "Task", "background_rows"]
 
-USUAL_MEMORY = 512 * 10**6
-"""Bytes for one run, at most, where nothing is said."""
-
-CACHED = 32 * 10**6
-"""Bytes for one run of a small model on a processor: larger batches leave its caches and gain nothing."""
-
-USUAL_ROWS = 4096
-"""Rows in one run, at most, where nothing is said."""
-
-FEW_ROWS = 64
-"""Rows in one run that memory rather than the caches decides on."""
-
 BLOCK = 256
 """Samples that share their masks in one go, at most."""
 
@@ -99,7 +87,7 @@ class Task:
     def rows(self, chunk: Chunk) -> int:
         """Copies in memory at once."""
         if chunk is None:
-            return self.batch_size or self._usual_rows()
+            return self.batch_size or self.forward.usual_rows({**self.x, **self.fixed})
         if isinstance(chunk, str):
             found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(kB|MB|GB)", chunk.strip())
             if found is None:
@@ -109,12 +97,6 @@ class Task:
         if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
             raise MethodError(f"chunk is a number of rows in one run, at least 1, or memory as '500MB'; got {chunk!r}")
         return chunk
-
-    def _usual_rows(self) -> int:
-        """Copies in one run where nothing is said."""
-        size = self.forward.bytes_per_row({**self.x, **self.fixed})
-        most = max(1, min(USUAL_ROWS, USUAL_MEMORY // size))
-        return most if self.forward.on_device else max(min(most, FEW_ROWS), min(most, CACHED // size))
 
     # -- what takes the place of absent features -----------------------------------------------------------------
 

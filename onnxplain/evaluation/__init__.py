@@ -1,0 +1,1 @@
+"""Evaluation: how far an explanation deserves trust, measured on any ONNX model."""
