@@ -26,11 +26,11 @@ BETTER = ("higher", "lower")
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "faithfulness": ("selectivity", "correlation", "monotonicity", "infidelity", "road", "decisions"),
-    "robustness": (),
-    "randomisation": (),
-    "localisation": (),
-    "complexity": (),
-    "axiom": (),
+    "robustness": ("robustness",),
+    "randomisation": ("randomisation",),
+    "localisation": ("localisation",),
+    "complexity": ("complexity",),
+    "axiom": ("axioms",),
 }
 """The families in the order users see them, with the files of this folder that define their metrics."""
 

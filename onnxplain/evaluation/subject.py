@@ -20,13 +20,16 @@ from onnxplain.passes import prepared
 from onnxplain.registry import load_registry
 from onnxplain.runtime import Arrays
 
-__all__ = ["Explains", "Subject", "fitted"]
+__all__ = ["Explains", "Subject", "fitted", "shared_out"]
 
 SETTINGS = ("layer", "mask", "baseline")
 """What may be given with a method's options and is a setting of `Explainer`."""
 
 KEPT = 48
 """Changed models whose sessions are kept, at most."""
+
+KEPT_BYTES = 2 * 10**9
+"""Bytes of changed models that are kept, at most; each is there about three times, once as a message and twice in sessions."""
 
 
 class Explains:
@@ -83,9 +86,10 @@ class Explains:
         return fitted(self._attribution(self._explainer(feeds, target, **given)), feeds[self._data.name])
 
     def _attribution(self, explanation: Any) -> Array:
-        return np.asarray(
-            explanation.of(self._data.name)[1] if self._data.name in explanation.attributions else explanation.attribution
-        )
+        name, facts = self._data.name, explanation.facts
+        found = np.asarray(explanation.of(name)[1] if name in explanation.attributions else explanation.attribution)
+        groups = facts.get("groups", facts.get(f"groups.{name}"))
+        return found if groups is None else shared_out(found, np.asarray(groups))
 
     @property
     def scoring(self) -> Scoring:
@@ -173,9 +177,11 @@ class Subject:
         if self.method is None:
             raise MetricError(f"attributions '{self.label}' come from a file, and a changed model cannot be explained anew")
         if key not in self._changed:
-            self._changed[key] = Explains(make(), self.method.name, self.options, self.data, None)
-            while len(self._changed) > KEPT:
+            model = make()
+            most = max(1, min(KEPT, KEPT_BYTES // (3 * max(1, model.ByteSize()))))
+            while len(self._changed) >= most:  # first, so that there are never more
                 self._changed.popitem(last=False)
+            self._changed[key] = Explains(model, self.method.name, self.options, self.data, None)
         self._changed.move_to_end(key)
         return self._changed[key]
 
@@ -183,6 +189,22 @@ class Subject:
 def _path(data: Data) -> str:
     assert data.source.folder is not None
     return str(data.source.folder / data.source.name)
+
+
+def shared_out(attribution: Array, groups: Array) -> Array:
+    """Attributions whose elements have that of their whole group, with the group's shared out evenly, so that they sum to it.
+
+    Args:
+        attribution: [n, …].
+        groups: the group of each element, int [n, …]; −1 is none.
+    """
+    made = np.zeros(attribution.shape)
+    for row, of, into in zip(
+        attribution.reshape(len(made), -1), groups.reshape(len(made), -1), made.reshape(len(made), -1), strict=True
+    ):
+        inside = of >= 0
+        into[inside] = row[inside] / np.bincount(of[inside])[of[inside]]
+    return made
 
 
 def fitted(attribution: Array, x: Array) -> Array:
@@ -214,7 +236,10 @@ def _spread(values: Array, shape: tuple[int, ...]) -> Array:
 
     space = spatial_axes(shape, None) if len(shape) > 1 else []
     channels = [a for a in range(1, len(shape)) if a not in space]
-    if values.shape == tuple(e for a, e in enumerate(shape) if a not in channels):
+    places = tuple(e for a, e in enumerate(shape) if a not in channels)
+    if values.shape == (places[0], 1, *places[1:]):  # a map has its one channel first, wherever the input has its own
+        values = values[:, 0]
+    if values.shape == places:
         values = np.expand_dims(values, channels)
     if values.shape != tuple(1 if a in channels else e for a, e in enumerate(shape)) or not channels:
         raise InputError(f"expected attributions of shape {list(shape)}, got {list(values.shape)}")
