@@ -199,7 +199,7 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
         """The sum of all that arrived at a tensor."""
         if tensor not in messages and tensor in arrived:
             total = b.total(arrived.pop(tensor))
-            messages[tensor] = replace(total, dtype=tensor.message_dtype or total.dtype, shape=tensor.shape)
+            messages[tensor] = b.know(replace(total, dtype=tensor.message_dtype or total.dtype, shape=tensor.shape))
         return messages.get(tensor)
 
     for call in reversed(live.calls):
@@ -236,7 +236,7 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
                 continue
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
-            yield i, replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape)
+            yield i, b.know(replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape))
     except RuleError as error:
         raise RuleError(f"{call}{f' in {call.scope}' if call.scope else ''}: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect

@@ -163,10 +163,37 @@ class Builder(Replayer):
         """The sum of tensors of one shape, element by element where they are sequences."""
         if tensors[0].is_sequence and len(tensors) > 1:
             return self.each(tensors, lambda *e: [self.total(e)], [tensors[0].dtype])[0]
+        joined = self._side_by_side(tensors) if len(tensors) > 1 else None
+        if joined is not None:
+            return joined
         result = tensors[0]
         for t in tensors[1:]:
             result = replace(self.Add(result, t), shape=tensors[0].shape)
         return result
+
+    def _side_by_side(self, tensors: Sequence[Tensor]) -> Tensor | None:
+        """The sum of tensors that are zero but for pieces which fill an axis without overlap: the pieces, one after the other."""
+        placed: list[tuple[int, int, Tensor]] = []
+        axes: set[int] = set()
+        for t in tensors:
+            call = self.maker(t)
+            pads = self.ints(call.inputs[1]) if call is not None and call.op == "Pad" and len(call.inputs) == 2 else None
+            if call is None or pads is None or call.attributes.get("mode", "constant") != "constant":
+                return None
+            rank = len(pads) // 2
+            axes.update(axis for axis in range(rank) if pads[axis] or pads[rank + axis])
+            if len(axes) != 1 or call.inputs[0] is None:
+                return None
+            (axis,) = axes
+            placed.append((pads[axis], pads[rank + axis], call.inputs[0]))
+        placed.sort(key=lambda piece: piece[0])
+        extent = tensors[0].dim(axis)
+        starts = [begin for begin, _, _ in placed]
+        ends = [extent - end if isinstance(extent, int) else None for _, end, _ in placed]
+        if not isinstance(extent, int) or starts[0] != 0 or ends != [*starts[1:], extent]:
+            return None
+        made: Tensor = self.Concat(*(t for _, _, t in placed), axis=axis)
+        return replace(made, shape=tensors[0].shape)
 
     def sum_to(self, message: Tensor, like: Tensor, shape: Shape) -> Tensor:
         """A message of extents `shape`, summed over the axes along which `like` was broadcast to them.

@@ -263,12 +263,12 @@ def rewrite(
     check_writable(Path(out))
     settings = _settings(**chosen)
     settings["registry"] = load_registry(settings.pop("rules"))
-    source = read(model)
+    source = read(model, hold=True)
     done = rewrite_source(
         source, mask=_masks(masks), target=target, baseline=_baseline(baseline), only_attribution=only_attribution,
         options=_method_options(options), **settings,
     )  # fmt: skip
-    wrote(write_model(done.model, Path(out), source.folder))
+    wrote(write_model(done.model, Path(out), source.folder, source.held))
     show_contract(done.model, done.about)
 
 

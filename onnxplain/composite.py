@@ -152,10 +152,13 @@ class Choice:
     watch: Watch | None = None
     twins: dict[Tensor, Tensor] = field(default_factory=dict)
     there: Sequence[Call] = ()
+    _known: dict[Call, Chosen | None] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, call: Call) -> Chosen | None:
         """The rule of a call, None where there is none."""
-        return self.composite.choose(self.registry, call, self.layers)
+        if call not in self._known:
+            self._known[call] = self.composite.choose(self.registry, call, self.layers)
+        return self._known[call]
 
     def heard(self, call: Call) -> tuple[int, ...] | None:
         """The inputs that a call's rule sends messages to; None where it may be all."""
@@ -164,9 +167,9 @@ class Choice:
         return None if only is None else tuple(only(call))
 
     def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
-        """The same choice with the places that these live calls have."""
-        is_layer = self.is_layer
-        return replace(self, layers=find_layers(calls, is_layer), nonnegative=nonnegative)
+        """The same choice with the places that these live calls have, where a condition asks for them."""
+        layers = find_layers(calls, self.is_layer) if self.composite.needs_places else self.layers
+        return replace(self, layers=layers, nonnegative=nonnegative)
 
     def is_layer(self, call: Call) -> bool:
         """Whether a call is a linear layer: a linear map with weights that mix elements."""

@@ -30,6 +30,10 @@ Operand: TypeAlias = "Tensor | Literal | None"
 """What an emitted operator takes: a tensor, a Python or NumPy value of fitting type, or None for "left out"."""
 
 
+PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum"})
+MOVED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
+
+
 class Emit(Protocol):
     """A standard operator as a method of the builder."""
 
@@ -96,6 +100,8 @@ class Emitter:
         self.notes: dict[str, list[Tensor]] | None = None
         """By call, what its bias absorbed; rules fill it where it is not None."""
         self._level: dict[str, int] = {}
+        self._known: dict[str, Tensor] = {}
+        self._made: dict[str, Emitted] = {}
         self._copied: dict[str, Tensor] = {}
         for call in graph.calls:
             if call.op not in RANDOM and all(t is not None for t in call.outputs):
@@ -184,7 +190,9 @@ class Emitter:
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
         scope = self._scopes[level]
-        scope.calls.append(Emitted(op, domain, name, inputs, outputs, attributes, replaces))
+        call = Emitted(op, domain, name, inputs, outputs, attributes, replaces)
+        scope.calls.append(call)
+        self._made.update((t.name, call) for t in outputs)
         if key is not None:
             scope.table[key] = outputs
         if level:
@@ -223,6 +231,35 @@ class Emitter:
             return Body(formal, tuple(outputs), tuple(scope.calls), {new: old for old, new in scope.constants.items()})
         finally:
             self._scopes.pop()
+
+    def maker(self, tensor: Tensor) -> Emitted | None:
+        """What emitted a tensor; None for those of the model and for constants."""
+        return self._made.get(tensor.name)
+
+    def is_product(self, tensor: Tensor) -> bool:
+        """Whether a tensor is a matrix product, perhaps scaled or moved about: nothing set some of its elements to −∞."""
+        current: Tensor | None = tensor
+        while current is not None:
+            call = self.maker(current) or self.graph.producer(current)
+            if call is None or call.domain:
+                return False
+            if call.op in PRODUCTS:
+                return True
+            first, *rest = call.inputs
+            if call.op not in MOVED and not (call.op in ("Mul", "Div") and all(self.is_constant(t) for t in rest)):
+                return False
+            current = first
+        return False
+
+    def know(self, tensor: Tensor) -> Tensor:
+        """Note what is known of a tensor's type and extents; the tensor."""
+        if tensor.shape is not None and tensor.dtype is not None:
+            self._known[tensor.name] = tensor
+        return tensor
+
+    def known(self, tensor: Tensor) -> Tensor:
+        """A tensor with all that is known of its type and extents."""
+        return self._known.get(tensor.name, tensor)
 
     @property
     def calls(self) -> list[Emitted]:
@@ -329,7 +366,7 @@ class Emitter:
         if dtype is None and array.dtype == np.float64 and not isinstance(value, np.ndarray):
             dtype = np.float32
         array = np.ascontiguousarray(array if dtype is None else array.astype(dtype)).reshape(array.shape)
-        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         if key not in self._pool:
             name = self.graph.fresh("onnxplain/constant")
             self.constants[name] = array

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import onnx
+
+from onnxplain.graph import SMALL
 
 __all__ = ["FOLDED"]
 
@@ -26,14 +29,31 @@ def _cast(x: np.ndarray[Any, Any], to: int) -> np.ndarray[Any, Any] | None:
     return made if x.dtype.kind in "iu" and kind.kind == "f" and np.array_equal(made.astype(x.dtype), x) else None
 
 
+def _range(start: np.ndarray[Any, Any], limit: np.ndarray[Any, Any], delta: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Counting whole numbers, where they are few."""
+    if start.dtype.kind not in "iu" or not delta.item():
+        return None
+    numbers = range(start.item(), limit.item(), delta.item())
+    return np.array(numbers, start.dtype) if len(numbers) <= SMALL else None
+
+
+def _squeeze(x: np.ndarray[Any, Any], axes: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+    return np.squeeze(x, None if axes is None else tuple(int(a) for a in axes))
+
+
 FOLDED: dict[str, Callable[..., np.ndarray[Any, Any] | None]] = {
     "Add": np.add,
     "Cast": _cast,
+    "Concat": lambda *x, axis: np.concatenate(x, axis),
+    "Max": lambda *x: reduce(np.maximum, x),
+    "Min": lambda *x: reduce(np.minimum, x),
     "Mul": np.multiply,
     "Neg": np.negative,
+    "Range": _range,
     "Reciprocal": np.reciprocal,
     "Reshape": _reshape,
     "Sqrt": np.sqrt,
+    "Squeeze": _squeeze,
     "Sub": np.subtract,
     "Transpose": lambda x, perm=None: np.transpose(x, perm),
     "Unsqueeze": _unsqueeze,

@@ -127,9 +127,12 @@ def conv_input_gradient(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Ten
 
     This is the transposed convolution of dy with the same weight. Where all strides are 1 it is also an ordinary
     convolution with the weight turned round, which ONNX Runtime's CPU kernels do faster (up to 14 times for depthwise
-    ones) unless there are few channels.
+    ones) unless there are few channels. Depthwise ones of larger strides are such convolutions of dy with zeros in between,
+    2 to 4 times as fast.
     """
     turned = _as_convolution(b, over, dy, w, group)
+    if turned is None:
+        turned = _as_spread_convolution(b, over, dy, w, x, y, group)
     if turned is not None:
         return turned
     size, count, n = Extents.of(b, x, 2), Extents.of(b, y, 2), len(over.strides)
@@ -180,6 +183,31 @@ def _as_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, group: int
         pads=turned if any(turned) else None,
         dilations=list(over.dilations) if set(over.dilations) != {1} else None,
     )
+
+
+def _as_spread_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Tensor, y: Tensor, group: int) -> Tensor | None:
+    """The same for depthwise windows of larger strides, as a convolution of dy with strides − 1 zeros after each element."""
+    shape, size, count = w.static_shape, Extents.of(b, x, 2).known, Extents.of(b, y, 2).known
+    span, begin, n = over.span.known, over.begin.known, len(over.strides)
+    if shape is None or size is None or count is None or span is None or begin is None or n != 2:
+        return None
+    first = [s - 1 - p for s, p in zip(span, begin, strict=True)]
+    wide = [c * s for c, s in zip(count, over.strides, strict=True)]
+    last = [z - v - f + s - 1 for z, v, f, s in zip(size, wide, first, span, strict=True)]
+    if shape[0] != group or shape[1] != 1 or group == 1 or min(*first, *last) < 0:
+        return None
+    taken = [np.arange(v) % s == 0 for v, s in zip(wide, over.strides, strict=True)]
+    repeated = b.Resize(
+        dy,
+        None,
+        b.const([1.0, 1.0, *map(float, over.strides)]),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeated, 0)
+    one_by_one = Windows(over.kernel, (1,) * n, over.dilations, Extents(b, first), Extents(b, last))
+    return conv_forward(b, one_by_one, spread, b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n), group)
 
 
 def _turned_pads(over: Windows) -> list[int] | None:

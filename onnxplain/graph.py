@@ -1,8 +1,8 @@
 """The graph facade: the only file that imports onnx_graphsurgeon.
 
-graphsurgeon gives the nodes and tensors and their links. It loses what it does not know (node metadata, map and
-sequence types, exotic attributes), so a node that came from the file and was not rewired leaves as the very message
-that came in, and weights are never touched.
+graphsurgeon reads the nodes and tensors and their links. What leaves are messages: those of the file as they came in, since
+graphsurgeon loses what it does not know (node metadata, map and sequence types, exotic attributes), and those of emitted calls.
+Weights are never touched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
 from onnx_graphsurgeon.logger import G_LOGGER
 
@@ -91,15 +90,14 @@ class Graph:
     def __post_init__(self) -> None:
         self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self._versions = {o.domain: o.version for o in self.model.opset_import}
-        self._gs = gs.import_onnx(self.model)
-        self._messages = {id(n): p for n, p in zip(self._gs.nodes, self.model.graph.node, strict=True)}
-        for name, t in {**_only_in_subgraphs(self.model, self._gs), **self._gs.tensors()}.items():
+        read = gs.import_onnx(self.model)
+        for name, t in {**_only_in_subgraphs(self.model, read), **read.tensors()}.items():
             self._tensors[name] = _tensor(t)
             if isinstance(t, gs.Constant):
                 self._constants[name] = t
-        self.calls = self._read(self._gs.nodes, self.model.graph.node, self._tensors)
-        self.inputs = tuple(self._tensors[t.name] for t in self._gs.inputs)
-        self.outputs = tuple(self._tensors[t.name] for t in self._gs.outputs)
+        self.calls = self._read(read.nodes, self.model.graph.node, self._tensors)
+        self.inputs = tuple(self._tensors[t.name] for t in read.inputs)
+        self.outputs = tuple(self._tensors[t.name] for t in read.outputs)
         self._producers = {t.name: call for call in self.calls for t in call.outputs if t is not None}
         self._names = set(self._tensors) | {c.name for c in self.calls} | _names_in_subgraphs(self.model.graph.node)
         self._names |= {t.name for t in self.model.graph.initializer}  # those nothing reads too
@@ -200,31 +198,27 @@ class Graph:
         if alone:
             del graph.output[:]
         needed = _reachable(list(calls), outputs)
-        table: dict[str, Any] = {t.name: t for t in self._gs.tensors().values()}
-        taken_over = {call.replaces: _gs_node(call, table) for call in needed if call.replaces}
-        for i, node in enumerate(self._gs.nodes):
-            if node.name in taken_over:
-                node.outputs.clear()
-                self._gs.nodes[i] = taken_over[node.name]
-        added = [call for call in needed if not call.replaces]
+        made = [_node(call) for call in needed]
+        taken_over = {call.replaces: node for call, node in zip(needed, made, strict=True) if call.replaces}
+        added = [(_is_source(call), node) for call, node in zip(needed, made, strict=True) if not call.replaces]
         # What depends on nothing goes first: loops that are extended in place read it.
-        self._gs.nodes[:0] = [_gs_node(call, table) for call in added if _is_source(call)]
-        self._gs.nodes.extend(_gs_node(call, table) for call in added if not _is_source(call))
-        rebuilt = [self._message(node) for node in self._gs.nodes]
-        self._place_copies(needed, rebuilt)
+        nodes = [node for first, node in added if first]
+        nodes += [taken_over.get(node.name, node) for node in graph.node] if taken_over else graph.node
+        nodes += [node for first, node in added if not first]
+        self._place_copies(needed, made)
         del graph.node[:]
-        graph.node.extend(alive(rebuilt, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
+        graph.node.extend(alive(nodes, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
         used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
         for name, array in constants.items():
             if name in used:
-                graph.initializer.append(
-                    OnnxExporter.export_tensor_proto(gs.Constant(name, np.ascontiguousarray(array).reshape(array.shape)))
-                )
+                graph.initializer.append(_tensor_proto(name, array))
         # What passes made and nothing reads any more goes too: ONNX Runtime has a warning for each.
         kept = [t for t in graph.initializer if t.name in used or not (alone or t.name.startswith("onnxplain/"))]
         if len(kept) < len(graph.initializer):
             del graph.initializer[:]
             graph.initializer.extend(kept)
+        ends = {t.name for t in graph.output} | {t.name for t in outputs}
+        graph.value_info.extend(_images((call for call in needed if not call.replaces), ends))
         graph.input.extend(_value_info(t) for t in inputs)
         graph.output.extend(_value_info(t) for t in outputs)
         return self.model
@@ -246,19 +240,6 @@ class Graph:
         proto.CopyFrom(onnx.numpy_helper.from_array(values) if isinstance(values, np.ndarray) else values.tensor)
         proto.name = name
         return proto
-
-    def _message(self, node: Any) -> onnx.NodeProto:
-        known = self._messages.get(id(node))
-        if known is None:
-            made: onnx.NodeProto = OnnxExporter.export_node(node)
-            return made
-        wiring = [t.name for t in node.inputs], [t.name for t in node.outputs]
-        if wiring == (list(known.input), list(known.output)):
-            return known
-        message = onnx.NodeProto()
-        message.CopyFrom(known)
-        message.input[:], message.output[:] = wiring
-        return message
 
 
 def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
@@ -296,42 +277,32 @@ def _is_source(call: Emitted) -> bool:
     return not call.inputs and not any(isinstance(a, Body) for a in call.attributes.values())
 
 
-def _gs_node(call: Emitted, table: dict[str, Any]) -> Any:
-    """The graphsurgeon node of an emitted call; `table` holds the tensors of its scope by name."""
-
-    def variable(tensor: Tensor | None) -> Any:
-        if tensor is None:
-            return gs.Variable.empty()
-        if tensor.name not in table:
-            table[tensor.name] = gs.Variable(tensor.name)
-        return table[tensor.name]
-
-    return gs.Node(
-        call.op,
+def _node(call: Emitted) -> onnx.NodeProto:
+    node = onnx.NodeProto(
+        op_type=call.op,
+        domain=call.domain,
         name=call.name,
-        domain=call.domain or None,
-        attrs={k: _gs_body(v) if isinstance(v, Body) else _gs_attribute(v) for k, v in call.attributes.items()},
-        inputs=[variable(t) for t in call.inputs],
-        outputs=[variable(t) for t in call.outputs],
+        input=["" if t is None else t.name for t in call.inputs],
+        output=[t.name for t in call.outputs],
     )
+    for name, value in call.attributes.items():
+        if isinstance(value, Body):
+            value = _body(value, f"{call.name}/{name}")
+        elif isinstance(value, np.ndarray):
+            value = _tensor_proto("", value)
+        node.attribute.append(onnx.helper.make_attribute(name, value))
+    return node
 
 
-def _gs_body(body: Body) -> Any:
-    # Outer tensors appear as bare variables: as constants graphsurgeon would copy them into the body.
-    table: dict[str, Any] = {}
-    nodes = [_gs_node(call, table) for call in _reachable(list(body.calls), body.outputs)]
-
-    def typed(tensor: Tensor) -> Any:
-        variable = table.setdefault(tensor.name, gs.Variable(tensor.name))
-        variable.dtype, variable.shape = tensor.dtype, None if tensor.shape is None else list(tensor.shape)
-        variable.type = "sequence_type" if tensor.is_sequence else "tensor_type"
-        return variable
-
-    return gs.Graph(nodes=nodes, inputs=[typed(t) for t in body.inputs], outputs=[typed(t) for t in body.outputs])
+def _body(body: Body, name: str) -> onnx.GraphProto:
+    calls = _reachable(list(body.calls), body.outputs)
+    inputs, outputs = ([_value_info(t, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
+    images = _images(calls, {t.name for t in body.outputs})
+    return onnx.helper.make_graph([_node(call) for call in calls], name, inputs, outputs, value_info=images)
 
 
-def _gs_attribute(value: Any) -> Any:
-    return gs.Constant("", value) if isinstance(value, np.ndarray) else value
+def _tensor_proto(name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
 
 def _tensor(tensor: Any) -> Tensor:
@@ -355,12 +326,22 @@ def _shape(tensor: Any) -> Shape:
     return None if tensor.shape is None else tuple(d if d != "" else None for d in tensor.shape)
 
 
-def _value_info(tensor: Tensor) -> onnx.ValueInfoProto:
+def _images(calls: Iterable[Emitted], ends: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    """Types and extents of images between calls: ONNX Runtime keeps its layout for convolutions where extents are provably equal,
+    and cannot follow names of extents through everything that rules emit."""
+    made = (t for call in calls for t in call.outputs if t.name not in ends)
+    return [_value_info(t) for t in made if t.dtype is not None and t.shape is not None and len(t.shape) == 4]
+
+
+def _value_info(tensor: Tensor, *, typed: bool = True) -> onnx.ValueInfoProto:
+    """What a graph says of its inputs and outputs; with `typed` their types must be known."""
     if tensor.dtype is None:
-        raise ModelError(f"the data type of '{tensor.name}' is unknown; re-export the model with type information")
+        if typed:
+            raise ModelError(f"the data type of '{tensor.name}' is unknown; re-export the model with type information")
+        return onnx.helper.make_empty_tensor_value_info(tensor.name)
     element = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
-    shape = None if tensor.shape is None else [None if d is None else d for d in tensor.shape]
-    return onnx.helper.make_tensor_value_info(tensor.name, element, shape)
+    make = onnx.helper.make_tensor_sequence_value_info if tensor.is_sequence else onnx.helper.make_tensor_value_info
+    return make(tensor.name, element, tensor.shape)
 
 
 def _plain(attribute: Any) -> Any:

@@ -38,9 +38,8 @@ def liveness(
     reached = {t.name for t in sources if t.is_float}
     quantized: set[str] = set()
     for call in calls:
-        kind = role(call)
         found = [t.name for t in call.reads if t is not None and t.name in reached]
-        if not found or kind == "zero":
+        if not found or (kind := role(call)) == "zero":
             continue
         integers = kind == "straight-through" or (kind in KEEPS and not quantized.isdisjoint(found))
         made = [t for t in call.outputs if t is not None and (t.is_float or integers)]
@@ -56,5 +55,5 @@ def liveness(
             to = heard(call)
             served = [t for i, t in enumerate(call.reads) if live[i] and (to is None or i in to)]
             wanted.update(t.name for t in served if t is not None)
-            kept.append(replace(call, live=live))
+            kept.append(call if call.live == live else replace(call, live=live))
     return Live(tuple(reversed(kept)), frozenset(wanted))

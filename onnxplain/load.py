@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import ModelError
+from onnxplain.held import WORTHWHILE, Held, read_past
 
 __all__ = ["ModelLike", "Source", "external_tensors", "read"]
 
@@ -25,16 +27,21 @@ ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 class Source:
     """A model as it was handed over.
 
-    `model` is our own copy, `folder` where its external data lies (None when unknown), `sha256` the digest of the file's
-    bytes (of the serialized message for a ModelProto). `passes` names those of the preparation that changed something,
-    None before it ran.
+    `model` is our own copy, `folder` where its external data lies (None when unknown). `passes` names those of the preparation
+    that changed something, None before it ran. `held` has the weights that were left in the model's own file.
     """
 
     model: onnx.ModelProto
     folder: Path | None
-    sha256: str
+    digest: Callable[[], str]
     name: str
     passes: tuple[str, ...] | None = None
+    held: Held | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file's bytes (of the serialized message for a ModelProto)."""
+        return self.digest()
 
     def copy(self) -> Source:
         """The same source with a model of its own."""
@@ -43,8 +50,12 @@ class Source:
         return replace(self, model=model)
 
 
-def read(model: ModelLike) -> Source:
+def read(model: ModelLike, *, hold: bool = False) -> Source:
     """Read a model.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto.
+        hold: leave the weights of a large file in it; `Source.held` then has them.
 
     Raises:
         ModelError: the file does not exist, is no ONNX model or is cut off, or its external data is missing or cut off.
@@ -56,6 +67,8 @@ def read(model: ModelLike) -> Source:
         return _parsed(model, None, "model")
     path = Path(model)
     try:
+        if hold and path.stat().st_size >= WORTHWHILE:
+            return _held(path)
         data = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"no file at {path}") from None
@@ -69,17 +82,48 @@ def _parsed(data: bytes, folder: Path | None, name: str) -> Source:
     try:
         model.ParseFromString(data)
     except DecodeError:
-        raise ModelError(f"{name} is no ONNX model, or is cut off ({len(data):,} bytes cannot be decoded)") from None
+        raise _no_model(name, len(data)) from None
+    _check(model, folder, name, len(data))
+    digest = hashlib.sha256(data).hexdigest()
+    return Source(model, folder, lambda: digest, name)
+
+
+def _held(path: Path) -> Source:
+    """A model without its weights, while a thread computes the digest of the file."""
+    size, folder = path.stat().st_size, path.resolve().parent
+    pool = ThreadPoolExecutor(1)
+    digest = pool.submit(_digest, path).result
+    pool.shutdown(wait=False)
+    try:
+        model, held = read_past(path)
+    except DecodeError:
+        raise _no_model(path.name, size) from None
+    _check(model, folder, path.name, size)
+    return Source(model, folder, digest, path.name, held=held)
+
+
+def _digest(path: Path) -> str:
+    computed = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            computed.update(part)
+    return computed.hexdigest()
+
+
+def _no_model(name: str, size: int) -> ModelError:
+    return ModelError(f"{name} is no ONNX model, or is cut off ({size:,} bytes cannot be decoded)")
+
+
+def _check(model: onnx.ModelProto, folder: Path | None, name: str, size: int) -> None:
+    """Everything must be there: a file cut at a message boundary still decodes."""
     if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
-        raise ModelError(f"{name} is no ONNX model: it holds no graph ({len(data):,} bytes)")
+        raise ModelError(f"{name} is no ONNX model: it holds no graph ({size:,} bytes)")
     _check_whole(model, name)
     if folder is not None:
         _check_external(model, folder)
-    return Source(model, folder, hashlib.sha256(data).hexdigest(), name)
 
 
 def _check_whole(model: onnx.ModelProto, name: str) -> None:
-    """A file cut at a message boundary still decodes: everything that is read must be there."""
     graph = model.graph
     known = {v.name for v in graph.input} | {i.name for i in graph.initializer}
     known |= {i.values.name for i in graph.sparse_initializer} | {o for n in graph.node for o in n.output}

@@ -117,8 +117,7 @@ class Registry:
 
     def entry(self, op: str, domain: str, version: int) -> OpSpec | None:
         """The newest entry not newer than an operator version."""
-        fitting = [s for s in self.entries.get((domain, op), ()) if s.since <= version]
-        return fitting[-1] if fitting else None
+        return next((s for s in reversed(self.entries.get((domain, op), ())) if s.since <= version), None)
 
     def find_detached(self, call: Call) -> OpSpec | None:
         """The entry for the derivative with statistics held constant."""

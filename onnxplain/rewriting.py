@@ -14,11 +14,13 @@ import onnx
 from onnxplain.addresses import resolve, resolved
 from onnxplain.attributing import all_seeds, attributions
 from onnxplain.builder import Builder
+from onnxplain.collector import collector_at_rest
 from onnxplain.composite import Composite
 from onnxplain.errors import MethodError, ModelError, TargetError
 from onnxplain.graph import Graph
 from onnxplain.job import Baseline, Job
 from onnxplain.load import ModelLike, Source, read
+from onnxplain.lowering import lowered
 from onnxplain.map_layers import map_layer
 from onnxplain.masks import Masks, emit_masks
 from onnxplain.method import Lands, Method, graph_method
@@ -101,11 +103,12 @@ def rewrite(
     """
     wanted = [layer] if isinstance(layer, str) else layer
     return rewrite_source(
-        read(model), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
-        mask=mask, only_attribution=only_attribution, registry=load_registry(rules), options=options,
+        read(model, hold=True), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
+        mask=mask, only_attribution=only_attribution, registry=load_registry(rules), options=options, whole=True,
     ).model  # fmt: skip
 
 
+@collector_at_rest
 def rewrite_source(
     source: Source,
     method: str = "gradient",
@@ -122,10 +125,11 @@ def rewrite_source(
     options: dict[str, Any] | None = None,
     expose: Sequence[str] = (),
     watching: Watching | None = None,
+    whole: bool = False,
 ) -> Rewritten:
     """As `rewrite`, for a model already read, which is used up. The inner tensors named in `expose` become outputs too,
     "score" stands for the tensor the walk starts from and "explained" for those that get an attribution; `watching` is told of
-    every call of the walk, and may report more."""
+    every call of the walk, and may report more. With `whole`, weights held in the model's file are put into the result."""
     found = graph_method(method)
     chosen = found.checked(options or {})
     if baseline is not None and not found.compares(chosen):
@@ -178,7 +182,9 @@ def rewrite_source(
     shown = [t for name in expose for t in words.get(name) or [graph.tensor(name)]]
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
-    model = graph.finish(b.calls, b.constants, results, inputs=extra, alone=only_attribution)
+    model = graph.finish(lowered(b), b.constants, results, inputs=extra, alone=only_attribution)
+    if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
+        source.held.embed(model)
     about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
     write_metadata(model, about)
     return Rewritten(model, about, source)

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import OutputError
+from onnxplain.held import Held, all_tensors
 
 if TYPE_CHECKING:
     from onnxplain.explanation import Explanation
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["FORMS", "check_form", "check_writable", "save", "write_file", "write_model"]
 
 Writer = Callable[[IO[bytes]], None]
+
+Piece = bytes | tuple[int, int]
+"""A part of a file to write: its bytes, or where they lie in the model's own file, as (start, length)."""
+
+LIMIT = 2**31 - 1
+"""Bytes a model file may have: protocol buffers take no more."""
 
 FORMS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
 """The endings `save` knows."""
@@ -89,50 +96,53 @@ def _write_through(path: Path, content: bytes | Writer) -> Path:
 # -- models ----------------------------------------------------------------------------------------------------------
 
 
-def write_model(model: onnx.ModelProto, path: Path, folder: Path | None) -> Path:
+def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, held: Held | None = None) -> Path:
     """Write an explained model, with a copy of its external data beside it; in the same folder nothing is copied.
 
     Args:
         model: the model; its external data stays unread.
         path: where to.
         folder: where the external data lies now; None where that is unknown.
+        held: the model's file, where that still has its weights: they are copied from there.
 
     Raises:
         OutputError: the file cannot be written, or a different file has the name that an external data file needs.
     """
     path = Path(path)
-    try:
-        data = model.SerializeToString()
-    except Exception as error:
-        raise OutputError(
-            f"cannot write {path}: the model holds more than 2 GB itself; store its weights as external data"
-        ) from error
+    pieces = _serialized(model, held, path)
     check_writable(path)
+    own = None if held is None else held.name
     made: list[Path] = []
     try:
-        for location in sorted({ExternalDataInfo(t).location for t in _external(model)}):
+        for location in sorted({ExternalDataInfo(t).location for t in all_tensors(model) if uses_external_data(t)} - {own}):
             made += _bring(location, folder, path)
-        return write_file(path, data)
+        return write_file(path, lambda file: _write_pieces(pieces, held, file))
     except BaseException:
         for file in made:
             file.unlink(missing_ok=True)
         raise
 
 
-def _external(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor whose data lies in another file, those of subgraphs and attributes too."""
-    graphs = [model.graph]
-    nodes = [n for f in model.functions for n in f.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from (t for t in graph.initializer if uses_external_data(t))
-            nodes += graph.node
-            continue
-        for attribute in nodes.pop().attribute:
-            yield from (t for t in (attribute.t, *attribute.tensors) if uses_external_data(t))
-            graphs += [attribute.g] if attribute.HasField("g") else []
-            graphs += attribute.graphs
+def _serialized(model: onnx.ModelProto, held: Held | None, path: Path) -> list[Piece]:
+    """What the file of a model consists of, if that is not too much for one."""
+    too_large = OutputError(f"cannot write {path}: the model holds more than 2 GB itself; store its weights as external data")
+    try:
+        pieces: list[Piece] = [model.SerializeToString()] if held is None else held.pieces(model)
+    except Exception as error:
+        raise too_large from error
+    if sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces) > LIMIT:
+        raise too_large
+    return pieces
+
+
+def _write_pieces(pieces: Sequence[Piece], held: Held | None, file: IO[bytes]) -> None:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            file.write(piece)
+        else:
+            assert held is not None
+            file.flush()
+            _copy(held.file, file, *piece)
 
 
 def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
@@ -152,26 +162,27 @@ def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
             f"cannot write {path}: {goal} exists and differs from the external data of that name; choose another folder"
         )
     goal.parent.mkdir(parents=True, exist_ok=True)
-    write_file(goal, lambda file: _copy(source, file))
+    with open(source, "rb") as opened:
+        write_file(goal, lambda file: _copy(opened, file, 0, source.stat().st_size))
     return [goal]
 
 
-def _copy(source: Path, file: IO[bytes]) -> None:
-    """Copy, sharing the blocks on the disk where the file system can.
+def _copy(source: IO[bytes], file: IO[bytes], start: int, length: int) -> None:
+    """Copy a part of a file, sharing the blocks on the disk where the file system can.
 
     Links would be quicker, but onnx refuses external data that is linked, then also that of the original model.
     """
-    with open(source, "rb") as opened:
-        if hasattr(os, "copy_file_range"):
-            try:
-                while os.copy_file_range(opened.fileno(), file.fileno(), 1 << 30):
-                    pass
-                return
-            except OSError:  # not on this file system
-                opened.seek(0)
-                os.ftruncate(file.fileno(), 0)
-                file.seek(0)
-        shutil.copyfileobj(opened, file, 1 << 24)
+    done = 0
+    if hasattr(os, "copy_file_range"):
+        with suppress(OSError):  # not between these files
+            while step := os.copy_file_range(source.fileno(), file.fileno(), length - done, start + done):
+                done += step
+    if done:
+        file.seek(0, os.SEEK_END)
+    source.seek(start + done)
+    while part := source.read(min(length - done, 1 << 24)):
+        file.write(part)
+        done += len(part)
 
 
 # -- explanations ----------------------------------------------------------------------------------------------------

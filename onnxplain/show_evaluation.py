@@ -33,15 +33,17 @@ def show_evaluation(found: Evaluation, as_json: bool) -> None:
         for subject in found.ranks:
             mean = found.means[column.label].get(subject)
             text = "-" if mean is None or not mean.count else short(mean.value)
+            text += "" if mean is None or mean.beats is not False else "†"
             cells.append(f"[bold]{text}*[/bold]" if mean is not None and mean.ties and mean.count else f"{text} ")
         rows.add_row(f"{escape(column.label)} {ARROWS[column.metric.better]}", *cells)
     rows.add_section()
-    rows.add_row("mean rank", *(f"{short(r['overall'])} " for r in found.ranks.values()))
+    rows.add_row("mean rank", *("- " if s in found.controls else f"{short(r['overall'])} " for s, r in found.ranks.items()))
     out.print(rows)
     out.print(
         f"means over {found.about['samples']} samples · ↑ more is better, ↓ less · *: the best, and what cannot be told from it "
-        "(95 %)\nmean rank: 1 is best; families of metrics count alike · intervals and curves: -o report.html"
+        f"(95 %){' · †: no better than the control' if found.controls else ''}"
     )
+    out.print("mean rank: 1 is best; families of metrics count alike · intervals and curves: -o report.html")
     for text in found.skipped:
         out.print(f"[dim]left out: {escape(text)}[/dim]")
 

@@ -11,6 +11,7 @@ from onnxplain.backward import carry
 from onnxplain.builder import Builder
 from onnxplain.composite import GRADIENT, Choice, Composite
 from onnxplain.graph import Graph
+from onnxplain.lowering import lowered
 from onnxplain.registry import Registry, load_registry
 from onnxplain.tensor import Tensor
 
@@ -40,4 +41,4 @@ def vjp(
     for start in starts:
         message = messages.get(start) or b.zeros_like(start)
         results.append(b.rename(message, f"{start.name}_gradient"))
-    return graph.finish(b.calls, b.constants, results, inputs=list(seeds.values()))
+    return graph.finish(lowered(b), b.constants, results, inputs=list(seeds.values()))

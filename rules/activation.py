@@ -10,8 +10,8 @@ from onnxplain import Builder, Call, Messages, Tensor, rule
 
 @rule("Relu", role="elementwise")
 def relu(b: Builder, call: Call, dy: Tensor) -> Messages:
-    """dx = dy where x > 0, else 0"""
-    return b.Where(b.Greater(call.x, 0), dy, 0)
+    """dx = dy where y > 0, which is where x > 0, else 0"""
+    return b.Where(b.Greater(call.y, 0), dy, 0)
 
 
 @rule("LeakyRelu", role="elementwise")
@@ -132,6 +132,8 @@ def softmax(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = y · (dy − Σ dy · y), but 0 in rows of NaN: models mend these (all scores −∞), so nothing comes through."""
     weighted = b.Mul(dy, call.y)
     dx = b.Sub(weighted, b.Mul(call.y, b.ReduceSum(weighted, [call["axis"]], keepdims=1)))
+    if b.is_product(call.x):
+        return dx
     return b.Where(b.IsNaN(b.Slice(call.y, [0], [1], [call["axis"]])), 0, dx)
 
 

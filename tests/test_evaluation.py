@@ -84,7 +84,7 @@ def test_every_kind_of_model_and_method(name: str, methods: list[str]) -> None:
 def test_a_forest_by_forward_passes_alone() -> None:
     x = data_of("iris_sklearn")["features"]
     found = evaluate(FIXTURES / "blackbox" / "forest.onnx", x, ["occlusion(window=1, stride=1)", "random"], ["comprehensiveness"])
-    assert next(iter(found.ranks)).startswith("occlusion")
+    assert found.means["comprehensiveness"]["occlusion(window=1, stride=1)"].beats
 
 
 def test_tokens_are_removed_by_their_number() -> None:
@@ -212,7 +212,9 @@ def test_what_cannot_be_judged_is_refused(digits: Array, methods: Any, more: dic
 def test_families_take_what_applies_and_say_what_not() -> None:
     found = evaluate(linear(), ROWS, ["gradient", "random"], ["faithfulness"])
     assert {"deletion", "infidelity"} <= {c.label for c in found.columns}
-    assert any("metric 'road': replace='inpainting' needs neighbours" in text for text in found.skipped)
+    (said,) = [text for text in found.skipped if text.startswith("metric 'road':")]
+    assert "replace='inpainting' needs neighbours" in said
+    assert "random" not in said
     assert "road" not in {c.label for c in found.columns}
 
 
@@ -375,6 +377,21 @@ def test_families_count_alike_and_metrics_that_some_lack_do_not() -> None:
     assert found["b"] == {"m": 2, "n": 1, "overall": 1.5}
 
 
+def test_a_control_has_no_rank_and_marks_what_is_no_better() -> None:
+    random = np.random.default_rng(7)
+    noise = random.normal(size=200)
+    scores = {"good": noise + 1, "same": noise + random.normal(size=200), "control": noise}
+    found = summarised(scores, "higher", ["control"])
+    assert [found[s].rank for s in ("good", "same")] == [1, 2]
+    assert np.isnan(found["control"].rank)
+    assert [found[s].beats for s in scores] == [True, False, None]
+    assert summarised(scores, "lower", ["control"])["good"].beats is False
+    assert summarised(scores, "higher")["good"].beats is None
+    families = {"m": "m", "n": "n"}
+    without = {"m": found, "n": {s: m for s, m in found.items() if s != "control"}}
+    assert mean_ranks(without, families, ["control"])["good"] == {"m": 1, "n": 1, "overall": 1}
+
+
 def test_specs() -> None:
     spec = read_spec('ig=integrated-gradients(steps=20, quadrature="trapezoid", multiply=false, noise-level=[1, 2])')
     assert (spec.label, spec.name) == ("ig", "integrated-gradients")
@@ -391,8 +408,10 @@ def test_specs() -> None:
 
 def test_the_control_comes_last(small: Evaluation) -> None:
     assert list(small.ranks)[-1] == "random"
+    assert small.controls == ("random",)
+    assert np.isnan(small.ranks["random"]["overall"])
     assert small.scores("random", "deletion").mean() > small.scores("lrp-epsilon", "deletion").mean()
-    assert "gradient" in small.verdict or "lrp-epsilon" in small.verdict
+    assert "has the best mean rank" in small.verdict or "share the best mean rank" in small.verdict
 
 
 def test_results_are_asked_for_by_name(small: Evaluation) -> None:
@@ -412,7 +431,7 @@ def test_files(small: Evaluation, tmp_path: Path) -> None:
     assert float(table[0]["mean"]) == pytest.approx(small.scores("gradient", "deletion").mean())
     found = json.loads(small.save(tmp_path / "t.json").read_text())
     assert found["results"][0]["score"] == pytest.approx(small.scores("gradient", "deletion").tolist())
-    assert found["ranks"] == small.ranks
+    assert found["ranks"] == {s: r if s != "random" else {"overall": None} for s, r in small.ranks.items()}
     text = small.save(tmp_path / "t.md").read_text()
     assert "| `deletion` ↓ |" in text
     with pytest.raises(OutputError, match="unknown ending"):
@@ -473,7 +492,7 @@ def test_the_command_writes_and_prints(tmp_path: Path, digits: Array) -> None:
     found = list(csv.DictReader((tmp_path / "t.csv").open()))
     assert {r["method"] for r in found} == {"gradient", "sg", "mine"}
     printed = invoke("evaluate", DIGITS, tmp_path / "x.npy", "-m", "gradient", "-m", "random", "-q", "deletion")
-    assert "has the best mean rank" in printed.output
+    assert "nothing to rank. All beat the control on every metric." in printed.output
     machine = invoke("evaluate", DIGITS, tmp_path / "x.npy", "-m", "gradient", "-q", "deletion", "--json")
     assert json.loads(machine.output)["about"]["samples"] == 20
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -237,50 +234,6 @@ def test_exotic_attributes_survive() -> None:
     explained = rewrite(made)
     assert explained.graph.node[2] == optional
     explains(explained)
-
-
-SCRIPT = """
-import pathlib, resource, sys, time
-from onnxplain import rewrite
-start = time.perf_counter()
-made = rewrite(sys.argv[1])
-seconds = time.perf_counter() - start
-status = pathlib.Path("/proc/self/status")  # on Linux ru_maxrss begins with the peak of the process that forked
-peaks = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line] if status.exists() else []
-peak = int(peaks[0]) if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(seconds, peak / 1e3, made.ByteSize())
-"""
-
-
-def test_three_gigabytes_of_external_weights_stay_unread(tmp_path: Path) -> None:
-    layers, width = 48, 4096
-    size = width * width * 4
-    with open(tmp_path / "weights.bin", "wb") as file:
-        file.truncate(layers * size)  # a sparse file: 3.2 GB that take no room
-    weights = []
-    for i in range(layers):
-        tensor = onnx.TensorProto(name=f"w{i}", data_type=1, dims=[width, width], data_location=onnx.TensorProto.EXTERNAL)
-        for key, value in {"location": "weights.bin", "offset": i * size, "length": size}.items():
-            tensor.external_data.add(key=key, value=str(value))
-        weights.append(tensor)
-    nodes = []
-    for i in range(layers):
-        nodes += [node("MatMul", f"x{i} w{i}", f"h{i}"), node("Relu", f"h{i}", f"x{i + 1}")]
-    made = model(nodes, {"x0": ["n", width]}, {f"x{layers}": ["n", width]})
-    made.graph.initializer.extend(weights)
-    onnx.save(made, tmp_path / "big.onnx")
-    environment = {**os.environ, "PYTHONPATH": str(FIXTURES.parent)}
-    printed = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "big.onnx")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    ).stdout
-    seconds, megabytes, written = map(float, printed.split())
-    assert seconds < 5
-    assert megabytes < 500
-    assert written < 1e6
 
 
 def test_nodes_out_of_order_are_sorted() -> None:

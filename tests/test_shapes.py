@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
 
 from onnxplain.passes.shapes import infer_shapes
-from tests.models import run
+from tests.models import model, node, run
 
 ML = "ai.onnx.ml"
 
@@ -122,3 +122,44 @@ def test_learned_operators(op: str, outputs: str, attributes: dict[str, Any], ki
     except (InvalidGraph, NotImplemented):
         pytest.skip("ONNX Runtime has no kernel for this type")
     assert inferred(made) == found
+
+
+def reshaped(*pieces: str) -> onnx.ModelProto:
+    """x reshaped to the concatenation of pieces of its own shape and of constants."""
+    integers = {"zero": 0, "one": 1, "two": 2, "three": 3}
+    constants = {k: np.array([v]) for k, v in integers.items()} | {"rest": np.array([-1]), "scalar": np.array(0)}
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Slice", "shape zero two", "first_two"),
+        node("Gather", "shape scalar", "g"),
+        node("Unsqueeze", "g zero", "first"),
+        node("Slice", "shape two three", "last"),
+        node("Slice", "shape one two", "second"),
+        node("Mul", "last two", "twice"),
+        node("Concat", " ".join(pieces), "wanted", axis=0),
+        node("Reshape", "x wanted", "y"),
+    ]
+    return model(nodes, {"x": ["batch", "tokens", 8]}, {"y": None}, constants)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "extents"),
+    [
+        (("first_two", "two", "rest"), ["batch", "tokens", 2, 4]),
+        (("first", "rest", "last"), ["batch", "tokens", 8]),
+        (("rest", "second", "last"), ["batch", "tokens", 8]),
+        (("first", "second", "rest"), ["batch", "tokens", 8]),
+        (("zero", "zero", "two", "rest"), ["batch", "tokens", 2, 4]),
+    ],
+)
+def test_names_of_extents_survive_shape_arithmetic(pieces: tuple[str, ...], extents: list[Any]) -> None:
+    made = reshaped(*pieces)
+    assert inferred(made)[0][1] == extents
+    sizes = {"batch": 3, "tokens": 5}
+    assert run(made, {"x": np.zeros((3, 5, 8), np.float32)})["y"].shape == tuple(sizes.get(d, d) for d in extents)
+
+
+def test_a_product_of_extents_is_no_name_of_one() -> None:
+    (_, extents), *_ = inferred(reshaped("rest", "last"))
+    assert extents[1] == 8
+    assert extents[0] not in ("batch", "tokens")

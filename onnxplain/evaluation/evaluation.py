@@ -66,7 +66,8 @@ class Evaluation:
     """What was found.
 
     `subjects` are the labels of methods and files, `columns` the metrics, `results` by (subject, metric) label. `skipped` says
-    what was left out and why. `about` says of what: model, samples, target …. `examples` are explanations of a few samples.
+    what was left out and why. `controls` are the subjects that are no explanations, to compare with. `about` says of what: model,
+    samples, target …. `examples` are explanations of a few samples.
     """
 
     about: Mapping[str, Any]
@@ -74,6 +75,7 @@ class Evaluation:
     columns: tuple[Column, ...]
     results: Mapping[tuple[str, str], Result]
     skipped: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
     examples: tuple[Explanation, ...] = ()
 
     @cached_property
@@ -81,7 +83,9 @@ class Evaluation:
         """The summary of every metric by its label, by subject."""
         return {
             c.label: summarised(
-                {s: self.results[s, c.label].score for s in self.subjects if (s, c.label) in self.results}, c.metric.better
+                {s: self.results[s, c.label].score for s in self.subjects if (s, c.label) in self.results},
+                c.metric.better,
+                self.controls,
             )
             for c in self.columns
         }
@@ -93,10 +97,14 @@ class Evaluation:
 
     @cached_property
     def ranks(self) -> dict[str, dict[str, float]]:
-        """The mean ranks of every subject by family, and "overall"; the best first. See `summary.mean_ranks`."""
-        found = mean_ranks(self.means, {c.label: c.metric.family for c in self.columns})
+        """The mean ranks of every subject by family, and "overall"; the best first, controls
+        (which have no rank) last. See `summary.mean_ranks`."""
+        found = mean_ranks(self.means, {c.label: c.metric.family for c in self.columns}, self.controls)
         nowhere = {s: {"overall": np.nan} for s in self.subjects if s not in found}
-        order = sorted({**found, **nowhere}.items(), key=lambda item: (np.isnan(item[1]["overall"]), item[1]["overall"]))
+        order = sorted(
+            {**found, **nowhere}.items(),
+            key=lambda item: (item[0] in self.controls, np.nan_to_num(item[1]["overall"], nan=np.inf)),
+        )
         return dict(order)
 
     def scores(self, subject: str, metric: str) -> Array:
@@ -145,7 +153,7 @@ class Evaluation:
         """Who comes first, in a sentence, and how sure that is."""
         ranks = {s: r["overall"] for s, r in self.ranks.items() if np.isfinite(r["overall"])}
         if len(ranks) < 2:
-            return "With a single method there is nothing to rank; its scores are below."
+            return "With a single method there is nothing to rank." + self._against_controls(list(ranks))
         best = min(ranks.values())
         first = [s for s, r in ranks.items() if np.isclose(r, best)]
         wins = {s: sum(self.means[c.label][s].ties for c in self.columns if s in self.means[c.label]) for s in ranks}
@@ -159,16 +167,31 @@ class Evaluation:
         others = [s for s in ranks if s not in first and wins[s] > wins[first[0]]]
         if others:
             said += f" “{others[0]}” is so on {wins[others[0]]}, but falls further behind on the others."
+        said += self._against_controls(list(ranks))
         if self.about["samples"] < FEW:
             said += f" With {self.about['samples']} samples that says little."
         return said
 
+    def _against_controls(self, methods: Sequence[str]) -> str:
+        """Which methods are no better than a control, and on how many metrics."""
+        judged = [row for row in self.means.values() if any(c in row and row[c].count for c in self.controls)]
+        worse = {m: sum(row[m].beats is False for row in judged if m in row and row[m].count) for m in methods}
+        if not judged:
+            return ""
+        found = [f"“{m}” on {count}" for m, count in worse.items() if count]
+        whole = (
+            f" of {len(judged)} metrics that the control has" if len(judged) < len(self.columns) else f" of {len(judged)} metrics"
+        )
+        return f" No better than the control: {', '.join(found)}{whole}." if found else " All beat the control on every metric."
+
     def table(self) -> list[dict[str, Any]]:
-        """A row per subject and metric: method, metric, family, better, mean, low, high, samples, undefined, rank, ties."""
+        """A row per subject and metric: method, metric, family, better, mean, low, high, samples, undefined, rank, ties,
+        beats_control."""
         return [
             {
                 "method": s, "metric": c.label, "family": c.metric.family, "better": c.metric.better, "mean": m.value,
                 "low": m.low, "high": m.high, "samples": m.count, "undefined": m.undefined, "rank": m.rank, "ties": m.ties,
+                "beats_control": m.beats,
             }
             for c in self.columns for s, m in self.means[c.label].items()
         ]  # fmt: skip

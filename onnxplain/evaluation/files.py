@@ -133,7 +133,7 @@ def markdown(evaluation: Evaluation) -> str:
     families = evaluation.families if len(evaluation.families) > 1 else ()
     lines = ["| " + " | ".join(["method", "mean rank", *families]) + " |", "|" + "---|" * (2 + len(families))]
     for subject, ranks in evaluation.ranks.items():
-        cells = [short(ranks[f]) if f in ranks else "-" for f in ("overall", *families)]
+        cells = [short(ranks[f]) if np.isfinite(ranks.get(f, np.nan)) else "-" for f in ("overall", *families)]
         lines.append("| " + " | ".join([_cell(subject), *cells]) + " |")
     arrows = {"higher": "↑", "lower": "↓"}
     lines += ["", "| metric | " + " | ".join(map(_cell, evaluation.ranks)) + " |", "|---|" + "---|" * len(evaluation.ranks)]
@@ -145,6 +145,7 @@ def markdown(evaluation: Evaluation) -> str:
         "",
         f"Means over {count} samples with 95 % confidence intervals (bootstrap). ↑ more is better, ↓ less is better; bold: the "
         "best, and what cannot be told from it. Mean rank: 1 is best, families of metrics count alike.",
+        *(["†: no better than the control."] if evaluation.controls else []),
         *(f"Left out: {text}." for text in evaluation.skipped),
     ]
     return "\n".join(lines) + "\n"
@@ -160,6 +161,7 @@ def _interval(evaluation: Evaluation, metric: str, subject: str) -> str:
         return "-"
     mean = f"**{short(found.value)}**" if found.ties else short(found.value)
     few = f", {found.undefined} undefined" if found.undefined else ""
+    mean += "†" if found.beats is False else ""
     return f"{mean} ({short(found.low)} … {short(found.high)}{few})"
 
 

@@ -35,6 +35,7 @@ def render(evaluation: Evaluation, title: str | None = None) -> str:
         about=evaluation.about,
         colours=COLOURS,
         families=evaluation.families,
+        controls=evaluation.controls,
         verdict=evaluation.verdict,
         ranking=[_ranked(evaluation, lane, subject) for lane, subject in enumerate(evaluation.ranks)],
         columns=[_column(evaluation, c) for c in evaluation.columns],
@@ -69,12 +70,12 @@ def _examples(evaluation: Evaluation) -> dict[str, Any]:
 
 def _ranked(evaluation: Evaluation, lane: int, subject: str) -> dict[str, Any]:
     ranks = evaluation.ranks[subject]
-    most = max(2, len(evaluation.ranks))
+    most = max(2, len(evaluation.ranks) - len(evaluation.controls))
     overall = ranks["overall"]
     return {
         "label": subject,
         "colour": COLOURS[lane % len(COLOURS)],
-        "overall": short(overall) if np.isfinite(overall) else "–",
+        "overall": "control" if subject in evaluation.controls else short(overall) if np.isfinite(overall) else "–",
         "place": 100 * (overall - 1) / (most - 1) if np.isfinite(overall) else None,
         "families": {f: short(r) for f, r in ranks.items() if f != "overall"},
     }
@@ -95,7 +96,7 @@ def _column(evaluation: Evaluation, column: Column) -> dict[str, Any]:
             lane |= {
                 "mean": short(found.value), "interval": f"{short(found.low)} … {short(found.high)}", "ties": found.ties,
                 "left": 100 * (found.low - low) / reach, "width": 100 * (found.high - found.low) / reach,
-                "at": 100 * (found.value - low) / reach, "undefined": found.undefined, "rank": short(found.rank),
+                "at": 100 * (found.value - low) / reach, "undefined": found.undefined, "beats": found.beats,
             }  # fmt: skip
         lanes.append(lane)
     options = {o.name: o.default for o in column.metric.options}

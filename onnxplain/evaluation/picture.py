@@ -107,7 +107,7 @@ def _ranking(panel: Axes, evaluation: Evaluation, order: Sequence[str]) -> None:
         panel.plot(each, [lane] * len(each), "|", color=QUIET, markersize=6, zorder=1)
         if np.isfinite(ranks["overall"]):
             panel.plot(ranks["overall"], lane, "o", color=COLOURS[lane % len(COLOURS)], markersize=5.5, zorder=2)
-    panel.set_xlim(0.7, max(2, len(order)) + 0.3)
+    panel.set_xlim(0.7, max(2, len(order) - len(evaluation.controls)) + 0.3)
 
 
 def _means(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence[str]) -> None:

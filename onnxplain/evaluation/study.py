@@ -97,7 +97,8 @@ def evaluate(
     }  # fmt: skip
     return Evaluation(
         {**about, **more}, tuple(s.label for s in subjects),
-        tuple(columns), results, tuple(skipped), examples_of(data, subjects, classes),
+        tuple(columns), results, tuple(skipped), tuple(s.label for s in subjects if s.control),
+        examples_of(data, subjects, classes),
     )  # fmt: skip
 
 
@@ -177,13 +178,9 @@ def _columns(
         if any(c.label == spec.label for c in columns):
             continue
         reasons = {s.label: found.problems(settings[s.label], options) for s in subjects}
-        for subject in subjects:
-            if not reasons[subject.label]:
-                jobs.add((subject.label, spec.label))
-            elif named and not subject.control:
-                problems += [_on(text, subject.label, reasons) for text in reasons[subject.label]]
-            else:
-                skipped += [_on(text, subject.label, reasons) for text in reasons[subject.label]]
+        jobs |= {(label, spec.label) for label, found_out in reasons.items() if not found_out}
+        asked = {s.label: reasons[s.label] for s in subjects if not s.control or len(subjects) == 1}
+        (problems if named else skipped).extend(_grouped(asked))
         if any(not r for r in reasons.values()):
             columns.append(Column(spec.label, found, options))
     if problems:
@@ -193,9 +190,11 @@ def _columns(
     return columns, list(dict.fromkeys(skipped)), jobs
 
 
-def _on(text: str, label: str, reasons: Mapping[str, list[str]]) -> str:
-    """A problem, with the subject it is of where others do not have it."""
-    return text if all(text in r for r in reasons.values()) else f"{text} ('{label}')"
+def _grouped(reasons: Mapping[str, list[str]]) -> list[str]:
+    """Every reason once, with the subjects it is of where others do not have it."""
+    texts = dict.fromkeys(text for found in reasons.values() for text in found)
+    whose = {text: [label for label, found in reasons.items() if text in found] for text in texts}
+    return [t if len(of) == len(reasons) else f"{t} ({', '.join(of)})" for t, of in whose.items()]
 
 
 def _wanted(metrics: Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple[Spec, bool]]:

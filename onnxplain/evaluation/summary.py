@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,9 @@ DRAWS = 2000
 class Mean:
     """The mean over samples, its 95 % confidence interval, how many samples it is of and for how many the metric is undefined.
 
-    `rank` is 1 for the best subject of a metric; `ties` says whether it cannot be told from the best: the interval of the mean
-    paired difference holds 0.
+    `rank` is 1 for the best subject of a metric, NaN for a control; `ties` says whether it cannot be told from the best: the
+    interval of the mean paired difference holds 0. `beats` says whether it is better than every control by an interval that
+    holds no 0; None where there is no control.
     """
 
     value: float
@@ -32,6 +34,7 @@ class Mean:
     undefined: int
     rank: float
     ties: bool
+    beats: bool | None = None
 
 
 def bootstrap(values: Array, seed: int = 0) -> tuple[Array, Array]:
@@ -53,33 +56,36 @@ def bootstrap(values: Array, seed: int = 0) -> tuple[Array, Array]:
     return low, high
 
 
-def summarised(scores: dict[str, Array], better: Better) -> dict[str, Mean]:
+def summarised(scores: dict[str, Array], better: Better, controls: Sequence[str] = ()) -> dict[str, Mean]:
     """The means of one metric by subject, with ranks.
 
     Args:
         scores: [n] by subject, NaN where undefined; all of the same samples.
         better: which end is good.
+        controls: subjects that are compared with, and take no part in the ranking.
     """
     made: dict[str, Mean] = {}
     means = {label: float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for label, v in scores.items()}
-    ranks = _ranks(means, better)
-    known = [label for label, mean in means.items() if np.isfinite(mean)]
+    ranks = _ranks({label: mean for label, mean in means.items() if label not in controls}, better)
+    known = [label for label, rank in ranks.items() if np.isfinite(rank)]
     best = min(known, key=lambda label: ranks[label]) if known else None
+    sign = 1 if better == "higher" else -1
     for label, values in scores.items():
         finite = np.isfinite(values)
         low, high = bootstrap(values[finite]) if finite.any() else (np.nan, np.nan)
-        ties = best is not None and label in known and (label == best or _alike(values, scores[best]))
-        made[label] = Mean(means[label], float(low), float(high), int(finite.sum()), int((~finite).sum()), ranks[label], ties)
+        ties = best is not None and label in known and (label == best or _least(sign * (scores[best] - values)) <= 0)
+        others = [_least(sign * (values - scores[c])) for c in controls if c in scores and label not in controls]
+        made[label] = Mean(
+            means[label], float(low), float(high), int(finite.sum()), int((~finite).sum()), ranks.get(label, np.nan), ties,
+            all(least > 0 for least in others) if others else None,
+        )  # fmt: skip
     return made
 
 
-def _alike(values: Array, best: Array) -> bool:
-    """Whether the mean paired difference may be 0; with fewer than two samples in common nothing is known."""
-    both = np.isfinite(values) & np.isfinite(best)
-    if both.sum() < 2:
-        return True
-    low, high = bootstrap(values[both] - best[both])
-    return bool(low <= 0 <= high)
+def _least(differences: Array) -> float:
+    """The lower end of the interval of mean paired differences; with fewer than two samples in common nothing is known: −∞."""
+    both = np.isfinite(differences)
+    return float(bootstrap(differences[both])[0]) if both.sum() > 1 else -np.inf
 
 
 def _ranks(means: dict[str, float], better: Better) -> dict[str, float]:
@@ -94,17 +100,20 @@ def _ranks(means: dict[str, float], better: Better) -> dict[str, float]:
     return made
 
 
-def mean_ranks(table: dict[str, dict[str, Mean]], families: dict[str, str]) -> dict[str, dict[str, float]]:
+def mean_ranks(
+    table: dict[str, dict[str, Mean]], families: dict[str, str], controls: Sequence[str] = ()
+) -> dict[str, dict[str, float]]:
     """The mean rank of every subject in each family of metrics, and "overall": the mean over families, so that a family with many
     metrics does not drown the others.
 
-    Only metrics that every subject has a mean of count.
+    Only metrics that every subject has a mean of count; controls are left out.
 
     Args:
         table: by metric, by subject.
         families: the family of each metric.
+        controls: subjects that take no part.
     """
-    subjects = list(dict.fromkeys(s for row in table.values() for s in row))
+    subjects = [s for s in dict.fromkeys(s for row in table.values() for s in row) if s not in controls]
     fair = [m for m, row in table.items() if all(s in row and np.isfinite(row[s].rank) for s in subjects)]
     made: dict[str, dict[str, float]] = {}
     for subject in subjects:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 __all__ = ["fold_constants"]
 
@@ -86,6 +85,8 @@ def _shape_tensor(node: onnx.NodeProto, extent: list[int]) -> onnx.TensorProto:
 def _evaluate(
     nodes: list[onnx.NodeProto], values: dict[str, onnx.TensorProto], model: onnx.ModelProto
 ) -> dict[str, onnx.TensorProto]:
+    from onnx.reference import ReferenceEvaluator  # reads all schemas first
+
     if not nodes:
         return {}
     names = [o for n in nodes for o in n.output if o]

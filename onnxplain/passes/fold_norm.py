@@ -47,6 +47,7 @@ class _Folding:
             for name in {*node.input, *_captured(node)}:
                 self.readers.setdefault(name, []).append(node)
         self.outputs = {o.name for o in graph.output}
+        self.taken = {*self.constants, *self.makers}
         self.gone: set[int] = set()
         self.added: dict[int, list[onnx.NodeProto]] = {}
         self.behind: dict[int, onnx.NodeProto] = {}
@@ -219,11 +220,11 @@ class _Nodes:
         return name
 
     def _fresh(self, name: str) -> str:
-        taken = self.folding.constants.keys() | self.folding.makers.keys() | {n.name for n in self.made}
         unique, count = name, 1
-        while unique in taken:
+        while unique in self.folding.taken:
             count += 1
             unique = f"{name}_{count}"
+        self.folding.taken.add(unique)
         return unique
 
 

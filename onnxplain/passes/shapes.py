@@ -6,6 +6,7 @@ import onnx
 import onnx.shape_inference
 
 from onnxplain.passes.loop_shapes import adopt_types, assume_states, correct_states, declare_results, lend_constants
+from onnxplain.passes.named_extents import name_extents
 from onnxplain.passes.stand_ins import stand_in
 from onnxplain.passes.weights import without_weights
 
@@ -38,6 +39,7 @@ def infer_shapes(model: onnx.ModelProto) -> bool:
         trusted = careful and not any(_contradicts(info, said) for info, said in pairs)
         for info, said in pairs:
             _fill_extents(info, said, numbers=trusted)
+        name_extents(skeleton.graph, inferred)
         del skeleton.graph.value_info[:]
         skeleton.graph.value_info.extend(v for n, v in inferred.items() if n not in declared)
         for output in skeleton.graph.output:

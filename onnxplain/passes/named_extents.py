@@ -1,0 +1,121 @@
+"""Names of extents through shape arithmetic: a tensor reshaped to [Shape(x)[0], 12, 64] has x's first extent, by name.
+
+The standard's inference follows single extents only, and makes up a new symbol where several are sliced or gathered at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypeGuard
+
+import numpy as np
+import onnx
+
+from onnxplain.tensor import Dim
+
+__all__ = ["name_extents"]
+
+Values: TypeAlias = "list[Dim]"
+"""The elements of a small integer tensor, in order: numbers, names of extents, or None."""
+
+
+def name_extents(graph: onnx.GraphProto, inferred: Mapping[str, onnx.ValueInfoProto]) -> None:
+    """Replace symbols that inference made up (`unk__7`) by the extents that shape arithmetic shows they are, in place."""
+    values: dict[str, Values] = {t.name: v for t in graph.initializer if (v := _constant(t)) is not None}
+    same: dict[str, Dim] = {}
+
+    def extents(name: str) -> list[Dim] | None:
+        info = inferred.get(name) or declared.get(name)
+        if info is None or not info.type.tensor_type.HasField("shape"):
+            return None
+        return [_extent(d, same) for d in info.type.tensor_type.shape.dim]
+
+    declared = {v.name: v for v in graph.input}
+    for node in graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        made = _value(node, values, extents)
+        if made is not None:
+            values[node.output[0]] = made
+        if node.op_type in ("Reshape", "Expand") and len(node.input) > 1:
+            pairs = zip(extents(node.output[0]) or (), _wanted(node, values, extents) or (), strict=False)
+            same |= {old: new for old, new in pairs if _is_made_up(old) and new is not None and new != old}
+    if same:
+        for info in inferred.values():
+            for dim in info.type.tensor_type.shape.dim:
+                found = _extent(dim, same)
+                if isinstance(found, int):
+                    dim.dim_value = found
+                elif found is not None:
+                    dim.dim_param = found
+
+
+def _extent(dim: onnx.TensorShapeProto.Dimension, same: Mapping[str, Dim]) -> Dim:
+    found: Dim = dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+    while isinstance(found, str) and found in same:
+        found = same[found]
+    return found
+
+
+def _is_made_up(extent: Dim) -> TypeGuard[str]:
+    return isinstance(extent, str) and extent.startswith("unk__")
+
+
+def _constant(tensor: onnx.TensorProto) -> Values | None:
+    if tensor.data_type != onnx.TensorProto.INT64 or len(tensor.dims) > 1 or tensor.data_location:
+        return None
+    return [int(v) for v in np.ravel(onnx.numpy_helper.to_array(tensor))]
+
+
+def _value(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable[[str], Values | None]) -> Values | None:
+    """The elements of what a node makes, where it is shape arithmetic."""
+    settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Shape":
+        shape = extents(node.input[0])
+        return None if shape is None else shape[settings.get("start", 0) : settings.get("end")]
+    known = [values.get(name) for name in node.input]
+    if not known or any(v is None for v in known):
+        return None
+    first, *rest = [v for v in known if v is not None]
+    if node.op_type in ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"):  # the same elements, be they one or a vector
+        return first
+    if node.op_type == "Concat":
+        return [v for part in (first, *rest) for v in part]
+    numbers = [[v for v in part if isinstance(v, int)] for part in rest]
+    if any(len(n) < len(part) for n, part in zip(numbers, rest, strict=True)):
+        return None
+    if node.op_type == "Gather" and all(-len(first) <= i < len(first) for i in numbers[0]):
+        return [first[i] for i in numbers[0]]
+    if node.op_type == "Slice" and all(len(n) == 1 for n in numbers):
+        (start,), (end,), step = numbers[0], numbers[1], numbers[3][0] if len(numbers) > 3 else 1
+        return first[start:end:step] if step > 0 else None
+    return None
+
+
+def _wanted(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable[[str], Values | None]) -> Values | None:
+    """The extents that a Reshape or Expand asks for; −1 solved where one extent is left over."""
+    wanted, given = values.get(node.input[1]), extents(node.input[0])
+    if wanted is None or node.op_type == "Expand":
+        return None if wanted is None else [None if d == 1 else d for d in wanted]  # an extent of one leaves the input's
+    if given is None:
+        return [None if d in (0, -1) else d for d in wanted]
+    kept = [given[i] if d == 0 and i < len(given) else d for i, d in enumerate(wanted)]
+    return [_left_over(given, kept) if d == -1 else d for d in kept]
+
+
+def _left_over(given: Sequence[Dim], wanted: Sequence[Dim]) -> Dim:
+    """What −1 stands for: the one extent of the input that no other extent uses up."""
+    others = list(wanted)
+    others.remove(-1)
+    if None in given or None in others:
+        return None
+    left = Counter(d for d in given if isinstance(d, str))
+    left.subtract(d for d in others if isinstance(d, str))
+    sizes = [int(np.prod([d for d in dims if isinstance(d, int)])) for dims in (given, others)]
+    names = [name for name, count in left.items() if count]
+    if 0 in sizes or any(left[n] < 0 for n in names):
+        return None
+    if not names:
+        return sizes[0] // sizes[1]
+    return names[0] if len(names) == 1 and left[names[0]] == 1 and sizes[0] == sizes[1] else None
