@@ -204,7 +204,7 @@ def _shifted(data: Data, shift: float | str) -> onnx.ModelProto:
 def _kept(data: Data, shift: float | str) -> bool:
     """Whether the shifted model says of the first shifted samples what the model says of them."""
     s = data.settings
-    source = Source(_shifted(data, shift), None, data.source.sha256, data.source.name)
+    source = Source(_shifted(data, shift), None, data.source.digest, data.source.name)
     forward = Forward(prepared(source, load_registry(s["rules"])), s["output"], s["score"], s["providers"], s["threads"])
     return not _missed(data, Scoring(forward, data.batch_size), np.arange(min(8, data.count)), shift).any()
 

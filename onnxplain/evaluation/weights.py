@@ -46,7 +46,7 @@ class Layer:
 
 def prepared_model(data: Data) -> onnx.ModelProto:
     """The model in the form that is explained, its weights within it."""
-    made = Source(data.model(), None, data.source.sha256, data.source.name)
+    made = Source(data.model(), None, data.source.digest, data.source.name)
     return prepared(made, load_registry(data.settings["rules"])).model
 
 
