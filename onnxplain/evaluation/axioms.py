@@ -53,9 +53,7 @@ def _gap(total: Array, wanted: Array, relative: bool) -> Measured:
     check=_check_relative,
 )
 def completeness(case: Case, *, relative: bool = True) -> Measured:
-    """Args:
-    relative: whether the gap is divided by the score's change.
-    """
+    """With `relative` the gap is divided by the score's change."""
     return _gap(_total(case), case.scores - case.predict(case.baseline), relative)
 
 
@@ -69,9 +67,7 @@ def completeness(case: Case, *, relative: bool = True) -> Measured:
     check=_check_relative,
 )
 def conservation(case: Case, *, relative: bool = True) -> Measured:
-    """Args:
-    relative: whether the gap is divided by the score.
-    """
+    """With `relative` the gap is divided by the score."""
     return _gap(_total(case), case.scores, relative)
 
 
@@ -160,11 +156,11 @@ def dummy(case: Case, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> 
     check=_check_parts,
 )
 def non_sensitivity(case: Case, *, draws: int = 0, eps: float = 1e-5, relative: bool = True, most: int = 256) -> Measured:
-    """Args:
-    draws: values from other samples tried beside the baseline.
-    eps: what is below it counts as zero: attributions and changes of the score.
-    relative: whether eps is a share (of the largest attribution, and as of `dummy`), or a number in their own units.
-    most: places looked at one by one; more of them are looked at in tiles.
+    """`draws` and `most` are those of `dummy`.
+
+    Args:
+        eps: what is below it counts as zero: attributions and changes of the score.
+        relative: whether eps is a share (of the largest attribution, and as of `dummy`), or a number in their own units.
     """
     parts = parts_of(_places(case), most)
     moved, sizes = influence(case, parts, draws), _sizes(case, parts)

@@ -40,9 +40,7 @@ def entropy(sizes: Array) -> Array:
     check=check_taken,
 )
 def sparseness(case: Case, *, channels: str = "sum") -> Array:
-    """Args:
-    channels: "sum" takes places, "apart" every element for itself.
-    """
+    """channels="sum" takes places, "apart" every element for itself."""
     return gini(taken(case, channels, "absolute"))
 
 
@@ -56,9 +54,7 @@ def sparseness(case: Case, *, channels: str = "sum") -> Array:
     check=check_taken,
 )
 def complexity(case: Case, *, channels: str = "sum") -> Array:
-    """Args:
-    channels: "sum" takes places, "apart" every element for itself.
-    """
+    """channels="sum" takes places, "apart" every element for itself."""
     return entropy(taken(case, channels, "absolute"))
 
 
@@ -78,10 +74,7 @@ def _check_active(setting: Setting, *, eps: float, **options: str) -> Iterator[s
     check=_check_active,
 )
 def active_elements(case: Case, *, eps: float = 0.01, channels: str = "sum") -> Measured:
-    """Args:
-    eps: the share of the largest attribution above which one counts.
-    channels: "sum" takes places, "apart" every element for itself.
-    """
+    """`eps` is the share of the largest attribution above which one counts; `channels` as of `sparseness`."""
     sizes = taken(case, channels, "absolute")
     most = sizes.max(axis=1, keepdims=True)
     count = np.where(most[:, 0] > 0, (sizes > eps * most).sum(axis=1), np.nan)

@@ -1,7 +1,8 @@
 """Localisation: how far attribution lies on the object that a mask outlines.
 
 Everything counts places: attributions are summed over channels first. Ties are resolved by their mean, so that the score does not
-hang on the order in which equal places are looked at.
+hang on the order in which equal places are looked at. `sign` says which attributions count: "positive" (others are 0), "absolute"
+(their size) or "signed".
 """
 
 from __future__ import annotations
@@ -111,12 +112,8 @@ def _check_top(setting: Setting, *, k: int | float, sign: str) -> Iterator[str]:
     check=_check_top,
 )
 def top_k_intersection(case: Case, *, k: int | float = 0.1, sign: str = "signed") -> Measured:
-    """`influence` is the share beside that of a map without any knowledge, |M|/d.
-
-    Args:
-        k: a number of places, or with a decimal point a share of them.
-        sign: as everywhere.
-    """
+    """`influence` is the share beside that of a map without any knowledge, |M|/d. `k` is a number of places, or with a decimal
+    point a share of them."""
     values, inside = taken(case, "sum", sign), _inside(case)
     count = extent(k, values.shape[1])
     found = hits(values, inside, np.full(len(case), count)) / count
@@ -140,10 +137,7 @@ def _check_iou(setting: Setting, *, threshold: float | str, sign: str) -> Iterat
     check=_check_iou,
 )
 def iou(case: Case, *, threshold: float | str = 0.15, sign: str = "positive") -> Array:
-    """Args:
-    threshold: θ; "area" takes as many places as the mask has.
-    sign: as everywhere.
-    """
+    """`threshold` is θ; "area" takes as many places as the mask has."""
     values, inside = taken(case, "sum", sign), _inside(case)
     size = inside.sum(axis=1)
     if threshold == "area":

@@ -132,10 +132,7 @@ def _check_logit(setting: Setting, *, measure: str, sign: str) -> Iterator[str]:
     check=_check_logit,
 )
 def random_logit(case: Case, *, measure: str = "spearman", sign: str = "signed") -> Array:
-    """Args:
-    measure: how attributions are compared: spearman, pearson, cosine or ssim.
-    sign: "absolute" or "signed".
-    """
+    """`measure` and `sign` are those of `parameter-randomisation`."""
     return _alike(case, case.explain(case.x, target=other_targets(case)), measure, sign)
 
 
@@ -165,10 +162,6 @@ def _check_labels(setting: Setting, *, model: str, measure: str, sign: str) -> I
     check=_check_labels,
 )
 def random_labels(case: Case, *, model: str = "", measure: str = "spearman", sign: str = "absolute") -> Array:
-    """Args:
-    model: the file of the other model, of the same inputs and outputs.
-    measure: how attributions are compared: spearman, pearson, cosine or ssim.
-    sign: "absolute" or "signed".
-    """
+    """`model` is the file of the other model, of the same inputs and outputs; the rest as of `parameter-randomisation`."""
     by = case.changed(("labels", model), lambda: read(Path(model)).model)
     return _alike(case, case.explain(case.x, by=by), measure, sign)

@@ -1,6 +1,14 @@
 """Robustness: how much an explanation changes where the input hardly does.
 
-The target stays that of the sample itself, whatever the model makes of its neighbours.
+The target stays that of the sample itself, whatever the model makes of its neighbours. Options that metrics share:
+
+    samples: neighbours drawn for each sample.
+    radius: their distance: half the width of uniform noise, the deviation of normal noise, in units of `scale`.
+    noise: "uniform" or "normal".
+    scale: "data" takes the deviation of each column of a table, the range of all values of pictures and series; or a number, 1
+        for the input's own unit.
+    relative: whether changes are divided by the size of the attribution itself, which makes methods of different units
+        comparable (the sensitivities always are).
 """
 
 from __future__ import annotations
@@ -19,17 +27,6 @@ from onnxplain.evaluation.parts import check_between, check_choice, check_extent
 __all__ = ["drawn", "scale_of", "shifted"]
 
 NOISES = ("uniform", "normal")
-
-OPTIONS = """
-    Args:
-        samples: neighbours drawn for each sample.
-        radius: their distance: half the width of uniform noise, the deviation of normal noise, in units of `scale`.
-        noise: "uniform" or "normal".
-        scale: "data" takes the deviation of each column of a table, the range of all values of pictures and series; or a number,
-            1 for the input's own unit.
-        relative: whether changes are divided by the size of the attribution itself, which makes methods of different units
-            comparable (the sensitivities always are).
-"""
 
 
 def scale_of(data: Data, scale: float | str) -> Array:
@@ -159,9 +156,6 @@ def continuity(
 ) -> Array:  # fmt: skip
     return np.asarray(_neighbours(case, _slope(case, 1, relative), samples, radius, noise, scale).max(axis=0))
 
-
-for _metric in (max_sensitivity, average_sensitivity, local_lipschitz, continuity):
-    _metric.__doc__ = OPTIONS
 
 # -- along a translation -------------------------------------------------------------------------------------------------
 
