@@ -1,0 +1,43 @@
+"""The arithmetic of a measurement: medians of rounds, and ratios taken within rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+__all__ = ["Spread", "ratio"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A quantity measured in rounds: its median, and the lowest and highest round."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of one value a round.
+
+        Raises:
+            ValueError: there are no rounds.
+        """
+        if not values:
+            raise ValueError("nothing was measured: there are no rounds")
+        return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        """Three significant digits each, e.g. `2.04 (1.98-2.11)`."""
+        return f"{self.median:.3g} ({self.low:.3g}-{self.high:.3g})"
+
+
+def ratio(mine: Sequence[float], other: Sequence[float]) -> Spread:
+    """How many times `other` goes into `mine`, round by round: what slows a whole round down cancels.
+
+    Args:
+        mine, other: one value a round, of the same rounds; where one took part in fewer, they are the first ones.
+    """
+    rounds = min(len(mine), len(other))
+    return Spread.of([a / b for a, b in zip(mine[:rounds], other[:rounds], strict=True)])
