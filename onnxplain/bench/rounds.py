@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -28,7 +28,6 @@ def interleaved(
     *,
     least: int = 3,
     budget: float = float("inf"),
-    after_round: Callable[[], None] = lambda: None,
 ) -> dict[str, list[float]]:
     """Seconds of a whole run of every entry, one value a round: the median of the entry's turn.
 
@@ -39,15 +38,12 @@ def interleaved(
         seconds: how long a turn lasts at least.
         least: rounds that are made even where they take more than the budget.
         budget: seconds after which no more rounds are begun.
-        after_round: called between rounds.
     """
     taken: dict[str, list[float]] = {name: [] for name in entries}
     spent = 0.0
     for number in range(rounds):
         if number >= least and spent >= budget:
             break
-        if number:
-            after_round()
         start = time.perf_counter()
         order = list(entries)[:: 1 if number % 2 == 0 else -1]
         for name in order:
