@@ -57,5 +57,6 @@ def bars(axes: Axes, groups: list[tuple[str, Any]], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.axhline(1, color="grey", lw=0.8, ls=":")
-    axes.legend(frameon=False, fontsize=8, ncols=6, loc="upper left")
+    if groups:
+        axes.legend(frameon=False, fontsize=8, ncols=6, loc="upper left")
     axes.margins(y=0.16)
