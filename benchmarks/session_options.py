@@ -1,7 +1,7 @@
-"""Which of ONNX Runtime's session options matter for explained models.
+"""Which of ONNX Runtime's session options, and of the choices in rewriting, matter for the speed of explained models.
 
-`python benchmarks/session_options.py MODEL.onnx [METHOD]`. Every variant runs in a process of its own, with its turn in every round. Prints a Markdown table: time and memory of a run,
-beside those of the defaults.
+`python benchmarks/session_options.py MODEL.onnx [METHOD]`. Every variant runs in a process of its own, with its turn in every
+round. Prints a Markdown table: time and memory of a run, beside those of the defaults.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from onnxplain import rewrite
@@ -62,7 +63,22 @@ VARIANTS: dict[str, Callable[[Options], None]] = {
     "weights outside the arena": entry("session.use_device_allocator_for_initializers", "1"),
     "arena shrunk after every run": lambda options: None,
 }
-"""What is changed from the defaults, at two threads."""
+"""What is changed from the defaults of a session."""
+
+REWRITES: dict[str, dict[str, Any]] = {
+    "target fixed in the file": {"target": 0},
+    "batch size fixed in the file": {"target": "input", "fixed": True},
+    "attribution only, no prediction": {"target": "input", "only_attribution": True},
+}
+"""What is changed in rewriting, at the defaults of a session. By default the target is chosen at run time."""
+
+
+def explained(model: Path, method: str, batch: int, target: Any, *, fixed: bool = False, **options: Any) -> onnx.ModelProto:
+    """The model explained; with `fixed` for one batch size."""
+    source = onnx.load(model)
+    for value in (*source.graph.input, *source.graph.output) if fixed else ():
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    return rewrite(source, method, target=target, **options)
 
 
 def served(path: str, variant: str, threads: int) -> None:
@@ -71,7 +87,7 @@ def served(path: str, variant: str, threads: int) -> None:
     options = Options()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    VARIANTS[variant](options)
+    VARIANTS.get(variant, VARIANTS["defaults"])(options)
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     run_options = ort.RunOptions()
     if variant == "arena shrunk after every run":
@@ -98,6 +114,15 @@ def served(path: str, variant: str, threads: int) -> None:
     serve(make, bare=bare)
 
 
+def written(model: onnx.ModelProto, own: dict[str, Any], folder: Path, number: int) -> tuple[Path, Path]:
+    """The files of an explained model and of what it is fed."""
+    path, feeds = folder / f"{number}.onnx", folder / f"{number}.npz"
+    path.write_bytes(model.SerializeToString())
+    about = json.loads(next(p.value for p in model.metadata_props if p.key == "onnxplain"))
+    np.savez(feeds, **explained_feeds(Graph(model), about, own, 0))
+    return path, feeds
+
+
 def main() -> None:
     """Measure, or serve."""
     if sys.argv[1] == "--serve":
@@ -111,30 +136,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--variant", action="append", help="only this one beside the defaults; may be repeated")
     settings = parser.parse_args()
-    chosen = ["defaults", *(settings.variant or [v for v in VARIANTS if v != "defaults"])]
+    chosen = ["defaults", *(settings.variant or [v for v in (*VARIANTS, *REWRITES) if v != "defaults"])]
     source = read(settings.model)
     own = feeds_of(Graph(prepared(source.copy()).model), settings.batch, None, {})
-    explained = rewrite(settings.model, settings.method, target="input")
-    graph = Graph(explained)
-    about = json.loads(next(p.value for p in explained.metadata_props if p.key == "onnxplain"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        path, feeds = Path(folder) / "explained.onnx", Path(folder) / "feeds.npz"
-        path.write_bytes(explained.SerializeToString())
-        np.savez(feeds, **explained_feeds(graph, about, own, 0))
-        del source, explained, graph
-        case = {"feeds": str(feeds)}
-        command = [sys.executable, __file__, "--serve", str(path)]
-        entries, memory = {}, {}
+        entries, memory, made = {}, {}, {}
         for variant in chosen:
-            with Worker([*command, variant, str(settings.threads)]) as fresh:
+            key = variant if variant in REWRITES else "defaults"
+            if key not in made:
+                model = explained(settings.model, settings.method, settings.batch, **REWRITES.get(key, {"target": "input"}))
+                made[key] = written(model, own, Path(folder), len(made))
+                del model
+            path, feeds = made[key]
+            case = {"feeds": str(feeds)}
+            command = [sys.executable, __file__, "--serve", str(path), variant, str(settings.threads)]
+            with Worker(command) as fresh:
                 bare = fresh.ask("start")["bare"]
                 memory[variant] = fresh.ask("memory", case=case)["peak"] - bare
-            entries[variant] = Entry(stack.enter_context(Worker([*command, variant, str(settings.threads)])), case)
+            entries[variant] = Entry(stack.enter_context(Worker(command)), case)
             entries[variant].worker.ask("time", case=case, seconds=0)
         taken = interleaved(entries, settings.rounds, settings.seconds)
-    print(
-        f"{settings.model.stem}, {settings.method}, batch {settings.batch}, {settings.threads} threads, onnxruntime {ort.__version__}\n"
-    )
+    conditions = f"batch {settings.batch}, {settings.threads} threads, onnxruntime {ort.__version__}"
+    print(f"{settings.model.stem}, {settings.method}, {conditions}\n")
     print("| session | ms | time × defaults' | memory, MB |\n|---|---:|---:|---:|")
     for variant in chosen:
         times = ratio(taken[variant], taken["defaults"])

@@ -193,7 +193,7 @@ def main() -> None:
     add("--threads", type=int, default=2)
     add("--rounds", type=int, default=7, help="at most")
     add("--least", type=int, default=3, help="rounds that are made in any case")
-    add("--budget", type=float, default=30.0, help="seconds after which a case begins no more rounds")
+    add("--budget", type=float, default=20.0, help="seconds after which a case begins no more rounds")
     add("--seconds", type=float, default=0.3, help="least length of a turn")
     add("--limit", type=float, default=900.0, help="seconds after which a tool is given up")
     add("--python", action="append", default=[], metavar="TOOL=PATH", help="interpreter of torch, lxt or onnx-ad")

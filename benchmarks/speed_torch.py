@@ -138,7 +138,7 @@ def by_zennit(model: nn.Module, case: dict[str, Any]) -> Explain:
         "lrp-epsilon-gamma-box": lambda: composites.EpsilonGammaBox(low=torch.tensor(BOX[0]), high=torch.tensor(BOX[1])),
     }
     composite = makers[case["method"]]()
-    model = copy.deepcopy(model).requires_grad_(True)  # Zennit's rules modify parameters that require gradients
+    model = copy.deepcopy(model)  # canonizers change it
     composite.canonizers = zennit_canonizers(model)
     attributor = Gradient(model=model, composite=composite)
 
