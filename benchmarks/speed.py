@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -56,6 +57,7 @@ class Bench:
     def __init__(self, model: str, settings: argparse.Namespace, stack: ExitStack) -> None:
         self.model, self.settings, self.stack = model, settings, stack
         self.folder: Path = settings.cache
+        self.work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder)))
         self.workers: dict[str, Worker] = {}
         self.facts: dict[str, str] = {}
         path = self.folder / f"{model}.onnx"
@@ -94,7 +96,7 @@ class Bench:
 
     def file(self, method: str, options: Mapping[str, Any]) -> Path:
         """The model explained by a method."""
-        path = self.folder / f"{self.model}.{method}.onnx"
+        path = self.work / f"{method}.onnx"
         baseline = 0.0 if method == "integrated-gradients" else None
         path.write_bytes(rewrite(self.forward, method, target="input", baseline=baseline, **options).SerializeToString())
         gc.collect()
@@ -102,7 +104,7 @@ class Bench:
 
     def feeds(self, batch: int, *, explained: bool) -> Path:
         """A file with what the model is fed, the target besides where it is explained."""
-        path = self.folder / f"{self.model}.{batch}.{'explained' if explained else 'forward'}.npz"
+        path = self.work / f"{batch}.{'explained' if explained else 'forward'}.npz"
         repeated = {key: np.take(value, np.arange(batch) % len(value), 0) for key, value in self.data.items()}
         np.savez(path, **{key: value for key, value in repeated.items() if explained or key != "target"})
         return path
@@ -119,14 +121,14 @@ def measure(bench: Bench, case: Case) -> dict[str, Any]:
             "forward": Entry(stack.enter_context(bench.session(bench.forward)), forward),
             "onnxplain": Entry(stack.enter_context(bench.session(path)), mine),
         }
-        expected = attribution(entries["onnxplain"], bench.folder)
+        expected = attribution(entries["onnxplain"], bench.work)
         difference: dict[str, float | None] = {}
         failed: dict[str, str] = {}
         for tool in case.peers:
             request = {"tool": tool, "method": case.method, "batch": case.batch, "steps": POINTS, "chunk": case.chunk}
             try:
                 entry = Entry(bench.peer(tool), request)
-                found = apart(expected, attribution(entry, bench.folder))
+                found = apart(expected, attribution(entry, bench.work))
                 difference[tool] = None if case.random else found
                 if not case.random and not found <= TOLERANCE:
                     raise WorkerError(f"its numbers differ by {found:.1e} of ours")

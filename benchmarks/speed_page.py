@@ -61,8 +61,9 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """Markdown."""
-    lines = [f"| {' | '.join(head)} |", "|---|---|" + "---:|" * (len(head) - 2)]
+    """Markdown; words to the left, numbers to the right."""
+    words = ("model", "method", "tool", "goal", "")
+    lines = [f"| {' | '.join(head)} |", "|" + "".join("---|" if name in words else "---:|" for name in head)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 

@@ -46,17 +46,17 @@ def bars(axes: Axes, groups: list[tuple[str, Any]], title: str) -> None:
         for i, tool in enumerate(tools):
             found = ratio(record["seconds"][tool], record["seconds"]["forward"])
             x = place + (i - (len(tools) - 1) / 2) * width
+            number = f"{found.median:.2g}" if found.median < 10 else f"{found.median:.0f}"
             axes.bar(x, found.median, width * 0.92, color=COLOURS[tool], label=None if tool in seen else LABELS[tool])
             error = [[found.median - found.low], [found.high - found.median]]
             axes.errorbar(x, found.median, error, color="black", lw=0.7, capsize=1.5)
-            axes.annotate(f"{found.median:.2g}" if found.median < 10 else f"{found.median:.0f}", (x, found.high), (0, 2),
-                          textcoords="offset points", ha="center", fontsize=7)  # fmt: skip
+            axes.annotate(number, (x, found.high), (0, 2), textcoords="offset points", ha="center", fontsize=7)
             seen.add(tool)
     axes.set_xticks(range(len(groups)), [name for name, _ in groups], fontsize=8)
     axes.set_ylabel("forward runs of the model\nin ONNX Runtime")
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.axhline(1, color="grey", lw=0.8, ls=":")
+    axes.axhline(1, color="grey", lw=0.8, ls=":", zorder=0)
     if groups:
         axes.legend(frameon=False, fontsize=8, ncols=6, loc="upper left")
     axes.margins(y=0.16)

@@ -39,8 +39,13 @@ THREE = ROOT / "fixtures" / "digits" / "digit_3.npy"
 def test_ratios_are_taken_within_rounds() -> None:
     # The second round ran at half speed throughout: no ratio shows it, the ratio of the medians would.
     found = ratio([2.0, 4.0, 2.2], [1.0, 2.0, 1.0])
-    assert (found.median, found.low, found.high) == (2.0, 2.0, 2.2)
-    assert str(found) == "2 (2-2.2)"
+    assert (found.median, found.low, found.high) == (2.0, 2.0, pytest.approx(2.1))
+    assert str(found) == "2 (2-2.1)"
+
+
+def test_the_spread_is_the_middle_half() -> None:
+    found = Spread.of([9.0, 1.0, 4.0, 2.0, 3.0])
+    assert (found.low, found.median, found.high) == (2.0, 3.0, 4.0)
 
 
 def test_where_one_took_part_in_fewer_rounds_they_are_the_first() -> None:
@@ -254,15 +259,15 @@ def row(**changed: Any) -> Row:
 def test_a_row_in_numbers() -> None:
     found = row().to_dict()
     assert found["forward_ms"] == 1500
-    assert (found["ratio"], found["ratio_lowest"], found["ratio_highest"]) == (2.25, 2.0, 2.5)
+    assert (found["ratio"], found["ratio_low"], found["ratio_high"]) == (2.25, 2.125, 2.375)
 
 
 def test_memory_that_is_not_known_is_left_empty() -> None:
     about = {"processor": "p", "cores": "2", "threads": None, "versions": {}, "date": "d", "rounds": 2}
     known = BenchReport("m", about, (row(),), {}).markdown()
-    assert "| gradient | 8 | 1.5e+03 | 3.5e+03 | 2.25 (2-2.5) | 0 | 1.50 | 0.00104 | 4.0% |" in known
+    assert "| gradient | 8 | 1.5e+03 | 3.5e+03 | 2.25 (2.12-2.38) | 0 | 1.50 | 0.00104 | 4.0% |" in known
     unknown = BenchReport("m", about, (row(memory_forward=0, memory_explained=0),), {}).markdown()
-    assert "| 2.25 (2-2.5) |  |  | 0.00104 |" in unknown
+    assert "| 2.25 (2.12-2.38) |  |  | 0.00104 |" in unknown
 
 
 def invoke(*arguments: object) -> Result:
@@ -284,7 +289,7 @@ def test_bench_writes_every_form(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(paths[1].read_text())
     assert [(r["method"], r["batch"], r["rounds"]) for r in found["rows"]] == [("gradient", 3, 2), ("integrated-gradients", 3, 2)]
-    assert all(r["ratio_lowest"] <= r["ratio"] <= r["ratio_highest"] for r in found["rows"])
+    assert all(r["ratio_low"] <= r["ratio"] <= r["ratio_high"] for r in found["rows"])
     assert all(r["size_explained_mb"] > r["size_forward_mb"] == DIGITS.stat().st_size / 1e6 for r in found["rows"])
     assert set(found["operators"]) == {"forward", "gradient", "integrated-gradients"}
     assert {"Conv", "MaxPool", "Gemm"} <= set(found["operators"]["forward"])
@@ -293,7 +298,8 @@ def test_bench_writes_every_form(tmp_path: Path) -> None:
         assert [r["method"] for r in csv.DictReader(file)] == ["gradient", "integrated-gradients"]
     text = paths[0].read_text()
     assert text.startswith("# What explaining model.onnx costs")
-    assert "1 threads" in text
+    assert "1 thread;" in text
+    assert "2 rounds." in text
     assert "Costliest operators of gradient" in text
     assert "costliest in forward" in result.output
 

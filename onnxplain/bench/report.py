@@ -42,7 +42,7 @@ class Row:
         return ratio(self.explained, self.forward)
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers by name: times in milliseconds, memory and sizes in MB."""
+        """Numbers by name: times in milliseconds, the ratio's median and quartiles, memory and sizes in MB."""
         forward, explained = Spread.of(self.forward), Spread.of(self.explained)
         return {
             "method": self.method,
@@ -50,8 +50,8 @@ class Row:
             "forward_ms": 1e3 * forward.median,
             "explained_ms": 1e3 * explained.median,
             "ratio": self.ratio.median,
-            "ratio_lowest": self.ratio.low,
-            "ratio_highest": self.ratio.high,
+            "ratio_low": self.ratio.low,
+            "ratio_high": self.ratio.high,
             "rounds": len(self.forward),
             "memory_forward_mb": self.memory_forward / 1e6,
             "memory_explained_mb": self.memory_explained / 1e6,
@@ -108,13 +108,19 @@ class BenchReport:
     def conditions(self) -> str:
         """One sentence on machine, versions and date."""
         about = self.about
-        threads = f"{about['threads']} threads" if about["threads"] else "threads as ONNX Runtime chooses"
+        threads = counted(about["threads"], "thread") if about["threads"] else "threads as ONNX Runtime chooses"
         versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-        return f"{about['processor']}, {about['cores']} cores, {threads}; {versions}; {about['date']}; {about['rounds']} rounds."
+        machine = f"{about['processor']}, {counted(int(about['cores']), 'core')}, {threads}"
+        return f"{machine}; {versions}; {about['date']}; {counted(about['rounds'], 'round')}."
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, e.g. `1 core`, `2 cores`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 HEAD = (
-    "method", "batch", "forward, ms", "explained, ms", "ratio (lowest-highest round)", "memory, MB", "× forward's", "file, MB",
+    "method", "batch", "forward, ms", "explained, ms", "ratio (middle half of rounds)", "memory, MB", "× forward's", "file, MB",
     "larger by",
 )  # fmt: skip
 

@@ -1,17 +1,17 @@
-"""The arithmetic of a measurement: medians of rounds, and ratios taken within rounds."""
+"""The arithmetic of a measurement: medians and quartiles of rounds, and ratios taken within rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import quantiles
 
 __all__ = ["Spread", "ratio"]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A quantity measured in rounds: its median, and the lowest and highest round."""
+    """A quantity measured in rounds: its median, and the quartiles below and above, between which the middle half lies."""
 
     median: float
     low: float
@@ -26,7 +26,8 @@ class Spread:
         """
         if not values:
             raise ValueError("nothing was measured: there are no rounds")
-        return cls(median(values), min(values), max(values))
+        low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+        return cls(middle, low, high)
 
     def __str__(self) -> str:
         """Three significant digits each, e.g. `2.04 (1.98-2.11)`."""
