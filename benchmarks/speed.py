@@ -31,7 +31,7 @@ import numpy as np
 from speed_page import write_page
 from speed_plan import POINTS, SINGLE, Case, chosen
 
-from onnxplain import rewrite
+from onnxplain import __version__, rewrite
 from onnxplain.bench.benchmark import session_worker
 from onnxplain.bench.machine import machine, today, versions
 from onnxplain.bench.rounds import Entry, interleaved
@@ -153,13 +153,19 @@ def measure(bench: Bench, case: Case) -> dict[str, Any]:
         "date": today(),
         "machine": machine(),
         "threads": settings.threads,
-        "versions": versions("onnxplain", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy") | bench.facts,
+        "versions": {"onnxplain": code(), **versions("onnxruntime", "onnxruntime-gpu", "onnx", "numpy"), **bench.facts},
         "seconds": taken,
         "difference": difference,
         "failed": failed,
         "memory": memory,
         "size": {"forward": bench.forward.stat().st_size, "onnxplain": path.stat().st_size},
     }
+
+
+def code() -> str:
+    """The version that is measured, with the commit where there is one."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return f"{__version__} ({done.stdout.strip()})" if done.returncode == 0 else __version__
 
 
 def attribution(entry: Entry, folder: Path) -> np.ndarray:
