@@ -89,10 +89,8 @@ def forward(records: list[Any]) -> Iterator[tuple[str, ...]]:
 def peers(records: list[Any]) -> Iterator[tuple[str, ...]]:
     """A row per case and tool that computed the same."""
     for r in records:
-        for tool, seconds in r["seconds"].items():
-            if tool in ("forward", "onnxplain"):
-                continue
-            mine = r["seconds"]["onnxplain"]
+        for tool in (t for t in NAMES if t in r["seconds"]):
+            mine, seconds = r["seconds"]["onnxplain"], r["seconds"][tool]
             goal = goal_of(r["model"], r["method"], r["batch"], tool)
             # What a path method is held against is a cost of our own: the ratio is turned for the judgement only.
             judge = ratio(mine, seconds) if tool == SINGLE else ratio(seconds, mine)
@@ -149,14 +147,29 @@ def described(kind: str, row: tuple[str, ...]) -> str:
 
 def missing(records: list[Any]) -> str:
     """What tools could not do, in their own words."""
-    rows = [(r, tool, text) for r in records for tool, text in r["failed"].items()]
+    rows = [(r, tool, r["failed"][tool]) for r in records for tool in NAMES if tool in r["failed"]]
     if not rows:
-        return "Every tool took every model it was asked for."
+        return "\n\n".join(["Every tool took every model it was asked for.", *unmeasured(records)])
     lines = (
         f"| {r['model']} | `{r['method']}` | {r['batch']} | {TARGETS.get((tool, r['method']), NAMES[tool])} | {escaped(text)} |"
         for r, tool, text in rows
     )
-    return "\n".join(["| model | method | batch | tool | what it says |", "|---|---|---:|---|---|", *lines])
+    told = "\n".join(["| model | method | batch | tool | what it says |", "|---|---|---:|---|---|", *lines])
+    return "\n\n".join([told, *unmeasured(records)])
+
+
+def unmeasured(records: list[Any]) -> Iterator[str]:
+    """What the plan holds and the results do not: whole cases, then tools."""
+    done = {(r["model"], r["method"], r["batch"]): {*r["seconds"], *r["failed"]} for r in records}
+    cases, tools = [], []
+    for case in ALL:
+        name = f"{case.model} `{case.method}` batch {case.batch}"
+        found = done.get((case.model, case.method, case.batch))
+        if found is None:
+            cases.append(name)
+        else:
+            tools += [f"{NAMES[tool]} on {name}" for tool in case.peers if tool not in found]
+    yield from (f"Not measured yet: {', '.join(listed)}." for listed in (cases, tools) if listed)
 
 
 def escaped(text: str) -> str:

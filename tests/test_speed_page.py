@@ -97,6 +97,14 @@ def test_what_a_tool_could_not_do_is_said(page: ModuleType) -> None:
     assert "| resnet50 | `gradient` | 1 | Zennit | ValueError: a \\| b &lt;c> |" in found
 
 
+def test_what_was_not_measured_is_said(page: ModuleType, plan: ModuleType) -> None:
+    found = made(page, record())["missing"]
+    assert "Not measured yet: torch.compile on resnet50 `gradient` batch 1, onnx-ad on resnet50 `gradient` batch 1." in found
+    assert "resnet50 `gradient` batch 8" in found
+    whole = [record(model=c.model, method=c.method, batch=c.batch, failed=dict.fromkeys(c.peers, "no")) for c in plan.ALL]
+    assert "Not measured yet" not in made(page, *whole)["missing"]
+
+
 def test_unknown_names_are_refused(plan: ModuleType) -> None:
     with pytest.raises(SystemExit, match="no model 'alexnet'; known: bert-base"):
         plan.chosen(["alexnet"], [], [], None)
