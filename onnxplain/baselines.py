@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
+from onnxplain.extents import Extents
 from onnxplain.graph import named_dims
 from onnxplain.sources import Explained
 from onnxplain.tensor import Dim, Tensor
@@ -73,7 +74,8 @@ def _several_at(job: Job, layer: Explained) -> Tensor:
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
                 "be free and all samples share them; give baselines of the layer itself, by its name"
             )
-        points[e.tensor], count = b.Squeeze(every, [1]), every.dim(0)
+        count, extents = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
+        points[e.tensor] = b.Expand(b.Squeeze(every, [1]), extents.operand)  # a number stands for every element
     made = _replayed(job, layer.tensor, points)
     return replace(b.Unsqueeze(made, [1]), dtype=made.dtype, shape=(count, 1, *(made.shape or ())[1:]))
 

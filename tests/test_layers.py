@@ -249,6 +249,14 @@ def test_a_layer_starts_where_its_inputs_start() -> None:
     close(several.attribution, (one.attribution + zero.attribution) / 2)
 
 
+def test_a_number_stands_for_a_whole_baseline_of_the_inputs() -> None:
+    """What goes through the model to the layer has the inputs' extents, be it given as a number or written out."""
+    image, path = arrays("layers_cnn", "data")["image"], FIXTURES / "layers_cnn" / "model.onnx"
+    zeros = np.zeros((1, *image.shape[1:]), np.float32)
+    found = [Explainer(path, "deeplift-shap", layer="3", baseline=b)(image, 1).attribution for b in (0.0, zeros)]
+    close(*found)
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
