@@ -24,6 +24,8 @@ demo-web: $(VENV)/demo.stamp $(WEB)/node_modules/.package-lock.json
 
 studies: $(VENV)/demo.stamp
 	$(BIN)/python examples/sinusoid/study.py
+	$(BIN)/python examples/risk/study.py
+	$(BIN)/python examples/toy/study.py
 
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2

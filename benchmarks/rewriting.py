@@ -1,6 +1,6 @@
 """What rewriting costs: time, memory, nodes and bytes, each measured in a process of its own; and how soon the command answers.
 
-`PYTHONPATH=. python benchmarks/rewriting.py [--models FOLDER] [--methods M,…] [--rounds N] [MODEL.onnx…]` prints a table in
+`python benchmarks/rewriting.py [--models FOLDER] [--methods M,…] [--rounds N] [MODEL.onnx…]` prints a table in
 Markdown. FOLDER holds exported models (`benchmarks/speed_models.py NAME FOLDER` makes them); the Llamas, one of 20,000 nodes and
 one with 13 GB of weights in a sparse file, are made here. Times are the least of the rounds. "rewrite" is the call
 `rewrite(path, method)`, which returns a model with its weights; "to a file" reads, rewrites and saves it as `onnxplain rewrite`
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.llama import Llama, save_llama
+from llama import Llama, save_llama
 
 CHILD = """
 import json, sys, time

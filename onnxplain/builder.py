@@ -15,16 +15,13 @@ import onnx
 from onnxplain.call import Call
 from onnxplain.emitter import Literal, Operand
 from onnxplain.output_types import RANDOM
-from onnxplain.replayer import Replayer
+from onnxplain.products import STABILIZER, Products
 from onnxplain.tensor import Shape, Tensor, same_dim
 
 __all__ = ["RANDOM", "STABILIZER", "Builder", "Literal", "Operand"]
 
-STABILIZER = 1e-6
-"""The ε of denominators where none is named."""
 
-
-class Builder(Replayer):
+class Builder(Products):
     """Emits operators into a graph.
 
     Every standard operator is a method: `b.Conv(x, w, None, pads=[1, 1, 1, 1])`. Python numbers and lists take the type
@@ -163,6 +160,9 @@ class Builder(Replayer):
         """The sum of tensors of one shape, element by element where they are sequences."""
         if tensors[0].is_sequence and len(tensors) > 1:
             return self.each(tensors, lambda *e: [self.total(e)], [tensors[0].dtype])[0]
+        return self._sum(self.joined(tensors, self._sum))
+
+    def _sum(self, tensors: Sequence[Tensor]) -> Tensor:
         joined = self._side_by_side(tensors) if len(tensors) > 1 else None
         if joined is not None:
             return joined
@@ -232,16 +232,6 @@ class Builder(Replayer):
         axes = self.Reshape(self.NonZero(self.Not(self.Equal(padded, full))), [-1])
         summed = self.ReduceSum(message, axes, keepdims=1, noop_with_empty_axes=1)
         return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
-
-    def stabilize(self, z: Tensor, epsilon: float, *, nonnegative: bool = False) -> Tensor:
-        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero; ε = 0 counts as 10⁻⁶. `nonnegative` says that z is
-        not below zero."""
-        epsilon = epsilon or STABILIZER
-        if nonnegative:
-            return replace(self.Add(z, epsilon), shape=z.shape)
-        made = self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype)))
-        assert isinstance(made, Tensor)
-        return made
 
     def cast(self, x: Tensor, like: Tensor) -> Tensor:
         """`x` with the type of `like`; `x` itself where they are equal or one is unknown."""

@@ -51,7 +51,7 @@ def _left(
     types = {**types, **dict(_typed(graph))}
     for node in graph.node:
         bodies = [a.g for a in node.attribute if a.HasField("g")]
-        if node.op_type in ("Shape", "Size") or (node.input and not bodies and of_extents.issuperset(node.input)):
+        if node.op_type in ("Shape", "Size", "Constant") or (node.input and not bodies and of_extents.issuperset(node.input)):
             of_extents.update(node.output)
         elif not bodies and not _has_kernel(node, opset, kernels, types):
             yield node

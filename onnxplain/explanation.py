@@ -30,7 +30,8 @@ class Explanation:
     describes. `about` is what the explained model says of itself. `delta`, of methods that integrate, is the completeness gap:
     what attributions sum to beyond the difference of the scores at input and baseline, [n] ([n, targets] for target="all").
     `facts` is what else a method knows, [n, …] by name: `r2` of a fit, `standard_error` of what was sampled, `base_value` (the
-    score at the baseline), `groups` (the group of each element) with `group_values`, `curves` over a `grid`.
+    score at the baseline), `groups` (the group of each element) with `group_values`, `curves` over a `grid`; what is one for
+    all samples, as the `filters` and `leaves` of a soft tree, is [1, …].
     """
 
     attributions: Mapping[str, np.ndarray[Any, Any]]

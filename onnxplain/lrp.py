@@ -15,9 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from onnxplain.builder import STABILIZER, Builder
 from onnxplain.call import Call
 from onnxplain.errors import MethodError, RuleError
+from onnxplain.products import Sign
 from onnxplain.registry import Messages
 from onnxplain.tensor import Tensor
 
@@ -83,6 +86,10 @@ def none(b: Builder, t: Tensor) -> None:
     """left out"""
 
 
+SIGNS: dict[Part, int] = {positive: 1, squared: 1, ones: 1, negative: -1}
+"""The sign of the parts that have one."""
+
+
 def favoured(part: Part, factor: float) -> Part:
     """t + factor · part(t)"""
 
@@ -102,10 +109,12 @@ class Branch:
     bias: Part
     sign: int = 1
 
-    @property
-    def positive(self) -> bool:
-        """Whether weights and bias are not below zero."""
-        return self.sign > 0 and self.w in (positive, squared, ones) and self.bias in (positive, squared, ones, none)
+    def sign_of(self, b: Builder, x: Tensor, *, biased: bool) -> Sign:
+        """What is known of what it contributes, given its part of the input."""
+        signs = [1 if b.nonnegative(x) else SIGNS.get(self.x, 0), SIGNS.get(self.w, 0)]
+        product = self.sign * signs[0] * signs[1]
+        added = product if self.bias is none or not biased else self.sign * SIGNS.get(self.bias, 0)
+        return "" if product == 0 or added != product else "positive" if product > 0 else "negative"
 
 
 @dataclass(frozen=True)
@@ -163,19 +172,13 @@ class LinearRule:
         made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
         if not made or (group.where == "negative" and b.one_sided(call.y)):
             return []
-        z = made[0][1].y
-        for branch, copy in made[1:]:
-            z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=call.y.shape)
-        parts = [(copy.input(places.x), branch) for branch, copy in made]
-        above = all(b.nonnegative(x) and branch.positive for x, branch in parts)
-        share = b.Div(relevance, b.stabilize(z, self.epsilon, nonnegative=above))
+        share = self._divided(b, call, places, made, self._sign(b, places, group, made), relevance)
         if group.where and not b.one_sided(call.y):
             outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
             share = b.Where(outside, 0, share)
         share = replace(share, shape=call.y.shape)
         sent = [
-            _scaled(b, b.Mul(copy.input(places.x), _back(b, copy, places, share)), group.weight * branch.sign)
-            for branch, copy in made
+            b.product(copy.input(places.x), _back(b, copy, places, share, group.weight * branch.sign)) for branch, copy in made
         ]
         if places.bias is not None and (self.bias == "distribute" or b.notes is not None):
             of_bias = b.Mul(share, _of_bias(b, places, made))
@@ -184,6 +187,36 @@ class LinearRule:
             elif b.notes is not None:
                 b.notes.setdefault(call.name, []).append(_scaled(b, of_bias, group.weight))
         return [replace(s, shape=call.input(places.x).shape) for s in sent]
+
+    def _sign(self, b: Builder, places: Places, group: Group, made: Sequence[tuple[Branch, Call]]) -> Sign:
+        """What is known of a group's denominator."""
+        signs = {branch.sign_of(b, copy.input(places.x), biased=self._biased(places)) for branch, copy in made}
+        if signs in ({"positive"}, {"negative"}):
+            return signs.pop()
+        if group.where and self._biased(places) == (places.bias is not None):  # it has the sign of the output there
+            return "rectified" if group.where == "positive" else "capped"
+        return ""
+
+    def _divided(
+        self, b: Builder, call: Call, places: Places, made: Sequence[tuple[Branch, Call]], sign: Sign, relevance: Tensor
+    ) -> Tensor:
+        """R / (z + ε·sign z). Where the sign is known, the bias of a replay takes ε: one operator less."""
+        (branch, first), *others = made
+        epsilon = self.epsilon or STABILIZER
+        shift = -epsilon if sign in ("negative", "capped") else epsilon
+        moved = _shifted(b, call, first, shift * branch.sign) if sign and first.y.name != call.y.name else None
+        if moved is None:
+            return b.quotient(relevance, _output(b, call, made), epsilon, sign)
+        z = _output(b, call, [(branch, moved), *others])
+        if sign == "rectified":
+            z = b.Clip(z, shift, None)
+        elif sign == "capped":
+            z = b.Clip(z, None, shift)
+        return b.Div(relevance, z)
+
+    def _biased(self, places: Places) -> bool:
+        """Whether denominators hold the bias."""
+        return places.bias is not None and self.bias != "ignore"
 
     def _replayed(self, b: Builder, call: Call, places: Places, branch: Branch) -> Call | None:
         """The call on a branch's operands; None where it is provably zero."""
@@ -196,6 +229,27 @@ class LinearRule:
         if places.bias is not None:
             inputs[places.bias] = None if self.bias == "ignore" else branch.bias(b, call.input(places.bias))
         return b.replay(call, inputs)
+
+
+def _output(b: Builder, call: Call, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+    """What branches give together."""
+    (_, first), *others = made
+    z = first.y
+    for branch, copy in others:
+        z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=call.y.shape)
+    return z
+
+
+def _shifted(b: Builder, call: Call, copy: Call, shift: float) -> Call | None:
+    """A replay with a number added to its outputs by way of its bias; None where it takes none."""
+    place, channels = b.spec(copy).bias, call.y.dim(1) if call.y.rank > 1 else None
+    if copy.parts or place is None or not isinstance(channels, int):
+        return None
+    inputs = [*copy.inputs, *[None] * (place + 1 - len(copy.inputs))]
+    bias = inputs[place]
+    number = b.const(np.full(channels, shift), copy.y.dtype)
+    inputs[place] = number if bias is None else replace(b.Add(bias, number), shape=bias.shape)
+    return b.replay(copy, inputs)
 
 
 def _of_bias(b: Builder, places: Places, made: Sequence[tuple[Branch, Call]]) -> Tensor:
@@ -231,20 +285,26 @@ def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None
     return tuple(None if i == index else t for i, t in enumerate(inputs))
 
 
-def _back(b: Builder, call: Call, places: Places, message: Tensor) -> Tensor:
+def _back(b: Builder, call: Call, places: Places, message: Tensor, factor: float = 1) -> Tensor:
+    """What the map's own gradient rule sends to its input, times a factor. Weights take the factor if they are constant."""
+    if factor != 1 and places.fixed and places.w is not None:
+        w, inputs = call.input(places.w), list(call.inputs)
+        inputs[places.w] = replace(_scaled(b, w, factor), shape=w.shape, dtype=w.dtype)
+        call, factor = b.replay(call, inputs), 1
     sent = b.gradient(call, message)[places.x]
     if sent is None:
         raise RuleError(f"its gradient rule sends nothing to input {places.x}")
-    return sent
+    return _scaled(b, sent, factor)
 
 
 @dataclass(frozen=True)
 class Places:
-    """The positions of a linear map's input, weights and bias among the call's inputs."""
+    """The positions of a linear map's input, weights and bias among the call's inputs; whether the weights are constant."""
 
     x: int
     w: int | None
     bias: int | None
+    fixed: bool
 
 
 def operands(b: Builder, call: Call, needs_weights: bool) -> Places:
@@ -266,7 +326,8 @@ def operands(b: Builder, call: Call, needs_weights: bool) -> Places:
         weight = None
     if needs_weights and weight is None:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    return Places(x, weight, bias if bias in present and bias != x else None)
+    fixed = weight is not None and b.is_constant(call.input(weight))
+    return Places(x, weight, bias if bias in present and bias != x else None, fixed)
 
 
 def _unscaled(b: Builder, call: Call, places: Places) -> Call:

@@ -10,6 +10,7 @@ from onnxplain.builder import Builder
 from onnxplain.call import Call
 from onnxplain.errors import RuleError
 from onnxplain.lrp import STABILIZER, positive
+from onnxplain.one_sided import MOVES
 from onnxplain.registry import Messages, Rule
 from onnxplain.tensor import Tensor
 
@@ -82,7 +83,13 @@ def pass_on(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
 
 @named("move", "R_x is R_y put back where it came from", "the gradient of a selection; winner takes all for maxima", passes=True)
 def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
-    """The operator's own gradient rule: layout, selection, and maxima, where the winner takes all."""
+    """The operator's own gradient rule: layout, selection, and maxima, where the winner takes all.
+
+    Relevance y · m on elements y that are elements of x is x · m there.
+    """
+    rests = [b.rest(r, y) for r, y in zip(relevance, call.outputs, strict=False)]
+    if call.operator in MOVES and all((m is None) == (r is None) for m, r in zip(rests, relevance, strict=False)):
+        return _products(b, call, b.gradient(call, *rests))
     return tuple(b.gradient(call, *relevance))
 
 
@@ -96,7 +103,7 @@ def share(value: float = STABILIZER) -> RoleRule:
         factors_input=True,
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
-        return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
+        return _contributions(b, call, b.quotient(relevance, call.y, value))
 
     return rule
 
@@ -110,7 +117,7 @@ def scatter(value: float = STABILIZER) -> RoleRule:
         if how == "mul":
             raise RuleError("it multiplies any number of factors, between which no relevance rule decides; choose a rule for it")
         if how == "add":
-            return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
+            return _contributions(b, call, b.quotient(relevance, call.y, value))
         return tuple(b.gradient(call, relevance))
 
     return rule
@@ -128,7 +135,7 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         parts = replace(call, inputs=tuple(t if t is None else positive(b, t) for t in call.inputs))
         copy = b.replay(call, parts.inputs)
-        return _contributions(b, copy, b.Div(relevance, b.stabilize(copy.y, value)))
+        return _contributions(b, copy, b.quotient(relevance, copy.y, value, "positive"))
 
     return rule
 
@@ -139,8 +146,7 @@ def half(value: float = STABILIZER) -> RoleRule:
     @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         live = sum(call.wants(i) for i in range(len(call.inputs)))
-        whole = call.y if live == 1 else b.Mul(call.y, live)
-        return _contributions(b, call, b.Div(relevance, b.stabilize(whole, value)))
+        return _contributions(b, call, b.quotient(relevance, call.y, value, times=live))
 
     return rule
 
@@ -160,7 +166,7 @@ def signal(value: float = STABILIZER) -> RoleRule:
         of = call.parts[0] if call.parts else call
         if of.op in ("Mul", "Div"):
             return _at(call, kept, b.sum_to(relevance, call.input(kept), call.y.shape))
-        shares = _contributions(b, call, b.Div(relevance, b.stabilize(call.y, value)))
+        shares = _contributions(b, call, b.quotient(relevance, call.y, value))
         return _at(call, kept, shares[kept])
 
     return rule
@@ -174,7 +180,7 @@ SIGNAL = "signal"
 def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
     """The Taylor expansion at the point itself, x · ∂y/∂x · R / y; masked scores (−∞) get none."""
     if call.op == "LogSoftmax":
-        return _contributions(b, call, b.Div(relevance, b.stabilize(call.y, STABILIZER)))
+        return _contributions(b, call, b.quotient(relevance, call.y, STABILIZER))
     rest = b.Sub(relevance, b.Mul(call.y, b.ReduceSum(relevance, [call["axis"]], keepdims=1)))
     return b.Where(b.IsInf(call.x), 0, b.Mul(call.x, rest))
 
@@ -189,9 +195,8 @@ def normalize(value: float = STABILIZER) -> RoleRule:
         factors_input=True,
     )
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
-        message = replace(b.Div(relevance, b.stabilize(call.y, value)), shape=call.y.shape)
-        slope = b.detached(call, message)
-        return _at(call, 0, b.Mul(call.x, slope))
+        message = b.quotient(relevance, call.y, value)
+        return _at(call, 0, b.product(call.x, b.detached(call, message)))
 
     return rule
 
@@ -216,7 +221,7 @@ def proportional(value: float = STABILIZER) -> RoleRule:
             raise RuleError(f"proportional pooling is for {' and '.join(AVERAGES)}")
         average = replace(call, op=AVERAGES[call.op], outputs=call.outputs[:1], attributes=_averaging(b, call))
         made = b.replay(average, average.inputs)
-        return _contributions(b, made, b.Div(relevance, b.stabilize(made.y, value)))
+        return _contributions(b, made, b.quotient(relevance, made.y, value))
 
     return rule
 
@@ -269,8 +274,11 @@ def _live(call: Call, count: int) -> list[int]:
 
 def _contributions(b: Builder, call: Call, message: Tensor) -> tuple[Tensor | None, ...]:
     """x · ∂y/∂x · message for every live input."""
-    slopes = b.gradient(call, replace(message, shape=call.y.shape))
+    return _products(b, call, b.gradient(call, message))
+
+
+def _products(b: Builder, call: Call, slopes: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """x · slope for every live input."""
     return tuple(
-        None if slope is None or x is None else replace(b.Mul(x, slope), shape=x.shape)
-        for x, slope in zip(call.inputs, slopes, strict=True)
+        None if slope is None or x is None else b.product(x, slope) for x, slope in zip(call.inputs, slopes, strict=True)
     )

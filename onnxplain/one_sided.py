@@ -11,7 +11,7 @@ from onnxplain.call import Call
 from onnxplain.registry import Rule
 from onnxplain.tensor import Tensor
 
-__all__ = ["one_sided_tensors"]
+__all__ = ["MOVES", "one_sided_tensors"]
 
 RECTIFIERS = frozenset({"Relu"})
 """Functions that are zero below zero."""

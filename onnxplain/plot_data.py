@@ -18,7 +18,7 @@ __all__ = ["FORMS", "Column", "View", "choose_form", "columns_of", "picture_of",
 
 Array = np.ndarray[Any, Any]
 
-FORMS = ("image", "table", "series", "tokens")
+FORMS = ("image", "table", "series", "tokens", "curves")
 """The forms of a picture."""
 EVERY = 10
 """Up to so many targets of target="all" are all shown, otherwise the `FIRST` with the highest scores."""

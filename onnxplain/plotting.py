@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from onnxplain.errors import InputError
+from onnxplain.errors import InputError, OutputError
 from onnxplain.explanation import Explanation
 from onnxplain.plot_bars import BarsBlock
+from onnxplain.plot_curves import CurvesBlock, has_curves
 from onnxplain.plot_data import columns_of, views_of
 from onnxplain.plot_image import ImageBlock
 from onnxplain.plot_page import MARGIN, Page
 from onnxplain.plot_series import SeriesBlock
 from onnxplain.plot_style import QUIET
+from onnxplain.plot_tree import TreeBlock, has_pictured_filters
 from onnxplain.prediction import predictions, sample_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["chosen_samples", "plot"]
+__all__ = ["chosen_samples", "plot", "whole"]
 
 BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "image": ImageBlock,
@@ -28,6 +31,9 @@ BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
 }
 MOST = {"image": 8, "table": 4, "tokens": 4, "series": 6}
 """So many samples are shown where nothing is said."""
+
+OVERALL = "all samples"
+"""The target of what holds for all samples together."""
 
 
 def plot(
@@ -41,13 +47,15 @@ def plot(
     """A figure of explanations of the same samples, side by side.
 
     Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
-    as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding).
+    as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding). Explanations by
+    `ice` and `partial-dependence` get their curves, all samples in one panel per feature; soft decision trees of images get
+    their filters.
 
     Args:
         explanations: one per method, of the same samples.
         features: names of table columns, of a series' channels, or of tokens (or one list of them per sample).
         samples: which samples; None for the first few.
-        form: image, table, series or tokens; None chooses from the shapes.
+        form: image, table, series, tokens or curves; None chooses from the shapes.
         title: a line above everything.
 
     Returns:
@@ -58,32 +66,64 @@ def plot(
         OutputError: no such form, or one that does not fit.
         MissingDependencyError: matplotlib is not installed.
     """
-    columns = columns_of(explanations)
-    views = views_of(columns, features, form)
-    count = sample_count(explanations[0])
-    shown = chosen_samples(samples, count, min(MOST[v.form] for v in views))
-    predicted, _ = predictions(explanations[0])
-    blocks = [BLOCKS[v.form](v, columns, shown, predicted) for v in views]
-    captions = [0.24 if len(views) > 1 else 0.0 for _ in views]
+    curved = [e for e in explanations if has_curves(e)] if form in (None, "curves") else []
+    plain = [e for e in explanations if not any(e is c for c in curved)]
+    if form == "curves" and plain:
+        raise OutputError(f"{plain[0].method} leaves no curves to draw; ice and partial-dependence do")
+    blocks, legend, note = _blocks(plain, features, samples, form) if plain or not curved else ([], None, "")
+    pictured = plain if form in (None, "image") else []
+    blocks += [("", block) for e in (*curved, *pictured) for block in whole(e, features, samples)]
+    captions = [0.24 if caption else 0.0 for caption, _ in blocks]
     head = 0.42 if title else 0.0
-    between = 0.3
-    width = max(max(b.width for b in blocks) + 2 * MARGIN, 5.0)
-    height = 2 * MARGIN + head + sum(b.height for b in blocks) + sum(captions) + between * (len(blocks) - 1) + 0.32
+    between, foot = 0.3, 0.32 if legend is not None else 0.0
+    width = max(max(b.width for _, b in blocks) + 2 * MARGIN, 5.0)
+    height = 2 * MARGIN + head + sum(b.height for _, b in blocks) + sum(captions) + between * (len(blocks) - 1) + foot
     page = Page(width, height)
     top = MARGIN
     if title:
         page.text(MARGIN, top - 0.04, title, size=12, weight="bold")
         top += head
-    for view, block, caption in zip(views, blocks, captions, strict=True):
-        if caption:
-            page.text(MARGIN, top, f"{view.name}", size=8.5, colour=QUIET, style="italic")
+    for (name, block), caption in zip(blocks, captions, strict=True):
+        if name:
+            page.text(MARGIN, top, name, size=8.5, colour=QUIET, style="italic")
         block.draw(page, MARGIN, top + caption)
         top += caption + block.height + between
-    note = f"first {len(shown)} of {count} samples" if samples is None and len(shown) < count else ""
-    legend = page.swatches if all(isinstance(b, BarsBlock) for b in blocks) else page.legend
-    signed = [c.signed for c in columns]
-    legend(MARGIN, height - MARGIN - 0.04, signed=any(signed), unsigned=not all(signed), note=note)
+    if legend is not None:
+        legend(page, MARGIN, height - MARGIN - 0.04, note=note)
     return page.figure
+
+
+def whole(
+    explanation: Explanation, features: Sequence[Any] | None, samples: int | Sequence[int] | None
+) -> list[CurvesBlock | TreeBlock]:
+    """What is drawn of all samples together: the curves, or the tree with filters that are images."""
+    count = sample_count(explanation)
+    if has_curves(explanation):
+        every = samples is None or explanation.about["target"] == OVERALL
+        return [CurvesBlock(explanation, features, None if every else chosen_samples(samples, count, count))]
+    if has_pictured_filters(explanation):
+        return [TreeBlock(explanation, chosen_samples(samples, count, MOST["image"]))]
+    return []
+
+
+Blocks = list[tuple[str, Any]]
+"""What is drawn, one below the other, with the captions above."""
+
+
+def _blocks(
+    explanations: Sequence[Explanation], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
+) -> tuple[Blocks, Callable[..., None], str]:
+    """The blocks of explanations side by side, the legend for them, and a note on what is not shown."""
+    columns = columns_of(explanations)
+    views = views_of(columns, features, form)
+    count = sample_count(explanations[0])
+    shown = chosen_samples(samples, count, min(MOST[v.form] for v in views))
+    predicted, _ = predictions(explanations[0])
+    blocks = [(v.name if len(views) > 1 else "", BLOCKS[v.form](v, columns, shown, predicted)) for v in views]
+    note = f"first {len(shown)} of {count} samples" if samples is None and len(shown) < count else ""
+    signed = [c.signed for c in columns]
+    legend = Page.swatches if all(isinstance(b, BarsBlock) for _, b in blocks) else Page.legend
+    return list(blocks), partial(legend, signed=any(signed), unsigned=not all(signed)), note
 
 
 def chosen_samples(samples: int | Sequence[int] | None, count: int, most: int) -> list[int]:

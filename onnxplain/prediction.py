@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.explanation import Explanation
 
-__all__ = ["Prediction", "class_name", "explained_score", "lifted", "predictions", "sample_count", "target_name"]
+__all__ = ["Prediction", "class_name", "explained_score", "is_batched", "lifted", "predictions", "sample_count", "target_name"]
 
 Array = np.ndarray[Any, Any]
 

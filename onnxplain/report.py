@@ -14,11 +14,14 @@ from onnxplain.explanation import Explanation
 from onnxplain.method import all_methods
 from onnxplain.optional import optional
 from onnxplain.plot_bars import strongest, value_text
+from onnxplain.plot_curves import CurvesBlock
 from onnxplain.plot_data import Column, View, columns_of, picture_of, pooled_map, views_of
 from onnxplain.plot_image import heat_picture, scale_text
+from onnxplain.plot_page import MARGIN, Page
 from onnxplain.plot_series import as_channels, lanes_of
 from onnxplain.plot_style import blocks, edges, fitted, percent, rim, short, veil
-from onnxplain.plotting import chosen_samples
+from onnxplain.plot_tree import TreeBlock
+from onnxplain.plotting import chosen_samples, whole
 from onnxplain.prediction import Prediction, explained_score, predictions, sample_count
 from onnxplain.saving import write_file
 
@@ -80,6 +83,7 @@ def render(
         model_name=model_name,
         methods=_methods(explanations),
         facts=_facts(explanations, predictions(explanations[0])[1]),
+        whole=[(e.method, _whole(block)) for e in explanations for block in whole(e, features, samples)],
         **samples_of(explanations, features, samples),
     )
     return page
@@ -124,6 +128,17 @@ def samples_of(
         "count": count, "shown": len(shown), "signed": any(signed), "unsigned": not all(signed), "samples": made,
         "only_bars": all(v.form == "table" for v in views),
     }  # fmt: skip
+
+
+def _whole(block: CurvesBlock | TreeBlock) -> str:
+    """A block of all samples together as the address of an inline SVG; the same block gives the same text."""
+    from matplotlib import rc_context
+
+    buffer, page = BytesIO(), Page(block.width + 2 * MARGIN, block.height + 2 * MARGIN)
+    block.draw(page, MARGIN, MARGIN)
+    with rc_context({"svg.hashsalt": "onnxplain"}):
+        page.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 # -- methods and facts -----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from onnxplain.map_layers import map_layer
 from onnxplain.masks import Masks, emit_masks
 from onnxplain.method import Lands, Method, graph_method
 from onnxplain.passes import expanded, prepared, simplified
+from onnxplain.passes.parts import sum_parts
 from onnxplain.registry import Registry, load_registry
 from onnxplain.score import Score, find_score
 from onnxplain.sources import Explained, find_layer_inputs, find_layers, find_origins, find_sources
@@ -183,6 +184,7 @@ def rewrite_source(
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
     model = graph.finish(lowered(b), b.constants, results, inputs=extra, alone=only_attribution)
+    sum_parts(model)
     if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
         source.held.embed(model)
     about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}

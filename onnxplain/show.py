@@ -157,9 +157,20 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         "source": f"sha256 {about['source_sha256']}",
         "made by": f"onnxplain {about['version']}",
         "opset": ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import) + f", IR {model.ir_version}",
+        "on CUDA": _on_cuda(model),
     }
     for key, value in facts.items():
         console.print(f"  {key:9} {escape(str(value))}")
+
+
+def _on_cuda(model: onnx.ModelProto) -> str:
+    """Whether ONNX Runtime's CUDA provider runs all of a model, by the list of its kernels."""
+    from onnxplain.cuda import kernels_of, left_to_processor
+
+    left = left_to_processor(model)
+    named = ", ".join(f"{n.op_type} '{n.name}'" for n in left[:3]) + (" …" if len(left) > 3 else "")
+    count = f"no kernel for {len(left)} node{'s' if len(left) > 1 else ''}, which cost copies: {named}" if left else "every node"
+    return f"{count} (ONNX Runtime {kernels_of()})"
 
 
 def _type(value: onnx.ValueInfoProto) -> tuple[str, str]:

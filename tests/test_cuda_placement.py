@@ -63,7 +63,7 @@ def of_extents(graph: onnx.GraphProto) -> set[str]:
     known = {"", *(t.name for t in graph.initializer)}
     names = set()
     for n in graph.node:
-        if n.op_type in ("Shape", "Size") or (n.input and known.issuperset(n.input)):
+        if n.op_type in ("Shape", "Size", "Constant") or (n.input and known.issuperset(n.input)):
             known.update(n.output)
             names.add(n.name)
     return names

@@ -218,6 +218,25 @@ def test_families_take_what_applies_and_say_what_not() -> None:
     assert "road" not in {c.label for c in found.columns}
 
 
+def test_one_class_only_is_refused_where_classes_are_compared() -> None:
+    same = np.tile(ROWS[:1], (4, 1)) * np.array([[1.0], [1.1], [1.2], [1.3]], np.float32)
+    with pytest.raises(MetricError, match="the model decides the same of all samples"):
+        evaluate(linear(), same, ["gradient"], ["sufficiency"])
+    assert "sufficiency" not in {c.label for c in evaluate(linear(), same, ["gradient"], ["faithfulness"]).columns}
+
+
+def test_progress_says_what_is_done(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich draws bars on terminals only
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    evaluate(linear(), ROWS, ["gradient"], ["deletion"], progress=True)
+    shown = capsys.readouterr()
+    assert "deletion" in shown.err
+    assert not shown.out
+    evaluate(linear(), ROWS, ["gradient"], ["deletion"], progress=False)
+    assert not capsys.readouterr().err
+
+
 # -- resuming ------------------------------------------------------------------------------------------------------------------
 
 KILLED = """

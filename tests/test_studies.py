@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-SINUSOID = ROOT / "examples" / "sinusoid"
+from examples import page
+from examples.sinusoid import study
 
 
 @pytest.fixture(scope="module")
-def study() -> ModuleType:
-    """The script of the study, imported."""
-    sys.path.insert(0, str(SINUSOID))
-    try:
-        return importlib.import_module("study")
-    finally:
-        sys.path.remove(str(SINUSOID))
-
-
-@pytest.fixture(scope="module")
-def measured(study: ModuleType) -> Any:
+def measured() -> Any:
     return study.measure(study.load())
 
 
@@ -47,7 +32,7 @@ def test_every_method_tells_signal_from_dummy_channels(measured: Any, method: st
     assert channels.correlation > 0.93
 
 
-def test_few_points_found_by_lrp_keep_the_accuracy(study: ModuleType, measured: Any) -> None:
+def test_few_points_found_by_lrp_keep_the_accuracy(measured: Any) -> None:
     kept = {name: dict(zip(study.COUNTS, curve, strict=True)) for name, curve in measured.kept.items()}
     best, by_size = study.BEST, f"{study.BEST}, by size"
     assert measured.accuracy > 0.96
@@ -60,13 +45,13 @@ def test_few_points_found_by_lrp_keep_the_accuracy(study: ModuleType, measured: 
         assert kept[f"{best}, the smallest by size"][k] < 0.3
 
 
-def test_the_sign_of_relevance_names_the_class_but_its_size_finds_the_signal(study: ModuleType, measured: Any) -> None:
+def test_the_sign_of_relevance_names_the_class_but_its_size_finds_the_signal(measured: Any) -> None:
     at = study.COUNTS.index(64)
     assert measured.kept[f"{study.BEST} of another class"][at] < 0.4
     assert measured.kept[f"{study.BEST} of another class, by size"][at] > 0.65
 
 
-def test_relevant_points_are_where_the_sinusoid_shows(study: ModuleType, measured: Any) -> None:
+def test_relevant_points_are_where_the_sinusoid_shows(measured: Any) -> None:
     found = study.found(measured)
     best, negative, every = found[study.BEST], found[f"{study.BEST}, the most negative"], found["all points"]
     assert best.signal > 0.95
@@ -77,10 +62,6 @@ def test_relevant_points_are_where_the_sinusoid_shows(study: ModuleType, measure
     assert found["sensitivity"].agree < 0.6, "it does not depend on the sign of the input"
 
 
-def test_the_page_says_what_is_measured(study: ModuleType, measured: Any) -> None:
-    text = (ROOT / "docs" / "sinusoid.md").read_text(encoding="utf-8")
-    block = re.search(r"<!-- study: .*? -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
-    assert block is not None
-    number = r"(?<![\w.])\d+(?:\.\d+)?"
-    said, now = ([float(n) for n in re.findall(number, t)] for t in (block[1], study.tables(measured)))
+def test_the_page_says_what_is_measured(measured: Any) -> None:
+    said, now = (page.numbers(text) for text in (page.filled("sinusoid.md"), study.tables(measured)))
     np.testing.assert_allclose(said, now, atol=1.0)  # rounding of another machine may move a sample or two of 300

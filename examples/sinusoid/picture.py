@@ -12,7 +12,8 @@ from onnxplain.plot_style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from study import Study
+
+    from examples.sinusoid.study import Study
 
 DUMMY = "#b4bac4"
 """Bars of channels without a signal."""

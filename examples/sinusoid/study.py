@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import onnx
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from examples.page import DOCS, fill
 from onnxplain import Explainer
 from onnxplain.plot_style import percent
 from onnxplain.runtime import Session
 
 FOLDER = Path(__file__).resolve().parent
-DOCS = FOLDER.parent.parent / "docs"
 METHODS = ("gradient", "sensitivity", "lrp-epsilon", "lrp-alpha2-beta1")
 BEST = "lrp-alpha2-beta1"
 COUNTS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -238,12 +240,9 @@ def tables(study: Study) -> str:
 
 def write(study: Study, made: str) -> None:
     """Put the tables into the page, and draw its figure."""
-    from picture import draw
+    from examples.sinusoid.picture import draw
 
-    page = DOCS / "sinusoid.md"
-    pattern = re.compile(r"(<!-- study: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
-    text = page.read_text(encoding="utf-8")
-    page.write_text(pattern.sub(lambda block: f"{block[1]}{made}\n{block[2]}", text), encoding="utf-8")
+    fill("sinusoid.md", made)
     draw(study, COUNTS, DOCS / "sinusoid.png")
 
 

@@ -112,9 +112,19 @@ class BlackBox:
         facts = {n: cut(v) for n, v in found.facts.items()}
         gap = None if found.gap is None else np.atleast_1d(cut(found.gap))
         if found.overall:
-            return Explanation(attributions, {}, {}, None, about | {"target": "all samples"}, self.labels, gap, facts)
+            about |= {"target": "all samples", "mean_of": self._mean_of(kind, chosen, task)}
+            return Explanation(attributions, {}, {}, None, about, self.labels, gap, facts)
         outputs = task.prediction.outputs if self.forward.batched else {k: v[0] for k, v in task.prediction.outputs.items()}
         return Explanation(attributions, feeds, outputs, chosen, about, self.labels, gap, facts)
+
+    @staticmethod
+    def _mean_of(kind: Target, chosen: Array | None, task: Task) -> str:
+        """Which targets the scores of all samples together are of."""
+        if kind.kind == "all" or chosen is None:
+            return str(kind)
+        ranked = task.prediction.ranked.reshape(task.count, -1)
+        own = np.unique(np.where(chosen < 0, ranked.argmax(axis=1), chosen))
+        return str(own[0]) if len(own) == 1 else "each sample's own"
 
     def _describe(self) -> dict[str, Any]:
         """What an explained model would say of itself."""

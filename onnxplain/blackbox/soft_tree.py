@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.blackbox.adam import Adam
 from onnxplain.blackbox.forward import Array
 from onnxplain.blackbox.surrogate import at_inputs, fidelity, flat, lesson, told
 from onnxplain.blackbox.task import Found, Task
@@ -75,9 +76,11 @@ def soft_decision_tree(
     if taught.y.shape[1] < 2:
         raise MethodError("soft-decision-tree imitates classes, and the output has one number; use decision-tree")
     mean, scale = taught.x.mean(axis=0), taught.x.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
+    constant = taught.x.max(axis=0) == taught.x.min(axis=0)
+    scale = np.where(constant, 1, scale)
     x, said = (taught.x - mean) / scale, _distribution(task, taught.y)
     tree = distil(x[~taught.kept], said[~taught.kept], depth, epochs, beta, penalty, seed)
+    tree.filters[:, constant] = 0  # nothing was learned of them, and what they began with is noise
     variance, same = fidelity(tree.predict(x[taught.kept]), said[taught.kept])
     own = (flat(task.x) - mean) / scale
     leaves = tree.leaf(own)
@@ -91,7 +94,10 @@ def soft_decision_tree(
             values[i, 0] += (1 if node == 2 * above + 2 else -1) * beta * tree.filters[above] * own[i]
             node = above
     facts = told(task, fidelity=variance, agreement=same)
-    facts |= {"path": paths, "leaf_classes": tree.classes()[leaves][:, None]}
+    facts |= {"path": paths, "leaf": leaves[:, None], "leaf_classes": tree.classes()[leaves][:, None]}
+    facts["leaves"] = tree.classes()[None, None]
+    for name, filters in at_inputs(task, tree.filters[None]).items():
+        facts["filters" if len(task.x) == 1 else f"filters.{name}"] = filters[:, None]
     notes = {"tree": drawn(tree, taught.names)}
     return Found(at_inputs(task, np.repeat(values, task.targets, axis=1)), facts, notes=notes)
 
@@ -129,18 +135,13 @@ def distil(x: Array, said: Array, depth: int, epochs: int, beta: float, penalty:
     tree = SoftTree(
         random.normal(0, 0.1, (inner, x.shape[1])), np.zeros(inner), random.normal(0, 0.1, (inner + 1, said.shape[1])), beta
     )
-    parts = [tree.filters, tree.biases, tree.leaves]
-    first, second, step = [np.zeros_like(p) for p in parts], [np.zeros_like(p) for p in parts], 0
+    adam = Adam([tree.filters, tree.biases, tree.leaves])
     for _ in range(epochs):
         order = random.permutation(len(x))
         for start in range(0, len(x), 64):
             rows = order[start : start + 64]
             _, slopes = loss_and_slopes(tree, x[rows], said[rows], penalty)
-            step += 1
-            for part, slope, m, v in zip(parts, slopes, first, second, strict=True):
-                m += 0.1 * (slope - m)
-                v += 0.001 * (slope**2 - v)
-                part -= 0.02 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            adam.step(slopes, 0.02)
     return tree
 
 

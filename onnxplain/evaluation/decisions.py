@@ -37,7 +37,7 @@ def _top_problems(setting: Setting, *, features: Any, patch: Any, replace: Any, 
     better="higher",
     summary="Share of decisions that change when the k features of largest attribution are replaced, for k = 1 … K",
     formula="mean over k of [decision(x without the k of largest R) ≠ decision(x)]",
-    source="as in studies on forms and tables: which share of predictions flips by the top 1 to 4 features",
+    source="an index of how often decisions on forms and tables flip by their top 1 to 4 features",
     check=_top_problems,
 )
 def top_k_flips(
