@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,13 @@ from onnxplain.graph import Graph
 __all__ = ["random_inputs"]
 
 
-def random_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+def random_inputs(graph: Graph, seed: int = 0, extents: Mapping[Any, int] | None = None) -> dict[str, np.ndarray[Any, Any]]:
     """Random numbers of the shapes and types a model takes: normal floats, small indices, masks of ones.
+
+    Args:
+        graph: of the model.
+        seed: chooses the numbers.
+        extents: of axes that the model leaves free, by symbol; others become 2 where they come first, 8 elsewhere.
 
     Raises:
         InputError: an input is text or of unknown rank.
@@ -21,7 +27,7 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray[Any, Any]
     generator = np.random.default_rng(seed)
     rows = _table_rows(graph)
     result: dict[str, np.ndarray[Any, Any]] = {}
-    symbols: dict[Any, int] = {}
+    symbols: dict[Any, int] = dict(extents or {})
     for tensor in graph.inputs:
         if tensor.shape is None or tensor.dtype is None or tensor.dtype.kind in "OUS":
             raise InputError(

@@ -14,7 +14,7 @@ import onnx
 
 from onnxplain.errors import InputError, ModelError, ProviderError
 
-__all__ = ["Arrays", "Providers", "Session"]
+__all__ = ["Arrays", "Providers", "Session", "check_providers"]
 
 Arrays: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 Providers: TypeAlias = "None | str | Sequence[Any]"
@@ -28,10 +28,11 @@ class Session:
     """A model loaded into ONNX Runtime.
 
     Args:
-        model: the model; its external data is looked up in `folder`.
+        model: the model; its external data is looked up in `folder`. Or the path of a file, whose data lies beside it.
         providers: where to run.
         folder: where external data lies.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        profile: a path whose last part begins the name of a file with the time every node took; see `end_profiling`.
 
     Raises:
         ProviderError: a provider asked for by name is not available.
@@ -40,11 +41,12 @@ class Session:
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        model: onnx.ModelProto | Path,
         providers: Providers = None,
         *,
         folder: Path | None = None,
         threads: int | None = None,
+        profile: Path | None = None,
     ) -> None:
         import onnxruntime as ort
 
@@ -55,8 +57,11 @@ class Session:
             options.intra_op_num_threads = threads
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         try:
-            data = model.SerializeToString()
+            data = str(model) if isinstance(model, Path) else model.SerializeToString()
         except Exception as error:
             raise ModelError(
                 f"the model holds more than 2 GB of weights in itself; store them as external data ({error})"
@@ -87,6 +92,19 @@ class Session:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except Exception as error:
             raise InputError(f"ONNX Runtime could not run the model on this input: {_first_line(error)}") from error
+
+    def end_profiling(self) -> Path:
+        """The file with the time every node took so far, for a session made with `profile`."""
+        return Path(self._session.end_profiling())
+
+
+def check_providers(providers: Providers) -> None:
+    """Say before long work that it cannot run where it was asked to.
+
+    Raises:
+        ProviderError: unknown, or not available here.
+    """
+    _resolve(providers)
 
 
 def _resolve(providers: Providers) -> tuple[list[Any], bool]:

@@ -22,7 +22,7 @@ from onnxplain.rewriting import read_metadata
 from onnxplain.runtime import Arrays, Providers, Session
 from onnxplain.tensor import Tensor, is_float
 
-__all__ = ["own_inputs", "verify"]
+__all__ = ["explained_feeds", "own_inputs", "verify"]
 
 TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
 """By bytes per number: the difference from the model's own prediction, over the largest value, that different fusions explain."""
@@ -133,7 +133,7 @@ def _run(
     source: Source, graph: Graph, about: Mapping[str, Any], origin: Source | None, x: Any, providers: Providers, seed: int
 ) -> Iterator[Finding]:
     session = Session(source.model, providers, folder=source.folder)
-    feeds = _feeds(graph, about, x, seed)
+    feeds = explained_feeds(graph, about, x, seed)
     try:
         results = session.run(feeds)
     except InputError as error:
@@ -147,8 +147,17 @@ def _run(
     yield from check_promises(Outcome(about, source, feeds, results, providers))
 
 
-def _feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:
-    """The given arrays, and made-up ones for the rest; the top prediction where the target is chosen at run time."""
+def explained_feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:
+    """What an explained model is fed: the given arrays, and made-up ones for the rest.
+
+    The target is the top prediction where it is chosen at run time.
+
+    Args:
+        graph: of the explained model.
+        about: its metadata.
+        x: the model's own inputs; None makes them up.
+        seed: chooses what is made up.
+    """
     added = added_inputs(about)
     if x is None:
         feeds = {name: array for name, array in random_inputs(graph, seed).items() if name not in added}

@@ -115,7 +115,7 @@ def test_rewrite_and_inspect(tmp_path: Path) -> None:
     assert [i.name for i in made.graph.input] == ["image", "target"]
     assert [o.name for o in made.graph.output] == ["logits", "image_attribution"]
     text = good("inspect", out)
-    for word in ("saliency", "target", "image_attribution", "sha256", "logits"):
+    for word in ("saliency", "target", "image_attribution", "sha256", "logits", "on CUDA   every node"):
         assert word in text
     about = json.loads(good("inspect", out, "--json"))
     assert about["method"] == "saliency"

@@ -1,20 +1,30 @@
 """Linear maps whose parts are computed anyway: their sum in place of the whole.
 
 The αβ rule applies a convolution to its positive and to its negative weights; w = max(w, 0) + min(w, 0), so the model's own
-convolution is the sum of the two, and one product in three is saved. Rounding stays within the bound that holds for any order
-of a sum's terms.
+convolution is the sum of the two, and need not be computed. Rounding stays within the bound that holds for any order of a sum's
+terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import isclose, prod
+from typing import Any
 
+import numpy as np
 import onnx
 
+from onnxplain.graph import SMALL
 from onnxplain.passes.order import sort_nodes
 from onnxplain.schema import signature
 
 __all__ = ["sum_parts"]
+
+PARTS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
+    "Relu": lambda x: np.maximum(x, 0),
+    "Min": lambda x: np.minimum(x, 0),
+}
+"""The operators that make the parts; those of small constants are computed while the graph is built."""
 
 MAPS = ("Conv", "ConvTranspose", "Gemm")
 """Maps of an input, weights and a bias."""
@@ -27,6 +37,7 @@ def sum_parts(model: onnx.ModelProto) -> bool:
     for node in model.graph.node:
         found = parts.of(node)
         if found is not None:
+            parts.settled.update([*found, node.output[0]])
             made = onnx.helper.make_node("Add", found, list(node.output), name=node.name, doc_string=node.doc_string or None)
             made.metadata_props.extend(node.metadata_props)
             node.CopyFrom(made)
@@ -44,18 +55,20 @@ class _Parts:
         self.constants = {t.name: t for t in model.graph.initializer}
         self.makers = {name: node for node in model.graph.node for name in node.output}
         self.maps: dict[tuple[object, ...], list[onnx.NodeProto]] = {}
+        self.settled: set[str] = set()
+        """What is a sum, or a part of one: it becomes nothing else."""
         for node in model.graph.node:
-            if self._is_map(node) and node.input[1] not in self.constants:
+            if self._is_map(node):
                 self.maps.setdefault(self._key(node), []).append(node)
 
     def of(self, node: onnx.NodeProto) -> list[str] | None:
         """The outputs of the two parts of a map, None where they are not there."""
-        if not self._is_map(node) or node.input[1] not in self.constants:
+        if not self._is_map(node) or node.input[1] not in self.constants or node.output[0] in self.settled:
             return None
-        found = {op: list(self._taking(node, op)) for op in ("Relu", "Min")}
+        found = {op: list(self._taking(node, op)) for op in PARTS}
         for above, up in found["Relu"]:
             for below, down in found["Min"]:
-                if up == -down:
+                if isclose(up, -down, rel_tol=0.1):
                     return [above, below]
         return None
 
@@ -64,32 +77,45 @@ class _Parts:
         bias = node.input[2] if len(node.input) > 2 else ""
         for other in self.maps.get(self._key(node), ()):
             added = self._number(other.input[2] if len(other.input) > 2 else "", bias, op)
-            if self._is_part(other.input[1], node.input[1], op) and added is not None:
+            free = other is not node and other.output[0] not in self.settled
+            if free and added is not None and self._is_part(other.input[1], node.input[1], op):
                 yield other.output[0], added
 
     def _is_part(self, name: str, whole: str, op: str) -> bool:
         maker = self.makers.get(name)
-        if maker is None or maker.op_type != op or maker.input[0] != whole:
-            return False
-        return op != "Min" or (len(maker.input) == 2 and self._value(maker.input[1]) == 0)
+        if maker is not None:
+            zero = op == "Relu" or (len(maker.input) == 2 and self._uniform(maker.input[1]) == 0)
+            return maker.op_type == op and maker.input[0] == whole and zero
+        part, values = self._values(name), self._values(whole)
+        return part is not None and values is not None and np.array_equal(part, PARTS[op](values))
 
     def _number(self, name: str, bias: str, op: str) -> float | None:
         """c where a bias is the part of another plus c, None where it is no such thing."""
         if not bias:
-            return 0.0 if not name else self._value(name)
+            return 0.0 if not name else self._uniform(name)
         if self._is_part(name, bias, op):
             return 0.0
         maker = self.makers.get(name)
-        if maker is None or maker.op_type != "Add" or not self._is_part(maker.input[0], bias, op):
+        if maker is not None:
+            return self._uniform(maker.input[1]) if maker.op_type == "Add" and self._is_part(maker.input[0], bias, op) else None
+        sums, values = self._values(name), self._values(bias)
+        if sums is None or values is None or sums.shape != values.shape or not values.size:
             return None
-        return self._value(maker.input[1])
+        part = PARTS[op](values)
+        number = float((sums - part).flat[np.abs(part).argmin()])  # where least is lost by rounding
+        return number if np.allclose(sums, part + values.dtype.type(number), rtol=1e-6, atol=0) else None
 
-    def _value(self, name: str) -> float | None:
+    def _uniform(self, name: str) -> float | None:
         """The number that a constant repeats."""
-        if name not in self.constants or self.constants[name].data_location == onnx.TensorProto.EXTERNAL:
+        values = self._values(name)
+        return float(values.flat[0]) if values is not None and values.size and (values == values.flat[0]).all() else None
+
+    def _values(self, name: str) -> np.ndarray[Any, Any] | None:
+        """The values of a small constant."""
+        found = self.constants.get(name)
+        if found is None or prod(found.dims) > SMALL or found.data_location == onnx.TensorProto.EXTERNAL:
             return None
-        values = onnx.numpy_helper.to_array(self.constants[name])
-        return float(values.flat[0]) if values.size and (values == values.flat[0]).all() else None
+        return onnx.numpy_helper.to_array(found)
 
     def _is_map(self, node: onnx.NodeProto) -> bool:
         return node.op_type in MAPS and not node.domain

@@ -1,0 +1,190 @@
+"""Forward against explained, for a model of the user's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxplain.bench.feeding import batch_sizes, feeds_of
+from onnxplain.bench.machine import machine, today, versions
+from onnxplain.bench.report import BenchReport, Row
+from onnxplain.bench.rounds import Entry, interleaved
+from onnxplain.bench.worker import Worker
+from onnxplain.errors import InputError
+from onnxplain.graph import Graph
+from onnxplain.inputs import check_inputs
+from onnxplain.load import ModelLike, Source, external_tensors, read
+from onnxplain.method import graph_method
+from onnxplain.passes import prepared
+from onnxplain.registry import load_registry
+from onnxplain.rewriting import rewrite_source
+from onnxplain.runtime import check_providers
+from onnxplain.saving import write_file
+from onnxplain.verifying import explained_feeds
+
+__all__ = ["PROFILED", "bench", "session_worker"]
+
+FORWARD = "forward"
+"""The name of the model itself among the methods."""
+
+PROFILED = 5
+"""Runs that a profile is the mean of."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """A model on disk, ready to be run: the original or explained."""
+
+    path: Path
+    feeds: Mapping[int, Path]
+    settings: Mapping[str, Any]
+
+    def worker(self, **more: Any) -> Worker:
+        return session_worker(self.path, {**self.settings, **more})
+
+    def case(self, size: int, **more: Any) -> dict[str, Any]:
+        return {"feeds": str(self.feeds[size]), **more}
+
+
+def session_worker(path: Path, settings: Mapping[str, Any]) -> Worker:
+    """A worker that runs a file in ONNX Runtime; see `onnxplain.bench.child`."""
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    command = [sys.executable, "-m", "onnxplain.bench.child", str(path), json.dumps(dict(settings))]
+    return Worker(command, {"PYTHONPATH": root} if "site-packages" not in root else None)
+
+
+def bench(
+    model: ModelLike,
+    methods: Sequence[str] = ("gradient",),
+    x: Any = None,
+    *,
+    batches: Sequence[int] = (),
+    extents: Mapping[str, int] | None = None,
+    threads: int | None = None,
+    rounds: int = 7,
+    seconds: float = 0.3,
+    profile: bool = False,
+    provider: str = "auto",
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    layer: str | Sequence[str] | None = None,
+    baseline: float = 0.0,
+    score: str = "logit",
+    rules: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> BenchReport:
+    """Time and memory of explained models against the model's own.
+
+    Every file runs in a process of its own; only one of these processes runs at a time, the others are stopped. In each round
+    each runs in turn; ratios are taken within rounds. The target is each sample's top prediction, chosen at run time.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto.
+        methods: names from `onnxplain.methods()`.
+        x: samples, as an Explainer takes them; None makes random ones up.
+        batches: batch sizes; by default 1 and 8 where the model leaves the choice.
+        extents: of other free axes of the inputs, by symbol, where no samples are given.
+        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        rounds: how often every file has its turn.
+        seconds: how long a turn lasts at least.
+        profile: whether to say which operators cost most.
+        provider: "auto", "cpu", "cuda", or a name of ONNX Runtime's.
+        output, inputs, layer, score, rules: as in `onnxplain.rewrite`.
+        baseline: of the methods that compare with one.
+        options: by method, its own options.
+        say: told what is done next.
+
+    Raises:
+        OnnxplainError: as `onnxplain.rewrite`, and InputError for batches or samples that do not fit.
+    """
+    if rounds < 1:
+        raise InputError(f"at least 1 round is needed, not {rounds}")
+    check_providers(provider)
+    source = read(model)
+    registry = load_registry(rules)
+    graph = Graph(prepared(source.copy(), registry).model)
+    sizes = batch_sizes(graph.inputs, batches)
+    given = None if x is None else check_inputs(x, graph.inputs)
+    own = {size: feeds_of(graph, size, given, extents or {}) for size in sizes}
+    settings = {"threads": threads, "provider": provider}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {FORWARD: _file(Path(folder), FORWARD, source, source.model.SerializeToString(), own, settings)}
+        for name in methods:
+            say(f"rewriting for {name}")
+            method, chosen = graph_method(name), dict((options or {}).get(name, {}))
+            compares = method.compares(method.checked(chosen))
+            done = rewrite_source(
+                source.copy(), name, target="input", output=output, inputs=inputs,
+                layer=[layer] if isinstance(layer, str) else layer, baseline=baseline if compares else None, score=score,
+                registry=registry, options=chosen,
+            )  # fmt: skip
+            explained = Graph(done.model)
+            feeds = {size: explained_feeds(explained, done.about, own[size], 0) for size in sizes}
+            files[name] = _file(Path(folder), name, source, done.model.SerializeToString(), feeds, settings)
+        rows = _timed(files, sizes, rounds, seconds, say)
+        operators = {name: _profiled(file, sizes[0], say) for name, file in files.items()} if profile else {}
+    packages = ("onnxplain", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy")
+    about = {**machine(), "threads": threads, "rounds": rounds, "date": today(), "versions": versions(*packages)}
+    return BenchReport(source.name, about, tuple(rows), operators)
+
+
+def _file(
+    folder: Path, name: str, source: Source, data: bytes, feeds: Mapping[int, Mapping[str, Any]], settings: Mapping[str, Any]
+) -> _File:
+    """Write a model and what it is fed."""
+    path = write_file(folder / f"{name}.onnx", data)
+    written = {}
+    for size, arrays in feeds.items():
+        written[size] = folder / f"{name}.{size}.npz"
+        np.savez(written[size], **arrays)
+    elsewhere = any(True for _ in external_tensors(source.model))
+    return _File(path, written, {**settings, "folder": str(source.folder) if elsewhere else None})
+
+
+def _timed(
+    files: Mapping[str, _File], sizes: Sequence[int], rounds: int, seconds: float, say: Callable[[str], None]
+) -> list[Row]:
+    rows = []
+    memory = {(name, size): _memory(file, size) for size in sizes for name, file in files.items()}
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(file.worker()) for name, file in files.items()}
+        for size in sizes:
+            say(f"timing batches of {size}")
+            entries = {name: Entry(workers[name], file.case(size)) for name, file in files.items()}
+            taken = interleaved(entries, rounds, seconds)
+            for name, file in files.items():
+                if name != FORWARD:
+                    rows.append(
+                        Row(
+                            name, size, tuple(taken[FORWARD]), tuple(taken[name]), memory[FORWARD, size], memory[name, size],
+                            files[FORWARD].path.stat().st_size, file.path.stat().st_size,
+                        )
+                    )  # fmt: skip
+    return rows
+
+
+def _memory(file: _File, size: int) -> int:
+    """The most that a run held, weights included, beyond a process that has loaded nothing; 0 where it cannot be told."""
+    with file.worker() as worker:
+        bare = worker.ask("start")["bare"]
+        found = worker.ask("memory", case=file.case(size))["peak"]
+    return max(0, int(found) - int(bare)) if bare else 0
+
+
+def _profiled(file: _File, size: int, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    say("profiling")
+    with tempfile.TemporaryDirectory() as folder, file.worker(profile=str(Path(folder) / "profile")) as worker:
+        out = Path(folder) / "costs.npz"
+        worker.ask("compute", case=file.case(size, runs=PROFILED + 1), out=str(out))
+        with np.load(out) as data:
+            found: dict[str, dict[str, float]] = json.loads(str(data["profile"]))
+    return found

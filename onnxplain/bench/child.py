@@ -1,0 +1,56 @@
+"""A worker that runs one file in ONNX Runtime: `python -m onnxplain.bench.child MODEL.onnx '{"threads": 2}'`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.bench.memory import resident
+from onnxplain.bench.profile import costs
+from onnxplain.bench.serving import Run, serve
+from onnxplain.runtime import Session
+
+__all__ = ["main"]
+
+
+def main(path: str, settings: dict[str, Any]) -> None:
+    """Serve runs of a file.
+
+    Args:
+        path: the file.
+        settings: `threads`; `provider`; `folder`, where external data lies if not beside the file; `profile`, what the name of
+            a profile begins with, in which case a run answers with what each operator cost.
+    """
+    import onnxruntime as ort
+
+    ort.get_available_providers()  # loaded before the bare process is measured
+    bare = resident()
+    profile, folder = (Path(settings[key]) if settings.get(key) else None for key in ("profile", "folder"))
+    session = Session(
+        Path(path) if folder is None else onnx.load(path, load_external_data=False), settings.get("provider"),
+        folder=folder, threads=settings.get("threads"), profile=profile,
+    )  # fmt: skip
+
+    def make(case: dict[str, Any]) -> Run:
+        with np.load(case["feeds"]) as data:
+            feeds = {name: data[name] for name in data.files}
+        if not profile:
+            return lambda: session.run(feeds)
+
+        def profiled() -> dict[str, Any]:
+            for _ in range(case["runs"]):
+                session.run(feeds)
+            return {"profile": json.dumps(costs(session.end_profiling(), skip=1))}
+
+        return profiled
+
+    serve(make, bare=bare, providers=session.providers)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})

@@ -1,0 +1,44 @@
+"""What operators cost, from the file ONNX Runtime's profiler writes."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["costs", "operator_costs"]
+
+HOLDERS = ("Loop", "Scan", "If")
+"""Operators whose time is that of the nodes inside, which are listed themselves."""
+
+
+def costs(file: Path, skip: int = 0) -> dict[str, dict[str, float]]:
+    """By operator: `seconds` of one run, `share` of all operators, and how many `nodes`; the costliest first.
+
+    Args:
+        file: as ONNX Runtime wrote it.
+        skip: runs in front that do not count, for warming up.
+    """
+    return operator_costs(json.loads(file.read_text(encoding="utf-8")), skip)
+
+
+def operator_costs(events: Sequence[Mapping[str, Any]], skip: int = 0) -> dict[str, dict[str, float]]:
+    """As `costs`, from the events themselves."""
+    runs = sorted((e for e in events if e.get("name") == "model_run"), key=lambda e: e["ts"])[skip:]
+    if not runs:
+        return {}
+    begin = runs[0]["ts"]
+    spent: dict[str, float] = defaultdict(float)
+    nodes: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time") or event["ts"] < begin:
+            continue
+        operator = event["args"]["op_name"]
+        if operator not in HOLDERS:
+            spent[operator] += event["dur"] / 1e6 / len(runs)
+            nodes[operator].add(event["name"])
+    total = sum(spent.values()) or 1.0
+    ordered = sorted(spent, key=lambda op: -spent[op])
+    return {op: {"seconds": spent[op], "share": spent[op] / total, "nodes": len(nodes[op])} for op in ordered}

@@ -1,0 +1,152 @@
+"""What `onnxplain bench` found, as a table for people and for machines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxplain.bench.spread import Spread, ratio
+from onnxplain.errors import OutputError
+from onnxplain.saving import write_file
+
+__all__ = ["COSTLIEST", "ENDINGS", "HEAD", "BenchReport", "Row", "cells", "check_ending"]
+
+ENDINGS = (".md", ".json", ".csv")
+"""The forms in which a report is written."""
+
+COSTLIEST = 5
+"""How many operators a profile shows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one batch size: seconds of a whole run in each round, bytes of memory and of the files."""
+
+    method: str
+    batch: int
+    forward: tuple[float, ...]
+    explained: tuple[float, ...]
+    memory_forward: int
+    memory_explained: int
+    size_forward: int
+    size_explained: int
+
+    @property
+    def ratio(self) -> Spread:
+        """How many forward runs an explained one takes."""
+        return ratio(self.explained, self.forward)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers by name: times in milliseconds, the ratio's median and quartiles, memory and sizes in MB."""
+        forward, explained = Spread.of(self.forward), Spread.of(self.explained)
+        return {
+            "method": self.method,
+            "batch": self.batch,
+            "forward_ms": 1e3 * forward.median,
+            "explained_ms": 1e3 * explained.median,
+            "ratio": self.ratio.median,
+            "ratio_low": self.ratio.low,
+            "ratio_high": self.ratio.high,
+            "rounds": len(self.forward),
+            "memory_forward_mb": self.memory_forward / 1e6,
+            "memory_explained_mb": self.memory_explained / 1e6,
+            "size_forward_mb": self.size_forward / 1e6,
+            "size_explained_mb": self.size_explained / 1e6,
+        }
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Rows by method and batch; `operators` by method (and "forward"), what each costs, where that was asked for.
+
+    `about` says on what machine, with which versions, when.
+    """
+
+    model: str
+    about: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    operators: Mapping[str, Mapping[str, Mapping[str, float]]]
+
+    def save(self, path: Path) -> Path:
+        """Write .md, .json or .csv."""
+        check_ending(path)
+        text = {".md": self.markdown, ".json": self.json, ".csv": self.csv}[path.suffix]()
+        return write_file(path, text.encode())
+
+    def json(self) -> str:
+        """Everything, with one object a row."""
+        rows = [r.to_dict() for r in self.rows]
+        return json.dumps({"model": self.model, **self.about, "rows": rows, "operators": self.operators}, indent=2) + "\n"
+
+    def csv(self) -> str:
+        """The rows."""
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(self.rows[0].to_dict()))
+        writer.writeheader()
+        writer.writerows(r.to_dict() for r in self.rows)
+        return out.getvalue()
+
+    def markdown(self) -> str:
+        """The rows as a table, what they were measured on, and the costliest operators."""
+        lines = [f"# What explaining {self.model} costs", "", self.conditions(), ""]
+        lines += [f"| {' | '.join(HEAD)} |", "|---|" + "---:|" * (len(HEAD) - 1)]
+        lines += [f"| {' | '.join(cells(r))} |" for r in self.rows]
+        for name, found in self.operators.items():
+            lines += ["", f"Costliest operators of {name}, in share of their time:", "", "| operator | nodes | ms | share |"]
+            lines += ["|---|---:|---:|---:|"]
+            lines += [
+                f"| {op} | {int(c['nodes'])} | {1e3 * c['seconds']:.3g} | {c['share']:.0%} |"
+                for op, c in list(found.items())[:COSTLIEST]
+            ]
+        return "\n".join(lines) + "\n"
+
+    def conditions(self) -> str:
+        """One sentence on machine, versions and date."""
+        about = self.about
+        threads = counted(about["threads"], "thread") if about["threads"] else "threads as ONNX Runtime chooses"
+        versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+        machine = f"{about['processor']}, {counted(int(about['cores']), 'core')}, {threads}"
+        return f"{machine}; {versions}; {about['date']}; {counted(about['rounds'], 'round')}."
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, e.g. `1 core`, `2 cores`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+HEAD = (
+    "method", "batch", "forward, ms", "explained, ms", "ratio (middle half of rounds)", "memory, MB", "× forward's", "file, MB",
+    "larger by",
+)  # fmt: skip
+
+
+def cells(row: Row) -> list[str]:
+    """One row as text, under `HEAD`; memory is empty where the system does not tell it."""
+    d = row.to_dict()
+    known = row.memory_forward > 0
+    return [
+        row.method,
+        str(row.batch),
+        f"{d['forward_ms']:.3g}",
+        f"{d['explained_ms']:.3g}",
+        str(row.ratio),
+        f"{d['memory_explained_mb']:.0f}" if known else "",
+        f"{row.memory_explained / row.memory_forward:.2f}" if known else "",
+        f"{d['size_explained_mb']:.3g}",
+        f"{row.size_explained / row.size_forward - 1:.1%}",
+    ]
+
+
+def check_ending(path: Path) -> None:
+    """Say before long work that a report cannot be written in this form.
+
+    Raises:
+        OutputError: the ending is unknown.
+    """
+    if path.suffix not in ENDINGS:
+        raise OutputError(f"cannot write {path}: a benchmark is written as {', '.join(ENDINGS)}")
