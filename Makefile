@@ -26,6 +26,7 @@ studies: $(VENV)/demo.stamp
 	$(BIN)/python examples/sinusoid/study.py
 	$(BIN)/python examples/risk/study.py
 	$(BIN)/python examples/toy/study.py
+	$(BIN)/python examples/tutorial/study.py
 
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2

@@ -116,7 +116,7 @@ class Explanation:
         _, values = self.of(name)
         flat = np.asarray(values, np.float64).reshape(len(values), -1)
         sizes = np.abs(flat).sum(axis=1)
-        return np.asarray(-flat.clip(max=0).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
+        return np.asarray(np.abs(flat.clip(max=0)).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
 
     def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
         """For each sample the k elements with the largest attributions in size: their indices and values."""

@@ -1,0 +1,100 @@
+"""The figures of Montavon, Samek, Müller 2017 on digits; writes docs/tutorial.md's tables and its figures.
+
+Needs onnxplain[all] alone: python examples/tutorial/study.py. With MNIST and a folder that train.py filled from it, tables are
+printed and figures go into the folder: python examples/tutorial/study.py MNIST.npz FOLDER.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from digits import load
+from figures import draw
+from measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
+from prototypes import search
+
+from onnxplain import Prototypes
+from onnxplain.concepts.picture import plot
+from onnxplain.plot_style import percent
+
+DOCS = FOLDER.parent.parent / "docs"
+SHOWN = (1, 2, 4, 8, 16)
+"""Numbers of patches removed in the table."""
+
+
+def tables(found: Measured) -> dict[str, str]:
+    """What was measured, for the page, by the names of its blocks."""
+    shares = ["| | negative share | αβ at the pixels too | published |", "|---|---|---|---|"]
+    for name in (n for n in METHODS if n != "sensitivity"):
+        own, plain = float(found.explained[name].negative_share().mean()), found.plain.get(name)
+        published = f"{100 * PUBLISHED[name]:.0f} %" if name in PUBLISHED else ""
+        shares.append(f"| {name} | {percent(own)} | {'' if plain is None else percent(plain)} | {published} |")
+    jumps = ["| | median step | largest step | largest / median |", "|---|---|---|---|"]
+    for name, (middle, most) in found.largest.items():
+        jumps.append(f"| {name} | {middle:.2f} | {most:.2f} | {most / middle:.1f} |")
+    flips = ["| patches removed | " + " | ".join(map(str, SHOWN)) + " | area |", "|---|" + "---|" * (len(SHOWN) + 1)]
+    for name, curve in found.curves.items():
+        flips.append(f"| {name} | " + " | ".join(signed(curve[k]) for k in SHOWN) + f" | {signed(area(curve))} |")
+    before, after = found.grid
+    grid = f"Strongest over weakest place within the stride: {before:.2f} as it is, {after:.2f} averaged over 16 translations."
+    pairs = ["| | class has more relevance at its own digit |", "|---|---|"]
+    pairs += [f"| {name} | {percent(share)} of {count} |" for name, (share, count) in found.halves.items()]
+    return {
+        "shares": "\n".join(shares),
+        "jumps": "\n".join(jumps),
+        "flips": "\n".join(flips),
+        "grid": grid,
+        "pairs": "\n".join(pairs),
+    }
+
+
+def signed(value: float) -> str:
+    """Two digits with a true minus sign."""
+    return f"{value:.2f}".replace("-", "−")
+
+
+def prototype_table(rows: Mapping[str, Prototypes], data: object) -> str:
+    """How sure the model is of its prototypes, and how near they are to digits."""
+    lines = ["| searched with | least probability of ten | mean distance to the nearest digit |", "|---|---|---|"]
+    for name, found in rows.items():
+        lines.append(f"| {name} | {found.probabilities.min():.3f} | {found.nearest(data).mean():.2f} |")
+    return "\n".join(lines)
+
+
+def write(made: Mapping[str, str], page: Path) -> None:
+    """Put every table into its block of the page."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in made.items():
+        pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, count = pattern.subn(lambda block, table=table: f"{block[1]}{table}\n{block[2]}", text)
+        if count != 1:
+            raise ValueError(f"{page.name} has {count} blocks '{name}', expected one")
+    page.write_text(text, encoding="utf-8")
+
+
+def main(file: Path | None, folder: Path) -> None:
+    """Measure, say, and draw; write the page for the committed model."""
+    digits = load(file)
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    print(f"{digits.name}, {SAMPLES} of {len(digits.test)} test pictures; accuracy {about['model']['test_accuracy']}\n")
+    found = measure(digits, folder)
+    made = tables(found)
+    rows = search(digits, folder / "model.onnx")
+    made["prototypes"] = prototype_table(rows, digits.train)
+    print("\n\n".join(made.values()))
+    out = DOCS if file is None else folder
+    plot(rows, data=digits.train).savefig(out / "tutorial_prototypes.png", dpi=150, metadata={"Software": None})
+    draw(found, out)
+    if file is None:
+        write(made, DOCS / "tutorial.md")
+
+
+if __name__ == "__main__":
+    arguments = [Path(a) for a in sys.argv[1:]]
+    if len(arguments) not in (0, 2):
+        sys.exit("usage: study.py [MNIST.npz FOLDER]")
+    main(*arguments) if arguments else main(None, FOLDER)
