@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onnxplain.concepts.rbm import GaussianRBM
     from onnxplain.concepts.tcav import Tcav, tcav
     from onnxplain.errors import OnnxplainError, RuleError
+    from onnxplain.evaluation.advise import Advice, advise
     from onnxplain.evaluation.evaluation import Evaluation
     from onnxplain.evaluation.study import evaluate
     from onnxplain.explainer import Explainer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Advice": "evaluation.advise",
     "Builder": "builder",
     "Call": "call",
     "CheckReport": "findings",
@@ -47,6 +49,7 @@ _HOME = {
     "Tcav": "concepts.tcav",
     "Tensor": "tensor",
     "Where": "composite",
+    "advise": "evaluation.advise",
     "check": "checking",
     "evaluate": "evaluation.study",
     "expansion": "registry",
@@ -61,6 +64,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Advice",
     "Builder",
     "Call",
     "CheckReport",
@@ -79,6 +83,7 @@ __all__ = [
     "Tensor",
     "Where",
     "__version__",
+    "advise",
     "check",
     "evaluate",
     "expansion",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from onnxplain import __version__
+from onnxplain.cli_advise import advise
 from onnxplain.cli_bench import bench_command
 from onnxplain.cli_concepts import prototype, tcav
 from onnxplain.cli_evaluate import evaluate, metrics
@@ -394,5 +395,6 @@ def operators(rules: tuple[str, ...]) -> None:
 main.add_command(evaluate)
 main.add_command(metrics)
 main.add_command(bench_command(_model_options, _method_options, _options_of_each))
+main.add_command(advise)
 main.add_command(tcav)
 main.add_command(prototype)
