@@ -50,6 +50,17 @@ def test_arrivals_sum_to_one_on_every_level() -> None:
         np.testing.assert_allclose(arrive[:, 2**level - 1 : 2 ** (level + 1) - 1].sum(axis=1), 1)
 
 
+def test_nodes_that_no_sample_arrives_at_have_finite_slopes() -> None:
+    rng = np.random.default_rng(0)
+    tree = SoftTree(np.zeros((3, 2)), np.array([100.0, 0.0, 0.0]), rng.normal(size=(4, 3)), 1.0)  # all go right at the root
+    x, said = rng.normal(size=(8, 2)), np.eye(3)[rng.integers(0, 3, 8)]
+    assert tree.arrival(tree.right(x))[:, 1].max() == 0
+    loss, slopes = loss_and_slopes(tree, x, said, penalty=0.1)
+    assert np.isfinite(loss)
+    assert all(np.isfinite(slope).all() for slope in slopes)
+    assert not slopes[1][1]
+
+
 def test_a_soft_tree_imitates_a_perceptron() -> None:
     made = Explainer(IRIS, "soft-decision-tree", background=flowers(), epochs=100)(flowers(10))
     assert made.facts["agreement"][0] > 0.9

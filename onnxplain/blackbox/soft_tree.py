@@ -159,10 +159,11 @@ def loss_and_slopes(tree: SoftTree, x: Array, said: Array, penalty: float) -> tu
     slope = np.zeros_like(right)
     for node in reversed(range(inner)):
         weight = penalty * 0.5 ** int(np.log2(node + 1))
-        total = arrive[:, node].sum()
-        share = float(np.clip((arrive[:, node] @ right[:, node]) / total, 1e-7, 1 - 1e-7))
-        loss -= weight * 0.5 * float(np.log(share) + np.log(1 - share))
-        pull = -weight * 0.5 * (1 / share - 1 / (1 - share)) / total
+        total, pull, share = arrive[:, node].sum(), 0.0, 0.5
+        if total > 1e-12 * count:  # of samples that never arrive there is nothing to send to either side
+            share = float(np.clip((arrive[:, node] @ right[:, node]) / total, 1e-7, 1 - 1e-7))
+            loss -= weight * 0.5 * float(np.log(share) + np.log(1 - share))
+            pull = -weight * 0.5 * (1 / share - 1 / (1 - share)) / total
         left_worth, right_worth = worth[:, 2 * node + 1], worth[:, 2 * node + 2]
         slope[:, node] = arrive[:, node] * (right_worth - left_worth + pull)
         worth[:, node] = (1 - right[:, node]) * left_worth + right[:, node] * right_worth + pull * (right[:, node] - share)
