@@ -4,6 +4,7 @@
 # make hosts  only the tests of explained models in C++, Node and the browser
 # make slow   the long sweeps, left out of `make test`
 # make studies  run the studies again: tables and figures in docs/
+# make comparison  every method on every metric on three models, minutes: docs/comparison.md
 # make clean  remove everything that was made
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 WEB := examples/web
 PORT ?= 8000
 
-.PHONY: demo demo-web studies test hosts lint slow clean
+.PHONY: demo demo-web studies comparison test hosts lint slow clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python fixtures/demo.py
@@ -27,6 +28,10 @@ studies: $(VENV)/demo.stamp
 	$(BIN)/python examples/risk/study.py
 	$(BIN)/python examples/toy/study.py
 	$(BIN)/python examples/tutorial/study.py
+
+comparison: $(VENV)/demo.stamp
+	mkdir -p out/comparison
+	$(BIN)/python examples/comparison/study.py out/comparison
 
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2

@@ -142,7 +142,7 @@ def test_an_operator_without_a_rule_leaves_forward_passes() -> None:
     ("name", "method", "facts"),
     [
         ("digits", "lrp-epsilon-plus", {"dense_layers": 1, "max": ["MaxPool:0"]}),
-        ("cancer", "lrp-epsilon", {"dense_layers": 3, "positive": 28}),
+        ("cancer", "integrated-gradients", {"dense_layers": 3, "positive": 28}),
         ("resnet", "lrp-epsilon-plus", {"dense_layers": 1, "linear_layers": 15}),
         ("vit", "attnlrp", {"attention": 2, "normalizations": 5}),
         ("gpt2", "attnlrp", {"attention": 2, "dense_layers": 0}),

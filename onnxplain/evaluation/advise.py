@@ -95,6 +95,13 @@ def suggest(s: Structure) -> Suggestion:
     if s.squashing:
         reason = f"{s.squashing} saturating activations: differences from a baseline do not vanish where slopes do"
         return Suggestion("deeplift", "a baseline, such as the mean of the data", reason, ("integrated-gradients", "lrp-epsilon"))
+    if "table" in s.inputs.values():
+        reason = (
+            "dense layers on a table, where zero seldom stands for nothing: a path from a baseline says against what a feature "
+            "speaks; first by faithfulness in the comparison of docs/comparison.md"
+        )
+        others = ("deeplift-shap", "kernel-shap", "lrp-epsilon")
+        return Suggestion("integrated-gradients", "a baseline, such as the mean of the data", reason, others)
     reason = "dense layers with activations like ReLU: what contradicts or is weak is absorbed"
     return Suggestion("lrp-epsilon", "nothing else", reason, ("integrated-gradients", "kernel-shap"))
 
