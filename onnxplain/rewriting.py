@@ -184,7 +184,8 @@ def rewrite_source(
     own = set() if only_attribution else {t.name for t in graph.outputs}
     results += [t for t in dict.fromkeys(shown) if t.name not in own]
     model = graph.finish(lowered(b), b.constants, results, inputs=extra, alone=only_attribution)
-    sum_parts(model)
+    if sum_parts(model):
+        source = replace(source, passes=(*(source.passes or ()), "sum-parts"))
     if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
         source.held.embed(model)
     about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
