@@ -28,13 +28,19 @@ RELEVANCE = ("lrp-epsilon", "lrp-epsilon-plus", "lrp-epsilon-gamma-box", "lrp-al
 def plot(results: Mapping[str, Any], path: Path) -> None:
     """Two panels at batch 1: gradients of the networks, relevance of two of them and of the transformers."""
     gradients = [(m, results.get(f"{m}/gradient/1")) for m in NETS]
-    relevance = [(f"{m}\n{k.removeprefix('lrp-')}", results.get(f"{m}/{k}/1")) for m in ("resnet50", "vgg16") for k in RELEVANCE]
+    relevance = [(f"{m}\n{short(k)}", results.get(f"{m}/{k}/1")) for m in ("resnet50", "vgg16") for k in RELEVANCE]
     relevance += [(f"{m}\nattnlrp", results.get(f"{m}/attnlrp/1")) for m in ("bert-base", "vit-b16")]
     figure, panels = plt.subplots(2, 1, figsize=(11, 8.4), layout="constrained")
     bars(panels[0], [(n, r) for n, r in gradients if r], "The gradient of one sample")
     bars(panels[1], [(n, r) for n, r in relevance if r], "Relevance of one sample")
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def short(method: str) -> str:
+    """The name of a relevance method in lines that fit under its bars."""
+    words = method.removeprefix("lrp-").split("-")
+    return "-\n".join("-".join(words[i : i + 2]) for i in range(0, len(words), 2))
 
 
 def bars(axes: Axes, groups: list[tuple[str, Any]], title: str) -> None:
