@@ -31,6 +31,15 @@ CARRIES = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "BatchNormalizati
 JOINS = frozenset({"Add", "Sum", "Mul", "Concat"})
 """Operators whose result is in blocks where all their inputs are."""
 
+FINITE = frozenset(
+    {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Sub", "Sum", "Mul", "Neg", "Where", "AveragePool", "Resize", "Pad"}
+    | {"Reshape", "Expand", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "ScatterElements", "ReduceSum"}
+    | {"ReduceMean", "Identity", "Cast", "Relu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softmax", "Clip", "Concat"}
+    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "OneHot"}
+    | {"Shape", "Size", "Range", "ConstantOfShape", "ArgMax", "MaxPool"}
+)
+"""Operators that make finite numbers of finite ones, but for overflow. Slopes of roots and logarithms may be infinite."""
+
 STEEP = 3e38
 """The slope at which a hard sigmoid is a step in float32: 0 at 0, 1 at all normal numbers above."""
 
@@ -39,8 +48,11 @@ def lowered(b: Emitter) -> list[Emitted]:
     """What has been emitted at the top level, in the forms that run fast."""
     scope = _Scope(b)
     for call in b.graph.calls:
+        inputs, outputs = ([t for t in tensors if t is not None] for tensors in (call.inputs, call.outputs))
+        if not call.captures and scope.are_fixed(inputs):
+            scope.fixed.update(t.name for t in outputs)
         if not call.domain:
-            scope.note(call.op, [t for t in call.inputs if t is not None], [t for t in call.outputs if t is not None])
+            scope.note(call.op, inputs, outputs)
     return scope.lowered(b.calls)
 
 
@@ -51,6 +63,10 @@ class _Scope:
     b: Emitter
     blocked: set[str] = field(default_factory=set)
     steps: dict[str, Tensor] = field(default_factory=dict)
+    wild: set[str] = field(default_factory=set)
+    """What may be infinite: what is emitted by other than finite operators, and all that comes of it."""
+    fixed: set[str] = field(default_factory=set)
+    """What depends on weights alone, and is as finite as they are."""
 
     def lowered(self, calls: Iterable[Emitted]) -> list[Emitted]:
         """The scope's calls in forms that run fast."""
@@ -60,12 +76,27 @@ class _Scope:
             call = replace(call, attributes=attributes, outputs=tuple(self.b.known(t) for t in call.outputs))
             for new in self._forms(call):
                 done.append(new)
+                bodies = any(isinstance(v, Body) for v in new.attributes.values())  # which read more than the inputs
+                if not bodies and self.are_fixed([t for t in new.inputs if t is not None]):
+                    self.fixed.update(t.name for t in new.outputs)
+                elif not self._is_finite(new):
+                    self.wild.update(t.name for t in new.outputs)
                 if not new.domain:
                     self.note(new.op, [t for t in new.inputs if t is not None], new.outputs)
         return done
 
+    def are_fixed(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether all of them depend on weights alone."""
+        return all(t.name in self.fixed or self.b.is_constant(t) for t in inputs)
+
+    def _is_finite(self, call: Emitted) -> bool:
+        """Whether nothing it reads, and nothing it does, is infinite."""
+        divisor = self.b.value(call.inputs[1]) if call.op == "Div" else None
+        finite = call.op in FINITE or (divisor is not None and bool(divisor.all()))
+        return finite and not call.domain and not any(t is not None and t.name in self.wild for t in call.inputs)
+
     def _body(self, body: Body) -> Body:
-        return replace(body, calls=tuple(_Scope(self.b).lowered(body.calls)))
+        return replace(body, calls=tuple(_Scope(self.b, wild=set(self.wild), fixed=set(self.fixed)).lowered(body.calls)))
 
     def note(self, op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Remember whether the result of an operator is in blocks."""
@@ -85,11 +116,13 @@ class _Scope:
     def _mask(self, call: Emitted) -> list[Emitted]:
         """The message where y > 0, else 0: the message times a step of y.
 
-        Only for messages that convolutions made: 0 times an infinite slope (of a root at 0, say) would be no number.
+        Only for messages that convolutions made of finite ones: 0 times an infinite slope (of a root at 0, say) is no number.
         """
         condition, message, other = call.inputs
         y = self._positive(condition)
         if y is None or message is None or not self._is_zero(other) or not {y.name, message.name} <= self.blocked:
+            return [call]
+        if message.name in self.wild:
             return [call]
         before: list[Emitted] = []
         if y.name not in self.steps:

@@ -135,7 +135,8 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         parts = replace(call, inputs=tuple(t if t is None else positive(b, t) for t in call.inputs))
         copy = b.replay(call, parts.inputs)
-        return _contributions(b, copy, b.quotient(relevance, copy.y, value, "positive"))
+        adds = call.operator in ("Add", "Sum", "Mean")  # a difference of positive parts has any sign
+        return _contributions(b, copy, b.quotient(relevance, copy.y, value, "positive" if adds else ""))
 
     return rule
 

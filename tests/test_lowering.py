@@ -157,3 +157,15 @@ def test_rows_without_any_score_are_looked_for_only_where_there_can_be_some(mask
     made = model(nodes, inputs, {"y": ["n", 4]}, {"w": np.eye(4, dtype=np.float32), "half": np.float32(0.5)})
     explained = rewrite(made, target="seed", score="probability", inputs=["x"])
     assert Counter(n.op_type for n in explained.graph.node)["IsNaN"] == guards
+
+
+@pytest.mark.parametrize("between", ["AveragePool", "Conv"])
+def test_an_infinite_slope_behind_a_linear_map_is_no_message(between: str) -> None:
+    """The root's slope is infinite where everything before it is zero; the Relu lets nothing through there."""
+    weights = {"w": np.ones((16, 16, 1, 1), np.float32)}
+    map_ = node("Conv", "r w", "p") if between == "Conv" else node("AveragePool", "r", "p", kernel_shape=[2, 2], strides=[1, 1])
+    nodes = [node("Conv", "x w", "c"), node("Relu", "c", "r"), map_, node("Sqrt", "p", "s"), node("GlobalAveragePool", "s", "y")]
+    made = model(nodes, {"x": ["n", 16, 4, 4]}, {"y": ["n", 16, 1, 1]}, weights)
+    x = np.full((1, 16, 4, 4), -1, np.float32)
+    found = run(rewrite(made, target=(0, 0, 0)), {"x": x})["x_attribution"]
+    np.testing.assert_array_equal(found, np.zeros_like(x))

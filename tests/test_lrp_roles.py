@@ -515,3 +515,11 @@ def test_a_bias_that_alone_is_live_gets_its_share() -> None:
         close(found["c"], B / stabilized(y) * relevance)
     with pytest.raises(RuleError, match="none to take apart"):
         relevance_of(graph, inputs, composite=composites.uniform("one", lrp.z_plus()))
+
+
+def test_a_difference_under_share_positive_has_a_denominator_of_any_sign() -> None:
+    """R_a = a⁺ / (a⁺ − b⁺ + ε sign) · R: where b is greater by just ε, ε must not take the denominator to zero."""
+    inputs = {"a": np.array([[1.0, 3.0]]), "b": np.array([[1.5, 1.0]])}
+    composite = only(lrp_roles.share_positive(0.5), "Sub")
+    found, _, relevance = relevance_of(made(node("Sub", "a b", "y"), inputs), inputs, composite=composite)
+    np.testing.assert_allclose(found["a"], inputs["a"] / np.array([[-1.0, 2.5]]) * relevance, rtol=1e-9)

@@ -163,3 +163,34 @@ def test_a_product_of_extents_is_no_name_of_one() -> None:
     (_, extents), *_ = inferred(reshaped("rest", "last"))
     assert extents[1] == 8
     assert extents[0] not in ("batch", "tokens")
+
+
+def expanded(own: list[Any], pieces: str) -> onnx.ModelProto:
+    """A tensor expanded to pieces of another's shape."""
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Slice", "shape zero one", "first"),
+        node("Concat", pieces, "wanted", axis=0),
+        node("Expand", "v wanted", "y"),
+    ]
+    constants = {"zero": np.array([0]), "one": np.array([1]), "two": np.array([2])}
+    return model(nodes, {"x": ["batch", 3], "v": own}, {"y": None}, constants)
+
+
+@pytest.mark.parametrize(
+    ("own", "real", "pieces", "named"),
+    [
+        (["n", 2], (5, 2), "first two", False),  # with a batch of one, the other's extent stays
+        ([2, "n", 2], (2, 5, 2), "first two", False),  # fewer extents asked for than there are
+        ([1, 2], (1, 2), "first two", True),
+        ([2], (2,), "first two", True),
+    ],
+)
+def test_expanding_keeps_extents_that_are_not_one(own: list[Any], real: tuple[int, ...], pieces: str, named: bool) -> None:
+    made = expanded(own, pieces)
+    (_, extents), *_ = inferred(made)
+    batch = 1 if not named else 4
+    shape = run(made, {"x": np.zeros((batch, 3), np.float32), "v": np.zeros(real, np.float32)})["y"].shape
+    assert ("batch" in extents) == named
+    if named:
+        assert shape == tuple(batch if d == "batch" else d for d in extents)

@@ -36,11 +36,15 @@ def name_extents(graph: onnx.GraphProto, inferred: Mapping[str, onnx.ValueInfoPr
         if node.domain not in ("", "ai.onnx"):
             continue
         made = _value(node, values, extents)
-        if made is not None:
+        rank = len(extents(node.output[0]) or ()) if made is not None else 2
+        if made is not None and rank < 2:  # rows of rows have another order of axes
             values[node.output[0]] = made
         if node.op_type in ("Reshape", "Expand") and len(node.input) > 1:
-            pairs = zip(extents(node.output[0]) or (), _wanted(node, values, extents) or (), strict=False)
-            same |= {old: new for old, new in pairs if _is_made_up(old) and new is not None and new != old}
+            mine, wanted = extents(node.output[0]) or [], _wanted(node, values, extents) or []
+            for old, new in zip(mine, wanted, strict=True) if len(mine) == len(wanted) else ():
+                old, new = _settled(old, same), _settled(new, same)
+                if _is_made_up(old) and new is not None and new != old:
+                    same[old] = new
     if same:
         for info in inferred.values():
             for dim in info.type.tensor_type.shape.dim:
@@ -52,10 +56,13 @@ def name_extents(graph: onnx.GraphProto, inferred: Mapping[str, onnx.ValueInfoPr
 
 
 def _extent(dim: onnx.TensorShapeProto.Dimension, same: Mapping[str, Dim]) -> Dim:
-    found: Dim = dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
-    while isinstance(found, str) and found in same:
-        found = same[found]
-    return found
+    return _settled(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None, same)
+
+
+def _settled(extent: Dim, same: Mapping[str, Dim]) -> Dim:
+    while isinstance(extent, str) and extent in same:
+        extent = same[extent]
+    return extent
 
 
 def _is_made_up(extent: Dim) -> TypeGuard[str]:
@@ -78,16 +85,18 @@ def _value(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable
     if not known or any(v is None for v in known):
         return None
     first, *rest = [v for v in known if v is not None]
-    if node.op_type in ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze"):  # the same elements, be they one or a vector
+    if node.op_type in ("Identity", "Reshape", "Squeeze", "Unsqueeze"):  # the same elements, be they one or a vector
         return first
+    if node.op_type == "Cast":
+        return first if settings["to"] in (onnx.TensorProto.INT32, onnx.TensorProto.INT64) else None
     if node.op_type == "Concat":
         return [v for part in (first, *rest) for v in part]
     numbers = [[v for v in part if isinstance(v, int)] for part in rest]
     if any(len(n) < len(part) for n, part in zip(numbers, rest, strict=True)):
         return None
-    if node.op_type == "Gather" and all(-len(first) <= i < len(first) for i in numbers[0]):
+    if node.op_type == "Gather" and len(numbers) == 1 and all(-len(first) <= i < len(first) for i in numbers[0]):
         return [first[i] for i in numbers[0]]
-    if node.op_type == "Slice" and all(len(n) == 1 for n in numbers):
+    if node.op_type == "Slice" and len(numbers) > 1 and all(len(n) == 1 for n in numbers):
         (start,), (end,), step = numbers[0], numbers[1], numbers[3][0] if len(numbers) > 3 else 1
         return first[start:end:step] if step > 0 else None
     return None
@@ -96,9 +105,14 @@ def _value(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable
 def _wanted(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable[[str], Values | None]) -> Values | None:
     """The extents that a Reshape or Expand asks for; −1 solved where one extent is left over."""
     wanted, given = values.get(node.input[1]), extents(node.input[0])
-    if wanted is None or node.op_type == "Expand":
-        return None if wanted is None else [None if d == 1 else d for d in wanted]  # an extent of one leaves the input's
-    if given is None:
+    if wanted is None:
+        return None
+    if node.op_type == "Expand":  # a name may stand for one, and leave the input's extent as it is, unless that is one too
+        if given is None or len(given) > len(wanted):
+            return None
+        own: Values = [*[1] * (len(wanted) - len(given)), *given]
+        return [d if mine == 1 else None for mine, d in zip(own, wanted, strict=True)]
+    if given is None or any(a.name == "allowzero" and a.i for a in node.attribute):
         return [None if d in (0, -1) else d for d in wanted]
     kept = [given[i] if d == 0 and i < len(given) else d for i, d in enumerate(wanted)]
     return [_left_over(given, kept) if d == -1 else d for d in kept]
