@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from onnxplain.graph import Graph
-from onnxplain.replayer import Replayer
+from onnxplain.moves import Moves
 from onnxplain.tensor import Tensor
 
 __all__ = ["STABILIZER", "Products", "Sign"]
@@ -25,7 +25,7 @@ Sign: TypeAlias = Literal["", "positive", "negative", "rectified", "capped"]
 counts as zero)."""
 
 
-class Products(Replayer):
+class Products(Moves):
     """Emits products of which both halves stay known, and what becomes simpler by it."""
 
     def __init__(self, graph: Graph) -> None:
@@ -67,18 +67,22 @@ class Products(Replayer):
         if known is not None:
             factor, rest = known
             if factor.name == z.name:
-                size = z if sign == "positive" else self._like(z, self.Abs(z))
-                return self._like(z, self.Mul(rest, self._ratio(size, epsilon, times)))
+                return self._like(z, self._share(rest, z, epsilon, times, signed=sign != "positive"))
             maker = self.graph.producer(factor)
             if maker is not None and maker.operator == "Relu" and maker.x.name == z.name:
-                return self._like(z, self.Mul(rest, self._ratio(factor, epsilon, times)))
+                return self._like(z, self._share(rest, factor, epsilon, times))
         whole = z if times == 1 else self._like(z, self.Mul(z, times))
         return self._like(z, self.Div(message, self.stabilize(whole, epsilon, sign)))
 
-    def _ratio(self, size: Tensor, epsilon: float, times: int) -> Tensor:
-        """size / (times · size + ε) of what is not below zero."""
-        whole = size if times == 1 else self._like(size, self.Mul(size, times))
-        return self._like(size, self.Div(size, self.stabilize(whole, epsilon, "positive")))
+    def _share(self, rest: Tensor, z: Tensor, epsilon: float, times: int, *, signed: bool = False) -> Tensor:
+        """rest · |z| / (times · |z| + ε)"""
+        moved = self.before(rest, z)
+        if moved is not None:
+            return moved.move(self._share(moved.message, moved.y, epsilon, times, signed=signed))
+        size = self._like(z, self.Abs(z)) if signed else z
+        whole = size if times == 1 else self._like(z, self.Mul(size, times))
+        ratio = self._like(z, self.Div(size, self.stabilize(whole, epsilon, "positive")))
+        return self._like(z, self.Mul(rest, ratio))
 
     def stabilize(self, z: Tensor, epsilon: float, sign: Sign = "") -> Tensor:
         """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero; ε = 0 counts as 10⁻⁶."""

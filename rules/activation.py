@@ -11,7 +11,7 @@ from onnxplain import Builder, Call, Messages, Tensor, rule
 @rule("Relu", role="elementwise")
 def relu(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = dy where y > 0, which is where x > 0, else 0"""
-    return b.Where(b.Greater(call.y, 0), dy, 0)
+    return b.where_positive(call.y, dy)
 
 
 @rule("LeakyRelu", role="elementwise")

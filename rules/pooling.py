@@ -64,7 +64,11 @@ def max_pool(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Mes
     geometry.windows(b, call, x)  # refuses what runtimes do differently
     settings = {k: v for k, v in call.attributes.items() if k != "storage_order"}
     first = b.MaxPool(x, outputs=2, **settings)[1]  # counted through the whole of x
-    return b.reshape(placing.add_elements(b, b.size(x), b.Reshape(first, [-1]), b.Reshape(dy, [-1]), 0), x)
+
+    def place(m: Tensor) -> Tensor:
+        return b.reshape(placing.add_elements(b, b.size(x), b.Reshape(first, [-1]), b.Reshape(m, [-1]), 0), x)
+
+    return b.moved(call, dy, place)
 
 
 @rule("MaxUnpool", role="select")
@@ -95,4 +99,8 @@ def global_max_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     x = call.x
     rows = b.Reshape(x, [0, 0, -1])
     first = b.ArgMax(rows, axis=2, keepdims=1)
-    return b.reshape(placing.add_elements(b, b.Shape(rows), first, b.Reshape(dy, [0, 0, 1]), 2), x)
+
+    def place(m: Tensor) -> Tensor:
+        return b.reshape(placing.add_elements(b, b.Shape(rows), first, b.Reshape(m, [0, 0, 1]), 2), x)
+
+    return b.moved(call, dy, place)
