@@ -129,6 +129,18 @@ def test_depthwise_strides_run_as_convolutions() -> None:
     np.testing.assert_allclose(np.sum(seed * run(made, {"x": v})["y"]), np.sum(found * v), rtol=1e-4)
 
 
+def test_a_window_over_the_whole_image_is_turned_round_as_a_product() -> None:
+    """Dense layers written as convolutions would be convolutions of a padded pixel with the whole weight."""
+    g = np.random.default_rng(3)
+    w = g.standard_normal((32, 16, 5, 3)).astype(np.float32)
+    made = model([node("Conv", "x w", "y")], {"x": ["n", 16, 5, 3]}, {"y": ["n", 32, 1, 1]}, {"w": w})
+    explained = rewrite(made, target="seed")
+    assert [n.op_type for n in explained.graph.node if n.op_type in ("Conv", "ConvTranspose")] == ["Conv"]
+    seed = g.standard_normal((2, 32, 1, 1)).astype(np.float32)
+    found = run(explained, {"x": np.zeros((2, 16, 5, 3), np.float32), "seed": seed})["x_attribution"]
+    np.testing.assert_allclose(found, np.einsum("no,oihw->nihw", seed[:, :, 0, 0], w), rtol=1e-4, atol=1e-5)
+
+
 def heads(pieces: int) -> onnx.ModelProto:
     """Some of three slices of a tensor, each with a factor of its own, added up."""
     cuts = {f"{name}{i}": np.array([i + (name == "e")]) for i in range(3) for name in "se"}
