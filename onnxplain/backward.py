@@ -102,9 +102,10 @@ def on_the_way(
 ) -> Live:
     """The live calls as the composite sees them; no compound hides a source, a target or a tensor in `kept`."""
     live = liveness(calls, sources, targets, choose.registry.role)
-    if not choose.composite.canonize:
+    groupings = choose.composite.groupings
+    if not groupings:
         return live
-    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b), choose.composite.groups)
+    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b), groupings)
     live = liveness(grouped, sources, targets, choose.registry.role)
     return liveness(live.calls, sources, targets, choose.registry.role, choose.over(live.calls, choose.nonnegative).heard)
 

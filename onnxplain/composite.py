@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from onnxplain.call import Call
-from onnxplain.canonize import Grouping
+from onnxplain.canonize import GROUPINGS, Grouping
+from onnxplain.canonize.gelu import group_gelus
 from onnxplain.errors import MethodError, nearest
 from onnxplain.layers import NOWHERE, Layers, Place, find_layers
 from onnxplain.lrp import LinearRule
@@ -80,7 +81,7 @@ class Where:
 class Composite:
     """An ordered choice of rules.
 
-    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.canonize`), `groups` more of them;
+    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.canonize`), `groups` these besides;
     `expands` names operators that are written in smaller ones first; with `float32` half-precision calls are walked in
     float32. With `strict`, a call that no entry matches has no rule; else it is served by its operator's gradient rule. The
     first `own` entries are the user's: one that serves no call is worth a warning.
@@ -94,6 +95,11 @@ class Composite:
     float32: bool = False
     groups: tuple[Grouping, ...] = ()
     own: int = 0
+
+    @property
+    def groupings(self) -> tuple[Grouping, ...]:
+        """What is grouped, in this order."""
+        return (*GROUPINGS, *self.groups) if self.canonize else self.groups
 
     @property
     def needs_places(self) -> bool:
@@ -125,7 +131,7 @@ class Chosen:
     where: Where | None = None
 
 
-GRADIENT = Composite("gradient")
+GRADIENT = Composite("gradient", groups=(group_gelus,))
 """Every call is served by its operator's gradient rule."""
 
 

@@ -3,7 +3,7 @@
 At a kink the derivative is the one from the left, as in PyTorch.
 """
 
-from math import pi, sqrt
+from math import log, pi, sqrt
 
 from onnxplain import Builder, Call, Messages, Tensor, rule
 
@@ -106,14 +106,21 @@ def swish(b: Builder, call: Call, dy: Tensor) -> Messages:
 @rule("Gelu", role="elementwise")
 def gelu(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = dy · (Φ(x) + x · φ(x)), Φ and φ the standard normal distribution and density, or the tanh approximation"""
-    slope = _tanh_gelu_slope if call["approximate"] == "tanh" else _gelu_slope
-    return b.Mul(dy, slope(b, call.x))
+    slope = _tanh_gelu_slope(b, call.x) if call["approximate"] == "tanh" else _gelu_slope(b, call.x, 1 / sqrt(2), 0.5)
+    return b.Mul(dy, slope)
 
 
-def _gelu_slope(b: Builder, x: Tensor) -> Tensor:
-    cumulative = b.Mul(b.Add(b.Erf(b.Mul(x, 1 / sqrt(2))), 1), 0.5)
-    density = b.Mul(b.Exp(b.Mul(b.Mul(x, x), -0.5)), 1 / sqrt(2 * pi))
-    return b.Add(cumulative, b.Mul(x, density))
+@rule("Gelu", role="elementwise", domain="onnxplain")
+def written_gelu(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """y = k · x · (1 + erf(cx)): dx = dy · k · (1 + erf(cx) + cx · 2/√π · exp(−(cx)²))"""
+    return b.Mul(dy, _gelu_slope(b, call.x, call["scale"], call["factor"]))
+
+
+def _gelu_slope(b: Builder, x: Tensor, scale: float, factor: float) -> Tensor:
+    """The same with 2/√π within the exponential: every operator is a pass over memory."""
+    u = b.Mul(x, scale)
+    density = b.Exp(b.Sub(log(2 / sqrt(pi)), b.Mul(u, u)))
+    return b.Mul(b.Add(b.Add(b.Erf(u), 1), b.Mul(u, density)), factor)
 
 
 def _tanh_gelu_slope(b: Builder, x: Tensor) -> Tensor:

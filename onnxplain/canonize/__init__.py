@@ -40,7 +40,7 @@ def canonize(
     kept: Iterable[Tensor],
     value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
     fixed: Callable[[Tensor], bool],
-    more: Sequence[Grouping] = (),
+    groupings: Sequence[Grouping] = GROUPINGS,
 ) -> Sequence[Call]:
     """Live calls in topological order with compounds in place of what they stand for.
 
@@ -49,8 +49,8 @@ def canonize(
         kept: tensors that must stay visible: those explained, and the target.
         value: the values of small constants.
         fixed: whether a tensor is the same for every input.
-        more: what is grouped besides, after the rest.
+        groupings: what is grouped, in this order.
     """
-    for group in (*GROUPINGS, *more):
+    for group in groupings:
         calls = group(Dataflow(calls, frozenset(t.name for t in kept), value, fixed))
     return calls
