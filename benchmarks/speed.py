@@ -210,6 +210,8 @@ def main() -> None:
     add("--page", type=Path, default=ROOT / "docs" / "speed.md")
     add("--page-only", action="store_true", help="write the page from the results, measure nothing")
     settings = parser.parse_args()
+    if not settings.page.exists():
+        parser.error(f"--page: no file '{settings.page}'; it is a page with the blocks of docs/speed.md, which are filled anew")
     settings.pythons = dict(text.split("=", 1) for text in settings.python)
     settings.cache = settings.cache.resolve()
     settings.cache.mkdir(parents=True, exist_ok=True)
