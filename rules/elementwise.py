@@ -90,10 +90,10 @@ def clip(b: Builder, call: Call, dy: Tensor) -> Messages:
     x, low, high = call.inputs
     dx, dlow, dhigh = dy, None, None
     if high is not None:
-        top = b.GreaterOrEqual(x if low is None else b.Max(x, low), high)
+        top = b.GreaterOrEqual(call.y, high)
         dx, dhigh = b.Where(top, 0, dx), b.Where(top, dy, 0)
     if low is not None:
-        bottom = b.LessOrEqual(x, low)
+        bottom = b.LessOrEqual(call.y, low)
         dx, dlow = b.Where(bottom, 0, dx), b.Where(bottom, dx, 0)
     return dx, dlow, dhigh
 

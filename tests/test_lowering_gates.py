@@ -118,6 +118,27 @@ def test_slopes_are_exact_at_the_kinks_and_beyond(tmp_path: Path, monkeypatch: p
     np.testing.assert_array_equal(made[np.abs(x) >= 3], plain[np.abs(x) >= 3])
 
 
+@pytest.mark.parametrize("bounds", [(0, 6), (-1, 1), (0.1, None), (None, -2.5)])
+def test_clips_are_exact_at_their_bounds(bounds: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = bounds
+    names = f"c {'' if low is None else 'low'} {'' if high is None else 'high'}".rstrip(" ").split(" ")
+    kinks = [np.float32(v) for v in bounds if v is not None]
+    near = [np.nextafter(k, np.float32(to)) for k in kinks if k for to in (-9, 9)]
+    x = np.resize(np.array([*kinks, *near, 0, -0.0, np.inf, -np.inf, 3e38, -3e38, *range(-5, 9)], np.float32), (1, 16, 2, 2))
+    nodes = [node("Conv", "x one", "c", group=16), onnx.helper.make_node("Clip", names, ["k"], name="k")]
+    constants = {n: np.float32(v) for n, v in (("low", low), ("high", high)) if v is not None}
+    ones = np.ones((16, 1, 1, 1), np.float32)
+    net = model(
+        [*nodes, node("Conv", "k one", "y", group=16)], {"x": ["n", 16, 2, 2]}, {"y": ["n", 16, 2, 2]}, {"one": ones, **constants}
+    )
+    found = optimized(rewrite(net, target="seed"), tmp_path)
+    assert not found["Where"]
+    assert not found["Clip"]  # part of the convolution
+    made = run(rewrite(net, target="seed"), {"x": x, "seed": ones.reshape(1, 16, 1, 1) + np.zeros_like(x)})["x_attribution"]
+    inside = (x > (-np.inf if low is None else np.float32(low))) & (x < (np.inf if high is None else np.float32(high)))
+    np.testing.assert_array_equal(made, (inside | ((x == np.inf) & (high is None)) | ((x == -np.inf) & (low is None))) * 1.0)
+
+
 def test_an_infinite_slope_behind_a_hard_swish_is_no_message() -> None:
     """The root's slope at 0 is infinite; the hard-swish before it lets nothing through there."""
     x = np.full((1, 16, 2, 2), -4, np.float32)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from onnxplain.emitter import Emitter
 from onnxplain.graph import Emitted
-from onnxplain.lowering.masks import chosen, hard_swish, masked, spread
+from onnxplain.lowering.masks import hard_swish, masked, spread
 from onnxplain.lowering.pixels import gated, repeated, scaled, summed
 from onnxplain.lowering.scope import STEEP, Form, Scope
 
@@ -30,7 +30,7 @@ def joined(s: Scope, call: Emitted) -> Emitted | None:
 
 
 FORMS: dict[str, tuple[Form, ...]] = {
-    "Where": (hard_swish, chosen, masked, spread),
+    "Where": (hard_swish, masked, spread),
     "Add": (joined,),
     "Mul": (gated, scaled),
     "Div": (scaled,),

@@ -20,8 +20,9 @@ GRAIN = 4
 POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 """Operators that run on whole blocks alone; those over windows bring what they read into blocks."""
 
-CARRIES = frozenset({"Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "BatchNormalization", "Identity"})
-"""Operators whose result is in blocks where their first input is; those that do nothing are taken out."""
+CARRIES = frozenset({"Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "BatchNormalization", "Identity"})
+"""Operators whose result is in blocks where their first input is. Clips are part of the convolution before them, where
+nothing else reads it; those that do nothing are taken out."""
 
 JOINS = frozenset({"Add", "Sum", "Mul", "Concat"})
 """Operators whose result is in blocks where all their inputs are."""

@@ -12,13 +12,17 @@ from onnxplain.graph import Emitted
 from onnxplain.lowering.scope import STEEP, Scope
 from onnxplain.tensor import Tensor
 
-__all__ = ["chosen", "hard_swish", "masked", "spread"]
+__all__ = ["hard_swish", "masked", "spread"]
 
 HARD_SWISH = (
     "Where", ("GreaterOrEqual", "x", 3.0), "message",
     ("Where", ("LessOrEqual", "x", -3.0), 0.0, ("Mul", "message", ("Add", ("Mul", "x", 1 / 3), 0.5))),
 )  # fmt: skip
-BETWEEN = ("And", ("Greater", "y", 0.0), ("Less", "y", 1.0))
+SIDES = {
+    "Greater": (1, False), "GreaterOrEqual": (1, True), "Less": (-1, False), "LessOrEqual": (-1, True),
+    "not Greater": (-1, True), "not GreaterOrEqual": (-1, False), "not Less": (1, True), "not LessOrEqual": (1, False),
+}  # fmt: skip
+"""On which side of its second input the first one makes a comparison true, and whether an equal one does."""
 
 
 def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
@@ -28,12 +32,12 @@ def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
     right where x is infinite too.
     """
     found = s.match(call.outputs[0], HARD_SWISH)
-    if found is None or not s.is_blocked(found["x"]) or not _meet(s, found["message"], found["x"]):
+    if found is None or not s.is_blocked(found["x"]) or not _meets(s, found["message"]):
         return None
     x = found["x"]
 
     def slope() -> Tensor:
-        above, below = (s.emit("HardSigmoid", x, like=x, hint="step", **_beyond(3.0, sign)) for sign in (1, -1))
+        above, below = _step(s, x, 3.0, 1), _step(s, x, 3.0, -1)
         lower = s.emit("Conv", *s.affine(above, -1), like=x, hint="above", group=s.channels(x))
         outside = s.emit("Add", lower, below, like=x, hint="outside")
         jumps = s.emit("HardSigmoid", outside, like=x, hint="jumps", alpha=1.0, beta=0.5)
@@ -45,21 +49,20 @@ def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
 
 
 def masked(s: Scope, call: Emitted) -> Emitted | None:
-    """The message where y > 0, else 0: the message times a step of y."""
-    found = s.match(call.outputs[0], ("Where", ("Greater", "y", 0.0), "message", 0.0))
-    if found is None or not s.is_blocked(found["y"]) or not _meet(s, found["message"], found["y"]):
+    """The message where an image in blocks lies beyond bounds, else 0: the message times a step for each."""
+    condition, message, other = call.inputs
+    if s.number(other) == 0 and message is not None:
+        steps = _steps(s, condition, "")
+    elif s.number(message) == 0 and other is not None:
+        message, steps = other, _steps(s, condition, "not ")
+    else:
         return None
-    return s.instead(call, "Mul", found["message"], _step(s, found["y"], STEEP, 0.0))
-
-
-def chosen(s: Scope, call: Emitted) -> Emitted | None:
-    """The message where 0 < y < 1, else 0: the message times two steps of y."""
-    found = s.match(call.outputs[0], ("Where", BETWEEN, "message", 0.0))
-    if found is None or not s.is_blocked(found["y"]) or not _meet(s, found["message"], found["y"]):
+    if not steps or message is None or not _meets(s, message):
         return None
-    y = found["y"]
-    lower = s.emit("Mul", found["message"], _step(s, y, STEEP, 0.0), like=y, hint="above")
-    return s.instead(call, "Mul", lower, _step(s, y, -(2.0**24), 2.0**24))
+    *first, last = steps
+    for step in first:
+        message = s.emit("Mul", message, _step(s, *step), like=call.outputs[0], hint="kept")
+    return s.instead(call, "Mul", message, _step(s, *last))
 
 
 def spread(s: Scope, call: Emitted) -> Emitted | None:
@@ -75,18 +78,41 @@ def spread(s: Scope, call: Emitted) -> Emitted | None:
     return s.instead(call, "Mul", found["message"], ones)
 
 
-def _meet(s: Scope, message: Tensor, y: Tensor) -> bool:
-    """Whether the product of a message and an image stays in blocks, and is 0 where the image is."""
+def _meets(s: Scope, message: Tensor) -> bool:
+    """Whether a message's product with an image in blocks stays there, and is 0 where the image is."""
     return s.is_blocked(message) and not s.is_wild(message)
 
 
-def _step(s: Scope, y: Tensor, slope: float, shift: float) -> Tensor:
-    make = lambda: s.emit("HardSigmoid", y, like=y, hint="step", alpha=slope, beta=shift)  # noqa: E731
-    return s.once(("step", y.name, slope, shift), make)
+def _steps(s: Scope, condition: Tensor | None, negated: str) -> list[tuple[Tensor, float, int]]:
+    """A condition as steps: an image in blocks, a bound, and the side on which to keep what is there; none if it is no such."""
+    call = None if condition is None else s.b.maker(condition)
+    if call is None:
+        return []
+    if call.op == "And" and not negated:
+        both = [_steps(s, t, "") for t in call.inputs]
+        return [*both[0], *both[1]] if all(both) else []
+    if negated + call.op not in SIDES:
+        return []
+    (sign, inclusive), (y, bound) = SIDES[negated + call.op], call.inputs
+    number = s.number(bound)
+    if number is None or not np.isfinite(number) or y is None or not s.is_blocked(y):
+        return []
+    number *= sign
+    return [(y, number if inclusive else float(np.nextafter(np.float32(number), np.float32(np.inf))), sign)]
+
+
+def _step(s: Scope, y: Tensor, bound: float, sign: int) -> Tensor:
+    """1 where sign · y ≥ bound, else 0."""
+    return s.once(("step", y.name, bound, sign), lambda: s.emit("HardSigmoid", y, like=y, hint="step", **_beyond(bound, sign)))
 
 
 def _beyond(bound: float, sign: int) -> dict[str, float]:
-    """The hard sigmoid that is 1 where sign · x ≥ bound, and 0 at every float32 below: all of it is exact in powers of two."""
-    before = np.nextafter(np.float32(bound), np.float32(0))
-    steep = 1 / float(np.float32(bound) - before)
+    """The hard sigmoid that is 1 where sign · y ≥ bound and 0 at every float32 below; next to 0 at every normal one.
+
+    Elsewhere the slope is a power of two, so that nothing is rounded.
+    """
+    if abs(bound) < np.finfo(np.float32).tiny:
+        return {"alpha": sign * STEEP, "beta": 0.0 if bound > 0 else 1.0}
+    before = np.nextafter(np.float32(bound), np.float32(-np.inf))
+    steep = 1 / (bound - float(before))
     return {"alpha": sign * steep, "beta": -steep * float(before)}
