@@ -87,7 +87,7 @@ def extremum(b: Builder, call: Call, dy: Tensor) -> Messages:
 @rule("Clip", role="select", broadcasts=True)
 def clip(b: Builder, call: Call, dy: Tensor) -> Messages:
     """dx = dy where low < x < high; a bound gets dy where it is the result."""
-    x, low, high = call.inputs
+    _, low, high = call.inputs
     dx, dlow, dhigh = dy, None, None
     if high is not None:
         top = b.GreaterOrEqual(call.y, high)
