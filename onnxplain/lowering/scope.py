@@ -22,6 +22,7 @@ FINITE = frozenset(
     | {"ReduceMean", "Identity", "Cast", "Relu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softmax", "Clip", "Concat"}
     | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "OneHot"}
     | {"Shape", "Size", "Range", "ConstantOfShape", "Constant", "ArgMax", "MaxPool", "GlobalAveragePool"}
+    | {"HardSwish", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign", "Max", "Min", "Abs", "Sign"}
 )
 """Operators that make finite numbers of finite ones, but for overflow. Slopes of roots and logarithms may be infinite."""
 
@@ -171,7 +172,7 @@ class Scope:
         if not bodies and self.are_fixed(inputs):
             self.fixed.update(t.name for t in call.outputs)
         elif not self._is_finite(call):
-            self.wild.update(t.name for t in call.outputs)
+            self.wild.update(t.name for t in call.outputs if t.is_float)
         if not call.domain:
             self._note(call.op, inputs, call.outputs, call.attributes)
 
