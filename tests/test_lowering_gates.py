@@ -3,6 +3,7 @@ means of their backward pass stay there, and the numbers stay the same."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ def test_slopes_and_gates_stay_in_blocks(extent: Any, wide: int, tmp_path: Path,
     reordered = [sum(found[op] for op in ("ReorderInput", "ReorderOutput")) for found in (made, plain)]
     assert reordered[0] <= 12
     assert reordered[0] < 0.6 * reordered[1]
+
+
+def test_slopes_stay_in_blocks_within_loops() -> None:
+    explained = rewrite(mobile(wide=32), "integrated-gradients", target=1, baseline=0)
+    bodies = [a.g for n in explained.graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]
+    found = Counter(n.op_type for body in bodies for n in body.node)
+    assert found["HardSigmoid"] >= 4 * 4  # of each hard-swish two steps, their sum and a ramp
+    assert found["GreaterOrEqual"] == found["LessOrEqual"] == 0
 
 
 @pytest.mark.parametrize("method", ["gradient", "integrated-gradients"])
