@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from onnxplain.job import Job
     from onnxplain.method import Method
 
-__all__ = ["all_seeds", "attributions", "beside_targets", "gap", "over_targets", "per_sample", "result_like", "score", "widened"]
+__all__ = [
+    "all_seeds", "attributions", "beside_targets", "change_since", "gap", "over_targets", "per_sample", "result_like", "score",
+    "widened",
+]  # fmt: skip
 
 
 def attributions(job: Job, method: Method, options: Mapping[str, Any]) -> list[Tensor]:
@@ -118,11 +121,17 @@ def score(job: Job) -> Tensor:
     return replace(b.ReduceSum(chosen, axes, keepdims=0) if axes else chosen, dtype=y.dtype, shape=samples)
 
 
-def gap(job: Job, made: Sequence[Tensor], there: Tensor) -> Tensor:
-    """What attributions sum to beyond the score's change since `there`, in the shape of `score`."""
-    b, here = job.b, score(job)
-    total = b.total([replace(per_sample(job, m, x), shape=here.shape) for m, x in zip(made, job.sources, strict=True)])
-    return replace(b.Sub(b.cast(total, here), b.Sub(here, there)), dtype=here.dtype, shape=here.shape)
+def change_since(job: Job, there: Job) -> Tensor:
+    """How much higher the explained score is than at another point, in the shape of `score`."""
+    b, y = job.b, job.target
+    return score(replace(job, target=replace(b.Sub(y, there.target), dtype=y.dtype, shape=y.shape)))
+
+
+def gap(job: Job, made: Sequence[Tensor], change: Tensor) -> Tensor:
+    """What attributions sum to beyond a change of the score, in its shape."""
+    b = job.b
+    total = b.total([replace(per_sample(job, m, x), shape=change.shape) for m, x in zip(made, job.sources, strict=True)])
+    return replace(b.Sub(b.cast(total, change), change), dtype=change.dtype, shape=change.shape)
 
 
 def per_sample(job: Job, attribution: Tensor, source: Tensor) -> Tensor:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from onnxplain.builder import Builder
 from onnxplain.tensor import Dim, Tensor
 
 __all__ = ["Copies", "sample_axis"]
+
+
+TILED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
+"""Types that ONNX Runtime has the operator Tile for, on CPU and CUDA."""
 
 
 def sample_axis(tensor: Tensor, symbol: Dim) -> int | None:
@@ -37,9 +43,11 @@ class Copies:
     def tile(self, x: Tensor, axis: int | None = None) -> Tensor:
         """[…, n, …] → […, count·n, …]: every copy the same."""
         axis = self.axis(x) if axis is None else axis
-        ones = [1] * x.rank
-        stretched = self.b.Concat(ones[:axis], self.count, ones[axis:], axis=0)
-        wide = self.b.Expand(self.b.Unsqueeze(x, [axis]), stretched)
+        before, after = [1] * axis, [1] * (x.rank - axis - 1)
+        if x.dtype in TILED:
+            parts = [part for part in (before, self.count, after) if isinstance(part, Tensor) or part]
+            return replace(self.b.Tile(x, self.b.Concat(*parts, axis=0)), shape=x.shape, dtype=x.dtype)
+        wide = self.b.Expand(self.b.Unsqueeze(x, [axis]), self.b.Concat(before, self.count, [1], after, axis=0))
         return replace(self.b.Reshape(wide, self._extents(x, axis, [-1])), shape=x.shape, dtype=x.dtype)
 
     def merge(self, x: Tensor, like: Tensor) -> Tensor:

@@ -34,6 +34,10 @@ PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum"})
 MOVED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
 
 
+COMPARED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
+"""Types of numbers that ONNX Runtime takes the greatest of."""
+
+
 class Emit(Protocol):
     """A standard operator as a method of the builder."""
 
@@ -50,7 +54,7 @@ class _Scope:
     calls: list[Emitted] = field(default_factory=list)
     table: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
     closed: bool = False
-    constants: dict[Tensor, Tensor] = field(default_factory=dict)
+    owned: dict[Tensor, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,7 @@ class Emitter:
                     (t,) = self._record(level, "Identity", "", (t,), {}, [t], None)
                 outputs.append(t)
             scope = self._scopes[level]
-            return Body(formal, tuple(outputs), tuple(scope.calls), {new: old for old, new in scope.constants.items()})
+            return Body(formal, tuple(outputs), tuple(scope.calls))
         finally:
             self._scopes.pop()
 
@@ -345,20 +349,22 @@ class Emitter:
         return tensor.name in self._copied or self.graph.is_constant(tensor)
 
     def own(self, tensor: Tensor) -> Tensor:
-        """A constant of the model as the innermost body's own, its copy in the file; anything else as it is.
+        """A constant of the model as the innermost body's own; anything else as it is.
 
         ONNX Runtime lays out weights for the processor (blocked convolutions, fused norms) only in the graph that holds them.
+        The file holds them once: the body makes its own of them by an operator that changes nothing, is computed when the file
+        is loaded, and, unlike Identity, not before that left out.
         """
         original = self._copied.get(tensor.name, tensor)
-        if not self._innermost or not self.graph.is_constant(original):
+        if not self._innermost or not self.graph.is_constant(original) or not (original.rank or original.dtype in COMPARED):
             return tensor
-        constants = self._scopes[-1].constants
-        if original not in constants:
-            made = replace(original, name=self.graph.fresh(f"{self.prefix}/{original.name}"))
-            constants[original] = made
-            self._level[made.name] = self._innermost
+        owned = self._scopes[-1].owned
+        if original not in owned:
+            op, attributes = ("Concat", {"axis": 0}) if original.rank else ("Max", {})
+            (made,) = self._record(self._innermost, op, "", (original,), attributes, [replace(original, name="")], None)
+            owned[original] = made
             self._copied[made.name] = original
-        return constants[original]
+        return owned[original]
 
     def const(self, value: Literal, dtype: Any = None) -> Tensor:
         """A constant. Equal constants are one initializer. Without `dtype`: float32 for floats, int64 for integers."""

@@ -51,17 +51,15 @@ class Emitted:
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A subgraph made by the builder: the value of a graph attribute. `constants` are copies of the model's, by their names
-    in the body."""
+    """A subgraph made by the builder: the value of a graph attribute."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     calls: tuple[Emitted, ...]
-    constants: Mapping[Tensor, Tensor] = field(default_factory=dict)
 
     def captures(self) -> Iterable[Tensor]:
         """The tensors the body reads from outside, through bodies within it too."""
-        own = {t.name for t in (*self.inputs, *self.constants)} | {t.name for c in self.calls for t in c.outputs}
+        own = {t.name for t in self.inputs} | {t.name for c in self.calls for t in c.outputs}
         for call in self.calls:
             nested = (t for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
             for tensor in (*call.inputs, *nested):
@@ -205,7 +203,6 @@ class Graph:
         nodes = [node for first, node in added if first]
         nodes += [taken_over.get(node.name, node) for node in graph.node] if taken_over else graph.node
         nodes += [node for first, node in added if not first]
-        self._place_copies(needed, made)
         del graph.node[:]
         graph.node.extend(alive(nodes, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
         used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
@@ -222,24 +219,6 @@ class Graph:
         graph.input.extend(_value_info(t) for t in inputs)
         graph.output.extend(_value_info(t) for t in outputs)
         return self.model
-
-    def _place_copies(self, calls: Iterable[Emitted], nodes: Iterable[onnx.NodeProto]) -> None:
-        """Put copies of constants into the bodies that have some; external data stays where it is."""
-        messages = {node.name: node for node in nodes}
-        for call in (c for c in calls if c.name in messages):  # what nothing needs has left
-            for name, body in call.attributes.items():
-                if isinstance(body, Body) and call.name in messages:  # what nothing needs was not written
-                    graph = next(a.g for a in messages[call.name].attribute if a.name == name)
-                    used = {n for node in graph.node for n in (*node.input, *_captured(node))}
-                    graph.initializer.extend(self._copy(old, new.name) for new, old in body.constants.items() if new.name in used)
-                    self._place_copies(body.calls, graph.node)
-
-    def _copy(self, constant: Tensor, name: str) -> onnx.TensorProto:
-        values = self._constants[constant.name]._values
-        proto = onnx.TensorProto()
-        proto.CopyFrom(onnx.numpy_helper.from_array(values) if isinstance(values, np.ndarray) else values.tensor)
-        proto.name = name
-        return proto
 
 
 def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from onnxplain.attributing import result_like
 from onnxplain.chunks import Chunk, rows
 from onnxplain.copies import Copies, sample_axis
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Tensor, same_dim
 
 if TYPE_CHECKING:
     from onnxplain.builder import Builder
     from onnxplain.job import Job
 
-__all__ = ["Mean", "Points", "Reduction", "Sum", "Variance", "along_points", "repeated"]
+__all__ = ["Mean", "Points", "Reduction", "Sum", "Variance", "along_points", "at_one_point", "entries", "repeated"]
 
 Points = Callable[[Tensor], Mapping[Tensor, Tensor]]
 """From point numbers (int64 [c]) to the points of each explained tensor: [c, …] with its axes, samples or 1."""
@@ -68,24 +68,26 @@ def repeated(
         likes: tensors with the extents and types of what `attribute` returns, where that is no attributions.
     """
     b, symbol = job.b, job.symbol
-    size = None
+    size, total = None, b.Squeeze(count)
+    steps = total
     if symbol is not None:
         axis = sample_axis(job.sources[0], symbol)
         assert axis is not None
-        size = b.Max(b.Div(rows(job, chunk), b.dim(job.sources[0], axis)), [1])
-        steps = b.Squeeze(b.Div(b.Sub(b.Add(count, size), 1), size))
-    else:
-        steps = b.Squeeze(count)
+        samples = b.Gather(b.shape(job.sources[0]), axis)
+        size = b.Max(b.Div(b.Squeeze(rows(job, chunk)), samples), 1)
+        steps = b.Div(b.Add(b.Sub(total, 1), size), size)
     likes = [result_like(job, s) for s in job.sources] if likes is None else likes
-    starts = [t for like in likes for t in [b.zeros_like(_wide(b, like))] * reduction.states]
+    sums = [_wide(like) for like in likes for _ in range(reduction.states)]
+    starts = [_zeros(b, t, count) for t in sums]
 
     def body(step: Tensor, go_on: Tensor, *state: Tensor) -> list[Tensor]:
-        numbers, copies = b.Unsqueeze(step, [0]), None
+        numbers, copies = step, None
         if size is not None:
-            begin = b.Mul(numbers, size)
-            end = b.Min(b.Add(begin, size), count)
-            numbers = b.Range(b.Squeeze(begin), b.Squeeze(end), 1)
+            begin = b.Mul(step, size)
+            numbers = b.Range(begin, b.Min(b.Add(begin, size), total), 1)
             copies = Copies(b, b.Shape(numbers), symbol)
+        else:
+            numbers = b.Unsqueeze(step, [0])
         numbers = replace(numbers, dtype=np.dtype(np.int64), shape=("points",) if size is not None else (1,))
         made = attribute(job.at(_stacked(job, points(numbers), copies), copies))
         after: list[Tensor] = []
@@ -94,16 +96,21 @@ def repeated(
             split = split if place is None else place(numbers, i, split)
             mine = state[i * reduction.states : (i + 1) * reduction.states]
             merged = reduction.merge(b, mine, b.cast(split, mine[0]), numbers)
-            after += [replace(new, dtype=old.dtype, shape=old.shape) for new, old in zip(merged, mine, strict=True)]
+            after += [replace(new, dtype=old.dtype, shape=like.shape) for new, old in zip(merged, mine, strict=True)]
         return [go_on, *after]
 
     scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
-    subgraph = b.body([*scalars, *(replace(t, name="state") for t in starts)], body)
+    subgraph = b.body([*scalars, *(replace(t, name="state", shape=None) for t in sums)], body)
     made = b.op("Loop", steps, True, *starts, outputs=len(starts), body=subgraph)
     results = made if isinstance(made, tuple) else (made,)
-    ends = [replace(m, dtype=t.dtype, shape=t.shape) for m, t in zip(results, starts, strict=True)]
+    ends = [replace(t, name=m.name) for m, t in zip(results, sums, strict=True)]
     finished = [reduction.finish(b, ends[i : i + reduction.states], count) for i in range(0, len(ends), reduction.states)]
     return [replace(b.cast(t, like), dtype=like.dtype, shape=like.shape) for t, like in zip(finished, likes, strict=True)]
+
+
+def at_one_point(job: Job, points: Points) -> Job:
+    """The job at the first point of every sample."""
+    return job.at(_stacked(job, points(job.b.const([0])), None))
 
 
 def _stacked(job: Job, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:
@@ -111,12 +118,14 @@ def _stacked(job: Job, points: Mapping[Tensor, Tensor], copies: Copies | None) -
     b = job.b
     made = {}
     for source in job.sources:
-        full = b.Concat(b.Shape(points[source], start=0, end=1), b.Shape(source), axis=0) if copies is not None else None
-        if copies is None or full is None:
-            made[source] = b.reshape(b.cast(b.Expand(points[source], b.shape(source)), source), source)
-        else:
-            wide = replace(b.Expand(points[source], full), shape=("points", *(source.shape or ())), dtype=points[source].dtype)
-            made[source] = copies.merge(b.cast(wide, source), source)
+        point, extents = points[source], source.shape or ()
+        wide = b.cast(point, source)
+        if copies is None:
+            made[source] = b.reshape(b.Expand(wide, b.shape(source)), source)
+            continue
+        if not all(same_dim(d, e) for d, e in zip((point.shape or (1,))[1:], extents, strict=True)):
+            wide = b.Expand(wide, b.Concat(b.Shape(point, start=0, end=1), b.Shape(source), axis=0))
+        made[source] = copies.merge(replace(wide, dtype=source.dtype, shape=("points", *extents)), source)
     return made
 
 
@@ -125,28 +134,37 @@ def _first(b: Builder, value: Tensor, like: Tensor) -> Tensor:
     return replace(made, dtype=value.dtype, shape=None if like.shape is None else (1, *like.shape))
 
 
-def _wide(b: Builder, like: Tensor) -> Tensor:
+def _wide(like: Tensor) -> Tensor:
     """A tensor in whose type sums are kept: never less than float32."""
-    if like.dtype is None or like.dtype.itemsize >= 4:
-        return like
-    return b.cast(like, Tensor("", np.dtype(np.float32)))
+    return like if like.dtype is None or like.dtype.itemsize >= 4 else replace(like, dtype=np.dtype(np.float32))
+
+
+def _zeros(b: Builder, like: Tensor, count: Tensor) -> Tensor:
+    """Where sums begin: one number, which the first chunk stretches, but zeros everywhere where there may be no chunk."""
+    if b.ints(count) is None or like.shape is None:
+        return replace(b.Expand(b.const(0, like.dtype), b.shape(like)), dtype=like.dtype, shape=like.shape)
+    return b.const(np.zeros([1] * like.rank), like.dtype)
 
 
 # -- reductions --------------------------------------------------------------------------------------------------------
 
 
 class Sum:
-    """The sum of all points, weighted: `weight` from point numbers [c] to factors [c]."""
+    """The sum of all points, weighted: `weight` from point numbers [c] and what is weighted [c, …] to factors [c] of its type."""
 
     states = 1
 
-    def __init__(self, weight: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(self, weight: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
         self.weight = weight
 
     def merge(self, b: Builder, state: Sequence[Tensor], values: Tensor, numbers: Tensor) -> Sequence[Tensor]:
-        if self.weight is not None:
-            values = b.Mul(values, along_points(b, b.cast(self.weight(numbers), values), values.rank))
-        return [b.Add(state[0], b.ReduceSum(values, [0], keepdims=0))]
+        if self.weight is None:
+            return [b.Add(state[0], b.ReduceSum(values, [0], keepdims=0))]
+        weighted = b.MatMul(self.weight(numbers, values), b.Reshape(values, [0, -1]))
+        rest = (values.shape or ())[1:]
+        extents = [d if isinstance(d, int) else -1 for d in rest]
+        quick = extents.count(-1) == 1 and 0 not in extents
+        return [b.Add(state[0], b.Reshape(weighted, extents if quick else b.Slice(b.Shape(values), [1], [values.rank])))]
 
     def finish(self, b: Builder, state: Sequence[Tensor], count: Tensor) -> Tensor:
         return state[0]
@@ -186,6 +204,12 @@ def divided(b: Builder, total: Tensor, count: Tensor) -> Tensor:
     """A sum over `count` (int64 [1]) points as a mean."""
     made = b.Div(total, b.Squeeze(b.cast(count, total)))
     return replace(made, dtype=total.dtype, shape=total.shape)
+
+
+def entries(b: Builder, table: np.ndarray[Any, Any], numbers: Tensor, like: Tensor, rank: int = 1) -> Tensor:
+    """The entries of a table with these numbers, in the type of `like`: [c], or with further axes of 1 [c, 1, …]."""
+    laid = b.const(table.reshape(-1, *[1] * (rank - 1)), like.dtype)
+    return replace(b.Gather(laid, numbers), dtype=laid.dtype, shape=("points", *[1] * (rank - 1)))
 
 
 def along_points(b: Builder, values: Tensor, rank: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -262,7 +263,11 @@ def nan_beyond(b: Builder, attribution: Tensor, y: Tensor, chosen: Tensor, *, ba
 
     An attribution whose first axis does not count samples is NaN all over as soon as one index does.
     """
-    elements = b.ReduceProd(b.Slice(b.shape(y), [1], [y.rank]) if batched else b.shape(y), keepdims=1)
+    known = [d for d in (y.shape or ())[int(batched) :] if isinstance(d, int)]
+    if y.shape is not None and len(known) == y.rank - int(batched):
+        elements = b.const([prod(known)])
+    else:
+        elements = b.ReduceProd(b.Slice(b.shape(y), [1], [y.rank]) if batched else b.shape(y), keepdims=1)
     mine = attribution.shape
     if batched and mine and y.shape and same_dim(mine[0], y.shape[0]):
         inside = b.Unsqueeze(b.Less(_one_per_sample(b, y, chosen, batched=True), elements), list(range(1, len(mine))))

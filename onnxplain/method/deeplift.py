@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
-from onnxplain.attributing import gap, over_targets, score
+from onnxplain.attributing import change_since, gap, over_targets
 from onnxplain.baselines import has_several
 from onnxplain.composite import Composite
 from onnxplain.composites_deeplift import deeplift_composite
@@ -50,7 +50,7 @@ def deeplift(job: Job, *, rule: Rule = "rescale", delta: bool = True) -> dict[Te
     there = job.at({e.tensor: job.reference(e) for e in job.explained})
     made = compared(there, composite(rule=rule))
     if delta and job.origin is None:
-        job.reports["delta"] = gap(job, made, score(there))
+        job.reports["delta"] = gap(job, made, change_since(job, there))
     return dict(zip(job.sources, made, strict=True))
 
 

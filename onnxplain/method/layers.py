@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnxplain.job import Job
 from onnxplain.method import method
 from onnxplain.method.path import integrate, straight
 from onnxplain.quadrature import nodes_and_weights
-from onnxplain.repeated import Sum, along_points, repeated
+from onnxplain.repeated import Sum, entries, repeated
 from onnxplain.target import emit_seed, parse_target
 from onnxplain.tensor import Tensor
 
@@ -150,21 +151,17 @@ def _at_layers(
     if any(has_several(job, e) for e in job.explained):
         raise MethodError("a layer's path starts at one baseline, shared by all samples or one per sample; got several of them")
 
-    def pick(table: np.ndarray[Any, Any], numbers: Tensor) -> Tensor:
-        return replace(b.Gather(b.const(table, np.float64), numbers), dtype=np.dtype(np.float64), shape=numbers.shape)
-
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
         for e, x in zip(job.explained, job.sources, strict=True):
             start = job.reference(e)
-            position = along_points(b, b.cast(pick(positions, numbers), x), x.rank + 1)
-            step = b.Mul(position, b.Unsqueeze(b.Sub(x, start), [0]))
+            step = b.Mul(entries(b, positions, numbers, x, x.rank + 1), b.Unsqueeze(b.Sub(x, start), [0]))
             made[x] = replace(b.Add(b.Unsqueeze(start, [0]), step), dtype=x.dtype, shape=("points", *(x.shape or ())))
         return made
 
     layers = [e.tensor for e in job.layers]
     likes = [result_like(job, y) for y in layers]
-    made = repeated(job, b.const([steps]), points, attribute, Sum(lambda n: pick(weights, n)), chunk=chunk, likes=likes)
+    made = repeated(job, b.const([steps]), points, attribute, Sum(partial(entries, b, weights)), chunk=chunk, likes=likes)
     return dict(zip(layers, made, strict=True))
 
 

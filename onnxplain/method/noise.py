@@ -9,9 +9,10 @@ from typing import Any
 from onnxplain.chunks import Chunk
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
-from onnxplain.method import inner_method, method
+from onnxplain.leading import reduced
+from onnxplain.method import method
 from onnxplain.random_numbers import normal_like
-from onnxplain.repeated import Mean, Reduction, Variance, repeated
+from onnxplain.repeated import Mean, Reduction, Variance
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
 
@@ -62,7 +63,6 @@ def _smoothed(
     count = b.const([samples])
     if noise != SEEDED:
         count = b.Shape(job.carried(job.explained[0], _given_noise, lead=1), start=0, end=1)
-    evaluate = inner_method(inner, options, chunk)
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {
@@ -73,7 +73,7 @@ def _smoothed(
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         return replace(b.Mul(value, value), shape=value.shape)
 
-    made = repeated(job, count, points, evaluate, reduction, chunk=chunk, place=place if squared else None)
+    made = reduced(job, count, points, inner, options, reduction, chunk=chunk, place=place if squared else None)
     return dict(zip(job.sources, made, strict=True))
 
 

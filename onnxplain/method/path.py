@@ -8,18 +8,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx
 
-from onnxplain.attributing import beside_targets, gap, score
+from onnxplain.attributing import beside_targets, change_since, gap, score
 from onnxplain.baselines import fits, has_several
 from onnxplain.builder import Builder
 from onnxplain.chunks import Chunk
 from onnxplain.errors import InputError, MethodError
 from onnxplain.graph import named_dims
 from onnxplain.job import Job
-from onnxplain.method import find_method, inner_method, method
+from onnxplain.leading import reduced
+from onnxplain.method import find_method, method
 from onnxplain.quadrature import nodes_and_weights
-from onnxplain.repeated import Mean, Points, Sum, along_points, repeated
+from onnxplain.repeated import Mean, Points, Sum, along_points, at_one_point, entries, repeated
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
 
@@ -35,6 +35,7 @@ class Path:
     """Straight segments. `ends` says where the segments of given numbers start and end; there are `segments` (int64 [1]).
 
     Several `lines` (int64 [1]) of equally many segments are averaged; `start` says where each begins. All end at the input.
+    Where there is one segment, its ends have an extent of 1 for the numbers.
     """
 
     segments: Tensor
@@ -70,26 +71,36 @@ def integrate(
     positions, weights = nodes_and_weights(quadrature, steps)
     times = find_method(inner).per_unit if multiply is None else multiply
     share = path.lines if times else path.segments  # of a line's own steps, or an average over all
+    single = b.ints(path.segments) == [1]
 
-    def pick(table: np.ndarray[Any, Any], numbers: Tensor) -> Tensor:
-        made = b.Gather(b.const(table, np.float64), b.Mod(numbers, steps))
-        return replace(made, dtype=np.dtype(np.float64), shape=numbers.shape)
+    def pick(table: np.ndarray[Any, Any], numbers: Tensor, like: Tensor, rank: int = 1) -> Tensor:
+        return entries(b, table, numbers if single else b.Mod(numbers, steps), like, rank)
 
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        return path.ends(replace(b.Div(numbers, steps), dtype=numbers.dtype, shape=numbers.shape), index)
+        segments = b.const([0]) if single else b.Div(numbers, steps)
+        return path.ends(replace(segments, dtype=numbers.dtype, shape=segments.shape if single else numbers.shape), index)
+
+    def step(numbers: Tensor, index: int) -> Tensor:
+        start, end = ends(numbers, index)
+        made = b.Sub(end, start)
+        return replace(made, dtype=end.dtype, shape=(1 if single else "points", *(job.sources[index].shape or ())))
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
         for i, x in enumerate(job.sources):
-            start, end = ends(numbers, i)
-            position = along_points(b, b.cast(pick(positions, numbers), x), x.rank + 1)
-            made[x] = replace(b.Add(start, b.Mul(position, b.Sub(end, start))), dtype=x.dtype, shape=("points", *(x.shape or ())))
+            start, _ = ends(numbers, i)
+            moved = b.Add(start, b.Mul(pick(positions, numbers, x, x.rank + 1), step(numbers, i)))
+            made[x] = replace(moved, dtype=x.dtype, shape=("points", *(x.shape or ())))
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        start, end = ends(numbers, index)
-        step = beside_targets(job, b.Sub(end, start), lead=1)
-        return replace(b.Mul(value, b.cast(step, value)), dtype=value.dtype, shape=value.shape)
+        factor = beside_targets(job, step(numbers, index), lead=1)
+        return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
+
+    def placed(index: int, value: Tensor) -> Tensor:
+        x = job.sources[index]
+        only = replace(b.Squeeze(step(path.segments, index), [0]), dtype=x.dtype, shape=x.shape)
+        return replace(b.Mul(value, beside_targets(job, only)), dtype=value.dtype, shape=value.shape)
 
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: path.start(numbers, i) for i, x in enumerate(job.sources)}
@@ -97,13 +108,14 @@ def integrate(
     known = b.ints(share)
     scaled = weights / known[0] if known else weights
 
-    def weight(numbers: Tensor) -> Tensor:
-        chosen = pick(scaled, numbers)
-        return chosen if known else b.Div(chosen, b.Cast(share, to=onnx.TensorProto.DOUBLE))
+    def weight(numbers: Tensor, values: Tensor) -> Tensor:
+        chosen = pick(scaled, numbers, values)
+        return chosen if known else b.Div(chosen, b.Squeeze(b.cast(share, chosen)))
 
-    reduction = Sum(weight)
-    evaluate = inner_method(inner, options, chunk)
-    made = repeated(job, b.Mul(path.segments, steps), points, evaluate, reduction, chunk=chunk, place=place if times else None)
+    each = place if times and not single else None
+    made = reduced(job, b.Mul(path.segments, steps), points, inner, options, Sum(weight), chunk=chunk, place=each)
+    if times and single:  # the same factor at all points
+        made = [placed(i, value) for i, value in enumerate(made)]
     if delta and job.origin is None:
         job.reports["delta"] = completeness_gap(job, made, path.lines, starts, chunk)
     return dict(zip(job.sources, made, strict=True))
@@ -114,8 +126,12 @@ def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines:
 
     It is 0 where the integral is exact; with all targets [samples, targets].
     """
-    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[score(job)])
-    return gap(job, made, there)
+    b = job.b
+    if b.ints(count) == [1]:
+        return gap(job, made, change_since(job, at_one_point(job, baselines)))
+    here = score(job)
+    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
+    return gap(job, made, replace(b.Sub(here, there), dtype=here.dtype, shape=here.shape))
 
 
 @method(
