@@ -2,7 +2,8 @@
 
 ONNX's own RandomNormalLike is no help: with a seed ONNX Runtime gives other numbers at the second run of a session, and other
 runtimes give their own. Here number e of draw k is a mixture of (seed, k, e) by additions and cubes modulo a prime below 2^31,
-for which cubing is one to one; products stay below 2^62. Normal numbers follow by Box and Muller (1958).
+for which cubing is one to one; products stay below 2^62. Normal numbers follow by Box and Muller (1958). Where they are few, the
+file holds the numbers themselves.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from onnxplain.builder import Builder
+from onnxplain.graph import SMALL
 from onnxplain.tensor import Tensor
 
-__all__ = ["normal_like", "uniform_table"]
+__all__ = ["normal_like", "normal_table", "uniform_table"]
 
 PRIME = 2147483579
 """The largest prime below 2^31 that is 2 modulo 3."""
@@ -31,7 +33,7 @@ Numbers = Any
 """Arrays, or tensors of a graph: both know the arithmetic."""
 
 
-def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, seed: int, stream: int) -> Tensor:
+def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, seed: int, stream: int, draws: int) -> Tensor:
     """Standard normal float32 numbers for each draw: [c, …] with the extents of `like`, but 1 along its sample axis.
 
     What a sample gets depends on neither its place in the batch nor the other samples.
@@ -42,15 +44,25 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
         like: the tensor to which noise is added.
         axis: its sample axis, None where it has none.
         seed, stream: choose the numbers; streams of one seed are unrelated.
+        draws: how many draws there are in all.
     """
     extents: list[Any] = [1 if i == axis else d for i, d in enumerate(like.shape or ())]
     shape = [[1] if i == axis else b.dim(like, i) for i in range(like.rank)]
     static = all(isinstance(d, int) for d in extents)
+    if static and draws * prod(extents) <= SMALL:
+        table = normal_table(draws, prod(extents), seed, stream).reshape(draws, *extents)
+        return replace(b.Gather(b.const(table), numbers), dtype=np.dtype(np.float32), shape=("points", *extents))
     count: Any = b.const([prod(extents)]) if static else b.ReduceProd(b.Concat([1], *shape, axis=0), keepdims=1)
-    half = b.Div(b.Add(count, 1), 2)
-    elements = b.Range(0, b.Squeeze(b.Mul(half, 2)), 1)
-    mixed = b.Mod(_mixed(_Graph(b), elements, _key(seed, 2 * stream)), HALF)
-    drawn = b.Mod(_mixed(_Graph(b), numbers, _key(seed, 2 * stream + 1)), HALF)
+    of_element, of_draw = _key(seed, 2 * stream), _key(seed, 2 * stream + 1)
+    if static and prod(extents) <= SMALL:
+        mixed = b.const(_mixed(_Arrays(), np.arange(_even(prod(extents))), of_element) % HALF)
+    else:
+        elements = b.Range(0, b.Squeeze(b.Mul(b.Div(b.Add(count, 1), 2), 2)), 1)
+        mixed = b.Mod(_mixed(_Graph(b), elements, of_element), HALF)
+    if draws <= SMALL:
+        drawn = b.Gather(b.const(_mixed(_Arrays(), np.arange(draws), of_draw) % HALF), numbers)
+    else:
+        drawn = b.Mod(_mixed(_Graph(b), numbers, of_draw), HALF)
     cubes = _cube(_Graph(b), b.Add(mixed, b.Unsqueeze(drawn, [1])))
     uniform = b.Mul(b.Add(b.Cast(cubes, to=1), 0.5), 1 / PRIME)
     first, second = b.Split(uniform, axis=1, num_outputs=2, outputs=2)
@@ -60,6 +72,22 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
     cut = b.Slice(pairs, [0], count, [1])
     made = b.Reshape(cut, [-1, *extents] if static else b.Concat([-1], *shape, axis=0))
     return replace(made, dtype=np.dtype(np.float32), shape=("points", *extents))
+
+
+def normal_table(draws: int, count: int, seed: int, stream: int) -> np.ndarray[Any, Any]:
+    """The numbers of `normal_like`, made when rewriting: float32 [draws, count]."""
+    mixed, drawn = (
+        _mixed(_Arrays(), np.arange(n), _key(seed, 2 * stream + i)) % HALF for i, n in enumerate((_even(count), draws))
+    )
+    uniform = (_cube(_Arrays(), mixed + drawn[:, None]).astype(np.float32) + np.float32(0.5)) * np.float32(1 / PRIME)
+    first, second = np.split(uniform, 2, axis=1)
+    radius, angle = np.sqrt(np.log(np.minimum(first, 1)) * np.float32(-2)), second * np.float32(2 * pi)
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
+
+
+def _even(count: int) -> int:
+    """Numbers come in pairs."""
+    return count + count % 2
 
 
 def uniform_table(count: int, seed: int, stream: int) -> np.ndarray[Any, Any]:

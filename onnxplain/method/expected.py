@@ -72,7 +72,7 @@ def expected_gradients(
         x = job.sources[index]
         if noise_level == 0:
             return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
-        return noisy(job, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise)
+        return noisy(job, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
 
     def step(numbers: Tensor, index: int) -> Tensor:
         x = job.sources[index]

@@ -22,7 +22,9 @@ SEEDED = "seeded"
 """Noise that the graph makes itself."""
 
 
-def noisy(job: Job, numbers: Tensor, index: int, *, level: float, unit: str, seed: int, noise: str) -> Tensor:
+def noisy(
+    job: Job, numbers: Tensor, index: int, *, level: float, unit: str, seed: int, noise: str, draws: int
+) -> Tensor:  # fmt: skip
     """An explained tensor with noise: [c, samples, …], one row per draw number."""
     b, e = job.b, job.explained[index]
     x = e.tensor
@@ -35,7 +37,7 @@ def noisy(job: Job, numbers: Tensor, index: int, *, level: float, unit: str, see
     else:
         scale = b.const(level, x.dtype)
     if noise == SEEDED:
-        drawn = normal_like(b, numbers, x, axis, seed, index)
+        drawn = normal_like(b, numbers, x, axis, seed, index, draws)
     else:
         drawn = b.Gather(job.carried(e, _given_noise, lead=1), numbers, axis=0)
         drawn = replace(drawn, shape=("points", *x.shape))
@@ -66,7 +68,7 @@ def _smoothed(
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {
-            x: noisy(job, numbers, i, level=noise_level, unit=noise_unit, seed=seed, noise=noise)
+            x: noisy(job, numbers, i, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
             for i, x in enumerate(job.sources)
         }
 
