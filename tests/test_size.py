@@ -105,15 +105,19 @@ def test_work_grows_linearly_with_the_nodes(make: Callable[[int], onnx.ModelProt
     assert more_calls < 11 * calls
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp-epsilon", "lrp-epsilon-plus", "attnlrp"])
+@pytest.mark.parametrize(
+    "method", ["gradient", "lrp-epsilon", "lrp-epsilon-plus", "attnlrp", "integrated-gradients", "smoothgrad"]
+)
 @pytest.mark.parametrize("name", ["light_resnet50", "light_densenet121", "light_vgg19", "light_squeezenet"])
 def test_the_file_grows_by_a_twentieth_at_most(name: str, method: str) -> None:
-    """What rewriting adds to the file, against the weights that the architecture has."""
+    """What rewriting adds to the file, against the weights that the architecture has. Path methods add the model twice, without
+    its weights: a little more for a network of many small layers."""
     made = onnx.load(LIGHT / f"{name}.onnx")
     sizes = {n.output[0]: np.prod(_shape(made, n.input[0])) for n in made.graph.node if n.op_type == "ConstantOfShape"}
     sizes |= {t.name: np.prod(t.dims) for t in made.graph.initializer}
-    explained = rewrite(made, method)
-    assert explained.ByteSize() - made.ByteSize() < 0.05 * 4 * sum(sizes.values())
+    explained = rewrite(made, method, baseline=0.0 if method == "integrated-gradients" else None)
+    limit = 0.06 if method == "integrated-gradients" else 0.05
+    assert explained.ByteSize() - made.ByteSize() < limit * 4 * sum(sizes.values())
 
 
 def _shape(made: onnx.ModelProto, name: str) -> np.ndarray[Any, Any]:
