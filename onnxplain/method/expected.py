@@ -10,11 +10,12 @@ import numpy as np
 from onnxplain.attributing import beside_targets
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
-from onnxplain.method import find_method, inner_method, method
+from onnxplain.linear_ends import reduced
+from onnxplain.method import find_method, method
 from onnxplain.method.noise import SEEDED, check_draws, noisy
 from onnxplain.method.path import completeness_gap
 from onnxplain.random_numbers import uniform_table
-from onnxplain.repeated import Mean, repeated
+from onnxplain.repeated import Mean
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
 
@@ -97,8 +98,7 @@ def expected_gradients(
             for x, r in zip(job.sources, baselines, strict=True)
         }
 
-    evaluate = inner_method(inner, options, chunk)
-    made = repeated(job, count, points, evaluate, Mean(), chunk=chunk, place=place if times else None)
+    made = reduced(job, count, points, inner, options, Mean(), chunk=chunk, place=place if times else None)
     if delta and job.origin is None:
         job.reports["delta"] = completeness_gap(job, made, b.Shape(baselines[0], start=0, end=1), all_baselines, chunk)
     return dict(zip(job.sources, made, strict=True))

@@ -9,7 +9,7 @@ from typing import Any
 from onnxplain.chunks import Chunk
 from onnxplain.errors import MethodError
 from onnxplain.job import Job
-from onnxplain.leading import reduced
+from onnxplain.linear_ends import reduced
 from onnxplain.method import method
 from onnxplain.random_numbers import normal_like
 from onnxplain.repeated import Mean, Reduction, Variance

@@ -16,7 +16,7 @@ from onnxplain.chunks import Chunk
 from onnxplain.errors import InputError, MethodError
 from onnxplain.graph import named_dims
 from onnxplain.job import Job
-from onnxplain.leading import reduced
+from onnxplain.linear_ends import reduced
 from onnxplain.method import find_method, method
 from onnxplain.quadrature import nodes_and_weights
 from onnxplain.repeated import Mean, Points, Sum, along_points, at_one_point, entries, repeated
