@@ -240,11 +240,6 @@ class Emitter:
         """What emitted a tensor; None for those of the model and for constants."""
         return self._made.get(tensor.name)
 
-    def remember(self, call: Emitted) -> Emitted:
-        """Note that a call makes its outputs; the call."""
-        self._made.update((t.name, call) for t in call.outputs)
-        return call
-
     def is_product(self, tensor: Tensor) -> bool:
         """Whether a tensor is a matrix product, perhaps scaled or moved about: nothing set some of its elements to −∞."""
         current: Tensor | None = tensor

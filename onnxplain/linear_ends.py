@@ -144,7 +144,14 @@ def _first(job: Job, live: Mapping[int, Call], moved: set[str]) -> frozenset[int
         if _is_affine(call, moved) and all(t is None or t.name in affine or t.name not in moved for t in call.reads):
             places.append(i)
             affine.update(t.name for t in call.outputs if t is not None)
-    return frozenset(places) if any(job.calls[i].op in MAPS for i in places) else frozenset()
+    # What follows the last map costs little, and may be part of what is differentiated as one.
+    kept: set[int] = set()
+    wanted: set[str] = set()
+    for i in reversed(places):
+        if live[i].op in MAPS or any(t is not None and t.name in wanted for t in live[i].outputs):
+            kept.add(i)
+            wanted.update(t.name for t in live[i].reads if t is not None)
+    return frozenset(kept)
 
 
 def _last(job: Job, live: Mapping[int, Call], moved: set[str]) -> frozenset[int]:
@@ -160,11 +167,17 @@ def _last(job: Job, live: Mapping[int, Call], moved: set[str]) -> frozenset[int]
         onward = {k for name in made for k in readers.get(name, ())}
         if (onward or job.target.name in made) and onward <= places and _is_affine(call, moved):
             places.add(i)
+    behind: set[str] = set()  # a map: what comes before the first one costs little
+    for i in sorted(places):
+        if live[i].op in MAPS or any(t is not None and t.name in behind for t in live[i].reads):
+            behind.update(t.name for t in live[i].outputs if t is not None)
+        else:
+            places.discard(i)
     if job.symbol is not None:
         reads = {i: [t for k, t in enumerate(live[i].reads) if t is not None and live[i].wants(k)] for i in places}
         if any(sample_axis(t, job.symbol) is None for tensors in reads.values() for t in tensors):
             return frozenset()
-    return frozenset(places) if any(job.calls[i].op in MAPS for i in places) else frozenset()
+    return frozenset(places)
 
 
 def _is_affine(call: Call, moved: set[str]) -> bool:

@@ -170,7 +170,7 @@ def test_max_pooling_behind_a_relu(
     extent = (9 - kernel) // stride + 1
     seed = RANDOM.standard_normal((3, 2, extent, extent)).astype(np.float32)
     found = run(made, {"x": x, "seed": seed})
-    monkeypatch.setattr(lowering, "pooled", lambda b, calls, fits: calls)
+    monkeypatch.setattr(lowering, "pooled", lambda b, calls, model, fits: calls)
     plain = rewrite(pooling(kernel, stride, channels), target="seed")
     assert operators(plain.graph.node)["MaxPool"] == 2
     expected = run(plain, {"x": x, "seed": seed})

@@ -12,6 +12,7 @@ from onnxplain.call import Call
 from onnxplain.emitter import Emitter
 from onnxplain.graph import Body, Emitted
 from onnxplain.lowering.blocks import in_blocks, is_image, whole
+from onnxplain.lowering.pools import pooled
 from onnxplain.tensor import Tensor, same_dim
 
 __all__ = ["STEEP", "Form", "Pattern", "Scope"]
@@ -50,12 +51,14 @@ class Scope:
     """What may be infinite: what is emitted by other than finite operators, and all that comes of it."""
     fixed: set[str] = field(default_factory=set)
     """What depends on weights alone, and is as finite as they are."""
+    _model: Sequence[Call] = ()
     _done: list[Emitted] = field(default_factory=list)
     _made: dict[Hashable, Tensor] = field(default_factory=dict)
     _name: str = ""
 
-    def read(self, calls: Iterable[Call]) -> None:
+    def read(self, calls: Sequence[Call]) -> None:
         """Take note of the model's own calls."""
+        self._model = calls
         for call in calls:
             inputs, outputs = ([t for t in tensors if t is not None] for tensors in (call.inputs, call.outputs))
             if not call.captures and self.are_fixed(inputs):
@@ -65,7 +68,7 @@ class Scope:
 
     def lowered(self, calls: Iterable[Emitted]) -> list[Emitted]:
         """Emitted calls in forms that run fast."""
-        for call in calls:
+        for call in pooled(self.b, list(calls), self._model, lambda t: is_image(t) and whole(t)):
             attributes = {k: self._body(v) if isinstance(v, Body) else v for k, v in call.attributes.items()}
             call = replace(call, attributes=attributes, outputs=tuple(self.b.known(t) for t in call.outputs))
             self._name = call.name
