@@ -17,7 +17,7 @@ from onnxplain.tensor import Dim, Tensor
 if TYPE_CHECKING:
     from onnxplain.job import Job
 
-__all__ = ["Baseline", "emit_baseline", "emit_baselines", "fits", "has_several"]
+__all__ = ["Baseline", "emit_baseline", "emit_baselines", "fits", "has_several", "shared_baseline"]
 
 Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
 """A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
@@ -43,6 +43,20 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
         )
     constant = job.b.const(array, x.dtype)
     return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
+
+
+def shared_baseline(job: Job, explained: Explained) -> Tensor | None:
+    """The baseline of an explained tensor as one constant for all samples, of its rank, with extents of 1 where it is the same;
+    None where it is given at run time, or differs among samples."""
+    x = explained.tensor
+    value = None if _from_inputs(job, explained) else _given(job, explained)
+    if value is None or isinstance(value, str) or x.shape is None:
+        return None
+    array, axis = _array(value, explained), job.sample_axis(x)
+    if array.ndim > x.rank or not fits(array, x):
+        return None
+    array = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
+    return None if axis is not None and array.shape[axis] > 1 else job.b.const(array, x.dtype)
 
 
 def _from_inputs(job: Job, explained: Explained) -> bool:

@@ -13,7 +13,7 @@ from onnxplain.tensor import Tensor
 if TYPE_CHECKING:
     from onnxplain.job import Job
 
-__all__ = ["Chunk", "rows"]
+__all__ = ["Chunk", "bytes_per_row", "rows"]
 
 Chunk: TypeAlias = "int | str | None"
 """Rows in one run, or the memory they may take ("500MB"), or None for a choice by size."""

@@ -108,7 +108,7 @@ class Job:
         if copies is not None:
             beside = [t for t in self.inputs if t not in values and sample_axis(t, copies.symbol) is not None]
             values.update((t, copies.tile(t)) for t in beside)
-        for weight in _needing_layout(self.b, self._reached(values)):
+        for weight in _needing_layout(self.b, self.reached(values)):
             values.setdefault(weight, self.b.own(weight))
         calls, became = self.replay(values)
         return replace(
@@ -138,10 +138,10 @@ class Job:
 
     def laid_out(self) -> list[Call]:
         """The calls with constants of the innermost body in place of the model's, for a walk within a loop."""
-        weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, self._reached(self.sources))}
+        weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, self.reached(self.sources))}
         return [call.reading(weights) for call in self.calls]
 
-    def _reached(self, values: Iterable[Tensor]) -> list[Call]:
+    def reached(self, values: Iterable[Tensor]) -> list[Call]:
         """The calls that depend on the given tensors."""
         reached, found = set(values), []
         for call in self.calls:
@@ -152,7 +152,8 @@ class Job:
 
     def _distinct(self, point: Tensor, index: int) -> Tensor:
         """A point under a name of its own: two inputs may have equal points, and a point may be a tensor of the model."""
-        return replace(self.b.alias(point, f"point_{index}"), shape=self.sources[index].shape, dtype=self.sources[index].dtype)
+        like = self.b.sized(self.sources[index])
+        return replace(self.b.alias(point, f"point_{index}"), shape=like.shape, dtype=like.dtype)
 
     @property
     def symbol(self) -> Dim:

@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onnxplain.attributing import result_like
-from onnxplain.chunks import Chunk, rows
+from onnxplain.chunks import Chunk, bytes_per_row, rows
 from onnxplain.copies import Copies, sample_axis
+from onnxplain.output_types import RANDOM
 from onnxplain.tensor import Tensor, same_dim
 
 if TYPE_CHECKING:
     from onnxplain.builder import Builder
     from onnxplain.job import Job
 
-__all__ = ["Mean", "Points", "Reduction", "Sum", "Variance", "along_points", "at_one_point", "entries", "repeated"]
+__all__ = [
+    "Mean",
+    "Points",
+    "Reduction",
+    "Sum",
+    "Variance",
+    "along_points",
+    "at_one_point",
+    "at_shared_point",
+    "entries",
+    "repeated",
+]
 
 Points = Callable[[Tensor], Mapping[Tensor, Tensor]]
 """From point numbers (int64 [c]) to the points of each explained tensor: [c, …] with its axes, samples or 1."""
@@ -27,6 +39,10 @@ Attribute = Callable[["Job"], Sequence[Tensor]]
 
 Place = Callable[[Tensor, int, Tensor], Tensor]
 """From point numbers [c], the index of an explained tensor and its attributions [c, …] to what is reduced, [c, …]."""
+
+
+SMALL_ROW = 10**6
+"""Bytes that one sample takes in a network small enough to be computed while its file is loaded."""
 
 
 class Reduction(Protocol):
@@ -111,6 +127,29 @@ def repeated(
 def at_one_point(job: Job, points: Points) -> Job:
     """The job at the first point of every sample."""
     return job.at(_stacked(job, points(job.b.const([0])), None))
+
+
+def at_shared_point(job: Job, points: Points) -> Job | None:
+    """The job at the first point where that is a constant which all samples share: a batch of one, computed when the file is
+    loaded. None where it is none, or more than a small network would have to be computed."""
+    b, symbol = job.b, job.symbol
+    size = bytes_per_row(job)
+    if symbol is None or size is None or (b.ints(size) or [SMALL_ROW + 1])[0] > SMALL_ROW:
+        return None
+    found, calls, at = points(b.const([0])), job.reached(job.sources), {}
+    moved = {*job.sources, *(t for call in calls for t in call.outputs)}
+    if any(call.bodies or call.op in RANDOM for call in calls):
+        return None
+    if not all(t is None or t in moved or b.is_constant(t) for call in calls for t in call.reads):
+        return None
+    for x in job.sources:
+        extents = [1 if d == symbol else d if isinstance(d, int) else 0 for d in x.shape or ()]
+        shared = all(d in (1, e) for d, e in zip((found[x].shape or ())[1:], extents, strict=True))
+        if not b.is_constant(found[x]) or not shared or 0 in extents:
+            return None
+        at[x] = b.Expand(b.Squeeze(found[x], [0]), extents)
+    with b.extents({symbol: 1}):
+        return job.at(at)
 
 
 def _stacked(job: Job, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +13,32 @@ from onnx import helper
 from onnxplain.call import Call, Subgraph
 from onnxplain.emitter import Emitter, Recorded
 from onnxplain.errors import RuleError
-from onnxplain.graph import Body
+from onnxplain.graph import Body, Graph
 from onnxplain.schema import signature
-from onnxplain.tensor import Tensor
+from onnxplain.tensor import Dim, Tensor
 
 __all__ = ["Replayer"]
 
 
 class Replayer(Emitter):
     """Applies calls of the model again."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self._extents: Mapping[Dim, Dim] = {}
+
+    @contextmanager
+    def extents(self, known: Mapping[Dim, Dim]) -> Iterator[None]:
+        """While inside, what is replayed has these extents in place of others."""
+        before, self._extents = self._extents, known
+        try:
+            yield
+        finally:
+            self._extents = before
+
+    def sized(self, tensor: Tensor) -> Tensor:
+        """A tensor with the extents that it has where it is replayed."""
+        return replace(tensor, shape=tensor.shape and tuple(self._extents.get(d, d) for d in tensor.shape))
 
     def replay(
         self,
@@ -39,7 +57,7 @@ class Replayer(Emitter):
             return self._replay_bodies(call, inputs, captures or {}, same_shapes=same_shapes)
         if call.parts:
             return self._replay_parts(call, inputs)
-        likes = [Tensor("") if t is None else replace(t, shape=t.shape if same_shapes else None) for t in call.outputs]
+        likes = [Tensor("") if t is None else self.sized(t) if same_shapes else replace(t, shape=None) for t in call.outputs]
         last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
         known = signature(call.op, call.domain, self.graph.opset)
         made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)

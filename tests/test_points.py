@@ -176,3 +176,22 @@ def test_max_pooling_behind_a_relu(
     expected = run(plain, {"x": x, "seed": seed})
     np.testing.assert_allclose(found["y"], expected["y"], atol=1e-6)
     np.testing.assert_allclose(found["x_attribution"], expected["x_attribution"], rtol=0, atol=1e-5)
+
+
+def test_a_shared_baseline_of_a_small_network_is_no_work_at_run_time(tmp_path: Path) -> None:
+    """Its score depends on no input, so it is there once the file is loaded; the gap is that of a baseline given at run time."""
+    made = rewrite(DIGITS, "integrated-gradients", baseline=0.25, target=3)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(tmp_path / "optimized.onnx")
+    assert operators(optimized.graph.node)["Conv"] == 2
+    x = digits()
+    given = rewrite(DIGITS, "integrated-gradients", baseline="input", target=3)
+    found, expected = run(made, x), run(given, {**x, "baseline": np.full((1, 1, 8, 8), 0.25, np.float32)})
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-5)
+    apart = np.full((3, 1, 8, 8), 0.25, np.float32)  # one for each sample
+    for name, values in run(given, {**x, "baseline": apart}).items():
+        np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-5)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.attributing import beside_targets, change_since, gap, score
-from onnxplain.baselines import fits, has_several
+from onnxplain.baselines import fits, has_several, shared_baseline
 from onnxplain.builder import Builder
 from onnxplain.chunks import Chunk
 from onnxplain.errors import InputError, MethodError
@@ -19,7 +19,7 @@ from onnxplain.job import Job
 from onnxplain.linear_ends import reduced
 from onnxplain.method import find_method, method
 from onnxplain.quadrature import nodes_and_weights
-from onnxplain.repeated import Mean, Points, Sum, along_points, at_one_point, entries, repeated
+from onnxplain.repeated import Mean, Points, Sum, along_points, at_one_point, at_shared_point, entries, repeated
 from onnxplain.sources import Explained
 from onnxplain.tensor import Tensor
 
@@ -128,7 +128,7 @@ def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines:
     """
     b = job.b
     if b.ints(count) == [1]:
-        return gap(job, made, change_since(job, at_one_point(job, baselines)))
+        return gap(job, made, change_since(job, at_shared_point(job, baselines) or at_one_point(job, baselines)))
     here = score(job)
     (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
     return gap(job, made, replace(b.Sub(here, there), dtype=here.dtype, shape=here.shape))
@@ -162,7 +162,10 @@ def straight(job: Job) -> Path:
     """From each baseline straight to the input."""
     b = job.b
     several = [has_several(job, e) for e in job.explained]
-    starts = [job.references(e) if many else alone(b, job.reference(e)) for e, many in zip(job.explained, several, strict=True)]
+    starts = [
+        job.references(e) if many else alone(b, shared_baseline(job, e) or job.reference(e))
+        for e, many in zip(job.explained, several, strict=True)
+    ]
     counts = {n for n in (s.dim(0) for s in starts) if isinstance(n, int)}
     if len(counts - {1}) > 1:
         raise InputError(f"the explained inputs have different numbers of baselines: {', '.join(map(str, sorted(counts)))}")
