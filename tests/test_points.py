@@ -87,7 +87,7 @@ def test_linear_ends_are_differentiated_once(method: str, monkeypatch: pytest.Mo
         np.testing.assert_allclose(found[name], values, rtol=0, atol=2e-6 * np.abs(values).max() + 1e-6)
 
 
-def branched(*, square: bool) -> onnx.ModelProto:
+def branched(*, square: bool, batch: str | int) -> onnx.ModelProto:
     """A normalized input through a matrix and beside it; with `square` the input is also multiplied with itself."""
     nodes = [
         node("Sub", "x mean", "s"),
@@ -105,18 +105,19 @@ def branched(*, square: bool) -> onnx.ModelProto:
         "w": weight(3, 4),
         "v": weight(10, 2),
     }
-    return model(nodes, {"x": ["n", 3]}, {"y": ["n", 2]}, weights)
+    return model(nodes, {"x": [batch, 3]}, {"y": [batch, 2]}, weights)
 
 
+@pytest.mark.parametrize("batch", ["n", 4])
 @pytest.mark.parametrize("square", [False, True])
-@pytest.mark.parametrize("method", METHODS)
-def test_linear_ends_of_several_branches(method: str, square: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", [*METHODS, "vargrad"])
+def test_linear_ends_of_several_branches(method: str, square: bool, batch: str | int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages arrive at the input itself too, where something reads it that is not linear."""
-    settings = {"target": 1, **METHODS[method]}
+    settings = {"target": 1, **METHODS.get(method, {})}
     x = {"x": RANDOM.standard_normal((4, 3)).astype(np.float32)}
-    found = run(rewrite(branched(square=square), method, **settings), x)["x_attribution"]
+    found = run(rewrite(branched(square=square, batch=batch), method, **settings), x)["x_attribution"]
     monkeypatch.setattr(linear_ends, "linear_ends", lambda job, sums: None)
-    plain = run(rewrite(branched(square=square), method, **settings), x)["x_attribution"]
+    plain = run(rewrite(branched(square=square, batch=batch), method, **settings), x)["x_attribution"]
     np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-6)
 
 
