@@ -179,7 +179,7 @@ def _as_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, group: int
         return None
     n = len(over.strides)
     outward, inward = shape[0] // group, shape[1]
-    if not (inward * group >= 12 or outward == inward == 1):
+    if not (inward * group >= 12 or outward == inward == 1):  # the blocked layout rounds up to 16 channels
         return None
     spatial = list(shape[2:])
     if set(spatial) != {1}:
