@@ -28,8 +28,8 @@ SIDES = {
 def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
     """The message times the slope 2h − u, with h = clip(x/6 + ½, 0, 1) and u = 0 to −3, ½ between, 1 from 3 on.
 
-    h is what the forward run computes, and 1 − u is clip(½ − [x ≥ 3] + [x ≤ −3], 0, 1). All of it is bounded: the slope is
-    right where x is infinite too.
+    1 − u is clip(½ − [x ≥ 3] + [x ≤ −3], 0, 1). All of it is bounded: the slope is right where x is infinite too. h is made
+    anew, of x that is read for the steps anyway, so that the forward run need not keep it.
     """
     found = s.match(call.outputs[0], HARD_SWISH)
     if found is None or not s.is_blocked(found["x"]) or not _meets(s, found["message"]):
