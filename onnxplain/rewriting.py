@@ -13,6 +13,7 @@ import onnx
 
 from onnxplain.addresses import resolve, resolved
 from onnxplain.attributing import all_seeds, attributions
+from onnxplain.batching import in_batches, samples_of
 from onnxplain.builder import Builder
 from onnxplain.collector import collector_at_rest
 from onnxplain.composite import Composite
@@ -71,6 +72,7 @@ def rewrite(
     score: str = "logit",
     mask: Masks | None = None,
     only_attribution: bool = False,
+    batch_size: int | None = None,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> onnx.ModelProto:
@@ -90,6 +92,8 @@ def rewrite(
             time, or a mapping from input names to these.
         score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
         only_attribution: leave the model's own outputs out, for hosts that have the prediction already.
+        batch_size: samples per run: the file takes them through the model so many at a time, in a Loop of its own, so that this
+            bounds its memory, not the batch; None runs them all at once.
         rules: folders with rules of your own.
         mask: by layer, what may pass there: the numbers of the channels to keep, an array to multiply with, or "input" for
             one given at run time.
@@ -105,7 +109,7 @@ def rewrite(
     wanted = [layer] if isinstance(layer, str) else layer
     return rewrite_source(
         read(model, hold=True), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
-        mask=mask, only_attribution=only_attribution, registry=load_registry(rules), options=options, whole=True,
+        mask=mask, only_attribution=only_attribution, batch_size=batch_size, registry=load_registry(rules), options=options, whole=True,
     ).model  # fmt: skip
 
 
@@ -122,6 +126,7 @@ def rewrite_source(
     score: str = "logit",
     mask: Masks | None = None,
     only_attribution: bool = False,
+    batch_size: int | None = None,
     registry: Registry | None = None,
     options: dict[str, Any] | None = None,
     expose: Sequence[str] = (),
@@ -154,6 +159,7 @@ def rewrite_source(
     batched = is_batched(graph, scored.tensor)
     run_time: dict[str, Tensor] = {}
     job = Job(graph, b, registry, explained, scored.tensor, scored.tensor, scored.ranked, batched, baseline, layers=layers)
+    samples = None if batch_size is None else samples_of(job, batch_size)
     job.origins = find_origins(graph, scored.tensor, registry.role)
     job.layer_inputs = find_layer_inputs(graph, explained, inputs, registry.role)
     job.masks = emit_masks(job, mask or {}, masked)
@@ -186,9 +192,13 @@ def rewrite_source(
     model = graph.finish(lowered(b), b.constants, results, inputs=extra, alone=only_attribution)
     if sum_parts(model):
         source = replace(source, passes=(*(source.passes or ()), "sum-parts"))
+    if samples is not None:
+        chosen_at = (run_time["target"].name,) if "target" in run_time else ()
+        model = in_batches(model, replace(samples, chosen=chosen_at))
     if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
         source.held.embed(model)
     about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
+    about |= {"batch_size": batch_size}
     write_metadata(model, about)
     return Rewritten(model, about, source)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import onnx
 
 from onnxplain.passes.tidy import constant_tensor
 
-__all__ = ["lift_constants"]
+__all__ = ["lift_constants", "rename_reads"]
 
 
 def lift_constants(model: onnx.ModelProto) -> bool:
@@ -47,7 +49,7 @@ def _lift(graph: onnx.GraphProto, prefix: str, taken: set[str], lifted: list[onn
         lifted[-1].name = unique
     if names:
         del graph.initializer[:]
-        _rename(kept, names)
+        rename_reads(kept, names)
         returned = [o.name for o in graph.output if o.name in names]  # what a subgraph returns it must make itself
         kept += [onnx.helper.make_node("Identity", [names[o]], [o], name=f"{o}/Identity") for o in returned]
         rebuilt = [onnx.NodeProto.FromString(n.SerializeToString()) for n in kept]
@@ -58,7 +60,7 @@ def _lift(graph: onnx.GraphProto, prefix: str, taken: set[str], lifted: list[onn
             _lift(inner, f"{prefix}/{node.name}", taken, lifted)
 
 
-def _rename(nodes: list[onnx.NodeProto], names: dict[str, str]) -> None:
+def rename_reads(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
     """Let nodes, and subgraphs within them, read tensors by their new names."""
     for node in nodes:
         for i, name in enumerate(node.input):
@@ -66,7 +68,7 @@ def _rename(nodes: list[onnx.NodeProto], names: dict[str, str]) -> None:
         for graph in _subgraphs(node):
             own = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {o for n in graph.node for o in n.output}
             visible = {old: new for old, new in names.items() if old not in own}
-            _rename(list(graph.node), visible)
+            rename_reads(graph.node, visible)
             for output in graph.output:
                 if output.name in visible:
                     graph.node.append(onnx.helper.make_node("Identity", [visible[output.name]], [output.name]))
