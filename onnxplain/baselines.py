@@ -41,7 +41,7 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
         raise InputError(
             f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}{hint}"
         )
-    constant = job.b.const(array, x.dtype)
+    constant = job.bake_in(f"the baseline of '{explained.name}'", array, x)
     return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
 
 
@@ -120,7 +120,7 @@ def emit_baselines(job: Job, explained: Explained) -> Tensor:
             f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"
         )
     extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], own, strict=True)]
-    return replace(b.const(array, x.dtype), shape=(array.shape[0], *extents))
+    return replace(job.bake_in(f"the baselines of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
 
 
 def has_several(job: Job, explained: Explained) -> bool:

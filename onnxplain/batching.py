@@ -1,32 +1,42 @@
 """Few samples per run: an explained model that takes a batch of any size through the model a few samples at a time.
 
 A backward pass keeps the activations of all the samples that it runs for. So the whole explained graph becomes the body of a
-Loop, and its memory is bounded by the samples of one run, whatever the batch. The weights go into the body too: ONNX Runtime
-brings them into the processor's layout only in the graph that holds them.
+Loop, and its memory is bounded by the samples of one run, whatever the batch.
+
+Weights stay outside, and so does what is made of matrices alone: of what lies or is folded within a body, ONNX Runtime keeps a
+copy that it does not need. But it brings kernels of convolutions into the processor's layout only where a graph holds them itself
+(`needs_layout`). So the body reads each of these through a Reshape to its own shape, which is folded when the file is loaded:
+then it is the body's own, and the outer one is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from onnx.external_data_helper import uses_external_data
 
 from onnxplain.errors import InputError, MethodError
-from onnxplain.job import Job
+from onnxplain.graph import SMALL
+from onnxplain.job import Job, needs_layout
 from onnxplain.passes.expand import all_names, fresh
 from onnxplain.passes.lift import rename_reads
 
-__all__ = ["Samples", "in_batches", "samples_of"]
+__all__ = ["Samples", "check_rows", "in_batches", "samples_of"]
 
 PREFIX = "onnxplain/samples"
 """What the names of the loop and of all around it begin with."""
 
-MOVED = ("initializer", "sparse_initializer", "quantization_annotation")
-"""What goes into the body as it is."""
+MOVED = ("sparse_initializer", "quantization_annotation")
+"""What goes into the body as it is, beside nodes and small constants."""
+
+FOLDED = frozenset({"Abs", "Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Neg", "Pow", "Relu", "Sub", "Transpose"})
+"""Operators that are taken out of the body where they make matrices of weights."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Samples:
 
 
 def samples_of(job: Job, size: int) -> Samples:
-    """The extent that counts samples, where samples can take turns: under the condition on which points ride on it (`Job.symbol`).
+    """The extent that counts samples, where samples can take turns: where points of path methods can ride on it (`Job.symbol`).
 
     Raises:
         InputError: `size` is no number of samples.
@@ -62,8 +72,20 @@ def samples_of(job: Job, size: int) -> Samples:
         raise MethodError(f"batch_size: no axis of '{job.target.name}' that has a name counts samples; leave batch_size out")
     if job.symbol is None:
         shown = ", ".join(f"'{t.name}' {list(t.shape or ())}" for t in dict.fromkeys((*job.inputs, *job.sources)))
-        raise MethodError(f"batch_size: expected one axis '{mine}', which counts samples, in each of {shown}; leave batch_size out")
+        raise MethodError(
+            f"batch_size: expected one axis '{mine}', which counts samples, in each of {shown}; leave batch_size out"
+        )
     return Samples(size, mine)
+
+
+def check_rows(job: Job) -> None:
+    """Whether what was baked in serves every sample.
+
+    Raises:
+        InputError: an array holds one row per sample of a batch.
+    """
+    if job.rows:
+        raise InputError(f"batch_size: {job.rows[0]} holds a row for every sample; give one for all, or 'input' for run time")
 
 
 def in_batches(model: onnx.ModelProto, samples: Samples) -> onnx.ModelProto:
@@ -95,6 +117,15 @@ class _Runs:
     each: str = ""
     within: str = ""
     last: str = ""
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What of a graph lies in the body: `small` constants by name, copies of those that are to be `laid_out`, and `nodes`."""
+
+    small: dict[str, onnx.TensorProto]
+    laid_out: list[onnx.TensorProto]
+    nodes: list[onnx.NodeProto]
 
 
 class _Nodes:
@@ -132,7 +163,7 @@ class _Loop:
         self.old, self.samples = old, samples
         self.single = samples.size == 1
         self.inputs = {v.name: axis for v in old.input if (axis := samples.axis(v)) is not None}
-        self.outputs = [(v, samples_axis) for v, samples_axis in _joined(old, samples)]
+        self.outputs = _joined(old, samples)
         self.new, self.outer, self.taken = new, _Nodes(new, taken), taken
 
     def write(self) -> None:
@@ -143,9 +174,10 @@ class _Loop:
         new.output.extend(self.old.output)
         runs = self._runs()
         places = self._places(runs.count)
+        inside = self._divide()
         start = [outer.op("Squeeze", runs.runs), outer.constant(np.asarray(True))]
         loop = new.node.add(op_type="Loop", name=outer.name("Loop"), input=start)
-        self._fill(loop.attribute.add(name="body", type=onnx.AttributeProto.GRAPH).g, runs, places)
+        self._fill(loop.attribute.add(name="body", type=onnx.AttributeProto.GRAPH).g, inside, runs, places)
         loop.output.extend(outer.name(value.name) for value, _ in self.outputs)
         for (value, axis), made in zip(self.outputs, loop.output, strict=True):
             joined = self._join(made, len(value.type.tensor_type.shape.dim), axis, runs)
@@ -162,15 +194,15 @@ class _Loop:
         return _Runs(count, runs, each, outer.range(each), outer.op("Sub", count, each))
 
     def _places(self, count: str) -> dict[str, str]:
-        """By input, the row of every sample, int64 [n]: its own, or 0 where there is one row for all. Any other number of rows ends
-        the run with an error here. The first input is what counts."""
+        """By input, the row of every sample, int64 [n]: its own, or 0 where there is one row for all; but for the first input,
+        which is counted. Any other number of rows ends the run with an error here."""
         outer, made = self.outer, {}
         for name, axis in list(self.inputs.items())[1:]:
             rows = outer.range(outer.op("Shape", name, start=axis, end=axis + 1))
             made[name] = outer.op("Reshape", outer.op("Expand", rows, count), count)
         return made
 
-    def _fill(self, body: onnx.GraphProto, runs: _Runs, places: dict[str, str]) -> None:
+    def _fill(self, body: onnx.GraphProto, inside: _Inside, runs: _Runs, places: dict[str, str]) -> None:
         """Write the body: the samples of a run, the old graph, its results."""
         inner = _Nodes(body, self.taken)
         body.name = inner.name("body")
@@ -185,15 +217,20 @@ class _Loop:
             rows = inner.op("Gather", places[name], index) if name in places else index
             names[name] = inner.op("Gather", name, rows, axis=axis)
         names |= {value.name: inner.name(value.name) for value, _ in self.outputs}
+        names |= {t.name: inner.op("Reshape", t.name, list(t.dims)) for t in inside.laid_out}
+        body.initializer.extend(inside.small.values())
         before = len(body.node)
-        body.node.extend(self.old.node)
+        body.node.extend(inside.nodes)
         rename_reads(body.node[before:], names)
         for node in body.node[before:]:
             node.output[:] = [names.get(name, name) for name in node.output]
         for field in MOVED:
             getattr(body, field).extend(getattr(self.old, field))
-        body.value_info.extend(v for v in self.old.value_info if v.name not in names)
-        body.value_info.extend(_renamed(v, names) for v in (*self.old.input, *self.old.output) if v.name in names)
+        outer = {name for node in self.new.node for name in node.output}
+        for value in self.old.value_info:
+            (self.new if value.name in outer else body).value_info.extend([value] if value.name not in names else [])
+        ends = {v.name: v for v in (*self.old.input, *self.old.output) if v.name in names}
+        body.value_info.extend(_renamed(v, names) for v in ends.values())
         results = [helper.make_tensor_value_info(inner.op("Identity", go_on), TensorProto.BOOL, [])]
         for value, axis in self.outputs:
             made = names[value.name]
@@ -203,7 +240,36 @@ class _Loop:
                 del info.type.tensor_type.shape.dim[axis]
             results.append(info)
         body.output.extend(results)
-        _set_extent(body, self.samples.symbol, 1 if self.single else f"{self.samples.symbol}_per_run")
+        extent = {"dim_value": 1} if self.single else {"dim_param": f"{self.samples.symbol}_per_run"}
+        _set_extent(body, self.samples.symbol, onnx.TensorShapeProto.Dimension(**extent))
+
+    def _divide(self) -> _Inside:
+        """What lies in the body; the outer graph gets the rest: large constants, and what is made of matrices alone."""
+        new, inside = self.new, _Inside({}, [], [])
+        matrices = set()
+        for tensor in self.old.initializer:
+            if prod(tensor.dims) <= SMALL and not uses_external_data(tensor):
+                inside.small[tensor.name] = tensor
+                continue
+            new.initializer.append(tensor)
+            inside.laid_out.append(tensor) if needs_layout(tensor.dims) else matrices.add(tensor.name)
+        for node in self.old.node:
+            reads = set(node.input)
+            if node.op_type not in FOLDED or node.domain or not reads & matrices or not reads <= matrices | inside.small.keys():
+                inside.nodes.append(node)
+                continue
+            matrices.update(node.output)
+            made = new.node.add()
+            made.CopyFrom(node)
+            made.input[:] = [self._copy(inside.small[i]) if i in inside.small else i for i in node.input]
+        return inside
+
+    def _copy(self, tensor: onnx.TensorProto) -> str:
+        """A small constant in the outer graph too, under a name of its own."""
+        made = self.new.initializer.add()
+        made.CopyFrom(tensor)
+        made.name = self.outer.name("constant")
+        return made.name
 
     def _join(self, blocks: str, rank: int, axis: int, runs: _Runs) -> str:
         """The results of all runs, which lie along an axis in front, as one: without what the last run computed again."""
@@ -229,18 +295,17 @@ class _Loop:
 def _joined(graph: onnx.GraphProto, samples: Samples) -> list[tuple[onnx.ValueInfoProto, int]]:
     """The outputs with the axis that each is joined along."""
     inputs = {v.name for v in graph.input}
+    hint = "leave batch_size out, or the model's own outputs (only_attribution)"
     found = []
-    for value in graph.output:
-        axis = samples.axis(value)
-        if value.name in inputs:  # the model returns it as it came
-            continue
+    for value in (v for v in graph.output if v.name not in inputs):  # an input is returned as it came
+        tensor = value.type.tensor_type
         if not value.type.HasField("tensor_type"):
-            raise MethodError(f"batch_size: output '{value.name}' is no tensor and cannot be joined; leave it out (only_attribution)")
+            raise MethodError(f"batch_size: output '{value.name}' is no tensor, so that runs cannot be joined; {hint}")
+        axis = samples.axis(value)
         if axis is None:
-            extents = [d.dim_param or (d.dim_value if d.HasField("dim_value") else "?") for d in value.type.tensor_type.shape.dim]
-            raise MethodError(
-                f"batch_size: output '{value.name}' {extents} has no single axis '{samples.symbol}' to be joined along"
-            )
+            extents = [d.dim_param or (d.dim_value if d.HasField("dim_value") else "?") for d in tensor.shape.dim]
+            expected = f"one axis '{samples.symbol}' to join runs along"
+            raise MethodError(f"batch_size: expected {expected} in output '{value.name}', found {extents}; {hint}")
         found.append((value, axis))
     return found
 
@@ -252,13 +317,9 @@ def _renamed(value: onnx.ValueInfoProto, names: Mapping[str, str]) -> onnx.Value
     return made
 
 
-def _set_extent(graph: onnx.GraphProto, symbol: str, extent: int | str) -> None:
-    """Write an extent in place of a symbol, in the graphs within too."""
-    for value in (*graph.input, *graph.output, *graph.value_info):
+def _set_extent(graph: onnx.GraphProto, symbol: str, extent: onnx.TensorShapeProto.Dimension) -> None:
+    """Write an extent in place of a symbol; not in the loops within, where the same symbol counts samples times points."""
+    for value in (*graph.output, *graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param == symbol:
-                dim.CopyFrom(onnx.TensorShapeProto.Dimension(**{"dim_value" if isinstance(extent, int) else "dim_param": extent}))
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _set_extent(attribute.g, symbol, extent)
+                dim.CopyFrom(extent)

@@ -246,10 +246,16 @@ def _options_of_each(methods: Sequence[str], options: dict[str, Any]) -> dict[st
 @click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
 @_mask_option
 @click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples per run: the file takes a batch of any size through the model N at a time, which bounds its memory.",
+)
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite(
     model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
-    options: tuple[str, ...],
+    batch_size: int | None, options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
@@ -268,7 +274,7 @@ def rewrite(
     source = read(model, hold=True)
     done = rewrite_source(
         source, mask=_masks(masks), target=target, baseline=_baseline(baseline), only_attribution=only_attribution,
-        options=_method_options(options), **settings,
+        batch_size=batch_size, options=_method_options(options), **settings,
     )  # fmt: skip
     wrote(write_model(done.model, Path(out), source.folder, source.held))
     show_contract(done.model, done.about)

@@ -89,7 +89,7 @@ class Graph:
         self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self._versions = {o.domain: o.version for o in self.model.opset_import}
         read = gs.import_onnx(self.model)
-        for name, t in {**_only_in_subgraphs(self.model, read), **read.tensors()}.items():
+        for name, t in {**_only_in_subgraphs(self.model.graph, read), **read.tensors()}.items():
             self._tensors[name] = _tensor(t)
             if isinstance(t, gs.Constant):
                 self._constants[name] = t
@@ -130,7 +130,8 @@ class Graph:
         )
 
     def _subgraph(self, graph: Any, proto: onnx.GraphProto, outer: Mapping[str, Tensor]) -> Subgraph:
-        own = {name: _tensor(t) for name, t in graph.tensors().items() if name not in outer}
+        found = {**_only_in_subgraphs(proto, graph), **graph.tensors()}
+        own = {name: _tensor(t) for name, t in found.items() if name not in outer}
         table = ChainMap(own, dict(outer))
         return Subgraph(
             inputs=tuple(table[t.name] for t in graph.inputs),
@@ -233,10 +234,10 @@ def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.Node
     return kept[::-1]
 
 
-def _only_in_subgraphs(model: onnx.ModelProto, graph: Any) -> dict[str, Any]:
+def _only_in_subgraphs(proto: onnx.GraphProto, graph: Any) -> dict[str, Any]:
     """Initializers that subgraphs alone read: graphsurgeon does not list them."""
-    wanted = {name for node in model.graph.node for name in _captured(node)} - set(graph.tensors())
-    return {t.name: OnnxImporter.import_tensor(t) for t in model.graph.initializer if t.name in wanted}
+    wanted = {name for node in proto.node for name in _captured(node)} - set(graph.tensors())
+    return {t.name: OnnxImporter.import_tensor(t) for t in proto.initializer if t.name in wanted}
 
 
 def _reachable(calls: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:

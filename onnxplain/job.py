@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from onnxplain.backward import carry
 from onnxplain.baselines import Baseline, emit_baseline, emit_baselines
@@ -18,7 +21,7 @@ from onnxplain.registry import Registry
 from onnxplain.sources import Explained
 from onnxplain.tensor import Dim, Tensor
 
-__all__ = ["Baseline", "Job"]
+__all__ = ["Baseline", "Job", "needs_layout"]
 
 
 @dataclass
@@ -30,7 +33,8 @@ class Job:
     With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
     further results for the file, by name. `origins` are the tensors the model begins with, `masks` what all messages must
     pass, `watch` is told what each call receives and sends. `layers` are inner tensors that a method looks at beside what it
-    explains, and `layer_inputs` the inputs that explained layers come from. `origin` is the job that this one is `at` another
+    explains, and `layer_inputs` the inputs that explained layers come from. `rows` tells of arrays that hold one row per sample,
+    and so fit one batch. `origin` is the job that this one is `at` another
     point of, with what its tensors `became` there.
     """
 
@@ -55,6 +59,7 @@ class Job:
     watch: Watch | None = None
     layers: tuple[Explained, ...] = ()
     layer_inputs: tuple[Explained, ...] = ()
+    rows: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.calls = self.calls or self.graph.calls
@@ -178,6 +183,14 @@ class Job:
             return None
         return sample_axis(source, self.target.dim(0)) or 0
 
+    def bake_in(self, what: str, array: np.ndarray[Any, Any], x: Tensor) -> Tensor:
+        """An array that broadcasts to a tensor as a constant of its type; `what` it is, for `rows`."""
+        axis = self.sample_axis(x) if x.shape is not None else None
+        behind = x.rank - axis if axis is not None else 0
+        if behind and array.ndim >= behind and array.shape[-behind] > 1:
+            self.rows.append(what)
+        return self.b.const(array, x.dtype)
+
     # -- baselines -----------------------------------------------------------------------------------------------
 
     def reference(self, explained: Explained) -> Tensor:
@@ -231,10 +244,15 @@ class Job:
 
 
 def _needing_layout(b: Builder, calls: Iterable[Call]) -> list[Tensor]:
-    """The constants that a loop body needs as its own to run as fast as the model: kernels of convolutions, and small ones.
+    """The constants that a loop body needs as its own to run as fast as the model."""
+    read = dict.fromkeys(t for call in calls for t in call.reads if t is not None and b.is_model_constant(t))
+    return [t for t in read if t.static_shape is not None and needs_layout(t.static_shape)]
+
+
+def needs_layout(extents: Sequence[int]) -> bool:
+    """Whether the graph of a loop's body must hold a constant of these extents itself: kernels of convolutions, and small ones.
 
     ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
     constants itself. Matrices are exempt: it packs those of outer graphs too.
     """
-    read = dict.fromkeys(t for call in calls for t in call.reads if t is not None and b.is_model_constant(t))
-    return [t for t in read if t.static_shape is not None and (len(t.static_shape) > 2 or prod(t.static_shape) <= SMALL)]
+    return len(extents) > 2 or prod(extents) <= SMALL

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import ModelError
-from onnxplain.held import WORTHWHILE, Held, read_past
+from onnxplain.held import WORTHWHILE, Held, all_tensors, read_past
 
 __all__ = ["ModelLike", "Source", "external_tensors", "read"]
 
@@ -136,7 +136,7 @@ def _check_whole(model: onnx.ModelProto, name: str) -> None:
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """The initializers whose data lies in other files."""
-    return (t for t in model.graph.initializer if uses_external_data(t))
+    return (t for t in all_tensors(model) if uses_external_data(t))
 
 
 def _check_external(model: onnx.ModelProto, folder: Path) -> None:

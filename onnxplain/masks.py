@@ -70,4 +70,4 @@ def _baked_in(job: Job, name: str, x: Tensor, value: Sequence[int] | np.ndarray[
     )
     if not fits:
         raise InputError(f"the mask of shape {list(array.shape)} does not broadcast to '{name}' {list(extents)}")
-    return job.b.const(array, x.dtype)
+    return job.bake_in(f"the mask of '{name}'", array, x)

@@ -13,7 +13,7 @@ import onnx
 
 from onnxplain.addresses import resolve, resolved
 from onnxplain.attributing import all_seeds, attributions
-from onnxplain.batching import in_batches, samples_of
+from onnxplain.batching import check_rows, in_batches, samples_of
 from onnxplain.builder import Builder
 from onnxplain.collector import collector_at_rest
 from onnxplain.composite import Composite
@@ -109,7 +109,8 @@ def rewrite(
     wanted = [layer] if isinstance(layer, str) else layer
     return rewrite_source(
         read(model, hold=True), method, target=target, output=output, inputs=inputs, layer=wanted, baseline=baseline, score=score,
-        mask=mask, only_attribution=only_attribution, batch_size=batch_size, registry=load_registry(rules), options=options, whole=True,
+        mask=mask, only_attribution=only_attribution, batch_size=batch_size, registry=load_registry(rules), options=options,
+        whole=True,
     ).model  # fmt: skip
 
 
@@ -193,12 +194,13 @@ def rewrite_source(
     if sum_parts(model):
         source = replace(source, passes=(*(source.passes or ()), "sum-parts"))
     if samples is not None:
+        check_rows(job)
         chosen_at = (run_time["target"].name,) if "target" in run_time else ()
         model = in_batches(model, replace(samples, chosen=chosen_at))
     if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
         source.held.embed(model)
-    about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job) | {"reports": reports}
-    about |= {"batch_size": batch_size}
+    about = describe(found, chosen, parsed, scored, shown_at, names, source, batched, run_time, job)
+    about |= {"reports": reports, "batch_size": batch_size}
     write_metadata(model, about)
     return Rewritten(model, about, source)
 

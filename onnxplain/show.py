@@ -153,6 +153,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         "axioms": ", ".join(about["axioms"]) or "none",
         "explains": explained,
         "target": about["target"],
+        **({"runs": f"{about['batch_size']} samples at a time"} if about.get("batch_size") else {}),
         "passes": ", ".join(about["passes"]),
         "source": f"sha256 {about['source_sha256']}",
         "made by": f"onnxplain {about['version']}",

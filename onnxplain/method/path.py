@@ -227,4 +227,4 @@ def _vertices(job: Job, explained: Explained, *, path: Any) -> Tensor:
             f"of {array.dtype}"
         )
     extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], x.shape or (), strict=True)]
-    return replace(job.b.const(array, x.dtype), shape=(array.shape[0], *extents))
+    return replace(job.bake_in(f"the path of '{explained.name}'", array, x), shape=(array.shape[0], *extents))

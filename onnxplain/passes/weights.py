@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import onnx
+from onnx.external_data_helper import uses_external_data
 
 __all__ = ["without_weights"]
 
@@ -16,13 +17,13 @@ SMALL = 1024
 
 @contextmanager
 def without_weights(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
-    """The model with its big initializers turned into graph inputs of the same name and type, a copy to work on.
+    """The model with its big and its external initializers turned into graph inputs of the same name and type, a copy to work on.
 
     Whatever the block leaves in the copy replaces the model's graph at the end, weights put back untouched.
     """
     graph = model.graph
-    big = [t for t in graph.initializer if int(np.prod(t.dims)) > SMALL]
-    small = [t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL]
+    big = [t for t in graph.initializer if int(np.prod(t.dims)) > SMALL or uses_external_data(t)]
+    small = [t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not uses_external_data(t)]
     skeleton = onnx.ModelProto()
     for name in ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string"):
         setattr(skeleton, name, getattr(model, name))
