@@ -29,7 +29,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from speed_page import write_page
-from speed_plan import POINTS, SINGLE, Case, chosen
+from speed_plan import POINTS, SINGLE, Case, chosen, method_of
 
 from onnxplain import __version__, rewrite
 from onnxplain.bench.benchmark import session_worker
@@ -240,7 +240,7 @@ def told(record: dict[str, Any], seconds: float) -> None:
     parts += [f"{tool}: {text}" for tool, text in record["failed"].items()]
     memory = record["memory"]
     parts.append(f"memory × {memory['onnxplain'] / memory['forward']:.2f}")
-    name = f"{record['model']} {record['method']} batch {record['batch']}"
+    name = f"{record['model']} {method_of(record)} batch {record['batch']}"
     print(f"{name}: {'; '.join(parts)}  [{seconds:.0f} s, {len(mine)} rounds]", flush=True)
 
 

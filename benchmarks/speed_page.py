@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from speed_plan import ALL, NETS, SINGLE, Goal, goal_of
+from speed_plan import ALL, NETS, SINGLE, Goal, goal_of, key_of, method_of
 
 from onnxplain.bench.spread import Spread, ratio
 
@@ -83,7 +83,7 @@ def forward(records: list[Any]) -> Iterator[tuple[str, ...]]:
         found = ratio(r["seconds"]["onnxplain"], r["seconds"]["forward"])
         goal = goal_of(r["model"], r["method"], r["batch"], "forward")
         times = ms(r["seconds"]["forward"]), ms(r["seconds"]["onnxplain"])
-        yield (r["model"], f"`{r['method']}`", str(r["batch"]), *times, str(found), *judged(goal, found.median))
+        yield (r["model"], method_of(r), str(r["batch"]), *times, str(found), *judged(goal, found.median))
 
 
 def peers(records: list[Any]) -> Iterator[tuple[str, ...]]:
@@ -95,7 +95,7 @@ def peers(records: list[Any]) -> Iterator[tuple[str, ...]]:
             # What a path method is held against is a cost of our own: the ratio is turned for the judgement only.
             judge = ratio(mine, seconds) if tool == SINGLE else ratio(seconds, mine)
             name = TARGETS.get((tool, r["method"]), NAMES[tool])
-            yield (r["model"], f"`{r['method']}`", str(r["batch"]), name, ms(seconds), ms(mine), str(ratio(seconds, mine)),
+            yield (r["model"], method_of(r), str(r["batch"]), name, ms(seconds), ms(mine), str(ratio(seconds, mine)),
                    difference(r, tool), *judged(goal, judge.median))  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def memory(records: list[Any]) -> Iterator[tuple[str, ...]]:
         held, size = r["memory"], r["size"]
         found, larger = held["onnxplain"] / held["forward"], size["onnxplain"] / size["forward"]
         goal, limit = (goal_of(r["model"], r["method"], r["batch"], "forward", what) for what in ("memory", "size"))
-        yield (r["model"], f"`{r['method']}`", str(r["batch"]), f"{held['forward'] / 1e6:.0f}", f"{held['onnxplain'] / 1e6:.0f}",
+        yield (r["model"], method_of(r), str(r["batch"]), f"{held['forward'] / 1e6:.0f}", f"{held['onnxplain'] / 1e6:.0f}",
                f"{found:.2f}", *judged(goal, found), f"{larger - 1:.1%}", judged(limit, larger)[1])  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def missing(records: list[Any]) -> str:
     if not rows:
         return "\n\n".join(["Every tool took every model it was asked for.", *unmeasured(records)])
     lines = (
-        f"| {r['model']} | `{r['method']}` | {r['batch']} | {TARGETS.get((tool, r['method']), NAMES[tool])} | {escaped(text)} |"
+        f"| {r['model']} | {method_of(r)} | {r['batch']} | {TARGETS.get((tool, r['method']), NAMES[tool])} | {escaped(text)} |"
         for r, tool, text in rows
     )
     told = "\n".join(["| model | method | batch | tool | what it says |", "|---|---|---:|---|---|", *lines])
@@ -160,11 +160,11 @@ def missing(records: list[Any]) -> str:
 
 def unmeasured(records: list[Any]) -> Iterator[str]:
     """What the plan holds and the results do not: whole cases, then tools."""
-    done = {(r["model"], r["method"], r["batch"]): {*r["seconds"], *r["failed"]} for r in records}
+    done = {key_of(r): {*r["seconds"], *r["failed"]} for r in records}
     cases, tools = [], []
     for case in ALL:
-        name = f"{case.model} `{case.method}` batch {case.batch}"
-        found = done.get((case.model, case.method, case.batch))
+        name = f"{case.model} {method_of(vars(case))} batch {case.batch}"
+        found = done.get(case.key)
         if found is None:
             cases.append(name)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ALL", "GOALS", "POINTS", "Case", "Goal", "chosen", "goal_of"]
+__all__ = ["ALL", "GOALS", "POINTS", "Case", "Goal", "chosen", "goal_of", "key_of", "method_of"]
 
 POINTS = 50
 """Steps of integrated gradients, draws of SmoothGrad."""
@@ -29,12 +29,24 @@ class Case:
     @property
     def key(self) -> str:
         """Names the case among the results."""
-        return f"{self.model}/{self.method}/{self.batch}"
+        return key_of(vars(self))
 
     @property
     def random(self) -> bool:
         """Whether every tool draws random numbers of its own, so that results differ."""
         return self.method == "smoothgrad"
+
+
+def key_of(record: Mapping[str, Any]) -> str:
+    """What names a case, or the record of one, among the results."""
+    size = record.get("options", {}).get("batch_size")
+    return "/".join([record["model"], record["method"], str(record["batch"]), *([f"by {size}"] if size else [])])
+
+
+def method_of(record: Mapping[str, Any]) -> str:
+    """The method as it stands in the tables, with how many samples the file runs at a time where that is not all."""
+    size = record.get("options", {}).get("batch_size")
+    return f"`{record['method']}`" + (f", {'one sample' if size == 1 else f'{size} samples'} at a time" if size else "")
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,8 @@ def every() -> Iterable[Case]:
             compiled = ("compile",) if batch == 1 or model in COMPILED else ()
             peers = ("torch", *compiled, "captum") + (() if model == "bert-base" else ("onnx-ad",))
             yield Case(model, "gradient", batch, peers)
+        if model in NETS:
+            yield Case(model, "gradient", 8, (), {"batch_size": 1})
         if model in ("vgg16", "resnet50"):
             for method in RELEVANCE:
                 captum = ("captum",) if (model, method) == ("vgg16", "lrp-epsilon") else ()

@@ -24,6 +24,8 @@ def bench_command(
     @model_options
     @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
                   help="Samples per run; may be repeated.  [default: 1 and 8, or the model's own]")  # fmt: skip
+    @click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
+                  help="Samples that the explained files take through the model at a time; without it all.")  # fmt: skip
     @click.option("--size", "sizes", multiple=True, metavar="AXIS=N",
                   help="Extent of another free axis of random inputs, by name (else 8); may be repeated.")  # fmt: skip
     @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads within one operator.")

@@ -45,7 +45,7 @@ def record(**changed: Any) -> dict[str, Any]:
 
 
 def made(page: ModuleType, *records: dict[str, Any]) -> dict[str, str]:
-    return page.tables({f"{r['model']}/{r['method']}/{r['batch']}": r for r in records})
+    return page.tables({page.key_of(r): r for r in records})
 
 
 def test_every_case_has_a_name_of_its_own_and_every_goal_a_case(plan: ModuleType) -> None:
@@ -82,6 +82,14 @@ def test_tables_hold_the_ratios_and_verdicts(page: ModuleType) -> None:
     assert "onnx 1" in found["conditions"]
 
 
+def test_samples_that_take_turns_have_a_row_of_their_own(page: ModuleType) -> None:
+    """In the same table as all samples at once, and judged by the same goal."""
+    turns = record(batch=8, options={"batch_size": 1}, memory={"forward": 100e6, "onnxplain": 180e6})
+    found = made(page, record(batch=8), turns)
+    assert "| resnet50 | `gradient` | 8 | 100 | 260 | 2.60 | ≤ 2.5 | **not met** |" in found["memory"]
+    assert "| resnet50 | `gradient`, one sample at a time | 8 | 100 | 180 | 1.80 | ≤ 2.5 | met |" in found["memory"]
+
+
 def test_a_path_method_is_held_against_single_gradients(page: ModuleType, plan: ModuleType) -> None:
     seconds = {"forward": [0.1], "onnxplain": [1.0], plan.SINGLE: [1.25], "captum": [4.0]}
     smooth = record(method="smoothgrad", seconds=seconds, difference={"captum": None})
@@ -101,7 +109,10 @@ def test_what_was_not_measured_is_said(page: ModuleType, plan: ModuleType) -> No
     found = made(page, record())["missing"]
     assert "Not measured yet: torch.compile on resnet50 `gradient` batch 1, onnx-ad on resnet50 `gradient` batch 1." in found
     assert "resnet50 `gradient` batch 8" in found
-    whole = [record(model=c.model, method=c.method, batch=c.batch, failed=dict.fromkeys(c.peers, "no")) for c in plan.ALL]
+    whole = [
+        record(model=c.model, method=c.method, batch=c.batch, options=c.options, failed=dict.fromkeys(c.peers, "no"))
+        for c in plan.ALL
+    ]
     assert "Not measured yet" not in made(page, *whole)["missing"]
 
 

@@ -68,6 +68,7 @@ def bench(
     *,
     batches: Sequence[int] = (),
     extents: Mapping[str, int] | None = None,
+    batch_size: int | None = None,
     threads: int | None = None,
     rounds: int = 7,
     seconds: float = 0.3,
@@ -93,6 +94,7 @@ def bench(
         x: samples, as an Explainer takes them; None makes random ones up.
         batches: batch sizes; by default 1 and 8 where the model leaves the choice.
         extents: of other free axes of the inputs, by symbol, where no samples are given.
+        batch_size: samples that the explained files take through the model at a time, as in `onnxplain.rewrite`.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         rounds: how often every file has its turn.
         seconds: how long a turn lasts at least.
@@ -125,7 +127,7 @@ def bench(
             done = rewrite_source(
                 source.copy(), name, target="input", output=output, inputs=inputs,
                 layer=[layer] if isinstance(layer, str) else layer, baseline=baseline if compares else None, score=score,
-                registry=registry, options=chosen,
+                registry=registry, options=chosen, batch_size=batch_size,
             )  # fmt: skip
             explained = Graph(done.model)
             feeds = {size: explained_feeds(explained, done.about, own[size], 0) for size in sizes}
