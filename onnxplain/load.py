@@ -95,7 +95,7 @@ def _held(path: Path) -> Source:
     digest = pool.submit(_digest, path).result
     pool.shutdown(wait=False)
     try:
-        model, held = read_past(path)
+        model, held = read_past(path.resolve())  # a link may have another name than the file, which the weights name
     except DecodeError:
         raise _no_model(path.name, size) from None
     _check(model, folder, path.name, size)

@@ -88,6 +88,13 @@ def test_the_written_file_is_the_model(path: Path, tmp_path: Path) -> None:
         assert {t.name for t in written.graph.initializer} == {t.name for t in made.graph.initializer}
 
 
+def test_a_link_of_another_name(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.onnx").symlink_to(path)
+    source = read(tmp_path / "link.onnx", hold=True)
+    assert source.held is not None
+    assert without_digest(rewrite(tmp_path / "link.onnx")) == without_digest(rewrite(path))
+
+
 def test_command_writes_what_the_function_returns(path: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["rewrite", str(path), "-o", str(tmp_path / "out.onnx")])
     assert done.exit_code == 0, done.output
