@@ -70,7 +70,7 @@ def samples_of(job: Job, size: int) -> Samples:
         raise MethodError(f"batch_size: the model was exported for batches of {mine}; export it with a free first axis")
     if mine is None:
         raise MethodError(f"batch_size: no axis of '{job.target.name}' that has a name counts samples; leave batch_size out")
-    if job.symbol is None:
+    if job.symbol is None or not any(mine in (t.shape or ()) for t in job.inputs):
         shown = ", ".join(f"'{t.name}' {list(t.shape or ())}" for t in dict.fromkeys((*job.inputs, *job.sources)))
         raise MethodError(
             f"batch_size: expected one axis '{mine}', which counts samples, in each of {shown}; leave batch_size out"

@@ -258,6 +258,17 @@ def paired(second: str) -> onnx.ModelProto:
     return model([node("MatMul", "x t", "m"), node("Relu", "m", "y")], {"x": ["n", 3], "t": [second, 4]}, {"y": ["n", 4]})
 
 
+def found_places() -> onnx.ModelProto:
+    """As many rows as the input has places above zero: no input counts them."""
+    nodes = [
+        node("NonZero", "x", "z"),
+        node("Transpose", "z", "t"),
+        node("Cast", "t", "places", to=1),
+        node("Relu", "places", "y"),
+    ]
+    return model(nodes, {"x": [3, 4]}, {"y": ["found", 2]})
+
+
 def normed() -> onnx.ModelProto:
     """A second output that is one number for all samples."""
     nodes = [node("Relu", "x", "y"), node("ReduceMean", "y", "mean", keepdims=0)]
@@ -269,6 +280,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "no whole number": (DIGITS, {"batch_size": 1.5}, InputError, "at least 1; got 1.5"),
     "fixed": (fixed, {}, MethodError, "exported for batches of 2; export it with a free first axis"),
     "two counts": (lambda: paired("m"), {}, MethodError, r"one axis 'n'.* in each of 'x' \['n', 3\], 't' \['m', 4\]"),
+    "no input of samples": (found_places, {"layer": "places"}, MethodError, r"one axis 'found'.* in each of 'x' \[3, 4\]"),
     "an output of no samples": (normed, {}, MethodError, r"in output 'mean', found \[\]; .*only_attribution"),
     "no tensor": (FIXTURES / "iris_sklearn" / "model.onnx", {}, MethodError, "output 'output_probability' is no tensor"),
     "rows": (
