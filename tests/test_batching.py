@@ -162,7 +162,7 @@ def test_convolutions_keep_the_processors_layout(size: int, tmp_path: Path) -> N
     """As many of each operator in the body as without a loop, and no weight of a convolution left outside."""
     counts = []
     for k in (None, size):
-        graph = optimized(rewrite(residual(), target=1, batch_size=k), tmp_path)
+        graph = optimized(rewrite(residual(), target="input", batch_size=k), tmp_path)
         inside = graph if k is None else body_of(onnx.ModelProto(graph=graph))
         counts.append(Counter(n.op_type for n in inside.node if n.domain == "com.microsoft.nchwc"))
         assert k is None or all(len(t.dims) < 3 for t in graph.initializer)

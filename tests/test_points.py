@@ -12,7 +12,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from onnxplain import linear_ends, lowering, rewrite
+from onnxplain import linear_ends, rewrite
+from onnxplain.lowering import scope
 from tests.models import model, node, run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -171,7 +172,7 @@ def test_max_pooling_behind_a_relu(
     extent = (9 - kernel) // stride + 1
     seed = RANDOM.standard_normal((3, 2, extent, extent)).astype(np.float32)
     found = run(made, {"x": x, "seed": seed})
-    monkeypatch.setattr(lowering, "pooled", lambda b, calls, model, fits: calls)
+    monkeypatch.setattr(scope, "pooled", lambda b, calls, model, fits: calls)
     plain = rewrite(pooling(kernel, stride, channels), target="seed")
     assert operators(plain.graph.node)["MaxPool"] == 2
     expected = run(plain, {"x": x, "seed": seed})

@@ -22,7 +22,7 @@ FINITE = frozenset(
     | {"Reshape", "Expand", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "ScatterElements", "ReduceSum"}
     | {"ReduceMean", "Identity", "Cast", "Relu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softmax", "Clip", "Concat"}
     | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "OneHot"}
-    | {"Shape", "Size", "Range", "ConstantOfShape", "Constant", "ArgMax", "MaxPool", "GlobalAveragePool"}
+    | {"Shape", "Size", "Range", "ConstantOfShape", "Constant", "ArgMax", "MaxPool", "GlobalAveragePool", "Tile", "Max", "Min"}
     | {"HardSwish", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign", "Max", "Min", "Abs", "Sign"}
 )
 """Operators that make finite numbers of finite ones, but for overflow. Slopes of roots and logarithms may be infinite."""
