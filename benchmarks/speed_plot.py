@@ -58,7 +58,7 @@ def bars(axes: Axes, groups: list[tuple[str, Any]], title: str) -> None:
             axes.errorbar(x, found.median, error, color="black", lw=0.7, capsize=1.5)
             axes.annotate(number, (x, found.high), (0, 2), textcoords="offset points", ha="center", fontsize=7)
             seen.add(tool)
-    axes.set_xticks(range(len(groups)), [name for name, _ in groups], fontsize=8)
+    axes.set_xticks(range(len(groups)), [name for name, _ in groups], fontsize=7)
     axes.set_ylabel("forward runs of the model\nin ONNX Runtime")
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
