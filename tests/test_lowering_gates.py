@@ -154,3 +154,14 @@ def test_an_infinite_slope_behind_a_hard_swish_is_no_message() -> None:
     explained = rewrite(swish([node("Conv", "h one", "d", group=16), node("Sqrt", "d", "y")]), target="seed")
     found = run(explained, {"x": x, "seed": np.ones_like(x)})["x_attribution"]
     np.testing.assert_array_equal(found, np.zeros_like(x))
+
+
+@pytest.mark.parametrize("low", [1e-35, -1e-35, 2e-38])
+def test_bounds_of_nearly_zero_have_no_step(low: float) -> None:
+    """No slope that float32 holds is steep enough there; an infinite one would make NaN of zeros."""
+    x = np.resize(np.array([0, low / 2, 2 * low, -1, 1, low], np.float32), (1, 16, 2, 2))
+    ones = np.ones((16, 1, 1, 1), np.float32)
+    nodes = [node("Conv", "x one", "c", group=16), node("Clip", "c low", "k"), node("Conv", "k one", "y", group=16)]
+    net = model(nodes, {"x": ["n", 16, 2, 2]}, {"y": ["n", 16, 2, 2]}, {"one": ones, "low": np.float32(low)})
+    found = run(rewrite(net, target="seed"), {"x": x, "seed": np.ones_like(x)})["x_attribution"]
+    np.testing.assert_array_equal(found, (x > np.float32(low)) * 1.0)

@@ -98,7 +98,9 @@ def _steps(s: Scope, condition: Tensor | None, negated: str) -> list[tuple[Tenso
     if number is None or not np.isfinite(number) or y is None or not s.is_blocked(y):
         return []
     number *= sign
-    return [(y, number if inclusive else float(np.nextafter(np.float32(number), np.float32(np.inf))), sign)]
+    first = number if inclusive else float(np.nextafter(np.float32(number), np.float32(np.inf)))
+    steep = abs(_beyond(first, sign)["alpha"]) <= float(np.finfo(np.float32).max)  # not for bounds that are nearly 0
+    return [(y, first, sign)] if steep else []
 
 
 def _step(s: Scope, y: Tensor, bound: float, sign: int) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from onnxplain.graph import Emitted
 from onnxplain.lowering.blocks import whole
 from onnxplain.lowering.scope import Scope
@@ -54,6 +56,8 @@ def scaled(s: Scope, call: Emitted) -> Emitted | None:
     if image is None or not s.is_blocked(image) or not number:
         return None
     factor = number if call.op == "Mul" else 1 / number
+    if abs(factor) > float(np.finfo(np.float32).max):
+        return None
     return s.instead(call, "Conv", *s.affine(image, factor), group=s.channels(image))
 
 
