@@ -89,7 +89,7 @@ def repeated(
     if symbol is not None:
         axis = sample_axis(job.sources[0], symbol)
         assert axis is not None
-        samples = b.Gather(b.shape(job.sources[0]), axis)
+        samples = b.Max(b.Gather(b.shape(job.sources[0]), axis), 1)  # none at all are one run of none
         size = b.Max(b.Div(b.Squeeze(rows(job, chunk)), samples), 1)
         steps = b.Div(b.Add(b.Sub(total, 1), size), size)
     likes = [result_like(job, s) for s in job.sources] if likes is None else likes

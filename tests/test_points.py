@@ -197,3 +197,10 @@ def test_a_shared_baseline_of_a_small_network_is_no_work_at_run_time(tmp_path: P
     apart = np.full((3, 1, 8, 8), 0.25, np.float32)  # one for each sample
     for name, values in run(given, {**x, "baseline": apart}).items():
         np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_samples_at_all(method: str) -> None:
+    found = run(rewrite(DIGITS, method, target=1, **METHODS[method]), digits(0))
+    assert found["logits"].shape == (0, 10)
+    assert found["image_attribution"].shape == (0, 1, 8, 8)
