@@ -26,9 +26,9 @@ import onnxplain
 path, method, out = sys.argv[1:]
 start = time.perf_counter()
 if out:
-    from onnxplain.load import read
-    from onnxplain.rewriting import rewrite_source
-    from onnxplain.saving import write_model
+    from onnxplain.io.reader import read
+    from onnxplain.explain.rewrite import rewrite_source
+    from onnxplain.io.writer import write_model
     source = read(path, hold=True)
     made = rewrite_source(source, method).model
     write_model(made, Path(out), source.folder, source.held)

@@ -28,10 +28,10 @@ from onnxplain.bench.rounds import Entry, interleaved
 from onnxplain.bench.serving import Run, serve
 from onnxplain.bench.spread import Spread, ratio
 from onnxplain.bench.worker import Worker
-from onnxplain.graph import Graph
-from onnxplain.load import read
+from onnxplain.io.reader import read
+from onnxplain.ir.graph import Graph
 from onnxplain.passes import prepared
-from onnxplain.verifying import explained_feeds
+from onnxplain.verification.verify import explained_feeds
 
 Options = ort.SessionOptions
 

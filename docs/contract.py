@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxplain.contract import metadata_schema
-from onnxplain.rewriting import read_metadata, rewrite
+from onnxplain.explain.rewrite import read_metadata, rewrite
+from onnxplain.io.contract import metadata_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 

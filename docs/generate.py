@@ -11,12 +11,12 @@ from pathlib import Path
 
 import contract
 
-from onnxplain.composite_file import RULES, rule_settings
 from onnxplain.evaluation.metric import FAMILIES, NEEDS, all_metrics
-from onnxplain.evaluation.replacing import REPLACEMENTS
-from onnxplain.listing import HOW, coverage
-from onnxplain.method import all_methods
-from onnxplain.registry import load_registry
+from onnxplain.evaluation.metrics._replacing import REPLACEMENTS
+from onnxplain.explain.catalog import HOW, coverage
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.composite_file import RULES, rule_settings
+from onnxplain.methods.registry import all_methods
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,61 +6,61 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxplain.builder import Builder
-    from onnxplain.call import Call
-    from onnxplain.checking import check
-    from onnxplain.composite import Composite, Where
+    from onnxplain.builder.builder import Builder
+    from onnxplain.builder.extents import Extents
     from onnxplain.concepts.prototype import Prototypes, prototype
     from onnxplain.concepts.rbm import GaussianRBM
     from onnxplain.concepts.tcav import Tcav, tcav
     from onnxplain.errors import OnnxplainError, RuleError
-    from onnxplain.evaluation.advise import Advice, advise
-    from onnxplain.evaluation.evaluation import Evaluation
+    from onnxplain.evaluation.advice.advise import Advice, advise
+    from onnxplain.evaluation.report.evaluation import Evaluation
     from onnxplain.evaluation.study import evaluate
-    from onnxplain.explainer import Explainer
-    from onnxplain.explanation import Explanation
-    from onnxplain.extents import Extents
-    from onnxplain.findings import CheckReport
-    from onnxplain.listing import methods, operators
-    from onnxplain.planning import Plan, plan
-    from onnxplain.registry import Messages, expansion, rule
-    from onnxplain.rewriting import rewrite
-    from onnxplain.tensor import Tensor
-    from onnxplain.verifying import verify
+    from onnxplain.explain.catalog import methods, operators
+    from onnxplain.explain.explainer import Explainer
+    from onnxplain.explain.plan import Plan, plan
+    from onnxplain.explain.rewrite import rewrite
+    from onnxplain.ir.node import Call
+    from onnxplain.ir.registry import Messages, expansion, rule
+    from onnxplain.ir.tensor import Tensor
+    from onnxplain.propagation.composite import Composite, Where
+    from onnxplain.results.explanation import Explanation
+    from onnxplain.verification.check import check
+    from onnxplain.verification.findings import CheckReport
+    from onnxplain.verification.verify import verify
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Advice": "evaluation.advise",
-    "Builder": "builder",
-    "Call": "call",
-    "CheckReport": "findings",
-    "Composite": "composite",
-    "Evaluation": "evaluation.evaluation",
-    "Explainer": "explainer",
-    "Explanation": "explanation",
-    "Extents": "extents",
+    "Advice": "evaluation.advice.advise",
+    "Builder": "builder.builder",
+    "Call": "ir.node",
+    "CheckReport": "verification.findings",
+    "Composite": "propagation.composite",
+    "Evaluation": "evaluation.report.evaluation",
+    "Explainer": "explain.explainer",
+    "Explanation": "results.explanation",
+    "Extents": "builder.extents",
     "GaussianRBM": "concepts.rbm",
-    "Messages": "registry",
+    "Messages": "ir.registry",
     "OnnxplainError": "errors",
-    "Plan": "planning",
+    "Plan": "explain.plan",
     "Prototypes": "concepts.prototype",
     "RuleError": "errors",
     "Tcav": "concepts.tcav",
-    "Tensor": "tensor",
-    "Where": "composite",
-    "advise": "evaluation.advise",
-    "check": "checking",
+    "Tensor": "ir.tensor",
+    "Where": "propagation.composite",
+    "advise": "evaluation.advice.advise",
+    "check": "verification.check",
     "evaluate": "evaluation.study",
-    "expansion": "registry",
-    "methods": "listing",
-    "operators": "listing",
-    "plan": "planning",
+    "expansion": "ir.registry",
+    "methods": "explain.catalog",
+    "operators": "explain.catalog",
+    "plan": "explain.plan",
     "prototype": "concepts.prototype",
-    "rewrite": "rewriting",
-    "rule": "registry",
+    "rewrite": "explain.rewrite",
+    "rule": "ir.registry",
     "tcav": "concepts.tcav",
-    "verify": "verifying",
+    "verify": "verification.verify",
 }
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m onnxplain`: the command line."""
 
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 
 main(prog_name="onnxplain")

@@ -7,7 +7,7 @@ compute some of them with integers or tables: outputs agree to one step of the o
 import numpy as np
 
 from onnxplain import Builder, Call, RuleError, Tensor, expansion
-from onnxplain.quantized import columns, quantized, real
+from onnxplain.rulekit.quantized import columns, quantized, real
 
 MS = "com.microsoft"
 

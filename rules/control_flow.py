@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Messages, Tensor, history, rule
+from onnxplain import Builder, Call, Messages, Tensor, rule
+from onnxplain.rulekit import loop_history as history
 
 
 def back(

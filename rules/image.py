@@ -1,6 +1,7 @@
 """Resampling images: maps that are linear in the image, one axis at a time."""
 
-from onnxplain import Builder, Call, Messages, RuleError, Tensor, placing, rule
+from onnxplain import Builder, Call, Messages, RuleError, Tensor, rule
+from onnxplain.rulekit import scatter as placing
 
 
 @rule("Resize", role="sum")

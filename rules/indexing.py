@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, placing, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain.rulekit import scatter as placing
 
 # -- gathering ---------------------------------------------------------------------------------------------------------
 

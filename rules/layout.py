@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, placing, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain.rulekit import scatter as placing
 
 # -- another shape, the same order -------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Linear maps: dense layers, convolutions and their transposes, sums of products."""
 
-from onnxplain import Builder, Call, Extents, Messages, Tensor, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, Tensor, rule
+from onnxplain.rulekit import windows as geometry
 
 # -- dense -------------------------------------------------------------------------------------------------------------
 

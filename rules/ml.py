@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, placing, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, rule
+from onnxplain.rulekit import scatter as placing
 
 ML = "ai.onnx.ml"
 

@@ -2,7 +2,9 @@
 
 from math import prod
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, geometry, placing, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain.rulekit import scatter as placing
+from onnxplain.rulekit import windows as geometry
 
 # -- averages ----------------------------------------------------------------------------------------------------------
 

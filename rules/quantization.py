@@ -17,7 +17,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, geometry, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, rule
+from onnxplain.rulekit import windows as geometry
 
 # -- there and back ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ serves products of floating-point numbers, and through both ends unchanged."""
 from dataclasses import replace
 
 from onnxplain import Builder, Call, Tensor, expansion
-from onnxplain.quantized import columns, quantized, real, scalar
+from onnxplain.rulekit.quantized import columns, quantized, real, scalar
 
 
 @expansion(

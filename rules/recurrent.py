@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain import Builder, Call, Extents, Messages, Tensor, rule
-from onnxplain.recurrence import Activation, activations, directions, pick
+from onnxplain.rulekit.rnn_activations import Activation, activations, directions, pick
 
 
 @rule("RNN", role="function")

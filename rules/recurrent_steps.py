@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from onnxplain import Builder, Call, Extents, Tensor, expansion
-from onnxplain.recurrence import Activation, activations, directions, pick
+from onnxplain.rulekit.rnn_activations import Activation, activations, directions, pick
 
 Step = Callable[[Tensor, "list[Tensor]"], "list[Tensor]"]
 """The input and the states before a step to the states after it, the hidden state first."""

@@ -10,7 +10,8 @@ from math import prod
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, placing, rule
+from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain.rulekit import scatter as placing
 
 # -- corners -----------------------------------------------------------------------------------------------------------
 

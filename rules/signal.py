@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from math import pi
 
-from onnxplain import Builder, Call, Extents, Messages, Tensor, placing, rule
+from onnxplain import Builder, Call, Extents, Messages, Tensor, rule
+from onnxplain.rulekit import scatter as placing
 
 Transform = Callable[[Tensor, Tensor, int], Tensor]
 

@@ -19,8 +19,8 @@ import pytest
 
 from onnxplain import plan, rewrite
 from onnxplain.errors import LayerError, MethodError, RuleError, UnsupportedOperatorError
-from onnxplain.method import Method, all_methods
-from onnxplain.rewriting import read_metadata
+from onnxplain.explain.rewrite import read_metadata
+from onnxplain.methods.registry import Method, all_methods
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 FAMILIES_ON = ("cancer", "bert", "vit")

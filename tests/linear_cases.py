@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.finite_differences import run
+from onnxplain.verification.finite_differences import run
 from tests.models import model, node
 
 Array = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.explanation import Explanation
+from onnxplain.results.explanation import Explanation
 
 
 def explanation(

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.backward import carry
-from onnxplain.builder import Builder
-from onnxplain.composite import Choice
-from onnxplain.composites_deeplift import deeplift_composite
-from onnxplain.finite_differences import double, run
-from onnxplain.graph import Graph
+from onnxplain.builder.builder import Builder
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.registry import load_registry
+from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepare
-from onnxplain.registry import load_registry
-from onnxplain.tensor import Tensor
+from onnxplain.propagation.backward import carry
+from onnxplain.propagation.composite import Choice
+from onnxplain.propagation.deeplift.composites import deeplift_composite
+from onnxplain.verification.finite_differences import double, run
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from onnxplain import advise, plan
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from onnxplain.errors import LayerError, ModelError
-from onnxplain.method import find_method
+from onnxplain.methods.registry import find_method
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

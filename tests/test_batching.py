@@ -13,12 +13,13 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 
-from onnxplain import load, rewrite, verify
-from onnxplain.cli import main
-from onnxplain.cuda import left_to_processor
+from onnxplain import rewrite, verify
+from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
-from onnxplain.method import all_methods
-from onnxplain.rewriting import read_metadata
+from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io import reader as load
+from onnxplain.methods.registry import all_methods
+from onnxplain.runtime.cuda_placement import left_to_processor
 from tests import host_cases, networks
 from tests.host_cases import FIXTURES, Case
 from tests.models import model, node, run
@@ -206,7 +207,7 @@ def test_weights_left_in_the_models_file(tmp_path: Path, monkeypatch: pytest.Mon
     """The command copies them from file to file, the function puts them in: both write the same."""
     onnx.save(residual(), tmp_path / "m.onnx")
     monkeypatch.setattr(load, "WORTHWHILE", 1)
-    monkeypatch.setattr("onnxplain.held.BIG", 1000)
+    monkeypatch.setattr("onnxplain.io.lazy_weights.BIG", 1000)
     done = CliRunner().invoke(main, ["rewrite", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "e.onnx"), "--batch-size", "2"])
     assert done.exit_code == 0, done.output
     written, returned = onnx.load(tmp_path / "e.onnx"), rewrite(tmp_path / "m.onnx", batch_size=2)

@@ -23,9 +23,9 @@ from onnxplain.bench.report import BenchReport, Row
 from onnxplain.bench.rounds import Entry, interleaved
 from onnxplain.bench.spread import Spread, ratio
 from onnxplain.bench.worker import Worker, WorkerError
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
-from onnxplain.graph import Graph
+from onnxplain.ir.graph import Graph
 from tests.models import model, node
 
 ROOT = Path(__file__).parent.parent

@@ -11,15 +11,15 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.backward import on_the_way
-from onnxplain.builder import Builder
-from onnxplain.call import Call
-from onnxplain.composite import Choice, Composite
-from onnxplain.finite_differences import double, product, run
-from onnxplain.graph import Graph
-from onnxplain.method import find_method
+from onnxplain.builder.builder import Builder
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.registry import find_method
 from onnxplain.passes import prepare
-from onnxplain.registry import load_registry
+from onnxplain.propagation.backward import on_the_way
+from onnxplain.propagation.composite import Choice, Composite
+from onnxplain.verification.finite_differences import double, product, run
 from tests.linear_cases import Array, random
 from tests.models import model, node
 

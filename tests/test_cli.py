@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from onnxplain import Explainer
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -300,7 +300,7 @@ def test_wrong_picture_size_is_not_resized(tmp_path: Path) -> None:
 def test_missing_package_says_what_to_install(tmp_path: Path) -> None:
     """Without matplotlib: one line that names the extra."""
     code = (
-        "import sys\nsys.modules['matplotlib'] = None\nfrom onnxplain.cli import main\n"
+        "import sys\nsys.modules['matplotlib'] = None\nfrom onnxplain.cli.main import main\n"
         f"main(['explain', {MODEL!r}, {THREE!r}, '-o', {str(tmp_path / 'e.png')!r}])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=FIXTURES.parent)
@@ -319,6 +319,6 @@ def test_debug_shows_the_traceback() -> None:
 def test_start_is_quick_and_light() -> None:
     """Neither the package nor --help loads what they do not need."""
     heavy = ("onnx", "onnxruntime", "matplotlib", "pandas", "numpy")
-    code = f"import sys; import onnxplain.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys; import onnxplain.cli.main; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=FIXTURES.parent, check=True)
     assert done.stdout.strip() == "[]"

@@ -11,12 +11,15 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from onnxplain import composites, lrp, lrp_roles, plan, rewrite
-from onnxplain.cli import main
-from onnxplain.composite import Composite, Where
-from onnxplain.composite_file import RULES, read_composite
+from onnxplain import plan, rewrite
+from onnxplain.cli.main import main
 from onnxplain.errors import MethodError
-from onnxplain.rewriting import read_metadata
+from onnxplain.explain.rewrite import read_metadata
+from onnxplain.methods.composite_file import RULES, read_composite
+from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.lrp import composites
+from onnxplain.propagation.lrp import linear_rules as lrp
+from onnxplain.propagation.lrp import role_rules as lrp_roles
 from tests.linear_cases import random
 from tests.models import model, node, run
 

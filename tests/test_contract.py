@@ -18,12 +18,12 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
 from onnxplain import rewrite, verify
-from onnxplain.cli import main
-from onnxplain.contract import metadata_problems, metadata_schema
+from onnxplain.cli.main import main
 from onnxplain.errors import ModelError
-from onnxplain.method import all_methods
-from onnxplain.rewriting import METADATA_KEY, read_metadata
-from onnxplain.verifying import added_inputs
+from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
+from onnxplain.io.contract import metadata_problems, metadata_schema
+from onnxplain.methods.registry import all_methods
+from onnxplain.verification.verify import added_inputs
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case
 from tests.models import model, node, run

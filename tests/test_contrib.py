@@ -16,10 +16,10 @@ from onnx import helper
 
 from onnxplain import Explainer, rewrite
 from onnxplain.errors import UnsupportedOperatorError
-from onnxplain.finite_differences import compare
+from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepare
-from onnxplain.registry import load_registry
-from onnxplain.vjp import vjp
+from onnxplain.propagation.vjp import vjp
+from onnxplain.verification.finite_differences import compare
 from tests.contrib_cases import (
     CALLS,
     FLOAT_FROM_INTEGERS,

@@ -11,9 +11,9 @@ import pytest
 from onnx import helper
 
 from onnxplain import Explainer, rewrite
-from onnxplain.finite_differences import compare
 from onnxplain.passes import prepare
-from onnxplain.vjp import vjp
+from onnxplain.propagation.vjp import vjp
+from onnxplain.verification.finite_differences import compare
 from tests.models import FLOAT, model, node, run, slopes
 
 BOOL, INT = onnx.TensorProto.BOOL, onnx.TensorProto.INT64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from onnxplain.listing import HOW, operators
+from onnxplain.explain.catalog import HOW, operators
 
 DIFFERENTIABLE = """
 Abs Acos Acosh Add Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Col2Im Compress Concat Conv ConvTranspose Cos Cosh

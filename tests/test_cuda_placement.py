@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.cuda import left_to_processor
+from onnxplain.runtime.cuda_placement import left_to_processor
 from tests import cuda_stubs
 from tests.models import model, node
 

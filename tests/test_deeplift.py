@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from onnxplain import Explainer, check, rewrite
 from onnxplain.errors import InputError, MethodError, OnnxplainError, RuleError, UnsupportedOperatorError
-from onnxplain.finite_differences import double
-from onnxplain.reference import evaluate
+from onnxplain.verification.finite_differences import double
+from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node, run
 from tests.multipliers import multipliers
 from tests.test_precision import halved

@@ -18,14 +18,14 @@ from click.testing import CliRunner, Result
 
 import onnxplain
 from onnxplain import evaluate
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError, MetricError, OutputError, TargetError
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.evaluation import Evaluation
+from onnxplain.evaluation.report.evaluation import Evaluation
+from onnxplain.evaluation.report.summary import bootstrap, mean_ranks, summarised
 from onnxplain.evaluation.spec import read_spec, split_specs
 from onnxplain.evaluation.study import USUAL
 from onnxplain.evaluation.subject import Subject, fitted
-from onnxplain.evaluation.summary import bootstrap, mean_ranks, summarised
 from tests.models import FLOAT, model, node
 
 Array = np.ndarray[Any, Any]

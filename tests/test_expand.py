@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.graph import Graph
+from onnxplain.explain.rewrite import rewrite
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.registry import OpSpec, Registry, load_registry
 from onnxplain.passes import prepare
 from onnxplain.passes.expand import expand_functions
-from onnxplain.reference import evaluate
-from onnxplain.registry import OpSpec, Registry, load_registry
-from onnxplain.rewriting import rewrite
+from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node, run
 from tests.onnx_cases import Case, cases
 from tests.test_gradients import run_in_onnxruntime

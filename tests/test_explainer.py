@@ -365,7 +365,7 @@ def test_providers() -> None:
 
 
 def test_cuda_that_is_not_there_is_an_error_and_auto_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
-    from onnxplain.runtime import _has_cuda_device
+    from onnxplain.runtime.session import _has_cuda_device
 
     Explainer(DIGITS, providers="auto")
     captured = capfd.readouterr()

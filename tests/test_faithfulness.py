@@ -13,9 +13,9 @@ import pytest
 from onnxplain.errors import MetricError
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.imputing import imputed
 from onnxplain.evaluation.metric import Measured, all_metrics, metric_named
-from onnxplain.evaluation.replacing import blurred, remover
+from onnxplain.evaluation.metrics._imputing import imputed
+from onnxplain.evaluation.metrics._replacing import blurred, remover
 from onnxplain.evaluation.subject import Subject
 from tests.models import model, node, run
 

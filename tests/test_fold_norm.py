@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from onnxplain import Explainer, rewrite
-from onnxplain.load import read
+from onnxplain.io.reader import read
 from onnxplain.passes import prepared, simplified
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.finite_differences import compare
+from onnxplain.verification.finite_differences import compare
 from tests.models import model, node, run
 
 HALF, ROOT = np.float32(0.5), np.float32(sqrt(2))

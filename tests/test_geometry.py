@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from onnxplain import RuleError, rewrite
 from onnxplain.passes import prepare
-from onnxplain.vjp import vjp
+from onnxplain.propagation.vjp import vjp
 from tests.models import model, node, run
 
 Array = Any

@@ -14,9 +14,9 @@ import pytest
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from onnxplain.errors import InputError, RuleError, UnsupportedOperatorError
-from onnxplain.finite_differences import Comparison, compare
 from onnxplain.passes import prepare
-from onnxplain.vjp import vjp
+from onnxplain.propagation.vjp import vjp
+from onnxplain.verification.finite_differences import Comparison, compare
 from tests.onnx_cases import Case, cases
 from tests.own_cases import Own
 

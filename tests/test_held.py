@@ -15,12 +15,14 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxplain import held, load, rewrite
-from onnxplain.cli import main
+from onnxplain import rewrite
+from onnxplain.cli.main import main
 from onnxplain.errors import ModelError, OutputError
-from onnxplain.load import read
-from onnxplain.rewriting import rewrite_source
-from onnxplain.saving import write_model
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.io import lazy_weights as held
+from onnxplain.io import reader as load
+from onnxplain.io.reader import read
+from onnxplain.io.writer import write_model
 from tests.models import model, node
 
 RANDOM = np.random.default_rng(0)
@@ -154,7 +156,7 @@ def test_other_files_are_refused_as_ever(tmp_path: Path, monkeypatch: pytest.Mon
 def test_more_than_protocol_buffers_take(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = read(path, hold=True)
     made = rewrite_source(source, "gradient").model
-    monkeypatch.setattr("onnxplain.saving.LIMIT", 100_000)
+    monkeypatch.setattr("onnxplain.io.writer.LIMIT", 100_000)
     with pytest.raises(OutputError, match="more than 2 GB"):
         write_model(made, tmp_path / "out.onnx", source.folder, source.held)
 
@@ -162,9 +164,9 @@ def test_more_than_protocol_buffers_take(path: Path, tmp_path: Path, monkeypatch
 CHILD = """
 import sys
 from pathlib import Path
-from onnxplain.load import read
-from onnxplain.rewriting import rewrite_source
-from onnxplain.saving import write_model
+from onnxplain.io.reader import read
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.io.writer import write_model
 source = read(sys.argv[1], hold=True)
 write_model(rewrite_source(source, sys.argv[2]).model, Path(sys.argv[3]), source.folder, source.held)
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

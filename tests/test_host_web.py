@@ -18,8 +18,8 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.method import all_methods
-from onnxplain.rewriting import METADATA_KEY, read_metadata
+from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
+from onnxplain.methods.registry import all_methods
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case
 

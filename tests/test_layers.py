@@ -12,10 +12,10 @@ import pytest
 
 from onnxplain import Explainer, check, plan, rewrite
 from onnxplain.errors import LayerError, MethodError, OnnxplainError
-from onnxplain.method import all_methods
-from onnxplain.plot_data import columns_of, views_of
-from onnxplain.tables import long_columns
-from onnxplain.verifying import verify
+from onnxplain.methods.registry import all_methods
+from onnxplain.results.plot.views import columns_of, views_of
+from onnxplain.results.tables import long_columns
+from onnxplain.verification.verify import verify
 from tests.lrp_cases import FIXTURES, about, arrays
 from tests.models import model, node, run
 

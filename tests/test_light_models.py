@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.finite_differences import compare
 from onnxplain.passes import prepare
+from onnxplain.verification.finite_differences import compare
 from tests.models import run
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

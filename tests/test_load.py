@@ -12,8 +12,8 @@ from onnx import helper
 
 from onnxplain import rewrite
 from onnxplain.errors import ModelError
-from onnxplain.graph import Graph
-from onnxplain.load import read
+from onnxplain.io.reader import read
+from onnxplain.ir.graph import Graph
 from onnxplain.passes import prepare
 from tests.models import model, node, run
 

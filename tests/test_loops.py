@@ -12,7 +12,7 @@ from onnx import helper
 
 from onnxplain import Explainer
 from onnxplain.passes import prepare
-from onnxplain.vjp import vjp
+from onnxplain.propagation.vjp import vjp
 from tests.models import FLOAT, model, node, run
 from tests.test_control_flow import BOOL, INT, W, check, floats
 

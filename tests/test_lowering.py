@@ -12,7 +12,9 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxplain import lowering, rewrite, rewriting
+from onnxplain import rewrite
+from onnxplain.explain import rewrite as rewriting
+from onnxplain.passes import lowering
 from tests.models import model, node, run
 
 CHANNELS = 32

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain import rewrite, rewriting
+from onnxplain import rewrite
+from onnxplain.explain import rewrite as rewriting
 from tests.models import model, node, run
 from tests.test_lowering import optimized
 

@@ -17,16 +17,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxplain import Explainer, rewrite
-from onnxplain.finite_differences import double, product
-from onnxplain.method import all_methods, find_method
-from onnxplain.reference import evaluate
+from onnxplain.methods.registry import all_methods, find_method
+from onnxplain.verification.finite_differences import double, product
+from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node, run
 from tests.networks import cnn, mlp, transformer, unet
 
 Array = np.ndarray[Any, Any]
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
-LRP = sorted(n for n, m in all_methods().items() if m.run.__module__ == "onnxplain.method.lrp" and n != "lrp")
+LRP = sorted(n for n, m in all_methods().items() if m.run.__module__ == "onnxplain.methods.lrp" and n != "lrp")
 """Every method that goes by relevance rules, but for the one that takes a composite of the user's."""
 
 RELEVANCE = [n for n in LRP if n not in ("guided-backprop", "deconvnet")]

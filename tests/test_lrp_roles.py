@@ -14,10 +14,13 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain import composites, lrp, lrp_roles, rewrite
-from onnxplain.composite import Composite, Where
+from onnxplain import rewrite
 from onnxplain.errors import RuleError
-from onnxplain.finite_differences import product, run
+from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.lrp import composites
+from onnxplain.propagation.lrp import linear_rules as lrp
+from onnxplain.propagation.lrp import role_rules as lrp_roles
+from onnxplain.verification.finite_differences import product, run
 from tests.linear_cases import Array, random
 from tests.models import model, node
 from tests.models import run as run_in_ort

@@ -13,13 +13,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain import lrp, rewrite
-from onnxplain.bounds import bound
-from onnxplain.composite import Composite, Where
+from onnxplain import rewrite
 from onnxplain.errors import MethodError, RuleError
-from onnxplain.finite_differences import product
-from onnxplain.lrp import LinearRule
-from onnxplain.lrp_roles import pass_on
+from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.lrp import linear_rules as lrp
+from onnxplain.propagation.lrp.input_bounds import bound
+from onnxplain.propagation.lrp.linear_rules import LinearRule
+from onnxplain.propagation.lrp.role_rules import pass_on
+from onnxplain.verification.finite_differences import product
 from tests.linear_cases import LINEAR, Array, Linear, linear, random
 from tests.models import model, node
 from tests.models import run as run_in_ort
@@ -189,7 +190,7 @@ def test_box_rule_with_bounds_of_every_kind(case: Linear) -> None:
 def emitted(made: onnx.ModelProto, rule: LinearRule, operator: str) -> int:
     """How many calls of an operator our graph adds."""
     from onnxplain.passes import prepare
-    from onnxplain.vjp import vjp
+    from onnxplain.propagation.vjp import vjp
 
     copy = onnx.ModelProto()
     copy.CopyFrom(made)

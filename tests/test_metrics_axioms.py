@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.blackbox.forward import Array
-from onnxplain.evaluation.axioms import influence, parts_of
-from onnxplain.evaluation.shifting import shifted_model
+from onnxplain.evaluation.metrics._shifting import shifted_model
+from onnxplain.evaluation.metrics.axioms import influence, parts_of
+from onnxplain.runtime.scorer import Array
 from tests.judged import explained, from_array, linear, measured, one_by_one, random, refusals, score, squares
 from tests.models import model, node, run
 from tests.networks import cnn, mlp

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onnxplain.evaluation.complexity import entropy, gini
+from onnxplain.evaluation.metrics.complexity import entropy, gini
 from tests.judged import Array, from_array, linear, measured, random, refusals, score, squares
 
 SIZES = arrays(

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from onnxplain.errors import InputError
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.localisation import hits, roc_auc
+from onnxplain.evaluation.metrics.localisation import hits, roc_auc
 from tests.judged import Array, Case, from_array, linear, measured, one_by_one, random, refusals, score, squares
 
 METRICS = ("pointing-game", "relevance-mass", "relevance-rank", "top-k-intersection", "iou", "localisation-auc")

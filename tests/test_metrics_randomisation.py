@@ -17,10 +17,10 @@ from onnxplain import Explainer
 from onnxplain.errors import MetricError
 from onnxplain.evaluation.case import Case
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.randomisation import other_targets, stages_of
-from onnxplain.evaluation.similarity import similarity
+from onnxplain.evaluation.metrics._similarity import similarity
+from onnxplain.evaluation.metrics._weights import layers_of, prepared_model, randomised, redrawn
+from onnxplain.evaluation.metrics.randomisation import other_targets, stages_of
 from onnxplain.evaluation.subject import Subject
-from onnxplain.evaluation.weights import layers_of, prepared_model, randomised, redrawn
 from tests.judged import Array, explained, from_array, linear, measured, one_by_one, random, refusals, score
 from tests.models import model, node
 from tests.networks import cnn, mlp, transformer
@@ -222,7 +222,7 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
 
 def test_models_too_large_to_copy_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     case = explained(mlp(), random(2, 24))
-    monkeypatch.setattr("onnxplain.evaluation.weights.LIMIT", 1000)
+    monkeypatch.setattr("onnxplain.evaluation.metrics._weights.LIMIT", 1000)
     for name in (PARAMETERS, "input-invariance"):
         assert "at most 1e-06 GB of weights, and this one has 1.07e-05 GB" in refusals(case, name)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from onnxplain.evaluation.robustness import drawn, scale_of, shifted
+from onnxplain.evaluation.metrics.robustness import drawn, scale_of, shifted
 from tests.judged import Array, Case, explained, from_array, linear, measured, one_by_one, random, refusals, score, squares
 
 METRICS = ("max-sensitivity", "average-sensitivity", "local-lipschitz", "continuity")

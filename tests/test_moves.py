@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.moves import Moves
+from onnxplain.builder.lazy_scatter import Moves
 from tests.models import model, node, run
 
 CHANNELS, EXTENT = 4, 8

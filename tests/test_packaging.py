@@ -49,7 +49,7 @@ def test_wheel_works_from_another_directory(built: Path, tmp_path: Path) -> None
     elsewhere.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(site)}
     where = subprocess.run(
-        [sys.executable, "-c", "import onnxplain.registry as r; print(r.own_rules())"],
+        [sys.executable, "-c", "import onnxplain.ir.registry as r; print(r.own_rules())"],
         cwd=elsewhere, env=environment, capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     assert Path(where) == (site / "onnxplain" / "rules").resolve()

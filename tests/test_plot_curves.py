@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from onnxplain import Explainer, Explanation
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from onnxplain.errors import OutputError
-from onnxplain.plotting import plot
+from onnxplain.results.plot.plot import plot
 from tests.made import table
 from tests.models import model, node
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib, from the extra 'plot'")
-from onnxplain.plot_curves import COLOURS, PANELS, CurvesBlock, curves_of, has_curves
+from onnxplain.results.plot.curves import COLOURS, PANELS, CurvesBlock, curves_of, has_curves
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SLOPE = np.array([[1.0, -4.0, 0.5, 2.0]], np.float32).T

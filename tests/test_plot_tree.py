@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from onnxplain import Explainer, Explanation
-from onnxplain.plotting import plot
+from onnxplain.results.plot.plot import plot
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib, from the extra 'plot'")
-from onnxplain.plot_tree import TreeBlock, has_pictured_filters
+from onnxplain.results.plot.tree import TreeBlock, has_pictured_filters
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 DEPTH = 3

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from onnxplain.errors import InputError, OutputError
-from onnxplain.plot_bars import strongest
-from onnxplain.plot_data import choose_form, columns_of, picture_of, pooled_map, summed, views_of
-from onnxplain.plot_style import blocks, colours, edges, fitted, percent, rim, short, veil
-from onnxplain.plotting import chosen_samples, plot
-from onnxplain.prediction import predictions, target_name
+from onnxplain.results.plot.bars import strongest
+from onnxplain.results.plot.plot import chosen_samples, plot
+from onnxplain.results.plot.style import blocks, colours, edges, fitted, percent, rim, short, veil
+from onnxplain.results.plot.views import choose_form, columns_of, picture_of, pooled_map, summed, views_of
+from onnxplain.results.prediction import predictions, target_name
 from tests.made import explanation, image, table
 
 pytest.importorskip("matplotlib")
@@ -142,7 +142,7 @@ def test_other_targets_are_said() -> None:
 
 def test_works_without_pyplot_or_display() -> None:
     code = (
-        "import sys; from tests.made import image; from onnxplain.plotting import plot;"
+        "import sys; from tests.made import image; from onnxplain.results.plot.plot import plot;"
         "plot([image()]).savefig(sys.stdout.buffer); assert 'matplotlib.pyplot' not in sys.modules"
     )
     root = Path(__file__).parent.parent

@@ -12,8 +12,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from onnxplain import linear_ends, rewrite
-from onnxplain.lowering import scope
+from onnxplain import rewrite
+from onnxplain.methods.sampling import linear_ends
+from onnxplain.passes.lowering import scope
 from tests.models import model, node, run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from onnxplain import Explainer, check, rewrite
-from onnxplain.composite import Composite
-from onnxplain.load import read
-from onnxplain.method import find_method
+from onnxplain.io.reader import read
+from onnxplain.methods.registry import find_method
 from onnxplain.passes import prepared
-from onnxplain.reference import evaluate
-from onnxplain.vjp import vjp
+from onnxplain.propagation.composite import Composite
+from onnxplain.propagation.vjp import vjp
+from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node, run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -10,8 +10,8 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
+from onnxplain.explain.rewrite import read_metadata
 from onnxplain.passes.parts import sum_parts
-from onnxplain.rewriting import read_metadata
 from tests.models import model, node, run
 from tests.test_size import at_run_time
 

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 
 import onnxplain
 from onnxplain import GaussianRBM, Prototypes
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from onnxplain.concepts.penalties import PENALTIES
 from onnxplain.errors import InputError, LayerError, MethodError, OnnxplainError, OutputError, TargetError
-from onnxplain.runtime import Session
+from onnxplain.runtime.session import Session
 from tests.models import model, node
 
 pytest.importorskip("sklearn", reason="prototypes need scipy, from the extra 'concepts'")

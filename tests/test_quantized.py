@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from onnxplain import Explainer, check, rewrite
-from onnxplain.finite_differences import double
-from onnxplain.load import read
-from onnxplain.reference import evaluate
-from onnxplain.rewriting import rewrite_source
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.io.reader import read
+from onnxplain.verification.finite_differences import double
+from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

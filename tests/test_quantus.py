@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.blackbox.forward import Array
 from onnxplain.evaluation import correlation, randomisation, robustness
 from onnxplain.evaluation.case import Case
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import Measured, metric_named
-from onnxplain.evaluation.selectivity import area
+from onnxplain.evaluation.metrics._weights import prepared_model, with_values
+from onnxplain.evaluation.metrics.selectivity import area
 from onnxplain.evaluation.subject import Subject
-from onnxplain.evaluation.weights import prepared_model, with_values
+from onnxplain.runtime.scorer import Array
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 METHODS = ("gradient", "input-x-gradient")

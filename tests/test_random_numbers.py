@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.builder import Builder
-from onnxplain.graph import Graph
-from onnxplain.random_numbers import normal_like, uniform_table
-from onnxplain.tensor import Tensor
+from onnxplain.builder.builder import Builder
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.tensor import Tensor
+from onnxplain.methods.sampling.counter_rng import normal_like, uniform_table
 from tests.models import model, node, run
 
 INT64 = onnx.TensorProto.INT64

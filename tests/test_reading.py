@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from onnxplain.errors import InputError
-from onnxplain.reading import read_array, read_header, read_inputs, read_labels
-from onnxplain.tensor import Tensor
+from onnxplain.io.samples import read_array, read_header, read_inputs, read_labels
+from onnxplain.ir.tensor import Tensor
 
 F32 = np.dtype(np.float32)
 ROWS = Tensor("features", F32, ("batch", 3))

@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from onnxplain import Explainer, plan, rewrite
-from onnxplain.finite_differences import double
-from onnxplain.load import read
-from onnxplain.lrp import STABILIZER
+from onnxplain.io.reader import read
+from onnxplain.ir.registry import load_registry
 from onnxplain.passes import expanded, prepared
-from onnxplain.reference import evaluate
-from onnxplain.registry import load_registry
+from onnxplain.propagation.lrp.linear_rules import STABILIZER
+from onnxplain.verification.finite_differences import double
+from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node, run
 from tests.own_cases import RECURRENT, Own
 

@@ -11,7 +11,7 @@ import pytest
 
 from examples import page, perceptron
 from examples.risk.forms import AREAS, INFLUENCE, ITEMS, MOST, RATIOS, filled, points
-from onnxplain.runtime import Session
+from onnxplain.runtime.session import Session
 
 pytest.importorskip("sklearn", reason="decision trees need scikit-learn, from the extra 'blackbox'")
 from examples.risk import measuring, one_form, study, tables

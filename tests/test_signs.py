@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.builder import Builder
-from onnxplain.graph import Graph
+from onnxplain.analysis.nonnegative import nonnegative_tensors
+from onnxplain.builder.builder import Builder
+from onnxplain.ir.graph import Graph
 from onnxplain.passes import prepare
-from onnxplain.signs import nonnegative_tensors
 from tests.models import model, node, run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

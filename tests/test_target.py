@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
+from onnxplain.analysis.target import parse_target
 from onnxplain.errors import TargetError
-from onnxplain.target import parse_target
 from tests.models import model, node, run, slopes
 
 RNG = np.random.default_rng(5)
@@ -249,9 +249,9 @@ def test_text_and_back(text: str) -> None:
 )  # fmt: skip
 def test_which_outputs_count_samples(inputs: list[Any], output: list[Any], batched: bool) -> None:
     """A sum over what looks like samples would mix classes: when in doubt, extents decide."""
-    from onnxplain.graph import Graph
-    from onnxplain.rewriting import is_batched
-    from onnxplain.tensor import Tensor
+    from onnxplain.explain.rewrite import is_batched
+    from onnxplain.ir.graph import Graph
+    from onnxplain.ir.tensor import Tensor
 
     graph = Graph(model([node("Identity", "x", "y")], {"x": inputs}, {"y": inputs}))
     assert is_batched(graph, Tensor("y", None, tuple(output))) is batched

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import onnxplain
-from onnxplain.cli import main
+from onnxplain.cli.main import main
 from onnxplain.concepts.vectors import concept_vector
 from onnxplain.errors import InputError, LayerError, OnnxplainError, TargetError
-from onnxplain.runtime import Session
+from onnxplain.runtime.session import Session
 from tests.models import model, node
 
 pytest.importorskip("sklearn", reason="concepts need scikit-learn, from the extra 'concepts'")

@@ -11,7 +11,7 @@ import pytest
 from onnxplain import RuleError, rewrite
 from onnxplain.errors import LayerError, UnsupportedOperatorError
 from onnxplain.passes import prepare
-from onnxplain.vjp import vjp
+from onnxplain.propagation.vjp import vjp
 from tests.models import model, node, run, slopes
 
 RNG = np.random.default_rng(3)

@@ -106,7 +106,7 @@ def draw(out: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from onnxplain.plot_style import AGAINST, FOR, INK, QUIET
+    from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET
 
     line = np.linspace(-np.pi, np.pi, 17)
     grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)

@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 from examples.perceptron import exported, trained
 from examples.risk.forms import AREAS, BLOCK, INFLUENCE, ITEMS, MOST, WEIGHT, Forms, filled, highest
 from onnxplain import Explainer
-from onnxplain.runtime import Session
+from onnxplain.runtime.session import Session
 
 FOLDS, TOP, DRAWS = 5, 4, 10
 """Parts of the forms that are held out in turn, most items moved, random orders."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from examples.risk.forms import AREAS, BLOCK, ITEMS
-from onnxplain.plot_page import MARGIN, Page
-from onnxplain.plot_style import FOR, INK, QUIET, RIM, STRENGTH
+from onnxplain.results.plot.page import MARGIN, Page
+from onnxplain.results.plot.style import FOR, INK, QUIET, RIM, STRENGTH
 
 Array = np.ndarray[Any, Any]
 

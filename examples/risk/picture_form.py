@@ -11,8 +11,8 @@ import numpy as np
 
 from examples.risk.forms import ANSWERS, AREAS, BLOCK, ITEMS
 from examples.risk.picture import LINE, NAMES, PALE, rows
-from onnxplain.plot_page import MARGIN, Page
-from onnxplain.plot_style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, percent, short
+from onnxplain.results.plot.page import MARGIN, Page
+from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, percent, short
 
 Array = np.ndarray[Any, Any]
 

@@ -19,7 +19,7 @@ from examples.risk.one_form import example
 from examples.risk.picture import draw
 from examples.risk.picture_form import draw_form
 from examples.risk.tables import PUBLISHED, over, tables
-from onnxplain.progress import track
+from onnxplain.runtime.progress import track
 
 WARDS = 10
 """Stacks of forms, each filled in, learned and explained anew."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from examples.risk.forms import AREAS
 from examples.risk.measuring import RANKINGS, Ward, weights
-from onnxplain.plot_style import percent
+from onnxplain.results.plot.style import percent
 
 Array = np.ndarray[Any, Any]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxplain.plot_page import MARGIN, Page
-from onnxplain.plot_style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colours, percent, rim
+from onnxplain.results.plot.page import MARGIN, Page
+from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colours, percent, rim
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

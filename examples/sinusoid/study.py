@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from examples.page import DOCS, fill
 from onnxplain import Explainer
-from onnxplain.plot_style import percent
-from onnxplain.runtime import Session
+from onnxplain.results.plot.style import percent
+from onnxplain.runtime.session import Session
 
 FOLDER = Path(__file__).resolve().parent
 METHODS = ("gradient", "sensitivity", "lrp-epsilon", "lrp-alpha2-beta1")

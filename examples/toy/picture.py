@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.plot_page import MARGIN, Page
-from onnxplain.plot_style import AGAINST, INK, QUIET, STRENGTH
+from onnxplain.results.plot.page import MARGIN, Page
+from onnxplain.results.plot.style import AGAINST, INK, QUIET, STRENGTH
 
 Array = np.ndarray[Any, Any]
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from examples.page import DOCS, fill
 from examples.perceptron import exported, trained
 from onnxplain import Explainer
-from onnxplain.plot_style import percent
+from onnxplain.results.plot.style import percent
 
 CORNERS = np.array([[-0.75, -0.6], [0.75, -0.45], [0.0, 0.75]])
 """Counter-clockwise."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.plot_style import enlarged
+from onnxplain.results.plot.style import enlarged
 
 SIDE, DIGIT = 28, 20
 """Pixels of a picture's side, and of the square in its middle that a digit fills."""

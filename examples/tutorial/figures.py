@@ -9,8 +9,8 @@ import numpy as np
 from digits import SIDE
 from measure import BEST, METHODS, PATCH, Measured, area
 
-from onnxplain.plot_page import MARGIN, Page
-from onnxplain.plot_style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colours, percent, rim, short
+from onnxplain.results.plot.page import MARGIN, Page
+from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colours, percent, rim, short
 
 COLOURS = {"sensitivity": STRENGTH, "simple Taylor": AGAINST, "LRP α1β0": FOR, "LRP α2β1": "#e8906a", "LRP α3β2": "#b58a2c"}
 SIGNED = {name: name != "sensitivity" for name in METHODS}

@@ -12,10 +12,10 @@ import onnx
 from digits import SIDE, Digits, moved
 
 from onnxplain import Composite, Explainer, Explanation
-from onnxplain.bounds import box
-from onnxplain.composites import uniform
-from onnxplain.lrp import alpha_beta
-from onnxplain.runtime import Session
+from onnxplain.propagation.lrp.composites import uniform
+from onnxplain.propagation.lrp.input_bounds import box
+from onnxplain.propagation.lrp.linear_rules import alpha_beta
+from onnxplain.runtime.session import Session
 
 FOLDER = Path(__file__).resolve().parent
 SAMPLES = 200

@@ -19,7 +19,7 @@ from prototypes import search
 
 from onnxplain import Prototypes
 from onnxplain.concepts.picture import plot
-from onnxplain.plot_style import percent
+from onnxplain.results.plot.style import percent
 
 DOCS = FOLDER.parent.parent / "docs"
 SHOWN = (1, 2, 4, 8, 16)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import OnnxplainError
-from onnxplain.method import Method, all_methods
-from onnxplain.rewriting import read_metadata, rewrite
-from onnxplain.verifying import added_inputs
+from onnxplain.explain.rewrite import read_metadata, rewrite
+from onnxplain.methods.registry import Method, all_methods
+from onnxplain.verification.verify import added_inputs
 
 HERE = Path(__file__).resolve().parent
 DIGITS = HERE.parent.parent / "fixtures" / "digits"

@@ -19,16 +19,16 @@ from onnxplain.bench.report import BenchReport, Row
 from onnxplain.bench.rounds import Entry, interleaved
 from onnxplain.bench.worker import Worker
 from onnxplain.errors import InputError
-from onnxplain.graph import Graph
-from onnxplain.inputs import check_inputs
-from onnxplain.load import ModelLike, Source, external_tensors, read
-from onnxplain.method import graph_method
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.io.reader import ModelLike, Source, external_tensors, read
+from onnxplain.io.writer import write_file
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.registry import graph_method
 from onnxplain.passes import prepared
-from onnxplain.registry import load_registry
-from onnxplain.rewriting import rewrite_source
-from onnxplain.runtime import check_providers
-from onnxplain.saving import write_file
-from onnxplain.verifying import explained_feeds
+from onnxplain.runtime.inputs import check_inputs
+from onnxplain.runtime.session import check_providers
+from onnxplain.verification.verify import explained_feeds
 
 __all__ = ["PROFILED", "bench", "session_worker"]
 

@@ -13,7 +13,7 @@ import onnx
 from onnxplain.bench.memory import resident
 from onnxplain.bench.profile import costs
 from onnxplain.bench.serving import Run, serve
-from onnxplain.runtime import Session
+from onnxplain.runtime.session import Session
 
 __all__ = ["main"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError
-from onnxplain.graph import Graph
-from onnxplain.random_inputs import random_inputs
-from onnxplain.tensor import Tensor
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.tensor import Tensor
+from onnxplain.runtime.random_inputs import random_inputs
 
 __all__ = ["batch_sizes", "feeds_of"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxplain.bench.spread import Spread, ratio
 from onnxplain.errors import OutputError
-from onnxplain.saving import write_file
+from onnxplain.io.writer import write_file
 
 __all__ = ["COSTLIEST", "ENDINGS", "HEAD", "BenchReport", "Row", "cells", "check_ending"]
 

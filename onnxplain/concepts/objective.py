@@ -8,13 +8,13 @@ import onnx
 from onnx import TensorProto, compose, helper, version_converter
 from onnx.external_data_helper import load_external_data_for_model
 
+from onnxplain.analysis.score import find_score
 from onnxplain.errors import InputError, LayerError, ModelError
-from onnxplain.graph import Graph, named_dims
-from onnxplain.load import ModelLike, read
+from onnxplain.io.reader import ModelLike, read
+from onnxplain.ir.graph import Graph, named_dims
+from onnxplain.ir.registry import Registry
+from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
-from onnxplain.registry import Registry
-from onnxplain.score import find_score
-from onnxplain.tensor import Tensor
 
 __all__ = ["Objective", "make_objective"]
 

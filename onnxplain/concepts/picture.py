@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain.errors import InputError, OutputError
-from onnxplain.plot_data import picture_of
-from onnxplain.plot_page import MARGIN, Page
-from onnxplain.plot_style import QUIET, percent, short
-from onnxplain.saving import check_writable, write_file
+from onnxplain.io.writer import check_writable, write_file
+from onnxplain.results.plot.page import MARGIN, Page
+from onnxplain.results.plot.style import QUIET, percent, short
+from onnxplain.results.plot.views import picture_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from onnxplain._optional import optional
 from onnxplain.concepts.objective import Objective, make_objective
 from onnxplain.concepts.penalties import penalties
 from onnxplain.errors import InputError, MethodError, TargetError
-from onnxplain.explainer import Explainer
-from onnxplain.load import ModelLike
-from onnxplain.optional import optional
-from onnxplain.progress import track
-from onnxplain.registry import load_registry
-from onnxplain.runtime import Providers
+from onnxplain.explain.explainer import Explainer
+from onnxplain.io.reader import ModelLike
+from onnxplain.ir.registry import load_registry
+from onnxplain.runtime.progress import track
+from onnxplain.runtime.session import Providers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

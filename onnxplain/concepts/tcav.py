@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain._optional import optional
+from onnxplain.analysis.target import TargetLike
 from onnxplain.concepts.vectors import ConceptVector, concept_vector
 from onnxplain.errors import InputError, LayerError, TargetError
-from onnxplain.explainer import Explainer
-from onnxplain.load import ModelLike
-from onnxplain.optional import optional
-from onnxplain.progress import track
-from onnxplain.target import TargetLike
+from onnxplain.explain.explainer import Explainer
+from onnxplain.io.reader import ModelLike
+from onnxplain.runtime.progress import track
 
 __all__ = ["ConceptScore", "Tcav", "tcav"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.blackbox.forward import Array
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.subject import Explains, Subject
-from onnxplain.method import Method
+from onnxplain.methods.registry import Method
+from onnxplain.runtime.scorer import Array
 
 __all__ = ["Case", "Setting"]
 

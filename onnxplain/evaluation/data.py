@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.blackbox.forward import Array, Forward
-from onnxplain.blackbox.players import spatial_axes
-from onnxplain.blackbox.reading import picked
+from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.errors import InputError, LayerError, TargetError
-from onnxplain.evaluation.scoring import Scoring
-from onnxplain.inputs import check_inputs
-from onnxplain.load import ModelLike, Source, external_tensors, read
+from onnxplain.evaluation.metrics._scoring import Scoring
+from onnxplain.io.reader import ModelLike, Source, external_tensors, read
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.blackbox.players import spatial_axes
 from onnxplain.passes import prepared
-from onnxplain.registry import load_registry
-from onnxplain.runtime import Arrays, Providers
-from onnxplain.target import TargetLike, at_run_time
+from onnxplain.runtime.inputs import check_inputs
+from onnxplain.runtime.readout import picked
+from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.session import Arrays, Providers
 
 __all__ = ["Data"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from onnxplain.errors import MetricError, nearest
-from onnxplain.method import Option
+from onnxplain.methods.registry import Option
 
 if TYPE_CHECKING:
     from onnxplain.evaluation.case import Case, Setting
@@ -150,7 +150,7 @@ def all_metrics() -> dict[str, Metric]:
     """Every metric by name, family by family."""
     for files in FAMILIES.values():
         for file in files:
-            import_module(f"onnxplain.evaluation.{file}")
+            import_module(f"onnxplain.evaluation.metrics.{file}")
     order = list(FAMILIES)
     return dict(sorted(_METRICS.items(), key=lambda item: order.index(item[1].family)))
 

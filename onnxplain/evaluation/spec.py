@@ -64,7 +64,7 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         if text.endswith(".npy"):
-            from onnxplain.reading import read_array
+            from onnxplain.io.samples import read_array
 
             return read_array(Path(text))
         return text

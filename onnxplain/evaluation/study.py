@@ -14,14 +14,14 @@ from onnxplain import __version__
 from onnxplain.errors import InputError, MetricError, OnnxplainError
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.evaluation import Column, Evaluation, Result
-from onnxplain.evaluation.examples import chosen, examples_of
 from onnxplain.evaluation.journal import Journal
 from onnxplain.evaluation.metric import FAMILIES, Measured, all_metrics, metric_named
 from onnxplain.evaluation.progress import Progress
+from onnxplain.evaluation.report.evaluation import Column, Evaluation, Result
+from onnxplain.evaluation.report.examples import chosen, examples_of
 from onnxplain.evaluation.spec import Spec, read_spec
 from onnxplain.evaluation.subject import Subject
-from onnxplain.load import ModelLike
+from onnxplain.io.reader import ModelLike
 
 __all__ = ["USUAL", "evaluate"]
 

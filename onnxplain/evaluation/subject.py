@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.blackbox.forward import Array, Forward
 from onnxplain.errors import InputError, MetricError
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.scoring import Scoring
-from onnxplain.explainer import Explainer
-from onnxplain.load import ModelLike, read
-from onnxplain.method import Method, find_method
+from onnxplain.evaluation.metrics._scoring import Scoring
+from onnxplain.explain.explainer import Explainer
+from onnxplain.io.reader import ModelLike, read
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.registry import Method, find_method
 from onnxplain.passes import prepared
-from onnxplain.registry import load_registry
-from onnxplain.runtime import Arrays
+from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.session import Arrays
 
 __all__ = ["Explains", "Subject", "fitted", "shared_out"]
 
@@ -232,7 +232,7 @@ def fitted(attribution: Array, x: Array) -> Array:
 
 
 def _spread(values: Array, shape: tuple[int, ...]) -> Array:
-    from onnxplain.blackbox.players import spatial_axes
+    from onnxplain.methods.blackbox.players import spatial_axes
 
     space = spatial_axes(shape, None) if len(shape) > 1 else []
     channels = [a for a in range(1, len(shape)) if a not in space]

@@ -11,7 +11,8 @@ from functools import partial
 
 import onnx
 
-from onnxplain.load import Source
+from onnxplain.io.reader import Source
+from onnxplain.ir.registry import Registry
 from onnxplain.passes.binary_logit import binary_logits
 from onnxplain.passes.branches import settle_branches
 from onnxplain.passes.constants import fold_constants
@@ -28,7 +29,6 @@ from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.sigmoid import merge_sigmoids
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.unrounded import unrounded_scores
-from onnxplain.registry import Registry
 
 __all__ = ["PREPARATION", "expanded", "prepare", "prepared", "simplified"]
 

@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 from onnx.shape_inference import infer_node_outputs
 
-from onnxplain.builder import Builder
-from onnxplain.call import Call
+from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError, UnsupportedOperatorError
-from onnxplain.graph import Body, Emitted, Graph, alive
+from onnxplain.ir.graph import Body, Emitted, Graph, alive
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Expansion, Registry, load_registry
+from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.shapes import infer_shapes
-from onnxplain.registry import Expansion, Registry, load_registry
-from onnxplain.tensor import Tensor
 
 __all__ = ["claim_contrib", "expand_contrib", "expand_operators"]
 

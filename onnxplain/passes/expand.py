@@ -12,13 +12,13 @@ from typing import Any
 import onnx
 import onnx.shape_inference
 
-from onnxplain.builder import RANDOM
-from onnxplain.graph import alive
+from onnxplain.builder.builder import RANDOM
+from onnxplain.ir.graph import alive
+from onnxplain.ir.registry import Registry, load_registry
+from onnxplain.ir.schema import signature
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.weights import without_weights
-from onnxplain.registry import Registry, load_registry
-from onnxplain.schema import signature
 
 __all__ = ["all_names", "defined", "expand_functions", "fresh", "rename"]
 

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeGuard
 import numpy as np
 import onnx
 
-from onnxplain.tensor import Dim
+from onnxplain.ir.tensor import Dim
 
 __all__ = ["name_extents"]
 

@@ -7,9 +7,9 @@ import onnx.checker
 import onnx.version_converter
 
 from onnxplain.errors import ModelError
+from onnxplain.ir.schema import signature
 from onnxplain.passes.tidy import unique_names
 from onnxplain.passes.weights import without_weights
-from onnxplain.schema import signature
 
 __all__ = ["HIGHEST_IR", "NEWEST", "OLDEST", "normalize_opset"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.graph import SMALL
+from onnxplain.ir.graph import SMALL
+from onnxplain.ir.schema import signature
 from onnxplain.passes.order import sort_nodes
-from onnxplain.schema import signature
 
 __all__ = ["sum_parts"]
 

@@ -1,0 +1,56 @@
+"""Canonization: calls that belong together are made one compound call, found in the dataflow, never by names of modules.
+
+The forward nodes stay as they are. A compound call (domain `onnxplain`) only tells the walk what its parts are as a whole: a
+linear map with its bias, an activation written in several operators, a softmax, a signal with its gate. A compound's inner
+tensors carry no messages of their own, so none is made around a tensor that is explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxplain.analysis.canonize.activation import group_activations, group_shifts
+from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.canonize.gate import group_gates
+from onnxplain.analysis.canonize.linear import group_biases
+from onnxplain.analysis.canonize.softmax import group_softmax
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["GROUPINGS", "Grouping", "canonize"]
+
+Grouping: TypeAlias = "Callable[[Dataflow], Sequence[Call]]"
+"""Live calls with compounds in place of some."""
+
+GROUPINGS: tuple[Grouping, ...] = (
+    group_softmax,
+    group_biases,
+    group_activations,
+    group_shifts,
+    group_gates,
+)
+"""What is grouped, in this order."""
+
+
+def canonize(
+    calls: Sequence[Call],
+    kept: Iterable[Tensor],
+    value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
+    fixed: Callable[[Tensor], bool],
+    groupings: Sequence[Grouping] = GROUPINGS,
+) -> Sequence[Call]:
+    """Live calls in topological order with compounds in place of what they stand for.
+
+    Args:
+        calls: the live calls of one walk.
+        kept: tensors that must stay visible: those explained, and the target.
+        value: the values of small constants.
+        fixed: whether a tensor is the same for every input.
+        groupings: what is grouped, in this order.
+    """
+    for group in groupings:
+        calls = group(Dataflow(calls, frozenset(t.name for t in kept), value, fixed))
+    return calls

@@ -1,0 +1,128 @@
+"""Activations written in several operators: GELU, SiLU, hard-swish, Mish, whatever a model's authors thought of.
+
+An activation is a function of each element alone. Found as ways that leave a tensor, go through elementwise operators
+with constants only, and meet again: x · σ(x), ½ x (1 + erf(x / √2)). Where none of them saturates or bends (x · x), it is
+a function, but none that lets through what is above zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["group_activations", "group_shifts"]
+
+FUNCTIONS = frozenset(
+    {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Shrink", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
+    | {"Softplus", "Softsign", "Mish", "Swish", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Pow", "Clip"}
+    | {"Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "PRelu", "Cast", "Identity"}
+    | {"QuantizeLinear", "DequantizeLinear"}
+)
+"""Functions of each element alone, of one live operand."""
+
+PAIRS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Sum"})
+"""Elementwise functions of several operands."""
+
+
+BENDS = frozenset(
+    {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Shrink", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
+    | {"Softplus", "Softsign", "Mish", "Swish", "Gelu", "Erf", "Exp", "Clip", "Max", "Min", "Where", "Abs", "Atan", "PRelu"}
+)
+"""What bends a line into an activation."""
+
+
+def group_activations(flow: Dataflow) -> Sequence[Call]:
+    """`Activation(x)` for the largest groups of elementwise calls whose ways from one tensor meet again, with the factor
+    behind them; `Function(x)` where nothing in them bends."""
+    origin: dict[str, Tensor] = {}  # what each tensor is an elementwise function of, one call back
+    groups: dict[str, Call] = {}  # by the name of the output
+    for call in flow.calls:
+        if call.op not in FUNCTIONS | PAIRS or call.domain:
+            continue
+        live = list(dict.fromkeys(t for i, t in enumerate(call.inputs) if t is not None and call.wants(i)))
+        if not live or not _constants_fit(call):
+            continue
+        if len(live) == 1 and sum(call.wants(i) for i in range(len(call.inputs))) == 1:
+            origin[call.y.name] = live[0]
+            continue
+        root = _meeting(origin, live)
+        if root is None or (root.shape is not None and call.y.shape is not None and len(root.shape) != len(call.y.shape)):
+            continue
+        origin[call.y.name] = root
+        members = _members(flow, call, root)
+        kind = "Activation" if any(part.op in BENDS for part in members) else "Function"
+        group = flow.compound(kind, members, [root])
+        if group is not None:
+            groups[call.y.name] = _with_factor(flow, group)
+    return flow.replaced(_largest(list(groups.values())))
+
+
+def _with_factor(flow: Dataflow, group: Call) -> Call:
+    """The group with the number that its result is multiplied by, as in (x · (1 + erf(x / √2))) · ½."""
+    readers = flow.readers.get(group.y.name, ())
+    if group.op != "Activation" or len(readers) != 1 or readers[0].op not in ("Mul", "Div") or readers[0].domain:
+        return group
+    live = [i for i in range(2) if readers[0].wants(i)]
+    if len(live) != 1 or (readers[0].op == "Div" and live != [0]) or not flow.scalar(readers[0].input(1 - live[0])):
+        return group
+    return flow.compound(group.op, [*group.parts, readers[0]], group.inputs) or group
+
+
+def group_shifts(flow: Dataflow) -> Sequence[Call]:
+    """`Shift(x)` for x ± c with a single number c: part of a function, no bias that could take relevance."""
+
+    def shifts(call: Call) -> bool:
+        if call.op not in ("Add", "Sub") or call.domain:
+            return False
+        live = [i for i in range(2) if call.wants(i)]
+        return len(live) == 1 and flow.scalar(call.input(1 - live[0]))
+
+    made = [flow.compound("Shift", [c], [c.input(0 if c.wants(0) else 1)]) for c in flow.calls if shifts(c)]
+    return flow.replaced([c for c in made if c is not None])
+
+
+def _constants_fit(call: Call) -> bool:
+    """Whether no constant operand makes the result larger than the live one."""
+    y = call.y
+    live = [t for i, t in enumerate(call.inputs) if t is not None and call.wants(i)]
+    return all(t.shape is None or y.shape is None or len(t.shape) == len(y.shape) for t in live)
+
+
+def _chain(origin: dict[str, Tensor], tensor: Tensor) -> list[Tensor]:
+    """The tensors that one is an elementwise function of, the nearest first, itself included."""
+    found = [tensor]
+    while found[-1].name in origin:
+        found.append(origin[found[-1].name])
+    return found
+
+
+def _meeting(origin: dict[str, Tensor], live: Sequence[Tensor]) -> Tensor | None:
+    """The nearest tensor that all of these are elementwise functions of."""
+    first, *others = (_chain(origin, t) for t in live)
+    sets = [{t.name for t in chain} for chain in others]
+    return next((t for t in first if all(t.name in names for names in sets)), None)
+
+
+def _members(flow: Dataflow, call: Call, root: Tensor) -> list[Call]:
+    """The calls between a tensor and the output of a call, in topological order."""
+    found: dict[str, Call] = {}
+    waiting = [call]
+    while waiting:
+        current = waiting.pop()
+        if current.name in found:
+            continue
+        found[current.name] = current
+        for i, t in enumerate(current.inputs):
+            maker = flow.maker(t)
+            if t is not None and current.wants(i) and t != root and maker is not None:
+                waiting.append(maker)
+    return sorted(found.values(), key=lambda c: flow.order[c.name])
+
+
+def _largest(groups: Sequence[Call]) -> list[Call]:
+    """Groups that are not within another."""
+    inside = {part.y.name for g in groups for part in g.parts[:-1]}
+    return [g for g in groups if g.outputs[0] is not None and g.outputs[0].name not in inside]

@@ -1,0 +1,79 @@
+"""What the groupings look at: who makes a tensor, who reads it, and what is constant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["COMPOUND", "Dataflow"]
+
+COMPOUND = "onnxplain"
+"""The domain of compound calls."""
+
+
+class Dataflow:
+    """Live calls with their links."""
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        kept: frozenset[str],
+        value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
+        fixed: Callable[[Tensor], bool],
+    ) -> None:
+        self.calls = calls
+        self.kept = kept
+        self.value = value
+        self.fixed = fixed
+        self.order = {call.name: i for i, call in enumerate(calls)}
+        self.makers = {t.name: call for call in calls for t in call.outputs if t is not None}
+        self.readers: dict[str, list[Call]] = {}
+        for call in calls:
+            for name in {t.name for t in call.reads if t is not None}:
+                self.readers.setdefault(name, []).append(call)
+
+    def maker(self, tensor: Tensor | None) -> Call | None:
+        """The live call that makes a tensor."""
+        return None if tensor is None else self.makers.get(tensor.name)
+
+    def scalar(self, tensor: Tensor | None) -> bool:
+        """Whether this is a constant of one element."""
+        values = None if tensor is None else self.value(tensor)
+        return values is not None and values.size == 1
+
+    def is_private(self, tensor: Tensor, within: Mapping[str, Call]) -> bool:
+        """Whether only the named calls read a tensor, and nobody asks for it."""
+        return tensor.name not in self.kept and all(c.name in within for c in self.readers.get(tensor.name, ()))
+
+    def compound(self, op: str, parts: Sequence[Call], inputs: Sequence[Tensor | None], **attributes: Any) -> Call | None:
+        """The parts, in topological order, as one call with the last one's output; None where another call reads, or the
+        user asks for, what only the parts may see."""
+        members = {part.name: part for part in parts}
+        last = parts[-1]
+        inner = [t for part in parts[:-1] for t in part.outputs if t is not None]
+        if not all(self.is_private(t, members) for t in inner):
+            return None
+        live = {t.name for part in parts for i, t in enumerate(part.inputs) if t is not None and part.wants(i)}
+        return Call(
+            op=op,
+            domain=COMPOUND,
+            version=1,
+            name=last.name,
+            scope=last.scope,
+            inputs=tuple(inputs),
+            outputs=(last.y,),
+            attributes=attributes,
+            live=tuple(t is not None and t.name in live for t in inputs),
+            parts=tuple(parts),
+        )
+
+    def replaced(self, compounds: Sequence[Call]) -> Sequence[Call]:
+        """The calls with compounds in place of their parts, each where its last part was."""
+        gone = {part.name for c in compounds for part in c.parts}
+        by_last = {c.parts[-1].name: c for c in compounds}
+        return [by_last.get(c.name, c) for c in self.calls if c.name not in gone or c.name in by_last]

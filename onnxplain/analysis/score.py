@@ -1,0 +1,96 @@
+"""Which tensor of the model is explained: the output itself, or what goes into its final softmax, sigmoid or rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxplain.errors import LayerError, nearest
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.tensor import Tensor
+from onnxplain.passes.binary_logit import LOGITS
+from onnxplain.passes.unrounded import UNROUNDED
+
+__all__ = ["Score", "find_score"]
+
+FINAL = {("", "Softmax"), ("", "LogSoftmax"), ("", "Sigmoid")}
+"""Final activations that are explained at their input by default."""
+
+TRANSPARENT = {("", "Identity"), ("ai.onnx.ml", "ZipMap")}
+"""Operators that pass the score on as it is."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The explained tensor, the model output it belongs to, and its kind.
+
+    `kind` is "logit" where a final activation was left out, else "output". `ranked` is the prediction itself, in the same
+    shape: it decides which element is the top one.
+    """
+
+    tensor: Tensor
+    ranked: Tensor
+    output: str
+    kind: str
+    activation: str = ""
+
+
+def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
+    """The explained tensor.
+
+    Args:
+        graph: the model.
+        output: an output or any tensor of the model; None for the first output that carries floating-point scores.
+        score: "logit" goes before a final Softmax, LogSoftmax or Sigmoid, and before a final rounding to integers, where a
+            score beyond their range has a derivative still; "probability" explains the output as is.
+
+    Raises:
+        LayerError: no such output, or none that carries floating-point scores.
+    """
+    if score not in ("logit", "probability"):
+        raise LayerError(f"score must be 'logit' or 'probability', not '{score}'")
+    named, tensor = _prediction(graph, output)
+    maker = graph.producer(_before_rounding(graph, tensor))
+    if score == "logit" and maker is not None:
+        if (maker.domain, maker.op) in FINAL and maker.x.is_float:
+            return Score(_before_rounding(graph, maker.x), tensor, named.name, "logit", maker.op)
+        logits = f"{tensor.name}{LOGITS}"
+        if graph.has_tensor(logits):
+            return Score(graph.tensor(logits), tensor, named.name, "logit", "Sigmoid")
+    explained = _before_rounding(graph, tensor) if score == "logit" else tensor
+    return Score(explained, tensor, named.name, "output")
+
+
+def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:
+    """The output (or inner tensor) the user means, and the tensor that holds its scores."""
+    if output is not None:
+        if not graph.has_tensor(output):
+            raise LayerError(f"no output or tensor '{output}' in the model; {nearest(output, [t.name for t in graph.outputs])}")
+        named = graph.tensor(output)
+        tensor = _through(graph, named)
+        if not tensor.is_float:
+            raise LayerError(f"output '{output}' holds {tensor.dtype}, which has no derivative; choose one that holds scores")
+        return named, tensor
+    for named in graph.outputs:
+        tensor = _through(graph, named)
+        if tensor.dtype is not None and tensor.is_float:
+            return named, tensor
+    kinds = ", ".join(f"'{t.name}' ({t.dtype or 'no tensor'})" for t in graph.outputs)
+    raise LayerError(f"no output holds floating-point scores: {kinds}; name a tensor to explain with --output")
+
+
+def _before_rounding(graph: Graph, tensor: Tensor) -> Tensor:
+    """What a tensor was before it was quantized and dequantized; the tensor itself where it was not."""
+    if graph.has_tensor(f"{tensor.name}{UNROUNDED}"):
+        return graph.tensor(f"{tensor.name}{UNROUNDED}")
+    reader = graph.producer(tensor)
+    writer = graph.producer(reader.x) if reader is not None and reader.op == "DequantizeLinear" else None
+    return writer.x if writer is not None and writer.op == "QuantizeLinear" else tensor
+
+
+def _through(graph: Graph, tensor: Tensor) -> Tensor:
+    """The tensor a transparent chain of operators starts from."""
+    maker = graph.producer(tensor)
+    while maker is not None and (maker.domain, maker.op) in TRANSPARENT:
+        tensor = maker.x
+        maker = graph.producer(tensor)
+    return tensor

@@ -1,0 +1,154 @@
+"""Layout: which axes of a tensor count places (height and width, time), found from the dataflow alone.
+
+Convolutions, poolings and batch norms say which axes are space; transpositions, elementwise operators and layers of each place
+carry that on, forward and backward. A transformer's tokens are places too: h · w of them, behind a few that are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["Layout", "layouts", "token_layout"]
+
+Axes = tuple[int, ...]
+
+CHANNELS_FIRST = frozenset(
+    {"Conv", "ConvTranspose", "DeformConv", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool"}
+    | {"GlobalLpPool", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth"}
+)
+"""Operators on [samples, channels, places …]."""
+
+MIXING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Einsum", "Gemm", "Expand", "Tile", "Scan", "Loop", "If"})
+"""Operators that may give axes another meaning."""
+
+MOST_EXTRA = 8
+"""At most so many tokens stand before those of the places: class, distillation and register tokens."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which axes of a tensor count places, in the order height, width.
+
+    Where one axis counts tokens, `grid` says how they lie, row by row, and `skip` how many tokens before them are no places.
+    """
+
+    space: Axes
+    grid: Axes = ()
+    skip: int = 0
+
+    def channels(self, rank: int, batched: bool) -> list[int]:
+        """The other axes, without that of the samples."""
+        return [i for i in range(int(batched), rank) if i not in self.space]
+
+
+def layouts(calls: Sequence[Call], ints: Callable[[Tensor | None], list[int] | None]) -> dict[str, Axes]:
+    """The axes that count places, by tensor name, where the dataflow tells. `ints` gives the values of small constants."""
+    known: dict[str, Axes] = {}
+    for call in calls:
+        _seed(call, known, ints)
+    before = -1
+    while len(known) > before:
+        before = len(known)
+        for call in (*calls, *reversed(calls)):
+            _carry(call, known)
+    return known
+
+
+def _seed(call: Call, known: dict[str, Axes], ints: Callable[[Tensor | None], list[int] | None]) -> None:
+    """What an operator says by itself."""
+    x = call.inputs[0] if call.inputs else None
+    if x is None or x.shape is None or call.domain or not call.outputs:
+        return
+    rank = len(x.shape)
+    if call.op in CHANNELS_FIRST:
+        for t in (x, call.outputs[0]):
+            if t is not None and t.shape is not None and len(t.shape) == rank > 2:
+                known.setdefault(t.name, tuple(range(2, rank)))
+    elif call.op.startswith("Reduce") and rank > 2 and len(call.inputs) > 1:
+        axes = [a % rank for a in ints(call.inputs[1]) or ()]
+        # A norm written in operators keeps its one axis; who sums one axis away, or several, sums over places.
+        if 0 not in axes and len(axes) < rank - 1 and (len(axes) > 1 or (axes and not call.get("keepdims", 1))):
+            known.setdefault(x.name, tuple(sorted(axes)))
+
+
+def _carry(call: Call, known: dict[str, Axes]) -> None:
+    """From inputs to outputs and back, where the axes stay what they are."""
+    if call.domain or call.op in MIXING or call.op in CHANNELS_FIRST or call.op.startswith(("Reduce", "Arg")):
+        return
+    for y in call.outputs:
+        for place, x in enumerate(call.inputs):
+            if x is None or y is None or x.shape is None or y.shape is None or len(x.shape) != len(y.shape):
+                continue
+            perm = call.get("perm") or list(reversed(range(len(x.shape)))) if call.op == "Transpose" else range(len(x.shape))
+            if call.op == "MatMul" and not _rows(call, place):
+                continue
+            there, back = list(perm), {p: i for i, p in enumerate(perm)}
+            if x.name in known and y.name not in known:
+                _enter(known, y, tuple(back[a] for a in known[x.name]))
+            elif y.name in known and x.name not in known:
+                _enter(known, x, tuple(there[a] for a in known[y.name]))
+
+
+def _enter(known: dict[str, Axes], tensor: Tensor, axes: Axes) -> None:
+    """Not along axes that only broadcast."""
+    if tensor.shape is not None and any(tensor.shape[a] != 1 for a in axes):
+        known[tensor.name] = axes
+
+
+def _rows(call: Call, place: int) -> bool:
+    """Whether this operand's rows pass a matrix product one by one: the first, where the second is one matrix."""
+    w = call.inputs[1]
+    return place == 0 and w is not None and w.shape is not None and len(w.shape) == 2
+
+
+def token_layout(tensor: Tensor, grids: Sequence[Axes], axis: int | None = None) -> Layout | None:
+    """How the tokens of [samples, tokens, width] lie; None where no grid fits.
+
+    Args:
+        tensor: of three axes.
+        grids: grids of places seen before it, the latest last; a later stage may have halved them.
+        axis: which axis counts the tokens; None tries 1, then 2 where the extent along 1 is not known.
+    """
+    if tensor.shape is None or len(tensor.shape) != 3:
+        return None
+    place = 1 if axis is None else axis
+    count = tensor.shape[place]
+    if isinstance(count, int) and count > 1:
+        found = _fitting(count, grids) or _square(count)
+        return Layout((place,), found, count - prod(found)) if found else None
+    # [samples, width, tokens]: only where nothing else is known of the second axis, and all tokens are places.
+    last = tensor.shape[2]
+    if axis is None and isinstance(last, int) and any(prod(g) == last > 1 for g in grids):
+        return Layout((2,), next(g for g in reversed(grids) if prod(g) == last), 0)
+    return None
+
+
+def _fitting(count: int, grids: Sequence[Axes]) -> Axes:
+    """The latest grid, or half, a quarter … of it, that has as many places as there are tokens, but for a few."""
+    for halved in range(6):
+        for extra in range(MOST_EXTRA + 1 if halved == 0 else 2):
+            for grid in reversed(grids):
+                smaller = tuple(-(-e // 2**halved) for e in grid)
+                if len(grid) == 2 and prod(smaller) == count - extra and prod(smaller) > extra:
+                    return smaller
+    return ()
+
+
+def _square(count: int) -> Axes:
+    """A square grid, but for a class token and a distillation token, or four registers besides."""
+    for skip in (0, 1, 2, 5):
+        side = isqrt(max(count - skip, 0))
+        if side > 1 and side * side == count - skip:
+            return side, side
+    return ()
+
+
+def extents(tensor: Tensor, axes: Mapping[str, Axes]) -> Axes:
+    """The static extents of a tensor's places; empty where they are not known."""
+    found = [tensor.shape[a] for a in axes.get(tensor.name, ())] if tensor.shape is not None else []
+    return tuple(e for e in found if isinstance(e, int)) if all(isinstance(e, int) for e in found) else ()

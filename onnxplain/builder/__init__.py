@@ -1,0 +1,1 @@
+"""Emits nodes: literals, shared subexpressions, loop bodies, replays."""

@@ -1,0 +1,242 @@
+"""Builder: what rules write with. Every standard operator is a method, `b.MatMul(x, y)`; shapes, sums over broadcast axes and
+other plumbing are here, so that no rule needs to know of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.builder.emitter import Literal, Operand
+from onnxplain.builder.factored_relevance import STABILIZER, Products
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Shape, Tensor, same_dim
+from onnxplain.ir.type_inference import RANDOM
+
+__all__ = ["RANDOM", "STABILIZER", "Builder", "Literal", "Operand"]
+
+
+class Builder(Products):
+    """Emits operators into a graph.
+
+    Every standard operator is a method: `b.Conv(x, w, None, pads=[1, 1, 1, 1])`. Python numbers and lists take the type
+    that the operator's schema asks for: in `b.Greater(x, 0)` the 0 has the type of x, in `b.ReduceSum(x, [1])` the list
+    is int64. `outputs=2` returns a tuple.
+    """
+
+    def shape(self, tensor: Tensor) -> Tensor:
+        """The extents as int64 [rank]: a constant where they are known, else a Shape node."""
+        static = tensor.static_shape
+        made = self.const(np.array(static, np.int64)) if static is not None else self.Shape(tensor)
+        assert isinstance(made, Tensor)
+        return made
+
+    def dim(self, tensor: Tensor, axis: int) -> Tensor:
+        """One extent as int64 [1]."""
+        axis = axis if axis >= 0 else axis + tensor.rank
+        extent = tensor.dim(axis)
+        made = self.const([extent]) if isinstance(extent, int) else self.Shape(tensor, start=axis, end=axis + 1)
+        assert isinstance(made, Tensor)
+        return made
+
+    def size(self, tensor: Tensor) -> Tensor:
+        """The number of elements as int64 [1]."""
+        static = tensor.static_shape
+        made = self.Reshape(self.Size(tensor), [1]) if static is None else self.const([prod(static)])
+        assert isinstance(made, Tensor)
+        return made
+
+    def reshape(self, x: Tensor, like: Tensor) -> Tensor:
+        """`x` in the shape of `like`."""
+        dynamic = [] if like.shape is None else [i for i, d in enumerate(like.shape) if not isinstance(d, int)]
+        if like.shape is not None and len(dynamic) == 1 and 0 not in like.shape:
+            target: Operand = [d if isinstance(d, int) else -1 for d in like.shape]  # one unknown extent: no Shape needed
+        else:
+            target = self.shape(like)
+        empty = like.shape is None or 0 in like.shape or len(dynamic) > 1  # an extent is, or may turn out to be, zero
+        return replace(self.Reshape(x, target, allowzero=1 if empty else None), shape=like.shape)
+
+    def transpose(self, x: Tensor, perm: Sequence[int]) -> Tensor:
+        """`x` with its axes permuted; `x` itself where nothing moves."""
+        if list(perm) == list(range(len(perm))):
+            return x
+        shape = None if x.shape is None else tuple(x.shape[p] for p in perm)
+        return replace(self.Transpose(x, perm=list(perm)), shape=shape)
+
+    def swap_last(self, x: Tensor) -> Tensor:
+        """`x` with its last two axes exchanged."""
+        n = x.rank
+        return self.transpose(x, [*range(n - 2), n - 1, n - 2])
+
+    def zeros_like(self, tensor: Tensor) -> Tensor:
+        """Zeros with shape and type of `tensor`, or of each tensor in a sequence."""
+        if tensor.is_sequence:
+            return self.each([tensor], lambda x: [self.zeros_like(x)], [tensor.dtype])[0]
+        return self.full_like(tensor, 0)
+
+    def each(
+        self, sequences: Sequence[Tensor], make: Callable[..., Sequence[Tensor]], dtypes: Sequence[np.dtype[Any] | None]
+    ) -> list[Tensor]:
+        """What `make` does to the elements of sequences of equal length, as sequences of these data types."""
+        kinds = [np.dtype(np.float32) if d is None else d for d in dtypes]
+        empty = [self.SequenceEmpty(dtype=onnx.helper.np_dtype_to_tensor_dtype(d)) for d in kinds]
+
+        def step(i: Tensor, go_on: Tensor, *done: Tensor) -> list[Tensor]:
+            elements = [replace(self.SequenceAt(s, i), dtype=s.dtype) for s in sequences]
+            return [go_on, *(self.SequenceInsert(d, m) for d, m in zip(done, make(*elements), strict=True))]
+
+        scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
+        body = self.body([*scalars, *(Tensor("done", d, None, True) for d in kinds)], step)
+        made = self.op("Loop", self.SequenceLength(sequences[0]), True, *empty, outputs=len(empty), body=body)
+        return [
+            replace(m, dtype=d, is_sequence=True)
+            for m, d in zip(made if isinstance(made, tuple) else (made,), kinds, strict=True)
+        ]
+
+    def full_like(self, tensor: Tensor, value: float) -> Tensor:
+        """One number everywhere, with shape and type of `tensor`."""
+        return replace(self.Expand(self.const(value, tensor.dtype), self.shape(tensor)), dtype=tensor.dtype, shape=tensor.shape)
+
+    def expand(self, x: Tensor, like: Tensor) -> Tensor:
+        """`x` stretched to the shape of `like`."""
+        return replace(self.Expand(x, self.shape(like)), shape=like.shape)
+
+    def given(self, x: Tensor, like: Tensor) -> Tensor:
+        """What a host gave, in the shape of `like`, or one row for all samples. Any other shape ends the run with an error:
+        broadcast the other way it would silently change the shape of the results."""
+        shape = self.shape(like)
+        spread = self.Expand(replace(x, shape=None), shape)
+        return replace(self.Reshape(spread, shape, allowzero=1), shape=like.shape, dtype=like.dtype)
+
+    def Pad(
+        self, x: Tensor, pads: Operand, value: Operand = None, axes: Sequence[int] | None = None, **attributes: Any
+    ) -> Tensor:
+        """Padding, with every axis named: ONNX Runtime's transpose optimizer overlooks the input `axes`."""
+        if axes is not None and x.shape is not None:
+            pads, axes = self._all_pads(x.rank, pads, [axis % x.rank for axis in axes]), None
+        made = self.op("Pad", x, pads, value, axes, **attributes)
+        assert isinstance(made, Tensor)
+        return made
+
+    def _all_pads(self, rank: int, pads: Operand, axes: Sequence[int]) -> Operand:
+        places = [*axes, *(rank + axis for axis in axes)]
+        known = self.ints(pads) if isinstance(pads, Tensor) else pads
+        if known is not None:
+            full = np.zeros(2 * rank, np.int64)
+            full[places] = known
+            return full
+        pieces = self.Split(pads, num_outputs=len(places), outputs=len(places))
+        parts: list[Operand] = [[0]] * (2 * rank)
+        for place, piece in zip(places, pieces, strict=True):
+            parts[place] = piece
+        return self.Concat(*parts, axis=0)
+
+    def keepdims(self, reduced: Tensor, call: Call) -> Tensor:
+        """A tensor shaped like the output of a reduction, with the axes that the call reduced put back as extents of 1.
+
+        Where all axes are reduced and none kept, it is a scalar, which broadcasts as it is.
+        """
+        axes = call.inputs[1]
+        if call["keepdims"] or axes is None:
+            return reduced
+        made = self.Unsqueeze(reduced, axes)
+        assert isinstance(made, Tensor)
+        return made
+
+    def count(self, x: Tensor, axes: Sequence[int] | None, reduced: Tensor) -> Tensor | int:
+        """How many elements of `x` go into each of `reduced`: a number where the extents along the axes are known."""
+        extents = None if x.shape is None or not axes else [x.shape[axis] for axis in axes]
+        if extents is not None and all(isinstance(n, int) for n in extents):
+            return prod(n for n in extents if isinstance(n, int))
+        sizes = (self.Cast(self.Size(t), to=onnx.TensorProto.DOUBLE) for t in (x, reduced))
+        return self.cast(self.Div(*sizes), x)
+
+    def total(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The sum of tensors of one shape, element by element where they are sequences."""
+        if tensors[0].is_sequence and len(tensors) > 1:
+            return self.each(tensors, lambda *e: [self.total(e)], [tensors[0].dtype])[0]
+        return self._sum(self.joined(tensors, self._sum))
+
+    def _sum(self, tensors: Sequence[Tensor]) -> Tensor:
+        joined = self._side_by_side(tensors) if len(tensors) > 1 else None
+        if joined is not None:
+            return joined
+        result = tensors[0]
+        for t in tensors[1:]:
+            result = replace(self.Add(result, t), shape=tensors[0].shape)
+        return result
+
+    def _side_by_side(self, tensors: Sequence[Tensor]) -> Tensor | None:
+        """The sum of tensors that are zero but for pieces which fill an axis without overlap: the pieces, one after the other."""
+        placed: list[tuple[int, int, Tensor]] = []
+        axes: set[int] = set()
+        for t in tensors:
+            call = self.maker(t)
+            pads = self.ints(call.inputs[1]) if call is not None and call.op == "Pad" and len(call.inputs) == 2 else None
+            if call is None or pads is None or call.attributes.get("mode", "constant") != "constant":
+                return None
+            rank = len(pads) // 2
+            axes.update(axis for axis in range(rank) if pads[axis] or pads[rank + axis])
+            if len(axes) != 1 or call.inputs[0] is None:
+                return None
+            (axis,) = axes
+            placed.append((pads[axis], pads[rank + axis], call.inputs[0]))
+        placed.sort(key=lambda piece: piece[0])
+        extent = tensors[0].dim(axis)
+        starts = [begin for begin, _, _ in placed]
+        ends = [extent - end if isinstance(extent, int) else None for _, end, _ in placed]
+        if not isinstance(extent, int) or starts[0] != 0 or ends != [*starts[1:], extent]:
+            return None
+        made: Tensor = self.Concat(*(t for _, _, t in placed), axis=axis)
+        return replace(made, shape=tensors[0].shape)
+
+    def sum_to(self, message: Tensor, like: Tensor, shape: Shape) -> Tensor:
+        """A message of extents `shape`, summed over the axes along which `like` was broadcast to them.
+
+        Extents are compared as numbers and by symbol; only where neither proves anything is the reduction decided at run
+        time.
+        """
+        if like.shape is None or shape is None:
+            return self._sum_to_at_run_time(message, like)
+        lead = len(shape) - len(like.shape)
+        stretched, unsure = [], False
+        for axis, (mine, full) in enumerate(zip(like.shape, shape[lead:], strict=True), start=lead):
+            if same_dim(mine, full) or (isinstance(mine, int) and mine != 1):
+                continue
+            if mine == 1:
+                stretched.append(axis)
+            else:
+                unsure = True
+        if unsure:
+            return self._sum_to_at_run_time(message, like, lead)
+        axes = [*range(lead), *stretched]
+        if not axes:
+            return message
+        summed = self.ReduceSum(message, axes, keepdims=1 if stretched else 0)
+        if stretched and lead:
+            summed = self.Squeeze(summed, list(range(lead)))
+        return replace(summed, shape=like.shape)
+
+    def _sum_to_at_run_time(self, message: Tensor, like: Tensor, lead: int | None = None) -> Tensor:
+        target, full = self.Shape(like), self.Shape(message)
+        if lead is None:  # not even the ranks are known
+            ones = self.Expand([1], self.Sub(self.Shape(full), self.Shape(target)))
+            padded = self.Concat(ones, target, axis=0)
+        else:
+            padded = self.Concat([1] * lead, target, axis=0) if lead else target
+        axes = self.Reshape(self.NonZero(self.Not(self.Equal(padded, full))), [-1])
+        summed = self.ReduceSum(message, axes, keepdims=1, noop_with_empty_axes=1)
+        return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
+
+    def cast(self, x: Tensor, like: Tensor) -> Tensor:
+        """`x` with the type of `like`; `x` itself where they are equal or one is unknown."""
+        if x.dtype is None or like.dtype is None or x.dtype == like.dtype:
+            return x
+        made = self.Cast(x, to=onnx.helper.np_dtype_to_tensor_dtype(like.dtype))
+        assert isinstance(made, Tensor)
+        return made

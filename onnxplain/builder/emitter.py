@@ -1,0 +1,435 @@
+"""Emitter: records operators and constants. Calls become nodes only when the result needs them. The same operator on the
+same inputs is emitted once (the model's own calls included), and in a loop body everything that does not depend on the body's
+inputs lands outside the loop.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias, overload
+
+import numpy as np
+
+from onnxplain.analysis.nonnegative import nonnegative_tensors
+from onnxplain.errors import RuleError
+from onnxplain.ir.constant_folding import FOLDED
+from onnxplain.ir.graph import SMALL, Body, Emitted, Graph
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import OpSpec
+from onnxplain.ir.schema import Signature, signature
+from onnxplain.ir.tensor import Tensor
+from onnxplain.ir.type_inference import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
+
+__all__ = ["Emitter", "Literal", "Operand", "Recorded"]
+
+Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.ndarray[Any, Any]"
+Operand: TypeAlias = "Tensor | Literal | None"
+"""What an emitted operator takes: a tensor, a Python or NumPy value of fitting type, or None for "left out"."""
+
+
+PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum"})
+MOVED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
+
+
+COMPARED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
+"""Types of numbers that ONNX Runtime takes the greatest of."""
+
+
+class Emit(Protocol):
+    """A standard operator as a method of the builder."""
+
+    @overload
+    def __call__(self, *inputs: Operand, outputs: typing.Literal[1] = 1, **attributes: Any) -> Tensor: ...
+    @overload
+    def __call__(self, *inputs: Operand, outputs: int, **attributes: Any) -> tuple[Tensor, ...]: ...
+
+
+@dataclass
+class _Scope:
+    """One graph under construction: the top level, or a subgraph within it, which may keep everything to itself."""
+
+    calls: list[Emitted] = field(default_factory=list)
+    table: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
+    closed: bool = False
+    owned: dict[Tensor, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a loop returned: its states at the end, and what was asked for step by step, as sequences and as stacks."""
+
+    finals: tuple[Tensor, ...]
+    lists: tuple[Tensor, ...]
+    stacks: tuple[Tensor, ...]
+
+
+Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[Tensor]], dict[Tensor, Tensor]]"
+"""`(calls, seeds, sources)` to messages, by the rules of the walk that is under way."""
+
+
+@dataclass(frozen=True)
+class Walking:
+    """What rules can ask of the walk that is under way.
+
+    `walk` carries messages through the calls of a subgraph, `gradient` gives what a call's own gradient rule sends to its
+    inputs, `detached` the same with statistics of the input held constant, `spec` is the registry's entry of a call's
+    operator, `nonnegative` tells whether a tensor is provably not below zero, `one_sided` whether its message is zero where the
+    tensor is below zero. `twins` are what tensors are at the baseline, of those that differ there.
+    """
+
+    walk: Walk
+    gradient: Callable[..., list[Tensor | None]]
+    detached: Callable[[Call, Tensor], Tensor]
+    spec: Callable[[Call], OpSpec]
+    nonnegative: Callable[[Tensor], bool]
+    one_sided: Callable[[Tensor], bool]
+    twins: dict[Tensor, Tensor]
+
+
+class Emitter:
+    """Emits operators into a graph: what a builder is made of."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.prefix = "onnxplain"
+        self.constants: dict[str, np.ndarray[Any, Any]] = {}
+        self._pool: dict[Any, Tensor] = {}
+        self._scopes = [_Scope()]
+        self._recorded: dict[str, Recorded] = {}
+        self._unsigned: frozenset[str] | None = None
+        self._walking: Walking | None = None
+        self.notes: dict[str, list[Tensor]] | None = None
+        """By call, what its bias absorbed; rules fill it where it is not None."""
+        self._level: dict[str, int] = {}
+        self._known: dict[str, Tensor] = {}
+        self._made: dict[str, Emitted] = {}
+        self._copied: dict[str, Tensor] = {}
+        for call in graph.calls:
+            if call.op not in RANDOM and all(t is not None for t in call.outputs):
+                key = _key(call.op, call.domain, call.inputs, call.attributes)
+                self._scopes[0].table.setdefault(key, call.outputs)  # type: ignore[arg-type]
+
+    def __getattr__(self, op: str) -> Emit:
+        if not op[:1].isupper():
+            raise AttributeError(op)
+        return lambda *inputs, outputs=1, **attributes: self.op(op, *inputs, outputs=outputs, **attributes)
+
+    def op(self, op: str, *inputs: Operand, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
+        """Emit an operator; one tensor, or a tuple where `outputs` is more than one."""
+        known = signature(op, domain, self.graph.opset) if not domain else None
+        operands = self._operands(op, inputs, known)
+        attributes = {k: v for k, v in attributes.items() if v is not None}
+        shape = elementwise_shape(operands) if op in ELEMENTWISE else None
+        if op == "Unsqueeze":
+            shape = unsqueezed_shape(operands[0], self.ints(operands[1]))
+        sequence = op in SEQUENCES
+        likes = [Tensor("", output_dtype(op, known, i, operands, attributes), shape, sequence) for i in range(outputs)]
+        made = self._emit(op, domain, operands, attributes, likes, known)
+        return made[0] if outputs == 1 else made
+
+    def _emit(
+        self,
+        op: str,
+        domain: str,
+        inputs: tuple[Tensor | None, ...],
+        attributes: Mapping[str, Any],
+        likes: Sequence[Tensor],
+        known: Signature | None,
+    ) -> tuple[Tensor, ...]:
+        bodies = any(isinstance(a, Body) for a in attributes.values())
+        reads = [*inputs, *(t for a in attributes.values() if isinstance(a, Body) for t in a.captures())]
+        level = max((self._level.get(t.name, 0) for t in reads if t is not None), default=0)
+        if op in RANDOM:
+            return self._record(self._innermost, op, domain, inputs, attributes, likes, None)
+        # Within a closed body everything that is not there already is made at least at that body's level.
+        floor = max((i for i, scope in enumerate(self._scopes) if scope.closed), default=0)
+        if bodies:
+            return self._record(max(level, floor), op, domain, inputs, attributes, likes, None)
+        folded = self._folded(op, inputs, attributes) if len(likes) == 1 and not domain else None
+        if folded is not None:
+            return (folded,)
+        key = _key(op, domain, inputs, {**(known.defaults if known else {}), **attributes})
+        for scope in self._scopes[level : max(level, floor) + 1]:
+            made = scope.table.get(key)
+            if made is not None and len(made) >= len(likes):
+                return made[: len(likes)]
+        return self._record(max(level, floor), op, domain, inputs, attributes, likes, key)
+
+    def _folded(self, op: str, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]) -> Tensor | None:
+        """The result as a constant where all inputs are small constants: per-channel factors, shapes, axes."""
+        if op not in FOLDED or not inputs or not all(self.is_constant(t) for t in inputs):
+            return None
+        values = [self.value(t) for t in inputs]
+        if any(v is None or v.dtype.kind not in "fiub" for v in values):
+            return None
+        made = FOLDED[op](*values, **attributes)
+        if made is None or made.size > SMALL:
+            return None
+        return self.const(made, made.dtype if op == "Cast" else values[0].dtype)  # type: ignore[union-attr]
+
+    @property
+    def _innermost(self) -> int:
+        return len(self._scopes) - 1
+
+    def _record(
+        self,
+        level: int,
+        op: str,
+        domain: str,
+        inputs: tuple[Tensor | None, ...],
+        attributes: Mapping[str, Any],
+        likes: Sequence[Tensor],
+        key: Any,
+        replaces: str = "",
+    ) -> tuple[Tensor, ...]:
+        """Emit at a level. Outputs get new names, but for those of a call that takes the place of the model's own."""
+        name = self.graph.fresh(f"{self.prefix}/{op}")
+        names = [name if i == 0 else self.graph.fresh(f"{name}_output_{i}") for i in range(len(likes))]
+        if replaces:
+            names = [like.name or new for like, new in zip(likes, names, strict=True)]
+        outputs = tuple(replace(like, name=n) for n, like in zip(names, likes, strict=True))
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]
+        scope = self._scopes[level]
+        call = Emitted(op, domain, name, inputs, outputs, attributes, replaces)
+        scope.calls.append(call)
+        self._made.update((t.name, call) for t in outputs)
+        if key is not None:
+            scope.table[key] = outputs
+        if level:
+            self._level.update((t.name, level) for t in outputs)
+        return outputs
+
+    @contextmanager
+    def scope(self, prefix: str) -> Iterator[None]:
+        """Names of what is emitted inside start with `prefix`."""
+        before, self.prefix = self.prefix, prefix
+        try:
+            yield
+        finally:
+            self.prefix = before
+
+    def body(self, inputs: Sequence[Tensor], make: Callable[..., Sequence[Tensor]], *, closed: bool = False) -> Body:
+        """A subgraph for If, Loop or Scan: `make` gets the body's inputs and returns its outputs.
+
+        `inputs` give data types and shapes; their names are only hints. What `make` emits from outer tensors alone lands in
+        the outer graph, unless the body is closed: a branch that is not taken must not run.
+        """
+        level = len(self._scopes)
+        formal = tuple(replace(t, name=self.graph.fresh(f"{self.prefix}/{t.name or 'input'}")) for t in inputs)
+        self._scopes.append(_Scope(closed=closed))
+        self._level.update((t.name, level) for t in formal)
+        try:
+            results = make(*formal)
+            # A body must make its outputs itself: outer tensors and inputs pass through Identity.
+            made = {t.name for call in self._scopes[level].calls for t in call.outputs}
+            outputs: list[Tensor] = []
+            for t in results:
+                if t.name not in made or t in outputs:
+                    (t,) = self._record(level, "Identity", "", (t,), {}, [t], None)
+                outputs.append(t)
+            scope = self._scopes[level]
+            return Body(formal, tuple(outputs), tuple(scope.calls))
+        finally:
+            self._scopes.pop()
+
+    def maker(self, tensor: Tensor) -> Emitted | None:
+        """What emitted a tensor; None for those of the model and for constants."""
+        return self._made.get(tensor.name)
+
+    def is_product(self, tensor: Tensor) -> bool:
+        """Whether a tensor is a matrix product, perhaps scaled or moved about: nothing set some of its elements to −∞."""
+        current: Tensor | None = tensor
+        while current is not None:
+            call = self.maker(current) or self.graph.producer(current)
+            if call is None or call.domain:
+                return False
+            if call.op in PRODUCTS:
+                return True
+            first, *rest = call.inputs
+            if call.op not in MOVED and not (call.op in ("Mul", "Div") and all(self.is_constant(t) for t in rest)):
+                return False
+            current = first
+        return False
+
+    def know(self, tensor: Tensor) -> Tensor:
+        """Note what is known of a tensor's type and extents; the tensor."""
+        if tensor.shape is not None and tensor.dtype is not None:
+            self._known[tensor.name] = tensor
+        return tensor
+
+    def known(self, tensor: Tensor) -> Tensor:
+        """A tensor with all that is known of its type and extents."""
+        return self._known.get(tensor.name, tensor)
+
+    @property
+    def calls(self) -> list[Emitted]:
+        """What has been emitted at the top level."""
+        return self._scopes[0].calls
+
+    @contextmanager
+    def walking(self, walking: Walking) -> Iterator[None]:
+        """While inside, rules can use `walk`, `gradient` and `nonnegative`."""
+        before, self._walking = self._walking, walking
+        try:
+            yield
+        finally:
+            self._walking = before
+
+    @property
+    def _current(self) -> Walking:
+        if self._walking is None:
+            raise RuleError("there is no walk under way; rules run within onnxplain.propagation.backward.backward")
+        return self._walking
+
+    def walk(self, calls: Sequence[Call], seeds: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+        """Messages at tensors of a subgraph, by the rules of the walk that is under way."""
+        return self._current.walk(calls, seeds, sources)
+
+    def gradient(self, call: Call, *messages: Tensor | None) -> list[Tensor | None]:
+        """What the gradient rule of a call's operator sends to each input and capture, from one message per output.
+
+        Each has the shape of its input; it is None where no message is asked for or none comes.
+        """
+        return self._current.gradient(call, *messages)
+
+    def detached(self, call: Call, message: Tensor) -> Tensor:
+        """What a norm's gradient would send to its input if the statistics it divides by were constants."""
+        return self._current.detached(call, message)
+
+    def spec(self, call: Call) -> OpSpec:
+        """The registry's entry of a call's operator: its role, where its weights are."""
+        return self._current.spec(call)
+
+    def nonnegative(self, tensor: Tensor) -> bool:
+        """Whether a tensor is provably not below zero."""
+        return self._current.nonnegative(tensor)
+
+    def one_sided(self, tensor: Tensor) -> bool:
+        """Whether the message on a tensor is provably zero wherever the tensor is below zero."""
+        return self._current.one_sided(tensor)
+
+    def unsigned(self, tensor: Tensor) -> bool:
+        """Whether a tensor of the model is not below zero, if its inputs are not."""
+        if self._unsigned is None:
+            self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, self.graph.inputs)
+        return tensor.name in self._unsigned
+
+    @property
+    def compares(self) -> bool:
+        """Whether the walk that is under way knows what tensors are at a baseline."""
+        return self._walking is not None and bool(self._walking.twins)
+
+    def twin(self, tensor: Tensor) -> Tensor:
+        """What a tensor is at the baseline: itself where nothing that is explained changes its values."""
+        return self._current.twins.get(tensor, tensor)
+
+    def pair(self, twins: Mapping[Tensor, Tensor]) -> None:
+        """Say what more tensors are at the baseline."""
+        self._current.twins.update(twins)
+
+    def rename(self, tensor: Tensor, name: str) -> Tensor:
+        """A tensor of exactly this name with the same value; the name must be free."""
+        self.graph.fresh(name)
+        output = replace(tensor, name=name)
+        self.calls.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
+        return output
+
+    def alias(self, tensor: Tensor, hint: str = "alias") -> Tensor:
+        """The same value under a name of its own."""
+        level = self._level.get(tensor.name, 0)
+        with self.scope(f"{self.prefix}/{hint}"):
+            return self._record(level, "Identity", "", (tensor,), {}, [tensor], None)[0]
+
+    def is_model_constant(self, tensor: Tensor) -> bool:
+        """Whether the tensor is an initializer of the model, or a body's copy of one."""
+        return tensor.name in self._copied or self.graph.is_constant(tensor)
+
+    def own(self, tensor: Tensor) -> Tensor:
+        """A constant of the model as the innermost body's own; anything else as it is.
+
+        ONNX Runtime lays out weights for the processor (blocked convolutions, fused norms) only in the graph that holds them.
+        The file holds them once: the body makes its own of them by an operator that changes nothing, is computed when the file
+        is loaded, and, unlike Identity, not before that left out.
+        """
+        original = self._copied.get(tensor.name, tensor)
+        if not self._innermost or not self.graph.is_constant(original) or not (original.rank or original.dtype in COMPARED):
+            return tensor
+        owned = self._scopes[-1].owned
+        if original not in owned:
+            op, attributes = ("Concat", {"axis": 0}) if original.rank else ("Max", {})
+            (made,) = self._record(self._innermost, op, "", (original,), attributes, [replace(original, name="")], None)
+            owned[original] = made
+            self._copied[made.name] = original
+        return owned[original]
+
+    def const(self, value: Literal, dtype: Any = None) -> Tensor:
+        """A constant. Equal constants are one initializer. Without `dtype`: float32 for floats, int64 for integers."""
+        array = np.asarray(value)
+        if dtype is None and array.dtype == np.float64 and not isinstance(value, np.ndarray):
+            dtype = np.float32
+        array = np.ascontiguousarray(array if dtype is None else array.astype(dtype)).reshape(array.shape)
+        key = (array.dtype, array.shape, array.tobytes())
+        if key not in self._pool:
+            name = self.graph.fresh("onnxplain/constant")
+            self.constants[name] = array
+            self._pool[key] = Tensor(name, array.dtype, array.shape)
+        return self._pool[key]
+
+    def value(self, tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
+        """The values of a small constant (the model's or the builder's), None for anything else."""
+        if tensor is None:
+            return None
+        tensor = self._copied.get(tensor.name, tensor)
+        found = self.constants.get(tensor.name)
+        return self.graph.value(tensor) if found is None else found
+
+    def is_constant(self, tensor: Tensor | None) -> bool:
+        """Whether the tensor is an initializer or a constant of the builder."""
+        return tensor is not None and (tensor.name in self.constants or self.is_model_constant(tensor))
+
+    def ints(self, tensor: Tensor | None) -> list[int] | None:
+        """The values of a small integer constant as a flat list, None for anything else."""
+        value = self.value(tensor)
+        return None if value is None else [int(v) for v in value.ravel()]
+
+    def _operands(self, op: str, inputs: Sequence[Operand], known: Signature | None) -> tuple[Tensor | None, ...]:
+        """The inputs with literals made into constants of the types the schema asks for."""
+        bound: dict[str, np.dtype[Any]] = {}
+        first: np.dtype[Any] | None = None
+        for i, operand in enumerate(inputs):
+            if isinstance(operand, Tensor) and operand.dtype is not None:
+                first = first if first is not None else operand.dtype
+                if known is not None:
+                    bound.setdefault(known.input_class(i), operand.dtype)
+
+        def convert(index: int, operand: Operand) -> Tensor | None:
+            if operand is None or isinstance(operand, Tensor):
+                return operand
+            cls = known.input_class(index) if known is not None else ""
+            if cls.startswith("tensor("):
+                return self.const(operand, FIXED[cls])
+            if known is not None and cls in known.integer_classes:
+                return self.const(operand, bound.get(cls, np.dtype(np.int64)))
+            dtype = bound.get(cls, None if isinstance(operand, np.ndarray) else first)
+            return self.const(operand, dtype)
+
+        return tuple(convert(i, operand) for i, operand in enumerate(inputs))
+
+
+def _key(op: str, domain: str, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]) -> Any:
+    names = [None if t is None else t.name for t in inputs]
+    while names and names[-1] is None:
+        names.pop()
+    return op, domain, tuple(names), tuple((k, _frozen(attributes[k])) for k in sorted(attributes))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return value if isinstance(value, int | float | str | bytes | bool) else id(value)

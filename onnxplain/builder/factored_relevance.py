@@ -1,0 +1,97 @@
+"""Products: relevance written as factor · rest, as R = x · ∇, keeps its two halves known until something needs their product.
+
+Relevance on a tensor is what it contributes: R = y · m. A denominator that meets it is mostly y itself, and then
+R / (y + ε sign y) = m · |y| / (|y| + ε), a message times what the forward alone decides. Sums of shares of one tensor are
+x · m₁ + x · m₂ = x · (m₁ + m₂), and what only moves elements moves m. Products that nothing reads are never computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+from onnxplain.builder.lazy_scatter import Moves
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["STABILIZER", "Products", "Sign"]
+
+STABILIZER = 1e-6
+"""The ε of denominators where none is named."""
+
+Sign: TypeAlias = Literal["", "positive", "negative", "rectified", "capped"]
+"""What is known of a denominator: nothing; not below or not above zero; or this where the message is not zero (elsewhere it
+counts as zero)."""
+
+
+class Products(Moves):
+    """Emits products of which both halves stay known, and what becomes simpler by it."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self._products: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def product(self, factor: Tensor, rest: Tensor) -> Tensor:
+        """factor · rest, of one shape."""
+        made = self.know(replace(self.Mul(factor, rest), shape=factor.shape))
+        self._products[made.name] = factor, self.know(replace(rest, shape=factor.shape))
+        return made
+
+    def rest(self, message: Tensor | None, factor: Tensor | None) -> Tensor | None:
+        """The other half of a product with this factor; None for any other message."""
+        known = None if message is None else self._products.get(message.name)
+        return known[1] if known is not None and factor is not None and known[0].name == factor.name else None
+
+    def joined(self, tensors: Sequence[Tensor], add: Callable[[Sequence[Tensor]], Tensor]) -> list[Tensor]:
+        """The same terms of a sum, those that have a factor in common as one product."""
+        shared: dict[tuple[str, bool], list[Tensor]] = {}
+        for t in tensors:
+            factor, _ = self._products.get(t.name, (None, None))
+            shared.setdefault((t.name, False) if factor is None else (factor.name, True), []).append(t)
+        made: list[Tensor] = []
+        for (_, common), terms in shared.items():
+            if common and len(terms) > 1:
+                products = [self._products[t.name] for t in terms]
+                terms = [self.product(products[0][0], add([rest for _, rest in products]))]
+            made += terms
+        return made
+
+    def quotient(self, message: Tensor, z: Tensor, epsilon: float, sign: Sign = "", *, times: int = 1) -> Tensor:
+        """message / (times · z + ε·sign(z)) with sign(0) = +1, in the shape of z.
+
+        `sign` says what is known of z beyond what is known of it as a tensor of the model with this message.
+        """
+        sign = sign or ("positive" if self.nonnegative(z) else "rectified" if self.one_sided(z) else "")
+        known = self._products.get(message.name)
+        if known is not None:
+            factor, rest = known
+            if factor.name == z.name:
+                return self._like(z, self._share(rest, z, epsilon, times, signed=sign != "positive"))
+            maker = self.graph.producer(factor)
+            if maker is not None and maker.operator == "Relu" and maker.x.name == z.name:
+                return self._like(z, self._share(rest, factor, epsilon, times))
+        whole = z if times == 1 else self._like(z, self.Mul(z, times))
+        return self._like(z, self.Div(message, self.stabilize(whole, epsilon, sign)))
+
+    def _share(self, rest: Tensor, z: Tensor, epsilon: float, times: int, *, signed: bool = False) -> Tensor:
+        """rest · |z| / (times · |z| + ε)"""
+        moved = self.before(rest, z)
+        if moved is not None:
+            return moved.move(self._share(moved.message, moved.y, epsilon, times, signed=signed))
+        size = self._like(z, self.Abs(z)) if signed else z
+        whole = size if times == 1 else self._like(z, self.Mul(size, times))
+        ratio = self._like(z, self.Div(size, self.stabilize(whole, epsilon, "positive")))
+        return self._like(z, self.Mul(rest, ratio))
+
+    def stabilize(self, z: Tensor, epsilon: float, sign: Sign = "") -> Tensor:
+        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero; ε = 0 counts as 10⁻⁶."""
+        epsilon = epsilon or STABILIZER
+        if sign == "":
+            return self._like(z, self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype))))
+        if sign in ("rectified", "capped"):
+            z = self._like(z, self.Relu(z) if sign == "rectified" else self.Min(z, 0))
+        return self._like(z, self.Add(z, -epsilon if sign in ("negative", "capped") else epsilon))
+
+    def _like(self, z: Tensor, made: Tensor) -> Tensor:
+        return self.know(replace(made, shape=z.shape))

@@ -1,0 +1,179 @@
+"""Replayer: calls of the model applied again - to other inputs, within subgraphs, or recording what they go through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from onnxplain.builder.emitter import Emitter, Recorded
+from onnxplain.errors import RuleError
+from onnxplain.ir.graph import Body, Graph
+from onnxplain.ir.node import Call, Subgraph
+from onnxplain.ir.schema import signature
+from onnxplain.ir.tensor import Dim, Tensor
+
+__all__ = ["Replayer"]
+
+
+class Replayer(Emitter):
+    """Applies calls of the model again."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self._extents: Mapping[Dim, Dim] = {}
+
+    @contextmanager
+    def extents(self, known: Mapping[Dim, Dim]) -> Iterator[None]:
+        """While inside, what is replayed has these extents in place of others."""
+        before, self._extents = self._extents, known
+        try:
+            yield
+        finally:
+            self._extents = before
+
+    def sized(self, tensor: Tensor) -> Tensor:
+        """A tensor with the extents that it has where it is replayed."""
+        return replace(tensor, shape=tensor.shape and tuple(self._extents.get(d, d) for d in tensor.shape))
+
+    def replay(
+        self,
+        call: Call,
+        inputs: Sequence[Tensor | None],
+        captures: Mapping[Tensor, Tensor] | None = None,
+        *,
+        same_shapes: bool = True,
+    ) -> Call:
+        """The same operator applied to other inputs: a call with those inputs and new outputs.
+
+        With the call's own inputs this is the call itself: nothing is computed twice. `captures` says what to read in place
+        of outer tensors that the call's subgraphs read.
+        """
+        if call.bodies:
+            return self._replay_bodies(call, inputs, captures or {}, same_shapes=same_shapes)
+        if call.parts:
+            return self._replay_parts(call, inputs)
+        likes = [Tensor("") if t is None else self.sized(t) if same_shapes else replace(t, shape=None) for t in call.outputs]
+        last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
+        known = signature(call.op, call.domain, self.graph.opset)
+        made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)
+        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs[: last + 1], strict=True))
+        return replace(call, inputs=tuple(inputs), outputs=outputs + (None,) * (len(call.outputs) - last - 1))
+
+    def _replay_parts(self, call: Call, inputs: Sequence[Tensor | None]) -> Call:
+        """A compound call on other inputs. Where one that it adds is left out, there is nothing to add."""
+        if tuple(inputs) == call.inputs:
+            return call
+        given = zip(call.inputs, inputs, strict=True)
+        values = {old: new for old, new in given if old is not None and new is not None}
+        dropped = {old.name for old, new in zip(call.inputs, inputs, strict=True) if old is not None and new is None}
+        became, parts = dict(values), []
+        for part in call.parts:
+            rest = [t for t in part.inputs if t is not None and t.name not in dropped]
+            if len(rest) == len([t for t in part.inputs if t is not None]):
+                made, found = self.replay_all([part], became)
+                parts += made
+                became.update(found)
+            elif part.op == "Add" and len(rest) == 1:
+                became[part.y] = became.get(rest[0], rest[0])
+            else:
+                raise RuleError(f"{part}: its input cannot be left out")
+        outputs = tuple(t if t is None else became.get(t, t) for t in call.outputs)
+        return replace(call, inputs=tuple(inputs), outputs=outputs, parts=tuple(parts))
+
+    def replay_all(
+        self, calls: Sequence[Call], values: Mapping[Tensor, Tensor], *, everything: bool = True
+    ) -> tuple[list[Call], dict[Tensor, Tensor]]:
+        """Calls applied to other values, and what each tensor became.
+
+        Args:
+            calls: in topological order.
+            values: what to read in place of which tensor.
+            everything: replay every call (a subgraph, whose own tensors do not exist outside); else only those that what is
+                replaced reaches: the others stay as they are.
+        """
+        became = dict(values)
+        made: list[Call] = []
+        for call in calls:
+            if not everything and not any(t is not None and t in became for t in call.reads):
+                made.append(call)
+                continue
+            inputs = [t if t is None else became.get(t, t) for t in call.inputs]
+            copy = replace(self.replay(call, inputs, became), name=f"{call.name}/replay")
+            made.append(copy)
+            pairs = zip(call.outputs, copy.outputs, strict=True)
+            became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
+        if self.compares:  # what was replayed together with its twin has the replayed twin for its own
+            twins = self._current.twins
+            twins.update({new: became[twins[old]] for old, new in became.items() if twins.get(old) in became})
+        return made, became
+
+    def rebuild(self, subgraph: Subgraph, stacks: Sequence[Tensor] = (), lists: Sequence[Tensor] = (), states: int = 0) -> Body:
+        """A subgraph of the model made again, with some of its own tensors as further outputs.
+
+        Those of `lists` go into sequences, which are further states of a loop body, behind its `states` ones.
+        """
+        sequences = [Tensor("recorded", t.dtype, None, True) for t in lists]
+
+        def make(*formal: Tensor) -> list[Tensor]:
+            _, became = self.replay_all(subgraph.calls, dict(zip(subgraph.inputs, formal, strict=False)))
+            ends = [became.get(t, t) for t in (*subgraph.outputs, *stacks)]
+            grown = [self.SequenceInsert(s, became.get(t, t)) for s, t in zip(formal[len(subgraph.inputs) :], lists, strict=True)]
+            return [*ends[: 1 + states], *grown, *ends[1 + states :]] if lists else ends
+
+        return self.body([*subgraph.inputs, *sequences], make, closed=True)
+
+    def _replay_bodies(
+        self, call: Call, inputs: Sequence[Tensor | None], captures: Mapping[Tensor, Tensor], *, same_shapes: bool
+    ) -> Call:
+        values = {t: captures[t] for t in call.captures if t in captures}
+        if tuple(inputs) == call.inputs and not values and self._visible(call):
+            return call
+        moved = replace(call.reading(values), inputs=tuple(inputs))
+        attributes = {k: self.rebuild(v) if isinstance(v, Subgraph) else v for k, v in moved.attributes.items()}
+        likes = [replace(t, shape=t.shape if same_shapes else None) if t is not None else Tensor("") for t in call.outputs]
+        made = self._record(self._innermost, call.op, call.domain, tuple(inputs), attributes, likes, None)
+        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs, strict=True))
+        return replace(moved, outputs=outputs)
+
+    def _visible(self, call: Call) -> bool:
+        """Whether this is a call of the model's own top level."""
+        known = next((self.graph.producer(y) for y in call.outputs if y is not None), None)
+        return known is not None and known.name == call.name
+
+    def record(self, call: Call, stacks: Sequence[Tensor], lists: Sequence[Tensor] = (), **attributes: Any) -> Recorded:
+        """A Loop or Scan that also returns what tensors of its body are, step by step.
+
+        A loop of the model's own top level is extended in place, so that nothing runs twice; any other is run again.
+
+        Args:
+            call: the loop.
+            stacks: tensors of the body whose extents stay, to be returned as [steps, …].
+            lists: tensors of the body of a Loop whose extents may change, to be returned as sequences.
+            **attributes: attributes that change with the number of outputs.
+        """
+        if call.name in self._recorded:
+            return self._recorded[call.name]
+        own = self._visible(call)
+        states = len(call.inputs) - 2 if call.op == "Loop" else 0
+        body = self.rebuild(call.attributes["body"], stacks, lists, states)
+        empty = [self.SequenceEmpty(dtype=helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype or np.float32))) for t in lists]
+        ends = call.attributes["body"].outputs[1 if call.op == "Loop" else 0 :]
+        named = (*call.outputs, *[None] * (len(ends) - len(call.outputs)))
+        outputs = [replace(end, name="", shape=None) if t is None else t for t, end in zip(named, ends, strict=True)]
+        kept = [Tensor("", t.dtype, None, True) for t in lists]
+        stacked = [replace(t, name="", shape=None if t.shape is None else (None, *t.shape)) for t in stacks]
+        made = self._record(
+            0 if own else self._innermost,
+            call.op, call.domain, (*call.inputs, *empty), {**call.attributes, "body": body, **attributes},
+            [*outputs[:states], *kept, *outputs[states:], *stacked], None,
+            replaces=call.name if own else "",
+        )  # fmt: skip
+        found = Recorded(made[:states], made[states : states + len(lists)], made[len(made) - len(stacks) :] if stacks else ())
+        if own:
+            self._recorded[call.name] = found
+        return found

@@ -1,0 +1,23 @@
+"""The command on structure: a click command, no logic."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["advise"]
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--output", metavar="NAME", help="The output (or inner tensor) that holds the scores.")
+@click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def advise(model: str, output: str | None, rules: tuple[str, ...], as_json: bool) -> None:
+    """Say what in a model's structure helps or hinders its explanations, and which method suits it.
+
+    Nothing is run: everything is read from the graph.
+    """
+    from onnxplain.cli.show_advice import show_advice
+    from onnxplain.evaluation.advice.advise import advise as make_advice
+
+    show_advice(make_advice(model, output=output, rules=list(rules) or None), as_json)

@@ -1,0 +1,131 @@
+"""The commands on evaluation: click commands, no logic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnxplain.errors import InputError
+
+__all__ = ["evaluate", "metrics"]
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("files", metavar="DATA…", nargs=-1, required=True)
+@click.option("-m", "--method", "methods", multiple=True, metavar="METHOD",
+              help='A method, e.g. "smoothgrad(samples=16)" or "ig=integrated-gradients"; may be repeated.')  # fmt: skip
+@click.option("-a", "--attribution", "attributions", multiple=True, metavar="NAME=FILE",
+              help="Attributions made elsewhere (.npy, .npz), in the shape of the input; may be repeated.")  # fmt: skip
+@click.option("-q", "--metric", "metrics", multiple=True, metavar="METRIC",
+              help='A metric, e.g. "deletion(replace=mean)"; a family; or all; may be repeated.')  # fmt: skip
+@click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .md .csv .json .parquet or .png; may be repeated.")
+@click.option("-t", "--target", default=None, metavar="T", help="top, an index, or labels (the true classes).  [default: top]")
+@click.option("--labels", metavar="FILE", help="The true classes, a number per sample: .npy .csv .txt, or FILE.npz:NAME.")
+@click.option("--masks", metavar="FILE", help="Where the objects lie, not 0 inside: .npy, or FILE.npz:NAME.")
+@click.option("--baseline", metavar="NUMBER|FILE", help="What replaces removed features; the reference of methods.  [default: 0]")
+@click.option("--journal", metavar="FILE", help="Keeps results as they come; after a crash, the same command goes on from it.")
+@click.option("--input", "name", metavar="NAME", help="The explained input where the model has several.")
+@click.option("--output", metavar="NAME", help="The output (or inner tensor) to explain.")
+@click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
+              help="Explain what goes into a final softmax or sigmoid, or the output as it is.")  # fmt: skip
+@click.option("--classes", metavar="FILE", help="Class names for pictures, one per line.")
+@click.option("--features", metavar="FILE", help="Feature names for pictures, one per line (a .csv brings its own).")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Rows in one run, at most.")
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn at random.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
+@click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
+@click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def evaluate(
+    model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],
+    out: tuple[str, ...], target: str | None, labels: str | None, masks: str | None, baseline: str | None,
+    journal: str | None, name: str | None, classes: str | None, features: str | None,
+    rules: Sequence[str], scale: float | None, provider: str,
+    as_json: bool, **settings: Any,
+) -> None:  # fmt: skip
+    """Measure which explanation deserves trust.
+
+    DATA are the samples, read as by `onnxplain explain`: .npy, .npz, .csv, pictures; NAME=FILE where the model has several
+    inputs. Everything is checked before the run starts. The method `random` is a control: attributions drawn at random.
+
+    Shortest use: onnxplain evaluate MODEL.onnx DATA.npy -m gradient -m lrp-epsilon -o report.html
+    """
+    from onnxplain.cli.show import wrote
+    from onnxplain.cli.show_evaluation import show_evaluation
+    from onnxplain.evaluation.report.files import check_form
+    from onnxplain.evaluation.spec import split_specs
+    from onnxplain.evaluation.study import evaluate as run_evaluate
+    from onnxplain.io.samples import headers, read_inputs, read_labels
+    from onnxplain.runtime.inputs import model_inputs
+
+    paths = [Path(o) for o in out]
+    for path in paths:
+        check_form(path)
+    found = run_evaluate(
+        model, read_inputs(files, model_inputs(model), scale=scale), [m for text in methods for m in split_specs(text)],
+        [m for text in metrics for m in split_specs(text)] or None, attributions=dict(map(_named, attributions)),
+        journal=journal, classes=read_labels(classes) if classes else [],
+        features=read_labels(features) if features else headers(files) or [], target=_target(target),
+        labels=None if labels is None else _whole(_array(labels)), masks=None if masks is None else _array(masks),
+        baseline=_baseline(baseline), input=name, providers=provider, rules=list(rules) or None, **settings,
+    )  # fmt: skip
+    for path in paths:
+        wrote(found.save(path))
+    if as_json or not paths:
+        show_evaluation(found, as_json)
+
+
+@click.command()
+@click.argument("name", required=False)
+def metrics(name: str | None) -> None:
+    """List the metrics of `onnxplain evaluate`, or tell all about one."""
+    from onnxplain.cli.show_evaluation import show_metric, show_metrics
+
+    show_metrics() if name is None else show_metric(name)
+
+
+def _named(text: str) -> tuple[str, Any]:
+    name, equals, file = text.partition("=")
+    if not equals or not name or not file:
+        raise InputError(f"--attribution takes NAME=FILE, got '{text}'")
+    return name, _array(file)
+
+
+def _target(text: str | None) -> Any:
+    return None if text in (None, "top") else text
+
+
+def _array(text: str) -> Any:
+    """The array in a file, or the one of a name in FILE.npz:NAME."""
+    from onnxplain.errors import nearest
+    from onnxplain.io.samples import read_array, read_arrays
+
+    file, colon, name = text.rpartition(":")
+    if not colon or not file.endswith(".npz"):
+        return read_array(Path(text))
+    arrays = read_arrays(Path(file))
+    if name not in arrays:
+        raise InputError(f"{file} holds no array '{name}'; {nearest(name, arrays)}")
+    return arrays[name]
+
+
+def _whole(array: Any) -> Any:
+    """Class numbers read from text, where every number is a float."""
+    import numpy as np
+
+    flat = np.asarray(array)
+    flat = flat.ravel() if flat.ndim == 2 and 1 in flat.shape else flat
+    return flat.astype(np.int64) if flat.dtype.kind == "f" and (flat == np.floor(flat)).all() else flat
+
+
+def _baseline(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return _array(text)

@@ -1,0 +1,44 @@
+"""What `onnxplain bench` prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from onnxplain.bench.report import COSTLIEST, HEAD, cells
+from onnxplain.cli.show import _console, _table
+
+if TYPE_CHECKING:
+    from onnxplain.bench.report import BenchReport
+
+__all__ = ["show_bench", "working"]
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """Something to tell what is done next; shown on a terminal, gone at the end."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with Console(stderr=True).status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
+def show_bench(report: BenchReport) -> None:
+    """A row per method and batch size, then what operators cost."""
+    out = _console()
+    out.print(f"[bold]{escape(report.model)}[/bold]  {escape(report.conditions())}")
+    table = _table(*HEAD, right=HEAD[1:])
+    for row in report.rows:
+        table.add_row(*cells(row))
+    out.print(table)
+    for name, found in report.operators.items():
+        shown = _table(f"costliest in {name}", "nodes", "ms", "share", right=("nodes", "ms", "share"))
+        for operator, cost in list(found.items())[:COSTLIEST]:
+            shown.add_row(operator, str(int(cost["nodes"])), f"{1e3 * cost['seconds']:.3g}", f"{cost['share']:.0%}")
+        out.print(shown)

@@ -1,0 +1,71 @@
+"""What the commands on evaluation print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from onnxplain.cli.show import _console, _table
+from onnxplain.evaluation.metric import all_metrics, metric_named
+from onnxplain.results.plot.style import short
+
+if TYPE_CHECKING:
+    from onnxplain.evaluation.report.evaluation import Evaluation
+
+__all__ = ["show_evaluation", "show_metric", "show_metrics"]
+
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+def show_evaluation(found: Evaluation, as_json: bool) -> None:
+    """The ranking, and a row per metric: the best mean bold, and what cannot be told from it."""
+    if as_json:
+        from onnxplain.evaluation.report.files import FORMS
+
+        print(FORMS[".json"](found).decode(), end="")
+        return
+    out = _console()
+    out.print(escape(found.verdict))
+    rows = _table("metric", *map(escape, found.ranks), right=tuple(map(escape, found.ranks)))
+    for column in found.columns:
+        cells = []
+        for subject in found.ranks:
+            mean = found.means[column.label].get(subject)
+            text = "-" if mean is None or not mean.count else short(mean.value)
+            text += "" if mean is None or mean.beats is not False else "†"
+            cells.append(f"[bold]{text}*[/bold]" if mean is not None and mean.ties and mean.count else f"{text} ")
+        rows.add_row(f"{escape(column.label)} {ARROWS[column.metric.better]}", *cells)
+    rows.add_section()
+    rows.add_row("mean rank", *("- " if s in found.controls else f"{short(r['overall'])} " for s, r in found.ranks.items()))
+    out.print(rows)
+    out.print(
+        f"means over {found.about['samples']} samples · ↑ more is better, ↓ less · *: the best, and what cannot be told from it "
+        f"(95 %){' · †: no better than the control' if found.controls else ''}"
+    )
+    out.print("mean rank: 1 is best; families of metrics count alike · intervals and curves: -o report.html")
+    for text in found.skipped:
+        out.print(f"[dim]left out: {escape(text)}[/dim]")
+
+
+def show_metrics() -> None:
+    """A row per metric."""
+    rows = _table("metric", "family", "", "what it tells")
+    for m in all_metrics().values():
+        rows.add_row(m.name, m.family, ARROWS[m.better], escape(m.summary))
+    _console().print(rows)
+
+
+def show_metric(name: str) -> None:
+    """All about one metric."""
+    m = metric_named(name)
+    out = _console()
+    out.print(f"[bold]{m.name}[/bold]  {m.family}, {ARROWS[m.better]} {'more' if m.better == 'higher' else 'less'} is better")
+    out.print(escape(f"{m.summary}\n{m.formula}\nsource: {m.source}"))
+    if m.needs:
+        out.print(f"needs: {', '.join(sorted(m.needs))}")
+    rows = _table("option", "default")
+    for option in m.options:
+        rows.add_row(option.name, escape(str(option.default)))
+    if m.options:
+        out.print(rows)

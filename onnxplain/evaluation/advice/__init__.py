@@ -1,0 +1,1 @@
+"""Which methods suit a model: advice counted in its dataflow."""

@@ -1,0 +1,124 @@
+"""advise: what in a model's structure helps or hinders its explanations, and the method that this suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxplain.evaluation.advice.statements import Statement, counted, statements
+from onnxplain.evaluation.advice.structure import Structure, read_structure
+from onnxplain.io.reader import ModelLike
+from onnxplain.methods.blackbox.advice import instead
+
+__all__ = ["Advice", "Suggestion", "advise"]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A method that suits the structure, what it needs, why, and others to measure it against."""
+
+    method: str
+    needs: str
+    reason: str
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Statements about the structure, and a method. A structure is evidence, no proof: `onnxplain.evaluate` measures."""
+
+    statements: tuple[Statement, ...]
+    suggestion: Suggestion
+    structure: Structure
+
+    def of(self, topic: str) -> Statement:
+        """The statement on a topic.
+
+        Raises:
+            KeyError: nothing was said of it.
+        """
+        return {s.topic: s for s in self.statements}[topic]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "inputs": self.structure.inputs,
+            "score": self.structure.score,
+            "suggestion": asdict(self.suggestion),
+            "statements": [asdict(s) for s in self.statements],
+        }
+
+
+def advise(model: ModelLike, *, output: str | None = None, rules: str | Path | Iterable[str | Path] | None = None) -> Advice:
+    """Structure advice for explainable networks (Montavon, Samek, Müller 2017, section 6), read from the graph; nothing is run.
+
+    Args:
+        model, output, rules: as in `onnxplain.rewrite`.
+
+    Returns:
+        Statements, each with the numbers found and the reason, and a method.
+
+    Raises:
+        OnnxplainError: the model cannot be read, or the output does not exist.
+    """
+    structure = read_structure(model, output=output, rules=rules)
+    return Advice(statements(structure), suggest(structure), structure)
+
+
+def suggest(s: Structure) -> Suggestion:
+    """The method that suits a structure."""
+    if s.blocked or s.missing:
+        why = s.blocked.partition(";")[0] if s.blocked else f"no rule serves {', '.join(s.missing[:3])}"
+        method, *rest = [part.strip().split(" ")[0] for part in instead(s.tensors).split("-m ")[1:]]
+        others = tuple(name.rstrip(",") for name in rest)
+        return Suggestion(method.rstrip(","), "forward passes only", f"{why}, so nothing can be propagated backward", others)
+    bends = bool(
+        s.activations or s.recurrent or s.attention or s.gates or s.products or s.norms or s.control or s.pools.get("max")
+    )
+    if not bends:
+        reason = "nothing bends between input and score: the model is linear, and the parts that inputs add up to are exact"
+        return Suggestion("input-x-gradient", "nothing else", reason, ("gradient",))
+    if s.attention:
+        products = counted(s.attention, "product")
+        reason = f"{products} with attention weights: relevance goes through values and weights alike, and softmax keeps its sum"
+        return Suggestion("attnlrp", "nothing else", reason, ("cp-lrp", "integrated-gradients"))
+    if s.recurrent:
+        reason = "recurrent layers: relevance goes to the signals, none to the gates (Arras et al. 2017)"
+        return Suggestion("lrp-epsilon", "nothing else", reason, ("integrated-gradients", "deeplift"))
+    if s.control:
+        reason = "branches or loops: a path of gradients needs no rule for them, and its completeness gap says how good it is"
+        return Suggestion("integrated-gradients", "a baseline", reason, ("gradient", "shapley-sampling"))
+    if s.of_kind("convolution"):
+        return _of_convolutions(s)
+    if s.squashing:
+        reason = f"{s.squashing} saturating activations: differences from a baseline do not vanish where slopes do"
+        return Suggestion("deeplift", "a baseline, such as the mean of the data", reason, ("integrated-gradients", "lrp-epsilon"))
+    if "table" in s.inputs.values():
+        reason = (
+            "dense layers on a table, where zero seldom stands for nothing: a path from a baseline says against what a feature "
+            "speaks; first by faithfulness in the comparison of docs/comparison.md"
+        )
+        others = ("deeplift-shap", "kernel-shap", "lrp-epsilon")
+        return Suggestion("integrated-gradients", "a baseline, such as the mean of the data", reason, others)
+    reason = "dense layers with activations like ReLU: what contradicts or is weak is absorbed"
+    return Suggestion("lrp-epsilon", "nothing else", reason, ("integrated-gradients", "kernel-shap"))
+
+
+def _of_convolutions(s: Structure) -> Suggestion:
+    """The rule of practice for convolutional networks, by what is known of the input."""
+    convolutions = counted(len(s.of_kind("convolution")), "convolution")
+    reason = (
+        f"{convolutions}, {counted(len(s.of_kind('dense')), 'dense layer')}: rules by kind of layer, z⁺ or γ below and ε above, "
+        "were found to name the object best (Kohlbrenner et al. 2020)"
+    )
+    if s.squashing and not s.bending(("Relu", "LeakyRelu", "PRelu", "Clip")):
+        reason = f"{convolutions} with saturating activations: differences from a baseline do not vanish where slopes do"
+        return Suggestion(
+            "deeplift", "a baseline, such as zero or the mean of the data", reason, ("integrated-gradients", "lrp-epsilon")
+        )
+    if "image" in s.inputs.values():
+        others = ("lrp-epsilon-gamma-box (low and high: the bounds of the pixels)", "integrated-gradients", "grad-cam")
+        return Suggestion("lrp-epsilon-plus", "nothing else", reason, others)
+    return Suggestion("lrp-epsilon-alpha2-beta1", "nothing else", reason, ("lrp-epsilon", "integrated-gradients"))

@@ -1,0 +1,1 @@
+"""Metrics, one family a file, and what they share (names with an underscore)."""

@@ -1,0 +1,1 @@
+"""What a study returns, and its tables, pictures and pages."""

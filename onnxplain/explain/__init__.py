@@ -1,0 +1,1 @@
+"""The user's entrances: rewrite, plan, Explainer."""

@@ -1,0 +1,134 @@
+"""plan: which rule serves which call of a model, and what is missing, before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxplain.analysis.explained import Explained, find_origins
+from onnxplain.analysis.score import Score, find_score
+from onnxplain.analysis.tensor_names import addresses, resolve, resolved
+from onnxplain.builder.builder import Builder
+from onnxplain.explain.rewrite import explained_tensors
+from onnxplain.io.reader import ModelLike, read
+from onnxplain.ir.graph import Graph, named_dims
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.registry import graph_method
+from onnxplain.passes import expanded, prepared, simplified
+from onnxplain.propagation.backward import missing_operators, on_the_way, placed
+from onnxplain.propagation.composite import Choice, effective_role
+
+__all__ = ["Plan", "PlanRow", "plan"]
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One call: where it is, what it makes, and the rule that serves it. `address` names it for `layer=` and `output=`.
+
+    `status` is "rule", "missing", "part" for calls within a compound that another row stands for, or "off the way" for calls
+    no message passes.
+    """
+
+    node: str
+    operator: str
+    address: str
+    scope: str
+    output: str
+    shape: str
+    role: str
+    rule: str
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The calls of a model in the order they run, with what a method does at each.
+
+    `explained` are the tensors a method explains, `layers` those it looks at beside them. `unused` are the conditions of the
+    composite's own entries that no call met.
+    """
+
+    method: str
+    score: Score
+    explained: tuple[Explained, ...]
+    passes: tuple[str, ...]
+    rows: tuple[PlanRow, ...]
+    problem: str
+    unused: tuple[str, ...] = ()
+    layers: tuple[Explained, ...] = ()
+
+    @property
+    def missing(self) -> tuple[PlanRow, ...]:
+        """The calls without a rule."""
+        return tuple(row for row in self.rows if row.status == "missing")
+
+
+def plan(
+    model: ModelLike,
+    method: str = "gradient",
+    *,
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    layer: str | Sequence[str] | None = None,
+    score: str = "logit",
+    rules: str | Path | Iterable[str | Path] | None = None,
+    **options: Any,
+) -> Plan:
+    """Which rule serves which call, and which calls have none.
+
+    Args:
+        model, method, output, inputs, layer, score, rules, options: as in `onnxplain.rewrite`.
+
+    Raises:
+        OnnxplainError: the model cannot be read, or method, output, input or layer do not exist. A missing rule is no
+            error here: it is in the plan.
+    """
+    found = graph_method(method)
+    registry = load_registry(rules)
+    composite = found.rules(options)
+    source = prepared(read(model), registry)
+    wanted = resolved(source.model, [layer] if isinstance(layer, str) else layer)
+    output = None if output is None else resolve(source.model, output)
+    called = addresses(source.model)
+    source = simplified(expanded(source, found.expands(options), registry), (output, *wanted))
+    graph = Graph(source.model)
+    scored = find_score(graph, output, score)
+    lands, picks = found.landing(found.checked(options))
+    explained, layers = explained_tensors(graph, scored, inputs, wanted, registry, method, lands, picks=picks)
+    sources = tuple(e.tensor for e in (layers if lands in ("layer", "map") else explained))
+    choose = Choice(composite, registry)
+    b, targets = Builder(graph), (scored.tensor,)
+    live = on_the_way(b, graph.calls, sources, targets, choose)
+    choose = placed(b, graph.calls, find_origins(graph, scored.tensor, registry.role) or sources, targets, live, choose)
+    served = {call.name: (call, choose(call)) for call in live.calls}
+    whole = {part.name: call for call in live.calls for part in call.parts[:-1]}
+
+    def row(call: Call) -> PlanRow:
+        seen, chosen = served.get(call.name, (call, None))
+        if call.name in served:
+            status = "missing" if chosen is None else "rule"
+        else:
+            status = "part" if call.name in whole else "off the way"
+        return PlanRow(
+            node=call.name,
+            operator=call.operator if seen is call or not seen.parts else f"{call.operator} ({seen.op})",
+            address=called.get(call.y.name, ""),
+            scope=call.scope,
+            output=call.y.name,
+            shape=named_dims(call.y),
+            role=effective_role(seen, registry.find(seen)),
+            rule=getattr(chosen.rule, "__name__", "").rstrip("_") if chosen is not None else "",
+            reason=chosen.reason if chosen is not None else f"in {whole[call.name].name}" if call.name in whole else "",
+            status=status,
+        )
+
+    missing = [call for call, chosen in served.values() if chosen is None]
+    problem = missing_operators(missing, live.calls, [scored.tensor]) if missing else ""
+    used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
+    own = choose.composite.entries[: choose.composite.own]
+    unused = tuple(str(where) for where, _ in own if id(where) not in used)
+    return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem, unused, layers)

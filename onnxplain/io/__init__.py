@@ -1,0 +1,1 @@
+"""Files in and files out: models, samples, pictures; written whole or not at all."""

@@ -1,0 +1,151 @@
+"""Reading a model: from a path, bytes or a ModelProto, with external weights left unread."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from onnxplain.errors import ModelError
+from onnxplain.io.lazy_weights import WORTHWHILE, Held, all_tensors, read_past
+
+__all__ = ["ModelLike", "Source", "external_tensors", "read"]
+
+ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
+"""What the user may hand over as a model."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as it was handed over.
+
+    `model` is our own copy, `folder` where its external data lies (None when unknown). `passes` names those of the preparation
+    that changed something, None before it ran. `held` has the weights that were left in the model's own file.
+    """
+
+    model: onnx.ModelProto
+    folder: Path | None
+    digest: Callable[[], str]
+    name: str
+    passes: tuple[str, ...] | None = None
+    held: Held | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file's bytes (of the serialized message for a ModelProto)."""
+        return self.digest()
+
+    def copy(self) -> Source:
+        """The same source with a model of its own."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        return replace(self, model=model)
+
+
+def read(model: ModelLike, *, hold: bool = False) -> Source:
+    """Read a model.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto.
+        hold: leave the weights of a large file in it; `Source.held` then has them.
+
+    Raises:
+        ModelError: the file does not exist, is no ONNX model or is cut off, or its external data is missing or cut off.
+    """
+    if isinstance(model, onnx.ModelProto):
+        data = model.SerializeToString(deterministic=True)
+        return _parsed(data, None, model.graph.name or "model")
+    if isinstance(model, bytes):
+        return _parsed(model, None, "model")
+    path = Path(model)
+    try:
+        if hold and path.stat().st_size >= WORTHWHILE:
+            return _held(path)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"no file at {path}") from None
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    return _parsed(data, path.resolve().parent, path.name)
+
+
+def _parsed(data: bytes, folder: Path | None, name: str) -> Source:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise _no_model(name, len(data)) from None
+    _check(model, folder, name, len(data))
+    digest = hashlib.sha256(data).hexdigest()
+    return Source(model, folder, lambda: digest, name)
+
+
+def _held(path: Path) -> Source:
+    """A model without its weights, while a thread computes the digest of the file."""
+    size, folder = path.stat().st_size, path.resolve().parent
+    pool = ThreadPoolExecutor(1)
+    digest = pool.submit(_digest, path).result
+    pool.shutdown(wait=False)
+    try:
+        model, held = read_past(path.resolve())  # a link may have another name than the file, which the weights name
+    except DecodeError:
+        raise _no_model(path.name, size) from None
+    _check(model, folder, path.name, size)
+    return Source(model, folder, digest, path.name, held=held)
+
+
+def _digest(path: Path) -> str:
+    computed = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            computed.update(part)
+    return computed.hexdigest()
+
+
+def _no_model(name: str, size: int) -> ModelError:
+    return ModelError(f"{name} is no ONNX model, or is cut off ({size:,} bytes cannot be decoded)")
+
+
+def _check(model: onnx.ModelProto, folder: Path | None, name: str, size: int) -> None:
+    """Everything must be there: a file cut at a message boundary still decodes."""
+    if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
+        raise ModelError(f"{name} is no ONNX model: it holds no graph ({size:,} bytes)")
+    _check_whole(model, name)
+    if folder is not None:
+        _check_external(model, folder)
+
+
+def _check_whole(model: onnx.ModelProto, name: str) -> None:
+    graph = model.graph
+    known = {v.name for v in graph.input} | {i.name for i in graph.initializer}
+    known |= {i.values.name for i in graph.sparse_initializer} | {o for n in graph.node for o in n.output}
+    lost = [o.name for o in graph.output if o.name not in known]
+    lost += [i for n in graph.node for i in n.input if i and i not in known]
+    if lost or not graph.output:
+        what = f"'{lost[0]}' is used but nothing makes it" if lost else "it has no outputs"
+        raise ModelError(f"{name} is damaged or cut off: {what}; export it again")
+
+
+def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """The initializers whose data lies in other files."""
+    return (t for t in all_tensors(model) if uses_external_data(t))
+
+
+def _check_external(model: onnx.ModelProto, folder: Path) -> None:
+    for tensor in external_tensors(model):
+        info = ExternalDataInfo(tensor)
+        path = folder / info.location
+        if not path.is_file():
+            raise ModelError(f"the external data of '{tensor.name}' is missing: no file at {path}; keep it beside the model")
+        end = (info.offset or 0) + (info.length or 0)
+        size = path.stat().st_size
+        if size < end:
+            raise ModelError(f"the external data file {path} is cut off: '{tensor.name}' needs {end:,} bytes, it has {size:,}")

@@ -1,0 +1,292 @@
+"""Writing files whole or not at all: explained models, and explanations in the form their ending says."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from onnxplain.errors import OutputError
+from onnxplain.io.lazy_weights import Held, all_tensors
+
+if TYPE_CHECKING:
+    from onnxplain.results.explanation import Explanation
+
+__all__ = ["FORMS", "check_form", "check_writable", "save", "write_file", "write_model"]
+
+Writer = Callable[[IO[bytes]], None]
+
+Piece = bytes | tuple[int, int]
+"""A part of a file to write: its bytes, or where they lie in the model's own file, as (start, length)."""
+
+LIMIT = 2**31 - 1
+"""Bytes a model file may have: protocol buffers take no more."""
+
+FORMS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
+"""The endings `save` knows."""
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Say before long work that its result could not be written.
+
+    Raises:
+        OutputError: the path is a folder, or its folder does not exist or is not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {folder}; create it first")
+    if not os.access(folder if not path.exists() or path.is_file() else path, os.W_OK):
+        raise OutputError(f"cannot write {path}: no permission to write in {folder}")
+
+
+def write_file(path: str | os.PathLike[str], content: bytes | Writer) -> Path:
+    """Write a file whole or not at all: under another name in the same folder, then renamed.
+
+    Args:
+        path: where to; an existing file is replaced, a link keeps pointing where it does.
+        content: the bytes, or a function that writes them to the open file it is given.
+
+    Raises:
+        OutputError: the folder does not exist or is not writable, or the disk is full.
+    """
+    path = Path(path)
+    check_writable(path)
+    if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
+        return _write_through(path, content)
+    real = Path(os.path.realpath(path))
+    temporary = real.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content) if isinstance(content, bytes) else content(file)
+        if real.exists():
+            shutil.copymode(real, temporary)
+        os.replace(temporary, real)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _write_through(path: Path, content: bytes | Writer) -> Path:
+    try:
+        with open(path, "wb") as file:
+            file.write(content) if isinstance(content, bytes) else content(file)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+# -- models ----------------------------------------------------------------------------------------------------------
+
+
+def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, held: Held | None = None) -> Path:
+    """Write an explained model, with a copy of its external data beside it; in the same folder nothing is copied.
+
+    Args:
+        model: the model; its external data stays unread.
+        path: where to.
+        folder: where the external data lies now; None where that is unknown.
+        held: the model's file, where that still has its weights: they are copied from there.
+
+    Raises:
+        OutputError: the file cannot be written, or a different file has the name that an external data file needs.
+    """
+    path = Path(path)
+    pieces = _serialized(model, held, path)
+    check_writable(path)
+    own = None if held is None else held.name
+    made: list[Path] = []
+    try:
+        for location in sorted({ExternalDataInfo(t).location for t in all_tensors(model) if uses_external_data(t)} - {own}):
+            made += _bring(location, folder, path)
+        return write_file(path, lambda file: _write_pieces(pieces, held, file))
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _serialized(model: onnx.ModelProto, held: Held | None, path: Path) -> list[Piece]:
+    """What the file of a model consists of, if that is not too much for one."""
+    too_large = OutputError(f"cannot write {path}: the model holds more than 2 GB itself; store its weights as external data")
+    try:
+        pieces: list[Piece] = [model.SerializeToString()] if held is None else held.pieces(model)
+    except Exception as error:
+        raise too_large from error
+    if sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces) > LIMIT:
+        raise too_large
+    return pieces
+
+
+def _write_pieces(pieces: Sequence[Piece], held: Held | None, file: IO[bytes]) -> None:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            file.write(piece)
+        else:
+            assert held is not None
+            file.flush()
+            _copy(held.file, file, *piece)
+
+
+def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
+    """Put an external data file beside the model; the files that this made."""
+    if Path(location).is_absolute() or ".." in Path(location).parts:
+        raise OutputError(f"cannot write {path}: external data '{location}' lies outside the folder of its model")
+    goal = path.resolve().parent / location
+    if folder is None:
+        if goal.is_file():
+            return []
+        raise OutputError(f"cannot write {path}: it needs its external data '{location}' beside it; load the model from its path")
+    source = (folder / location).resolve()
+    if goal.exists():
+        if os.path.samefile(source, goal) or filecmp.cmp(source, goal, shallow=False):
+            return []
+        raise OutputError(
+            f"cannot write {path}: {goal} exists and differs from the external data of that name; choose another folder"
+        )
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    with open(source, "rb") as opened:
+        write_file(goal, lambda file: _copy(opened, file, 0, source.stat().st_size))
+    return [goal]
+
+
+def _copy(source: IO[bytes], file: IO[bytes], start: int, length: int) -> None:
+    """Copy a part of a file, sharing the blocks on the disk where the file system can.
+
+    Links would be quicker, but onnx refuses external data that is linked, then also that of the original model.
+    """
+    done = 0
+    if hasattr(os, "copy_file_range"):
+        with suppress(OSError):  # not between these files
+            while step := os.copy_file_range(source.fileno(), file.fileno(), length - done, start + done):
+                done += step
+    if done:
+        file.seek(0, os.SEEK_END)
+    source.seek(start + done)
+    while part := source.read(min(length - done, 1 << 24)):
+        file.write(part)
+        done += len(part)
+
+
+# -- explanations ----------------------------------------------------------------------------------------------------
+
+
+def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
+    """Write an explanation to a file whose ending says the form.
+
+    .npz arrays (`<name>_attribution`, `target`, the outputs and inputs by name, `about` as JSON text) · .json ·
+    .csv and .parquet a long table · .png a picture · .html a page. Several explanations of the same samples go side by
+    side into .png and .html, one after the other into .json (a list), .csv and .parquet (with a column for the method).
+
+    Args:
+        explanation: one explanation, or several in any form but .npz.
+        path: where to.
+        **options: those of `onnxplain.results.tables.long_table` (.csv, .parquet), of `onnxplain.results.plot.plot.plot` and
+            `dpi` (.png), or of `onnxplain.results.html.write_report` (.html).
+
+    Raises:
+        OutputError: unknown ending, several explanations in a form for one, or the file cannot be written.
+        MissingDependencyError: the form needs a package that is not installed.
+    """
+    path = Path(path)
+    form = path.suffix.lower()
+    several = [explanation] if not isinstance(explanation, Sequence) else list(explanation)
+    check_form(path, len(several))
+    if form == ".html":
+        from onnxplain.results.html import write_report
+
+        return write_report(several, path, **options)
+    if form == ".png":
+        return write_file(path, _png(several, **options))
+    if form == ".npz":
+        return write_file(path, _npz(several[0], **options))
+    if form == ".json":
+        return write_file(path, _json(several, **options))
+    from onnxplain.results.tables import csv_bytes, parquet_bytes
+
+    return write_file(path, csv_bytes(several, **options) if form == ".csv" else parquet_bytes(several, **options))
+
+
+def check_form(path: Path, count: int) -> None:
+    """Whether the ending of a file is known and holds that many explanations, before a long run.
+
+    Raises:
+        OutputError: unknown ending, or several explanations in a form for one.
+    """
+    if path.suffix.lower() not in FORMS:
+        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(FORMS)}")
+    if path.suffix.lower() == ".npz" and count != 1:
+        raise OutputError(f"cannot write {path}: .npz holds one explanation, not {count}; one file per method")
+
+
+def _png(explanations: Sequence[Explanation], *, dpi: int = 200, **options: Any) -> bytes:
+    from onnxplain.results.plot.plot import plot
+
+    buffer = BytesIO()
+    plot(list(explanations), **options).savefig(buffer, format="png", dpi=dpi, metadata={"Software": "onnxplain"})
+    return buffer.getvalue()
+
+
+def _npz(explanation: Explanation) -> bytes:
+    """Arrays in NumPy's zip form; the same explanation gives the same bytes."""
+    arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
+    if explanation.target is not None:
+        arrays["target"] = explanation.target
+    if explanation.delta is not None:
+        arrays["delta"] = explanation.delta
+    arrays |= explanation.facts
+    arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
+    for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
+        for name, values in named.items():
+            arrays[name if name not in arrays else f"{kind}.{name}"] = _storable(values)
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _storable(values: Any) -> np.ndarray[Any, Any]:
+    """An array that needs no pickle: text as text, lists of maps as JSON."""
+    array = np.asarray(values) if isinstance(values, np.ndarray | np.generic) else None
+    if array is None:
+        return np.array(json.dumps(_plain(values), ensure_ascii=False))
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _json(explanations: Sequence[Explanation]) -> bytes:
+    plain = [_plain(e.to_dict()) for e in explanations]
+    return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

@@ -1,0 +1,1 @@
+"""The graph as immutable data: nodes, tensors, operator facts. Knows ONNX, not explanations."""

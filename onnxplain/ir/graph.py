@@ -1,0 +1,380 @@
+"""The graph facade: the only file that imports onnx_graphsurgeon.
+
+graphsurgeon reads the nodes and tensors and their links. What leaves are messages: those of the file as they came in, since
+graphsurgeon loses what it does not know (node metadata, map and sequence types, exotic attributes), and those of emitted calls.
+Weights are never touched.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from onnxplain.errors import LayerError, ModelError, nearest
+from onnxplain.ir.node import Call, Subgraph
+from onnxplain.ir.schema import signature
+from onnxplain.ir.tensor import Shape, Tensor
+
+__all__ = ["SMALL", "Body", "Emitted", "Graph", "alive", "named_dims", "scope_of"]
+
+G_LOGGER.severity = G_LOGGER.ERROR
+
+SMALL = 4096
+"""Elements up to which a constant's values are looked at; weights stay unread."""
+
+SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "namespace")
+"""Node metadata in which exporters write the module path, the best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Emitted:
+    """An operator application made by the builder. One that `replaces` a node of the model also makes all that the node made,
+    from what the node read."""
+
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    attributes: Mapping[str, Any]
+    replaces: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """A subgraph made by the builder: the value of a graph attribute."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    calls: tuple[Emitted, ...]
+
+    def captures(self) -> Iterable[Tensor]:
+        """The tensors the body reads from outside, through bodies within it too."""
+        own = {t.name for t in self.inputs} | {t.name for c in self.calls for t in c.outputs}
+        for call in self.calls:
+            nested = (t for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
+            for tensor in (*call.inputs, *nested):
+                if tensor is not None and tensor.name not in own:
+                    yield tensor
+
+
+@dataclass
+class Graph:
+    """A model's top-level graph. It owns the model: `finish` writes into it and hands it out.
+
+    `calls` are the operator applications in topological order; `inputs` and `outputs` the graph's own tensors.
+    """
+
+    model: onnx.ModelProto
+    opset: int = 0
+    calls: tuple[Call, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    _tensors: dict[str, Tensor] = field(default_factory=dict)
+    _constants: dict[str, Any] = field(default_factory=dict)
+    _producers: dict[str, Call] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+    _used: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        self._versions = {o.domain: o.version for o in self.model.opset_import}
+        read = gs.import_onnx(self.model)
+        for name, t in {**_only_in_subgraphs(self.model.graph, read), **read.tensors()}.items():
+            self._tensors[name] = _tensor(t)
+            if isinstance(t, gs.Constant):
+                self._constants[name] = t
+        self.calls = self._read(read.nodes, self.model.graph.node, self._tensors)
+        self.inputs = tuple(self._tensors[t.name] for t in read.inputs)
+        self.outputs = tuple(self._tensors[t.name] for t in read.outputs)
+        self._producers = {t.name: call for call in self.calls for t in call.outputs if t is not None}
+        self._names = set(self._tensors) | {c.name for c in self.calls} | _names_in_subgraphs(self.model.graph.node)
+        self._names |= {t.name for t in self.model.graph.initializer}  # those nothing reads too
+
+    def _read(self, nodes: Any, protos: Any, table: Mapping[str, Tensor]) -> tuple[Call, ...]:
+        return tuple(self._call(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
+
+    def _call(self, node: Any, proto: onnx.NodeProto, table: Mapping[str, Tensor]) -> Call:
+        """One operator application; `table` holds the tensors it can see by name."""
+        domain = "" if node.domain in (None, "ai.onnx") else node.domain
+        known = signature(node.op, domain, self._versions.get(domain, 1) if domain else self.opset)
+        inputs = [table[t.name] if t.name else None for t in node.inputs]
+        outputs = [table[t.name] if t.name else None for t in node.outputs]
+        if known is not None:
+            if not known.variadic_inputs:
+                inputs += [None] * (len(known.input_classes) - len(inputs))
+            if not known.variadic_outputs:
+                outputs += [None] * (len(known.output_classes) - len(outputs))
+        subgraphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
+        given = {k: self._subgraph(v, subgraphs[k], table) if k in subgraphs else _plain(v) for k, v in node.attrs.items()}
+        attributes = {**(known.defaults if known else {}), **given}
+        return Call(
+            op=node.op,
+            domain=domain,
+            version=known.since if known else self._versions.get(domain, 1),
+            name=node.name or node.op,
+            scope=scope_of(proto),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            attributes=attributes,
+            captures=tuple(table[n] for n in _captured(proto)),
+        )
+
+    def _subgraph(self, graph: Any, proto: onnx.GraphProto, outer: Mapping[str, Tensor]) -> Subgraph:
+        found = {**_only_in_subgraphs(proto, graph), **graph.tensors()}
+        own = {name: _tensor(t) for name, t in found.items() if name not in outer}
+        table = ChainMap(own, dict(outer))
+        return Subgraph(
+            inputs=tuple(table[t.name] for t in graph.inputs),
+            outputs=tuple(table[t.name] for t in graph.outputs),
+            calls=self._read(graph.nodes, proto.node, table),
+        )
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of that name, or an error with the nearest names."""
+        try:
+            return self._tensors[name]
+        except KeyError:
+            raise LayerError(f"no tensor '{name}' in the model; {nearest(name, self._tensors)}") from None
+
+    def has_tensor(self, name: str) -> bool:
+        """Whether the model has a tensor of that name."""
+        return name in self._tensors
+
+    def producer(self, tensor: Tensor) -> Call | None:
+        """The call that makes a tensor; None for inputs and constants."""
+        return self._producers.get(tensor.name)
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether the tensor is an initializer."""
+        return tensor.name in self._constants
+
+    def value(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        """The values of a small constant; None for anything else, and for weights, which stay unread."""
+        constant = self._constants.get(tensor.name)
+        if constant is None or int(np.prod(constant.shape)) > SMALL:
+            return None
+        values = constant._values
+        if isinstance(values, np.ndarray):
+            return values
+        if values.tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        return np.asarray(onnx.numpy_helper.to_array(values.tensor))
+
+    def fresh(self, name: str) -> str:
+        """A name nothing in the model has yet, and now taken."""
+        unique, count = name, self._used.get(name, 1)
+        while unique in self._names:
+            count += 1
+            unique = f"{name}_{count}"
+        self._used[name] = count  # so that the next one does not count from the start again
+        self._names.add(unique)
+        return unique
+
+    def finish(
+        self,
+        calls: Iterable[Emitted],
+        constants: Mapping[str, np.ndarray[Any, Any]],
+        outputs: Sequence[Tensor],
+        inputs: Sequence[Tensor] = (),
+        *,
+        alone: bool = False,
+    ) -> onnx.ModelProto:
+        """The model with emitted calls, constants, further inputs and outputs; only what its outputs need is kept.
+
+        With `alone` the given outputs are the only ones, and weights that they do not need leave too.
+        """
+        graph = self.model.graph
+        if alone:
+            del graph.output[:]
+        needed = _reachable(list(calls), outputs)
+        made = [_node(call) for call in needed]
+        taken_over = {call.replaces: node for call, node in zip(needed, made, strict=True) if call.replaces}
+        added = [(_is_source(call), node) for call, node in zip(needed, made, strict=True) if not call.replaces]
+        # What depends on nothing goes first: loops that are extended in place read it.
+        nodes = [node for first, node in added if first]
+        nodes += [taken_over.get(node.name, node) for node in graph.node] if taken_over else graph.node
+        nodes += [node for first, node in added if not first]
+        del graph.node[:]
+        graph.node.extend(alive(nodes, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
+        used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
+        for name, array in constants.items():
+            if name in used:
+                graph.initializer.append(_tensor_proto(name, array))
+        # What passes made and nothing reads any more goes too: ONNX Runtime has a warning for each.
+        kept = [t for t in graph.initializer if t.name in used or not (alone or t.name.startswith("onnxplain/"))]
+        if len(kept) < len(graph.initializer):
+            del graph.initializer[:]
+            graph.initializer.extend(kept)
+        ends = {t.name for t in graph.output} | {t.name for t in outputs}
+        graph.value_info.extend(_images((call for call in needed if not call.replaces), ends))
+        graph.input.extend(_value_info(t) for t in inputs)
+        graph.output.extend(_value_info(t) for t in outputs)
+        return self.model
+
+
+def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes that the outputs depend on, in their order."""
+    wanted = set(outputs)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(node.input)
+            wanted.update(_captured(node))
+    return kept[::-1]
+
+
+def _only_in_subgraphs(proto: onnx.GraphProto, graph: Any) -> dict[str, Any]:
+    """Initializers that subgraphs alone read: graphsurgeon does not list them."""
+    wanted = {name for node in proto.node for name in _captured(node)} - set(graph.tensors())
+    return {t.name: OnnxImporter.import_tensor(t) for t in proto.initializer if t.name in wanted}
+
+
+def _reachable(calls: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:
+    """The calls that the outputs depend on, in their order."""
+    wanted = {t.name for t in outputs}
+    kept: list[Emitted] = []
+    for call in reversed(calls):
+        if any(t.name in wanted for t in call.outputs):
+            kept.append(call)
+            wanted.update(t.name for t in call.inputs if t is not None)
+            wanted.update(t.name for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
+    return kept[::-1]
+
+
+def _is_source(call: Emitted) -> bool:
+    """Whether it reads nothing at all."""
+    return not call.inputs and not any(isinstance(a, Body) for a in call.attributes.values())
+
+
+def _node(call: Emitted) -> onnx.NodeProto:
+    node = onnx.NodeProto(
+        op_type=call.op,
+        domain=call.domain,
+        name=call.name,
+        input=["" if t is None else t.name for t in call.inputs],
+        output=[t.name for t in call.outputs],
+    )
+    for name, value in call.attributes.items():
+        if isinstance(value, Body):
+            value = _body(value, f"{call.name}/{name}")
+        elif isinstance(value, np.ndarray):
+            value = _tensor_proto("", value)
+        node.attribute.append(onnx.helper.make_attribute(name, value))
+    return node
+
+
+def _body(body: Body, name: str) -> onnx.GraphProto:
+    calls = _reachable(list(body.calls), body.outputs)
+    inputs, outputs = ([_value_info(t, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
+    images = _images(calls, {t.name for t in body.outputs})
+    return onnx.helper.make_graph([_node(call) for call in calls], name, inputs, outputs, value_info=images)
+
+
+def _tensor_proto(name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+
+
+def _tensor(tensor: Any) -> Tensor:
+    return Tensor(tensor.name, _dtype(tensor), _shape(tensor), isinstance(tensor, gs.Variable) and tensor.type == "sequence_type")
+
+
+def _dtype(tensor: Any) -> np.dtype[Any] | None:
+    if isinstance(tensor, gs.Variable) and tensor.type not in ("tensor_type", "sequence_type"):
+        return None
+    dtype = tensor.dtype
+    if isinstance(dtype, int):  # graphsurgeon keeps types NumPy lacks as numbers; onnx maps them to ml_dtypes
+        if dtype == onnx.TensorProto.UNDEFINED:
+            return None
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+    return None if dtype is None else np.dtype(dtype)
+
+
+def _shape(tensor: Any) -> Shape:
+    if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
+        return None
+    return None if tensor.shape is None else tuple(d if d != "" else None for d in tensor.shape)
+
+
+def _images(calls: Iterable[Emitted], ends: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    """Types and extents of images between calls: ONNX Runtime keeps its layout for convolutions where extents are provably equal,
+    and cannot follow names of extents through everything that rules emit."""
+    made = (t for call in calls for t in call.outputs if t.name not in ends)
+    return [_value_info(t) for t in made if t.dtype is not None and t.shape is not None and len(t.shape) == 4]
+
+
+def _value_info(tensor: Tensor, *, typed: bool = True) -> onnx.ValueInfoProto:
+    """What a graph says of its inputs and outputs; with `typed` their types must be known."""
+    if tensor.dtype is None:
+        if typed:
+            raise ModelError(f"the data type of '{tensor.name}' is unknown; re-export the model with type information")
+        return onnx.helper.make_empty_tensor_value_info(tensor.name)
+    element = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
+    make = onnx.helper.make_tensor_sequence_value_info if tensor.is_sequence else onnx.helper.make_tensor_value_info
+    return make(tensor.name, element, tensor.shape)
+
+
+def _plain(attribute: Any) -> Any:
+    if isinstance(attribute, gs.Constant):
+        return attribute.values
+    return attribute
+
+
+def scope_of(node: onnx.NodeProto) -> str:
+    """The module path a node came from: from the exporter's metadata, else from a path-like node name."""
+    metadata = {p.key: p.value for p in node.metadata_props}
+    for key in SCOPE_KEYS:
+        text = metadata.get(key, "")
+        if text.startswith("["):
+            try:
+                names = [str(s) for s in ast.literal_eval(text) if s]
+            except (ValueError, SyntaxError):
+                continue
+            # The last entry names the operation itself, the one before it the innermost module.
+            return names[-2] if len(names) > 1 else ""
+        if text:
+            return text
+    return node.name.strip("/").rpartition("/")[0].replace("/", ".")
+
+
+def _captured(node: onnx.NodeProto) -> list[str]:
+    """Names that the subgraphs of a node read from outside, in order of first use."""
+    found: dict[str, None] = {}
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else ())):
+            own = {v.name for v in graph.input} | {i.name for i in graph.initializer}
+            for inner in graph.node:
+                found.update((n, None) for n in (*inner.input, *_captured(inner)) if n and n not in own)
+                own.update(inner.output)
+            found.update((o.name, None) for o in graph.output if o.name not in own)
+    return list(found)
+
+
+def _names_in_subgraphs(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Every name used inside subgraphs: an outer tensor must not take one of them."""
+    names: set[str] = set()
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                graph = attribute.g
+                names |= {v.name for v in graph.input} | {i.name for i in graph.initializer}
+                names |= {n for inner in graph.node for n in (inner.name, *inner.output)}
+                names |= _names_in_subgraphs(graph.node)
+    return names
+
+
+def named_dims(tensor: Tensor) -> str:
+    """The shape for people: `[batch, 3, 224, 224]`; `?` where an extent is unknown."""
+    if tensor.shape is None:
+        return "[…]"
+    return "[" + ", ".join("?" if d is None else str(d) for d in tensor.shape) + "]"

@@ -1,0 +1,248 @@
+"""The rule registry: which function gives the gradient of which operator.
+
+Rule files are executed, never imported. The files of the package's own `rules` folder come first, those of the user's
+folders after them, so that a user's rule for the same operator version wins.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from onnxplain.errors import RuleError
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["ROLES", "Expansion", "Messages", "OpSpec", "Registry", "Rule", "expansion", "load_registry", "rule"]
+
+Messages: TypeAlias = "Tensor | None | tuple[Tensor | None, ...]"
+"""What a rule returns: one message, or None for "provably zero", per input; a single message for one-input operators."""
+
+Rule: TypeAlias = Callable[..., Messages]
+"""`(builder, call, *messages) -> Messages`, with one message (or None) per output of the operator."""
+
+ROLES = {
+    "linear": "linear in one operand, the others being weights and biases (Conv, Gemm)",
+    "bilinear": "a sum of products of operands, linear in each (MatMul, Einsum)",
+    "product": "a product or quotient of elements (Mul, Div)",
+    "sum": "a sum or mean of its inputs' elements (Add, AveragePool, ReduceMean)",
+    "layout": "moves elements without changing them (Reshape, Transpose, Concat)",
+    "select": "passes on chosen elements (MaxPool, Gather, Max, Clip)",
+    "elementwise": "a function of each element alone (Relu, Exp, Tanh)",
+    "norm": "normalizes by statistics of its own input (LayerNormalization)",
+    "softmax": "normalizes exponentials (Softmax, LogSoftmax)",
+    "zero": "has derivative zero wherever it has one (Floor, Sign, ArgMax)",
+    "straight-through": "has no useful derivative; the identity stands in for it (QuantizeLinear)",
+    "control": "runs subgraphs (If, Loop, Scan)",
+    "scale": "a product with a constant: what a product plays with one live operand",
+    "gate": "a signal times a gate, or divided by a statistic of itself (found in the dataflow)",
+    "function": "anything else",
+}
+"""The roles an operator can have; relevance rules for whole classes of operators are chosen by role."""
+
+R = TypeVar("R", bound=Callable[..., Messages])
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """The registry's entry for one operator from one version on.
+
+    `weight` and `bias` are the indices of those inputs, None where the operator has none. With `broadcasts`, messages
+    have the shape of the output and the walk sums them over broadcast axes. The last `core` axes do not broadcast: with
+    core = 2 (MatMul) a message has the output's batch axes, then the input's own last two.
+    """
+
+    op: str
+    domain: str
+    since: int
+    rule: Rule
+    role: str
+    broadcasts: bool = False
+    core: int = 0
+    weight: int | None = None
+    bias: int | None = None
+    source: str = ""
+
+    @property
+    def operator(self) -> str:
+        """The operator with its domain."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """How an operator is written in other, standard ones: `(builder, call) -> its outputs`.
+
+    `inputs` and `outputs` count the operator's parameters (-1: any number), `defaults` are those of its attributes.
+    """
+
+    op: str
+    domain: str
+    write: Callable[..., Tensor | tuple[Tensor | None, ...]]
+    inputs: int
+    outputs: int
+    defaults: dict[str, Any]
+    source: str = ""
+
+    @property
+    def operator(self) -> str:
+        """The operator with its domain."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
+
+
+@dataclass
+class Registry:
+    """Operator versions and their entries, and the expansions of operators: of those outside the standard, which are always
+    written out, and on demand of those that only some composites need in smaller ones."""
+
+    entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
+    detached: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
+    expansions: dict[tuple[str, str], Expansion] = field(default_factory=dict)
+    on_demand: dict[tuple[str, str], Expansion] = field(default_factory=dict)
+
+    def add(self, spec: OpSpec, *, detached: bool = False) -> None:
+        """Enter an operator version; a later entry for the same version replaces the earlier."""
+        table = self.detached if detached else self.entries
+        versions = table.setdefault((spec.domain, spec.op), [])
+        versions[:] = sorted([s for s in versions if s.since != spec.since] + [spec], key=lambda s: s.since)
+
+    def find(self, call: Call) -> OpSpec | None:
+        """The newest entry not newer than the call's operator version."""
+        return self.entry(call.op, call.domain, call.version)
+
+    def entry(self, op: str, domain: str, version: int) -> OpSpec | None:
+        """The newest entry not newer than an operator version."""
+        return next((s for s in reversed(self.entries.get((domain, op), ())) if s.since <= version), None)
+
+    def find_detached(self, call: Call) -> OpSpec | None:
+        """The entry for the derivative with statistics held constant."""
+        fitting = [s for s in self.detached.get((call.domain, call.op), ()) if s.since <= call.version]
+        return fitting[-1] if fitting else None
+
+    def role(self, call: Call) -> str:
+        """The role of the call's operator; "" where the registry has no entry."""
+        spec = self.find(call)
+        return "" if spec is None else spec.role
+
+    def __iter__(self) -> Iterator[OpSpec]:
+        for key in sorted(self.entries):
+            yield from self.entries[key]
+
+
+_loading: ContextVar[tuple[Registry, str] | None] = ContextVar("_loading", default=None)
+
+
+def rule(
+    *operators: str,
+    role: str,
+    domain: str = "",
+    since: int = 1,
+    broadcasts: bool = False,
+    core: int = 0,
+    weight: int | None = None,
+    bias: int | None = None,
+    detached: bool = False,
+) -> Callable[[R], R]:
+    """Enter the decorated function as the gradient rule of operators.
+
+    Args:
+        operators: names of the operators the function serves.
+        role: what kind of operation it is, one of `ROLES`.
+        domain: the operator-set domain, "" for the standard's.
+        since: the first operator version the rule is right for. Where semantics changed, give one rule per meaning.
+        broadcasts: the messages have the output's shape; the walk sums over broadcast axes.
+        core: how many trailing axes do not broadcast.
+        weight: index of the weight input of a linear operator.
+        bias: index of its bias input.
+        detached: this is no gradient, but what becomes of it when statistics of the input (a norm's mean square, say) are
+            taken for constants; relevance propagation uses it.
+    """
+    if role not in ROLES:
+        raise RuleError(f"unknown role '{role}' for {', '.join(operators)}; known: {', '.join(ROLES)}")
+
+    def register(function: R) -> R:
+        current = _loading.get()
+        if current is not None:
+            registry, path = current
+            for op in operators:
+                spec = OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path)
+                registry.add(spec, detached=detached)
+        return function
+
+    return register
+
+
+def expansion(
+    *operators: str, domain: str, inputs: int = 1, outputs: int = 1, on_demand: bool = False, **defaults: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the decorated function as the meaning of operators in standard ones; rules then serve these.
+
+    Args:
+        operators: names of the operators the function serves.
+        domain: their operator-set domain.
+        inputs: how many inputs they have, optional ones included; -1 for any number.
+        outputs: how many outputs they have, optional ones included.
+        on_demand: only composites that name the operators (`Composite.expands`) have them written out.
+        **defaults: the values of attributes that a node leaves out.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        current = _loading.get()
+        if current is not None:
+            registry, path = current
+            for op in operators:
+                table = registry.on_demand if on_demand else registry.expansions
+                table[domain, op] = Expansion(op, domain, function, inputs, outputs, defaults, path)
+        return function
+
+    return register
+
+
+def own_rules() -> Path:
+    """The folder of the package's own rules: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "rules", package.parent / "rules"):
+        if folder.is_dir():
+            return folder
+    raise RuleError(f"the rules folder is missing beside {package}; reinstall onnxplain")
+
+
+def load_registry(rules: str | Path | Iterable[str | Path] | None = None) -> Registry:
+    """The registry of the package's own rules, then those of the folders in `rules`.
+
+    Raises:
+        RuleError: a folder does not exist or a rule file fails; the message names the file.
+    """
+    extra = [] if rules is None else [rules] if isinstance(rules, str | Path) else list(rules)
+    return _load(tuple(str(Path(folder).resolve()) for folder in extra))
+
+
+@lru_cache(maxsize=16)
+def _load(extra: tuple[str, ...]) -> Registry:
+    registry = Registry()
+    for folder in (own_rules(), *map(Path, extra)):
+        if not folder.is_dir():
+            raise RuleError(f"no rules folder at {folder}; --rules takes a folder of Python files")
+        for path in sorted(folder.glob("*.py")):
+            _execute(path, registry)
+    return registry
+
+
+def _execute(path: Path, registry: Registry) -> None:
+    token = _loading.set((registry, str(path)))
+    try:
+        spec = importlib.util.spec_from_file_location(f"onnxplain-rules:{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except RuleError:
+        raise
+    except Exception as error:
+        raise RuleError(f"rule file {path} failed: {type(error).__name__}: {error}") from error
+    finally:
+        _loading.reset(token)

@@ -1,0 +1,94 @@
+"""Types and shapes of what an emitted operator makes, as far as the schema tells without asking onnx's inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.ir.schema import Signature
+from onnxplain.ir.tensor import Dim, Shape, Tensor, same_dim
+
+__all__ = ["ELEMENTWISE", "FIXED", "RANDOM", "SEQUENCES", "elementwise_shape", "output_dtype", "unsqueezed_shape"]
+
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+"""Operators that give another result each time; never merged, never moved out of a loop."""
+
+SEQUENCES = {"SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence"}
+"""Operators that make sequences."""
+
+ELEMENTWISE = frozenset(
+    """Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean
+    Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor""".split()
+)
+"""Operators whose output has the broadcast shape of their inputs."""
+
+FIXED: dict[str, np.dtype[Any]] = {
+    f"tensor({name})": np.dtype(dtype)
+    for name, dtype in {
+        "float": np.float32, "double": np.float64, "float16": np.float16, "bool": np.bool_, "int64": np.int64, "int32": np.int32,
+        "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
+    }.items()
+}  # fmt: skip
+"""Data types by the name a schema gives a fixed one."""
+
+
+def output_dtype(
+    op: str, known: Signature | None, index: int, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]
+) -> np.dtype[Any] | None:
+    if op in ("Cast", "EyeLike") or op in RANDOM:
+        number = attributes.get("to", attributes.get("dtype"))
+        if number is not None:
+            return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
+        return np.dtype(np.float32) if op in ("RandomNormal", "RandomUniform") else _first_dtype(inputs)
+    if op in SEQUENCES or op in ("SequenceAt", "ConcatFromSequence"):
+        element = attributes.get("dtype")
+        return _first_dtype(inputs) if element is None else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))
+    if op == "ConstantOfShape":
+        value = attributes.get("value")
+        return np.dtype(np.float32) if value is None else np.asarray(value).dtype
+    if op == "LayerNormalization" and index:  # its statistics
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes.get("stash_type") or onnx.TensorProto.FLOAT))
+    if known is None:
+        return _first_dtype(inputs)
+    cls = known.output_class(index)
+    if cls.startswith("tensor("):
+        return FIXED.get(cls)
+    for i, tensor in enumerate(inputs):
+        if tensor is not None and known.input_class(i) == cls:
+            return tensor.dtype
+    return None
+
+
+def _first_dtype(inputs: Sequence[Tensor | None]) -> np.dtype[Any] | None:
+    return next((t.dtype for t in inputs if t is not None), None)
+
+
+def elementwise_shape(inputs: Sequence[Tensor | None]) -> Shape:
+    """The broadcast shape where it can be proven, else None."""
+    shapes = [t.shape for t in inputs if t is not None]
+    if any(s is None for s in shapes):
+        return None
+    rank = max((len(s) for s in shapes if s is not None), default=0)
+    result: list[Dim] = [1] * rank
+    for s in shapes:
+        assert s is not None
+        for axis, extent in enumerate(s, start=rank - len(s)):
+            mine = result[axis]
+            if extent == 1 or same_dim(mine, extent):
+                continue
+            if mine == 1 or (isinstance(extent, int) and not isinstance(mine, int)):
+                result[axis] = extent
+            elif not isinstance(mine, int):
+                return None
+    return tuple(result)
+
+
+def unsqueezed_shape(x: Tensor | None, axes: Sequence[int] | None) -> Shape:
+    """The shape with extents of 1 put in at axes of the result, where shape and axes are known."""
+    if x is None or x.shape is None or axes is None:
+        return None
+    places, rest = {axis % (x.rank + len(axes)) for axis in axes}, iter(x.shape)
+    return tuple(1 if axis in places else next(rest) for axis in range(x.rank + len(axes)))

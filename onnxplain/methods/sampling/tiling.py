@@ -1,0 +1,77 @@
+"""Copies: all samples of a batch several times along the sample axis, so that one run of the model serves many points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxplain.builder.builder import Builder
+from onnxplain.ir.tensor import Dim, Tensor
+
+__all__ = ["Copies", "sample_axis"]
+
+
+TILED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
+"""Types that ONNX Runtime has the operator Tile for, on CPU and CUDA."""
+
+
+def sample_axis(tensor: Tensor, symbol: Dim) -> int | None:
+    """The axis that counts samples: the only one of that extent; None where there is none or more than one."""
+    axes = [i for i, d in enumerate(tensor.shape or ()) if d == symbol]
+    return axes[0] if len(axes) == 1 else None
+
+
+@dataclass(frozen=True)
+class Copies:
+    """`count` (int64 [1]) copies of every sample, copy by copy: sample i of copy k is row k·n + i.
+
+    `symbol` is the extent of a sample axis, before and after: in the copied world all extents are consistent again.
+    """
+
+    b: Builder
+    count: Tensor
+    symbol: Dim
+
+    def axis(self, like: Tensor) -> int:
+        """The sample axis of a tensor that has one."""
+        found = sample_axis(like, self.symbol)
+        assert found is not None
+        return found
+
+    def tile(self, x: Tensor, axis: int | None = None) -> Tensor:
+        """[…, n, …] → […, count·n, …]: every copy the same."""
+        axis = self.axis(x) if axis is None else axis
+        before, after = [1] * axis, [1] * (x.rank - axis - 1)
+        if x.dtype in TILED:
+            parts = [part for part in (before, self.count, after) if isinstance(part, Tensor) or part]
+            return replace(self.b.Tile(x, self.b.Concat(*parts, axis=0)), shape=x.shape, dtype=x.dtype)
+        wide = self.b.Expand(self.b.Unsqueeze(x, [axis]), self.b.Concat(before, self.count, [1], after, axis=0))
+        return replace(self.b.Reshape(wide, self._extents(x, axis, [-1])), shape=x.shape, dtype=x.dtype)
+
+    def merge(self, x: Tensor, like: Tensor) -> Tensor:
+        """[count, …, n, …] → […, count·n, …], the points of the copies as one batch; `like` is […, n, …]."""
+        axis = self.axis(like)
+        moved = self.b.transpose(x, [*range(1, axis + 1), 0, *range(axis + 1, like.rank + 1)])
+        return replace(self.b.Reshape(moved, self._extents(like, axis, [-1])), shape=like.shape, dtype=x.dtype)
+
+    def split(self, x: Tensor, like: Tensor) -> Tensor:
+        """[…, count·n, …] → [count, …, n, …]; `like` is […, n, …]."""
+        axis = self.axis(like)
+        wide = self.b.Reshape(x, self._extents(replace(x, shape=like.shape), axis, [self.count, -1]))
+        assert like.shape is not None
+        wide = replace(wide, shape=(*like.shape[:axis], "points", *like.shape[axis:]), dtype=x.dtype)
+        return self.b.transpose(wide, [axis, *(i for i in range(like.rank + 1) if i != axis)])
+
+    def _extents(self, x: Tensor, axis: int, middle: Sequence[Tensor | int]) -> Tensor | list[int]:
+        """The extents of `x` with others in place of the one along `axis`."""
+        parts: list[Tensor | int] = []
+        for i, extent in enumerate(x.shape or ()):
+            if i != axis:
+                parts.append(extent if isinstance(extent, int) else self.b.dim(x, i))
+        wanted = [*parts[:axis], *middle, *parts[axis:]]
+        numbers = [part for part in wanted if isinstance(part, int)]
+        if len(numbers) == len(wanted):
+            return numbers
+        return self.b.Concat(*([part] if isinstance(part, int) else part for part in wanted), axis=0)

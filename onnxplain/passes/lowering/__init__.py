@@ -1,0 +1,47 @@
+"""Lowering: the last step before nodes are written. Rules say what is computed, this says in which form.
+
+ONNX Runtime's CPU provider keeps images in a blocked layout (channels in blocks of 8 or 16) from convolution to convolution, as
+long as every operator between them can work on it and extents are provably equal (`blocks`). `Where`, comparisons, constants
+and broadcasting cannot; each costs a reordering of every image that it reads or feeds. So where a message from a convolution
+meets the mask of an activation, the mask becomes a product (`masks`); where it meets the gate of its channel, or the mean of
+its pixels, the one number is repeated (`pixels`); and where a message in plain layout is added to a blocked one, it is brought
+into blocks first.
+"""
+
+from __future__ import annotations
+
+from onnxplain.builder.emitter import Emitter
+from onnxplain.ir.graph import Emitted
+from onnxplain.passes.lowering.masks import hard_swish, masked, spread
+from onnxplain.passes.lowering.pixels import gated, repeated, scaled, summed
+from onnxplain.passes.lowering.scope import STEEP, Form, Scope
+
+__all__ = ["STEEP", "lowered"]
+
+
+def joined(s: Scope, call: Emitted) -> Emitted | None:
+    """A sum of a blocked and a plain image: the plain one is brought into blocks."""
+    plain = [t for t in call.inputs if t is not None and not s.is_blocked(t)]
+    blocked = [t for t in call.inputs if t is not None and s.is_blocked(t)]
+    if len(plain) != 1 or not blocked or not s.alike(plain[0], blocked[0]):
+        return None
+    moved = s.in_blocks(plain[0])
+    return None if moved is None else s.instead(call, "Add", *(moved if t == plain[0] else t for t in call.inputs))
+
+
+FORMS: dict[str, tuple[Form, ...]] = {
+    "Where": (hard_swish, masked, spread),
+    "Add": (joined,),
+    "Mul": (gated, scaled),
+    "Div": (scaled,),
+    "ReduceSum": (summed,),
+    "Expand": (repeated,),
+}
+"""What may take the place of an operator; the first that fits does."""
+
+
+def lowered(b: Emitter) -> list[Emitted]:
+    """What has been emitted at the top level, in the forms that run fast."""
+    scope = Scope(b, FORMS)
+    scope.read(b.graph.calls)
+    return scope.lowered(b.calls)

@@ -1,0 +1,120 @@
+"""Masks and slopes of activations as products of images in blocks.
+
+A step is a hard sigmoid so steep that it is 0 or 1 at every number. 0 times an infinite slope (of a root at 0, say) is no
+number: messages that may be infinite keep their `Where`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxplain.ir.graph import Emitted
+from onnxplain.ir.tensor import Tensor
+from onnxplain.passes.lowering.scope import STEEP, Scope
+
+__all__ = ["hard_swish", "masked", "spread"]
+
+HARD_SWISH = (
+    "Where", ("GreaterOrEqual", "x", 3.0), "message",
+    ("Where", ("LessOrEqual", "x", -3.0), 0.0, ("Mul", "message", ("Add", ("Mul", "x", 1 / 3), 0.5))),
+)  # fmt: skip
+SIDES = {
+    "Greater": (1, False), "GreaterOrEqual": (1, True), "Less": (-1, False), "LessOrEqual": (-1, True),
+    "not Greater": (-1, True), "not GreaterOrEqual": (-1, False), "not Less": (1, True), "not LessOrEqual": (1, False),
+}  # fmt: skip
+"""On which side of its second input the first one makes a comparison true, and whether an equal one does."""
+
+
+def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
+    """The message times the slope 2h − u, with h = clip(x/6 + ½, 0, 1) and u = 0 to −3, ½ between, 1 from 3 on.
+
+    1 − u is clip(½ − [x ≥ 3] + [x ≤ −3], 0, 1). All of it is bounded: the slope is right where x is infinite too. h is made
+    anew, of x that is read for the steps anyway, so that the forward run need not keep it.
+    """
+    found = s.match(call.outputs[0], HARD_SWISH)
+    if found is None or not s.is_blocked(found["x"]) or not _meets(s, found["message"]):
+        return None
+    x = found["x"]
+
+    def slope() -> Tensor:
+        above, below = _step(s, x, 3.0, 1), _step(s, x, 3.0, -1)
+        lower = s.emit("Conv", *s.affine(above, -1), like=x, hint="above", group=s.channels(x))
+        outside = s.emit("Add", lower, below, like=x, hint="outside")
+        jumps = s.emit("HardSigmoid", outside, like=x, hint="jumps", alpha=1.0, beta=0.5)
+        h = s.emit("HardSigmoid", x, like=x, hint="ramp", alpha=float(np.float32(1 / 6)), beta=0.5)
+        ramp = s.emit("Conv", *s.affine(h, 2, -1), like=x, hint="ramps", group=s.channels(x))
+        return s.emit("Add", ramp, jumps, like=x, hint="slope")
+
+    return s.instead(call, "Mul", found["message"], s.once(("hard swish", x.name), slope))
+
+
+def masked(s: Scope, call: Emitted) -> Emitted | None:
+    """The message where an image in blocks lies beyond bounds, else 0: the message times a step for each."""
+    condition, message, other = call.inputs
+    if s.number(other) == 0 and message is not None:
+        steps = _steps(s, condition, "")
+    elif s.number(message) == 0 and other is not None:
+        message, steps = other, _steps(s, condition, "not ")
+    else:
+        return None
+    if not steps or message is None or not _meets(s, message):
+        return None
+    *first, last = steps
+    for step in first:
+        message = s.emit("Mul", message, _step(s, *step), like=call.outputs[0], hint="kept")
+    return s.instead(call, "Mul", message, _step(s, *last))
+
+
+def spread(s: Scope, call: Emitted) -> Emitted | None:
+    """A message in some rows and columns, else 0: its product with ones and zeros, which is one pass instead of three."""
+    found = s.match(call.outputs[0], ("Where", ("And", "rows", "columns"), "message", 0.0))
+    if found is None or s.is_wild(found["message"]):
+        return None
+    rows, columns = (s.b.value(found[k]) for k in ("rows", "columns"))
+    dtype = s.b.known(found["message"]).dtype
+    if rows is None or columns is None or dtype is None:
+        return None
+    ones = s.emit("Mul", s.b.const(rows.astype(dtype)), s.b.const(columns.astype(dtype)), like=Tensor("", dtype), hint="ones")
+    return s.instead(call, "Mul", found["message"], ones)
+
+
+def _meets(s: Scope, message: Tensor) -> bool:
+    """Whether a message's product with an image in blocks stays there, and is 0 where the image is."""
+    return s.is_blocked(message) and not s.is_wild(message)
+
+
+def _steps(s: Scope, condition: Tensor | None, negated: str) -> list[tuple[Tensor, float, int]]:
+    """A condition as steps: an image in blocks, a bound, and the side on which to keep what is there; none if it is no such."""
+    call = None if condition is None else s.b.maker(condition)
+    if call is None:
+        return []
+    if call.op == "And" and not negated:
+        both = [_steps(s, t, "") for t in call.inputs]
+        return [*both[0], *both[1]] if all(both) else []
+    if negated + call.op not in SIDES:
+        return []
+    (sign, inclusive), (y, bound) = SIDES[negated + call.op], call.inputs
+    number = s.number(bound)
+    if number is None or not np.isfinite(number) or y is None or not s.is_blocked(y):
+        return []
+    number *= sign
+    first = number if inclusive else float(np.nextafter(np.float32(number), np.float32(np.inf)))
+    steep = abs(_beyond(first, sign)["alpha"]) <= float(np.finfo(np.float32).max)  # not for bounds that are nearly 0
+    return [(y, first, sign)] if steep else []
+
+
+def _step(s: Scope, y: Tensor, bound: float, sign: int) -> Tensor:
+    """1 where sign · y ≥ bound, else 0."""
+    return s.once(("step", y.name, bound, sign), lambda: s.emit("HardSigmoid", y, like=y, hint="step", **_beyond(bound, sign)))
+
+
+def _beyond(bound: float, sign: int) -> dict[str, float]:
+    """The hard sigmoid that is 1 where sign · y ≥ bound and 0 at every float32 below; next to 0 at every normal one.
+
+    Elsewhere the slope is a power of two, so that nothing is rounded.
+    """
+    if abs(bound) < np.finfo(np.float32).tiny:
+        return {"alpha": sign * STEEP, "beta": 0.0 if bound > 0 else 1.0}
+    before = np.nextafter(np.float32(bound), np.float32(-np.inf))
+    steep = 1 / (bound - float(before))
+    return {"alpha": sign * steep, "beta": -steep * float(before)}

@@ -1,0 +1,200 @@
+"""One graph that is being lowered: which of its tensors are in blocks or may be infinite, and what has been made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxplain.builder.emitter import Emitter
+from onnxplain.ir.graph import Body, Emitted
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.passes.lowering.blocks import in_blocks, is_image, whole
+from onnxplain.passes.lowering.pools import pooled
+
+__all__ = ["STEEP", "Form", "Pattern", "Scope"]
+
+FINITE = frozenset(
+    {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Sub", "Sum", "Mul", "Neg", "Where", "AveragePool", "Resize", "Pad"}
+    | {"Reshape", "Expand", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "ScatterElements", "ReduceSum"}
+    | {"ReduceMean", "Identity", "Cast", "Relu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softmax", "Clip", "Concat"}
+    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "OneHot"}
+    | {"Shape", "Size", "Range", "ConstantOfShape", "Constant", "ArgMax", "MaxPool", "GlobalAveragePool", "Tile", "Max", "Min"}
+    | {"HardSwish", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign", "Max", "Min", "Abs", "Sign"}
+)
+"""Operators that make finite numbers of finite ones, but for overflow. Slopes of roots and logarithms may be infinite."""
+
+STEEP = 3e38
+"""The slope at which a hard sigmoid is a step in float32: 0 at 0, 1 at all normal numbers above."""
+
+Form: TypeAlias = "Callable[[Scope, Emitted], Emitted | None]"
+"""What takes the place of a call, after what it needs has been emitted; None where the form does not fit."""
+
+Pattern: TypeAlias = "str | float | tuple[Any, ...]"
+"""Of a tensor: a name for whatever it is, a number it is equal to, or the operator that made it with patterns of its inputs."""
+
+
+@dataclass
+class Scope:
+    """One graph. A body has blocks of its own."""
+
+    b: Emitter
+    forms: Mapping[str, Sequence[Form]]
+    top: bool = True
+    blocked: set[str] = field(default_factory=set)
+    extents: set[Any] = field(default_factory=set)
+    """Of the images in blocks."""
+    wild: set[str] = field(default_factory=set)
+    """What may be infinite: what is emitted by other than finite operators, and all that comes of it."""
+    fixed: set[str] = field(default_factory=set)
+    """What depends on weights alone, and is as finite as they are."""
+    _model: Sequence[Call] = ()
+    _done: list[Emitted] = field(default_factory=list)
+    _made: dict[Hashable, Tensor] = field(default_factory=dict)
+    _name: str = ""
+
+    def read(self, calls: Sequence[Call]) -> None:
+        """Take note of the model's own calls."""
+        self._model = calls
+        for call in calls:
+            inputs, outputs = ([t for t in tensors if t is not None] for tensors in (call.inputs, call.outputs))
+            if not call.captures and self.are_fixed(inputs):
+                self.fixed.update(t.name for t in outputs)
+            if not call.domain:
+                self._note(call.op, inputs, outputs, call.attributes)
+
+    def lowered(self, calls: Iterable[Emitted]) -> list[Emitted]:
+        """Emitted calls in forms that run fast."""
+        for call in pooled(self.b, list(calls), self._model, lambda t: is_image(t) and whole(t)):
+            attributes = {k: self._body(v) if isinstance(v, Body) else v for k, v in call.attributes.items()}
+            call = replace(call, attributes=attributes, outputs=tuple(self.b.known(t) for t in call.outputs))
+            self._name = call.name
+            forms = () if call.domain or call.replaces else self.forms.get(call.op, ())
+            found = (made for form in forms if (made := form(self, call)) is not None)
+            self._add(next(found, call))
+        return self._done
+
+    def are_fixed(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether all of them depend on weights alone."""
+        return all(t.name in self.fixed or self.b.is_constant(t) for t in inputs)
+
+    # -- what is known -------------------------------------------------------------------------------------------------
+
+    def is_blocked(self, t: Tensor | None) -> bool:
+        """Whether an image is in blocks."""
+        return t is not None and t.name in self.blocked
+
+    def is_wild(self, t: Tensor) -> bool:
+        """Whether a tensor may hold infinite numbers."""
+        return t.name in self.wild
+
+    def alike(self, one: Tensor, other: Tensor) -> bool:
+        """Whether two images have provably equal extents."""
+        mine, its = self.b.known(one), self.b.known(other)
+        if not is_image(mine) or mine.shape is None or its.shape is None or len(its.shape) != 4:
+            return False
+        return all(same_dim(x, y) for x, y in zip(mine.shape, its.shape, strict=True))
+
+    def number(self, t: Tensor | None) -> float | None:
+        """The value of a constant of one element."""
+        value = self.b.value(t)
+        return float(value.reshape(())) if value is not None and value.size == 1 and value.dtype.kind in "fiu" else None
+
+    def match(self, t: Tensor | None, pattern: Pattern, found: dict[str, Tensor] | None = None) -> dict[str, Tensor] | None:
+        """The tensors that the names of a pattern stand for, where emitted calls made a tensor as the pattern says."""
+        found = {} if found is None else found
+        if t is None:
+            return None
+        if isinstance(pattern, str):
+            return found if found.setdefault(pattern, t) == t else None
+        if isinstance(pattern, float):
+            number = self.number(t)
+            return found if number is not None and np.float32(number) == np.float32(pattern) else None
+        op, *inputs = pattern
+        call = self.b.maker(t)
+        if call is None or call.domain or call.op != op or len(call.inputs) != len(inputs):
+            return None
+        return found if all(self.match(i, p, found) is not None for i, p in zip(call.inputs, inputs, strict=True)) else None
+
+    # -- what is made --------------------------------------------------------------------------------------------------
+
+    def emit(self, op: str, *inputs: Tensor | None, like: Tensor, hint: str, **attributes: Any) -> Tensor:
+        """The result of an operator, of the type and extents of `like`."""
+        made = replace(self.b.known(like), name=self.b.graph.fresh(f"{self._name}/{hint}"))
+        self._add(Emitted(op, "", made.name, inputs, (made,), attributes))
+        return made
+
+    def once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What has been made under a key, made now if it has not."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def instead(self, call: Emitted, op: str, *inputs: Tensor | None, **attributes: Any) -> Emitted:
+        """A call with the outputs of another."""
+        return replace(call, op=op, inputs=inputs, attributes=attributes)
+
+    def constant(self, values: np.ndarray[Any, Any]) -> Tensor:
+        """A constant of this graph: in a body its own, as ONNX Runtime asks of what it lays out in blocks."""
+        if self.top:
+            return self.b.const(values)
+        key = (values.shape, values.dtype, values.tobytes())
+        like = Tensor("constant", values.dtype, values.shape)
+        return self.once(key, lambda: self.emit("Constant", like=like, hint="constant", value=values))
+
+    def affine(self, x: Tensor, scale: float, shift: float = 0.0) -> tuple[Tensor, ...]:
+        """What a depthwise convolution reads to make scale · x + shift."""
+        channels = self.channels(x)
+        w = self.constant(np.full((channels, 1, 1, 1), scale, np.float32))
+        return (x, w, self.constant(np.full(channels, shift, np.float32))) if shift else (x, w)
+
+    def channels(self, t: Tensor) -> int:
+        """An image's channels."""
+        channels = self.b.known(t).dim(1)
+        assert isinstance(channels, int)
+        return channels
+
+    def in_blocks(self, t: Tensor) -> Tensor | None:
+        """An image in blocks: as it is, or as the mean of every single pixel where its channels fill blocks; else None."""
+        known = self.b.known(t)
+        if self.is_blocked(t):
+            return t
+        if not is_image(known) or not whole(known):
+            return None
+        return self.once(("blocks", t.name), lambda: self.emit("AveragePool", t, like=known, hint="blocks", kernel_shape=[1, 1]))
+
+    # -- as calls go by ------------------------------------------------------------------------------------------------
+
+    def _add(self, call: Emitted) -> None:
+        self._done.append(call)
+        inputs = [t for t in call.inputs if t is not None]
+        bodies = any(isinstance(v, Body) for v in call.attributes.values())  # which read more than the inputs
+        if not bodies and self.are_fixed(inputs):
+            self.fixed.update(t.name for t in call.outputs)
+        elif not self._is_finite(call):
+            self.wild.update(t.name for t in call.outputs if t.is_float)
+        if not call.domain:
+            self._note(call.op, inputs, call.outputs, call.attributes)
+
+    def _is_finite(self, call: Emitted) -> bool:
+        """Whether nothing it reads, and nothing it does, is infinite."""
+        divisor = self.b.value(call.inputs[1]) if call.op == "Div" else None
+        finite = call.op in FINITE or (divisor is not None and bool(divisor.all()))
+        return finite and not call.domain and not any(t is not None and t.name in self.wild for t in call.inputs)
+
+    def _note(self, op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Mapping[str, Any]) -> None:
+        """Remember whether the result of an operator is in blocks."""
+        if len(outputs) != 1 or not inputs:
+            return
+        made = self.b.known(outputs[0])
+        carried = [t.name in self.blocked for t in inputs]
+        if in_blocks(op, [self.b.known(t) for t in inputs], carried, attributes, made):
+            self.blocked.add(made.name)
+            self.extents.add(made.shape)
+
+    def _body(self, body: Body) -> Body:
+        inner = Scope(self.b, self.forms, top=False, wild=set(self.wild), fixed=set(self.fixed))
+        return replace(body, calls=tuple(inner.lowered(body.calls)))

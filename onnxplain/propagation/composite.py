@@ -1,0 +1,219 @@
+"""Composites: which rule serves which call. Stateless data; the first entry that matches wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from onnxplain.analysis.canonize import GROUPINGS, Grouping
+from onnxplain.analysis.canonize.gelu import group_gelus
+from onnxplain.analysis.layer_depth import NOWHERE, Layers, Place, find_layers
+from onnxplain.errors import MethodError, nearest
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import ROLES, OpSpec, Registry, Rule
+from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.lrp.linear_rules import LinearRule
+
+__all__ = ["GRADIENT", "WEIGHTLESS", "Choice", "Chosen", "Composite", "Where", "effective_role"]
+
+
+WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
+"""Linear maps that have no weights to take apart: they count as no layers."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A condition on calls. Empty fields match everything; all given fields must match.
+
+    `operators` are operator names with their domains (`Conv`, `com.microsoft.FastGelu`), `roles` keys of
+    `onnxplain.ir.registry.ROLES` as the call plays them (a MatMul with one constant operand is linear, a Mul with one scales),
+    `names` and `scopes` shell patterns on node names and module scopes. `first` and `last` take the linear layers with no
+    other before or behind them, and `depth` the calls that have at least and at most so many linear layers up to them;
+    negative numbers count from the deepest. Places are found in the dataflow between the model's inputs and the target.
+    """
+
+    operators: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    first: bool = False
+    last: bool = False
+    depth: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [role for role in self.roles if role not in ROLES]
+        if unknown:
+            raise MethodError(f"no role '{unknown[0]}'; {nearest(unknown[0], ROLES)}")
+        if self.depth is not None:
+            low, high = self.depth
+            if low > high and (low < 0) == (high < 0):
+                raise MethodError(f"a depth goes from the lower to the higher, found [{low}, {high}]")
+
+    def matches(self, call: Call, role: str, place: Place = NOWHERE, deepest: int = 0) -> bool:
+        """Whether a call meets the condition."""
+        return (
+            (not self.operators or call.operator in self.operators or _origin(call) in self.operators)
+            and (not self.roles or role in self.roles)
+            and (not self.names or any(fnmatchcase(call.name, pattern) for pattern in self.names))
+            and (not self.scopes or any(fnmatchcase(call.scope, pattern) for pattern in self.scopes))
+            and (not self.first or place.first)
+            and (not self.last or place.last)
+            and (self.depth is None or self._within(place.depth, deepest))
+        )
+
+    def _within(self, depth: int, deepest: int) -> bool:
+        assert self.depth is not None
+        low, high = (d if d >= 0 else deepest + 1 + d for d in self.depth)
+        return deepest > 0 and low <= depth <= high
+
+    def __str__(self) -> str:
+        given = {"operator": self.operators, "role": self.roles, "name": self.names, "scope": self.scopes}
+        parts = [f"{k} {' or '.join(v)}" for k, v in given.items() if v]
+        parts += ["first linear layer"] * self.first + ["last linear layer"] * self.last
+        if self.depth is not None:
+            parts.append(f"linear layer {self.depth[0]} to {self.depth[1]}")
+        return ", ".join(parts) or "every call"
+
+
+@dataclass(frozen=True)
+class Composite:
+    """An ordered choice of rules.
+
+    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.analysis.canonize`), `groups`
+    these besides; `expands` names operators that are written in smaller ones first; with `float32` half-precision calls are
+    walked in float32. With `strict`, a call that no entry matches has no rule; else it is served by its operator's gradient
+    rule. The first `own` entries are the user's: one that serves no call is worth a warning.
+    """
+
+    name: str
+    entries: Sequence[tuple[Where, Rule]] = field(default=())
+    canonize: bool = False
+    strict: bool = False
+    expands: tuple[str, ...] = ()
+    float32: bool = False
+    groups: tuple[Grouping, ...] = ()
+    own: int = 0
+
+    @property
+    def groupings(self) -> tuple[Grouping, ...]:
+        """What is grouped, in this order."""
+        return (*GROUPINGS, *self.groups) if self.canonize else self.groups
+
+    @property
+    def needs_places(self) -> bool:
+        """Whether a condition asks where a call stands among the linear layers."""
+        return any(where.first or where.last or where.depth is not None for where, _ in self.entries)
+
+    def choose(self, registry: Registry, call: Call, layers: Layers | None = None) -> Chosen | None:
+        """The rule for a call and the reason; None where there is none."""
+        spec = registry.find(call)
+        role = effective_role(call, spec)
+        place, deepest = (NOWHERE, 0) if layers is None else (layers.place(call), layers.depth)
+        for where, rule in self.entries:
+            if where.matches(call, role, place, deepest) and _meant(where, rule, call, role):
+                # A composite's rule sends messages in the shapes of the inputs: nothing is summed behind it.
+                own = _unregistered(call, rule) if spec is None else replace(spec, broadcasts=False)
+                return Chosen(rule, own, str(where), where)
+        if spec is None or self.strict:
+            return None
+        return Chosen(spec.rule, spec, "gradient of the operator")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A rule with the registry's entry of its operator, the reason it was chosen, and the entry's condition."""
+
+    rule: Rule
+    spec: OpSpec
+    reason: str
+    where: Where | None = None
+
+
+GRADIENT = Composite("gradient", groups=(group_gelus,))
+"""Every call is served by its operator's gradient rule."""
+
+
+Watch: TypeAlias = "Callable[[Call, Chosen, Sequence[Tensor | None], Sequence[tuple[int, Tensor]]], None]"
+"""`(call, chosen rule, messages on its outputs, messages sent to what it reads, by position)`"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A composite over a registry, for one walk: which rule serves which call, and what is known of the calls around it.
+
+    `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero,
+    `one_sided` those whose messages are zero wherever they are below zero. `scored` says that seeds are zero where their
+    targets are. `watch` is told of each call what came in and what went out. `twins` are what tensors are at the baseline, of
+    those that differ there, where the composite's rules compare with one; the calls `there` make them.
+    """
+
+    composite: Composite
+    registry: Registry
+    layers: Layers = field(default_factory=Layers)
+    nonnegative: Callable[[Tensor], bool] = lambda tensor: False
+    one_sided: Callable[[Tensor], bool] = lambda tensor: False
+    scored: bool = False
+    watch: Watch | None = None
+    twins: dict[Tensor, Tensor] = field(default_factory=dict)
+    there: Sequence[Call] = ()
+    _known: dict[Call, Chosen | None] = field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, call: Call) -> Chosen | None:
+        """The rule of a call, None where there is none."""
+        if call not in self._known:
+            self._known[call] = self.composite.choose(self.registry, call, self.layers)
+        return self._known[call]
+
+    def heard(self, call: Call) -> tuple[int, ...] | None:
+        """The inputs that a call's rule sends messages to; None where it may be all."""
+        chosen = self(call)
+        only = None if chosen is None else getattr(chosen.rule, "only", None)
+        return None if only is None else tuple(only(call))
+
+    def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
+        """The same choice with the places that these live calls have, where a condition asks for them."""
+        layers = find_layers(calls, self.is_layer) if self.composite.needs_places else self.layers
+        return replace(self, layers=layers, nonnegative=nonnegative)
+
+    def is_layer(self, call: Call) -> bool:
+        """Whether a call is a linear layer: a linear map with weights that mix elements."""
+        spec = self.registry.find(call)
+        return spec is not None and effective_role(call, spec) == "linear" and call.op not in WEIGHTLESS
+
+
+def effective_role(call: Call, spec: OpSpec | None) -> str:
+    """The role a call plays: that of its operator, but a product with one live operand is linear in it, and a linear map
+    whose weights are live too is a product."""
+    if spec is None:
+        return ""
+    live = sum(call.wants(i) for i in range(len(call.inputs)))
+    if spec.role == "bilinear" and live <= 1:
+        return "linear"
+    if spec.role == "product" and live <= 1:
+        return "scale"
+    if call.op in ("Clip", "Max", "Min") and live <= 1 and not call.domain:  # ReLU6 and its kin
+        return "elementwise"
+    if spec.role == "linear" and spec.weight is not None and call.wants(spec.weight) and call.wants(0):
+        return "bilinear"
+    return spec.role
+
+
+def _meant(where: Where, rule: Rule, call: Call, role: str) -> bool:
+    """Whether an entry means a call that it matches. A rule for linear maps serves these alone, and one that takes weights
+    apart those that have some, unless the entry names operators or roles."""
+    if not isinstance(rule, LinearRule) or where.operators:
+        return True
+    if rule.splits_weights and call.op in WEIGHTLESS:
+        return False
+    return bool(where.roles) or role == "linear"
+
+
+def _origin(call: Call) -> str:
+    """The operator that a compound call is built around: the product of a linear map."""
+    return call.parts[0].operator if call.parts and call.op == "Linear" else ""
+
+
+def _unregistered(call: Call, rule: Rule) -> OpSpec:
+    return OpSpec(call.op, call.domain, call.version, rule, "function")

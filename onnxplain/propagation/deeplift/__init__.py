@@ -1,0 +1,1 @@
+"""DeepLIFT: multipliers against a reference input."""

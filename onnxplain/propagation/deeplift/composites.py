@@ -1,0 +1,58 @@
+"""Which DeepLIFT rule serves which call."""
+
+from __future__ import annotations
+
+from onnxplain.analysis.canonize.neuron import group_neurons
+from onnxplain.ir.registry import Rule
+from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.deeplift import norms as deeplift_norms
+from onnxplain.propagation.deeplift import rules as deeplift
+from onnxplain.propagation.deeplift.control_flow import control
+from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
+
+__all__ = ["deeplift_composite"]
+
+MAXIMA = ("MaxPool", "GlobalMaxPool", "MaxRoiPool", "Max", "Min", "ReduceMax", "ReduceMin")
+
+QUADRATIC = ("ReduceSumSquare", "ReduceL2")
+"""Quadratic functions, and their roots."""
+
+LINEAR = ("Neg", "Dropout", "AffineGrid", "OneHot")
+"""Linear in what is live, though their roles do not say so."""
+
+SELECTS = (
+    "Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "TensorScatter", "Compress", "MaxUnpool",
+    "SequenceAt", "SequenceErase", "ai.onnx.ml.ArrayFeatureExtractor", "ai.onnx.ml.Imputer",
+)  # fmt: skip
+"""Selection by other operands than the values."""
+
+EXPANDED = ("LSTM", "GRU", "RNN", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor")
+"""Operators that are written in smaller ones first."""
+
+BASE: tuple[tuple[Where, Rule], ...] = (
+    (Where(operators=MAXIMA), deeplift.maximum),
+    (Where(operators=("Where",)), deeplift.average),
+    (Where(operators=("Div",)), deeplift.quotient),
+    (Where(operators=QUADRATIC), deeplift.midpoint),
+    (Where(operators=LINEAR), deeplift.linear),
+    (Where(operators=("LRN",)), deeplift_norms.response),
+    (Where(operators=("ReduceL1",)), deeplift_norms.sizes),
+    (Where(operators=("ReduceLogSum",)), deeplift_norms.log_sum),
+    (Where(operators=("ReduceLogSumExp",)), deeplift_norms.log_sum_exp),
+    (Where(roles=("softmax",)), deeplift_norms.softmax),
+    (Where(roles=("norm",)), deeplift_norms.normalized),
+    (Where(roles=("gate",)), deeplift.product),
+    (Where(roles=("bilinear", "product", "scale")), deeplift.midpoint),
+    (Where(roles=("linear", "sum", "layout")), deeplift.linear),
+    (Where(operators=SELECTS), deeplift.linear),
+    (Where(roles=("elementwise",)), deeplift.rescale),
+    (Where(roles=("control",)), control),
+)
+
+
+def deeplift_composite(rule: str) -> Composite:
+    """The composite of DeepLIFT, with Rescale or RevealCancel at nonlinearities behind linear maps."""
+    if rule == "rescale":
+        return Composite(rule, BASE, canonize=True, strict=True, expands=EXPANDED, float32=True)
+    neuron = (Where(operators=("onnxplain.Neuron",)), reveal_cancel)
+    return Composite(rule, (neuron, *BASE), canonize=True, strict=True, expands=EXPANDED, float32=True, groups=(group_neurons,))

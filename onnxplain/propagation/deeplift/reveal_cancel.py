@@ -1,0 +1,141 @@
+"""The RevealCancel rule of DeepLIFT: what raises and what lowers a nonlinearity's input is weighed apart, so that what cancels
+there is revealed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+from onnxplain.builder.builder import Builder
+from onnxplain.errors import RuleError
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Messages
+from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.deeplift.rules import PAPER, change, only_live, secant, twin_call
+from onnxplain.propagation.lrp.linear_rules import negative, operands, positive
+from onnxplain.propagation.lrp.role_rules import named
+
+__all__ = ["reveal_cancel"]
+
+Pair: TypeAlias = "tuple[Tensor, Tensor]"
+"""Of what rises, and of what falls."""
+
+
+@named(
+    "reveal-cancel", "m⁺ = m_y · (Δf(z₀, z₀+Δz⁺) + Δf(z₀+Δz⁻, z)) / 2Δz⁺, m⁻ likewise; m_x = w (m⁺ where w Δx > 0, else m⁻)",
+    f"{PAPER}, sections 3.5.1 and 3.5.2",
+)  # fmt: skip
+def reveal_cancel(b: Builder, call: Call, m: Tensor) -> Messages:
+    """A nonlinearity f of z, and the linear map or sum that makes z: m⁺ and m⁻ are those of the rising and falling parts of z."""
+    before, function = call.parts
+    if before.op in ("Add", "Sub"):
+        changes = _changes_of_sum(b, before)
+        rising, falling = _multipliers(b, before, function, m, changes)
+        sent = _back_through_sum(b, before, rising, falling)
+    else:
+        rising, falling = _multipliers(b, before, function, m, _changes_of_map(b, before))
+        sent = {before.input(_live(before)): _back_through_map(b, before, rising, falling)}
+    return tuple(None if x is None else sent.get(x) for x in call.inputs)
+
+
+def _multipliers(b: Builder, before: Call, function: Call, m: Tensor, changes: Pair) -> Pair:
+    """m⁺ and m⁻ of z, each the mean of two secants: added to the baseline alone, and to the other part."""
+    place = only_live(function)
+    z0 = b.twin(before.y)
+
+    def at(part: Tensor) -> Call:
+        z = replace(b.Add(z0, part), shape=before.y.shape, dtype=before.y.dtype)
+        return b.replay(function, [z if i == place else t for i, t in enumerate(function.inputs)])
+
+    base, raised, lowered = twin_call(b, function), at(changes[0]), at(changes[1])
+
+    def half(first: Tensor, second: Tensor) -> Tensor:
+        return replace(b.Mul(m, b.Mul(b.Add(first, second), 0.5)), shape=before.y.shape, dtype=m.dtype)
+
+    return (
+        half(secant(b, raised, base), secant(b, function, lowered)),
+        half(secant(b, lowered, base), secant(b, function, raised)),
+    )
+
+
+# -- linear maps -------------------------------------------------------------------------------------------------------
+
+
+def _live(call: Call) -> int:
+    return next(i for i in range(len(call.inputs)) if call.wants(i))
+
+
+def _changes_of_map(b: Builder, call: Call) -> Pair:
+    """Δz⁺ = w⁺ Δx⁺ + w⁻ Δx⁻ and Δz⁻ = w⁺ Δx⁻ + w⁻ Δx⁺"""
+    dx = change(b, call.input(_live(call)))
+    up, down = positive(b, dx), negative(b, dx)
+    assert down is not None
+    return _mapped(b, call, up, down), _mapped(b, call, down, up)
+
+
+def _mapped(b: Builder, call: Call, along: Tensor, against: Tensor) -> Tensor:
+    """w⁺ · along + w⁻ · against, without a bias."""
+    made = [b.replay(part, part.inputs).y for part in _signed(b, call, along, against)]
+    return b.total(made)
+
+
+def _signed(b: Builder, call: Call, along: Tensor, against: Tensor) -> list[Call]:
+    """The map with weights above zero applied to one tensor, and with those below zero to another."""
+    places = operands(b, call, needs_weights=True)
+    made = []
+    for part, value in ((positive, along), (negative, against)):
+        assert places.w is not None
+        weights = part(b, call.input(places.w))
+        if weights is not None:
+            given = {places.x: value, places.w: weights}
+            inputs = [given.get(i) for i in range(len(call.inputs))]
+            made.append(b.replay(call, inputs))
+    return made
+
+
+def _back_through_map(b: Builder, call: Call, rising: Tensor, falling: Tensor) -> Tensor:
+    """w⁺ m⁺ + w⁻ m⁻ where x rose, w⁺ m⁻ + w⁻ m⁺ where it fell, the mean of both where it did not change."""
+    place = _live(call)
+    x = call.input(place)
+    dx = change(b, x)
+
+    def back(along: Tensor, against: Tensor) -> Tensor:
+        sent = []
+        parts = _signed(b, call, dx, dx)
+        messages = (along, against) if len(parts) == 2 else (along,)
+        for part, message in zip(parts, messages, strict=True):
+            found = b.gradient(part, message)[place]
+            if found is None:
+                raise RuleError(f"its gradient rule sends nothing to input {place}")
+            sent.append(found)
+        return b.total(sent)
+
+    return _chosen(b, dx, back(rising, falling), back(falling, rising))
+
+
+# -- sums --------------------------------------------------------------------------------------------------------------
+
+
+def _signs(call: Call) -> tuple[int, int]:
+    return (1, 1) if call.op == "Add" else (1, -1)
+
+
+def _changes_of_sum(b: Builder, call: Call) -> Pair:
+    """Δz⁺ = Σ (± Δx)⁺ and Δz⁻ = Σ (± Δx)⁻"""
+    steps = [change(b, call.input(i)) if sign > 0 else b.Neg(change(b, call.input(i))) for i, sign in enumerate(_signs(call))]
+    return b.Add(*(b.Max(s, 0) for s in steps)), b.Add(*(b.Min(s, 0) for s in steps))
+
+
+def _back_through_sum(b: Builder, call: Call, rising: Tensor, falling: Tensor) -> dict[Tensor, Tensor]:
+    sent = {}
+    for i, sign in enumerate(_signs(call)):
+        x = call.input(i)
+        pair = (rising, falling) if sign > 0 else (b.Neg(falling), b.Neg(rising))
+        sent[x] = b.sum_to(_chosen(b, change(b, x), *pair), x, call.y.shape)
+    return sent
+
+
+def _chosen(b: Builder, dx: Tensor, rose: Tensor, fell: Tensor) -> Tensor:
+    """One where dx > 0, the other where dx < 0, their mean where it is 0."""
+    return b.Where(b.Greater(dx, 0), rose, b.Where(b.Less(dx, 0), fell, b.Mul(b.Add(rose, fell), 0.5)))

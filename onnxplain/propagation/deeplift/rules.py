@@ -1,0 +1,266 @@
+"""DeepLIFT: rules that see each call and its twin, the same call at the baseline.
+
+A message is a multiplier m: what the explained score changes per change of a tensor since the baseline. Every rule sends
+multipliers that add up: the inputs' changes times theirs are the outputs' changes times theirs, Σ m_x · Δx = Σ m_y · Δy, so
+that the attributions m · Δx of the inputs sum to the change of the score (summation to delta).
+
+For a linear map the multipliers are its gradient, for a function of one element Δy/Δx (the Rescale rule), for a product the
+gradient at the mean of here and baseline: Δ(ab) = ā Δb + b̄ Δa. A quotient y = a/d is the product a = y · d solved for Δy, which
+stays bounded where d is tiny at the baseline. Everything else is made of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from onnxplain.builder.builder import Builder
+from onnxplain.errors import RuleError
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Messages
+from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.lrp.role_rules import named
+
+__all__ = [
+    "PAPER",
+    "average",
+    "change",
+    "linear",
+    "maximum",
+    "mean",
+    "midpoint",
+    "only",
+    "only_live",
+    "product",
+    "quotient",
+    "rescale",
+    "secant",
+    "slope",
+    "twin_call",
+]
+
+PAPER = "Shrikumar, Greenside, Kundaje 2017, Learning Important Features Through Propagating Activation Differences"
+
+EXACT = frozenset(
+    {"Relu", "LeakyRelu", "PRelu", "Clip", "Max", "Min", "Abs", "ThresholdedRelu", "Shrink", "HardSigmoid", "Cast", "Identity"}
+)
+"""Functions evaluated without rounding, so that Δy/Δx is right however small Δx."""
+
+
+JOINTLY = frozenset(
+    {"Add", "Sub", "Sum", "Mean", "Concat", "Pad", "OneHot", "CastLike", "MatMul", "Einsum"}
+    | {"SequenceConstruct", "SequenceInsert", "ConcatFromSequence", "ScatterElements", "ScatterND", "TensorScatter"}
+)
+"""Linear in all live operands together, or, with one live operand, in whichever it is."""
+
+# -- twins -------------------------------------------------------------------------------------------------------------
+
+
+def twin_call(b: Builder, call: Call) -> Call:
+    """The call at the baseline."""
+
+    def there(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        return tuple(None if t is None else b.twin(t) for t in tensors)
+
+    return replace(
+        call, inputs=there(call.inputs), outputs=there(call.outputs), parts=tuple(twin_call(b, part) for part in call.parts)
+    )
+
+
+def change(b: Builder, x: Tensor) -> Tensor:
+    """Δx: a tensor less its twin."""
+    return replace(b.Sub(x, b.twin(x)), shape=x.shape, dtype=x.dtype)
+
+
+def mean(b: Builder, x: Tensor) -> Tensor:
+    """The mean of a tensor and its twin; itself where nothing changes it."""
+    if b.twin(x) == x or not x.is_float:
+        return x
+    return replace(b.Mul(b.Add(x, b.twin(x)), 0.5), shape=x.shape, dtype=x.dtype)
+
+
+# -- functions of each element alone -----------------------------------------------------------------------------------
+
+
+def slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor, g0: Tensor) -> Tensor:
+    """Δy/Δx; where rounding would make that worse, the mean of the derivatives g and g0 at both ends.
+
+    Rounding moves Δy by about ε(|y| + |y0|), and the mean of the derivatives is off by about half their difference. They do not
+    count where Δy, or what they say of it, is far larger than its rounding: a function may be as flat at both ends of a step.
+    """
+    eps = float(np.finfo(x.dtype if x.dtype is not None and x.dtype.kind == "f" else np.float32).eps)
+    small = eps ** (2 / 3)
+    dx, dy = b.Sub(x, x0), b.Sub(y, y0)
+    bend = b.Mul(b.Abs(b.Sub(g, g0)), 0.5)
+    steep = b.Mul(b.Max(b.Abs(g), b.Abs(g0)), small)
+    rounding = b.Mul(b.Add(b.Abs(y), b.Abs(y0)), eps)
+    near = b.GreaterOrEqual(rounding, b.Max(b.Mul(b.Abs(dx), b.Max(bend, steep)), b.Mul(b.Abs(dy), small)))
+    ends = b.Mul(b.Add(g, g0), 0.5)
+    made = b.Where(near, ends, b.Div(dy, b.Where(near, 1, dx)))
+    return replace(made, shape=y.shape, dtype=x.dtype)
+
+
+def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor) -> Tensor:
+    """Δy/Δx, and the derivative g where Δx = 0."""
+    dx = b.Sub(x, x0)
+    same = b.Equal(dx, 0)
+    made = b.Where(same, g, b.Div(b.Sub(y, y0), b.Where(same, 1, dx)))
+    return replace(made, shape=y.shape, dtype=x.dtype)
+
+
+def secant(b: Builder, call: Call, other: Call) -> Tensor:
+    """The slope of a function of one live operand between two calls of it."""
+    index = only_live(call)
+    x, x0 = call.input(index), other.input(index)
+    if x.shape is not None and call.y.shape is not None and len(x.shape) != len(call.y.shape):
+        raise RuleError("a constant operand makes the result larger than its live one; multiply by ones of that shape first")
+
+    def derivative(at: Call) -> Tensor:
+        found = b.gradient(at, b.full_like(call.y, 1))[index]
+        return b.zeros_like(x) if found is None else found
+
+    if call.op in EXACT and not call.parts:
+        return exact_slope(b, x, x0, call.y, other.y, derivative(call))
+    return slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
+
+
+@named("rescale", "m_x = m_y · Δy/Δx", f"{PAPER}, section 3.5.1")
+def rescale(b: Builder, call: Call, m: Tensor, *rest: Tensor | None) -> Messages:
+    """Functions of each element alone, activations written in several operators among them."""
+    return only(call, b.Mul(m, secant(b, call, twin_call(b, call))))
+
+
+# -- linear maps and products ------------------------------------------------------------------------------------------
+
+
+@named("linear", "m_x = Wᵀ · m_y", f"{PAPER}, section 3.5.1")
+def linear(b: Builder, call: Call, *m: Tensor | None) -> Messages:
+    """The gradient, for what is linear in all its live operands together."""
+    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    spec = b.spec(call)
+    if call.op not in JOINTLY and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
+        raise RuleError(f"DeepLIFT has no rule for it with live operands {live}: it is linear in the first only")
+    if call.op == "RoiAlign" and call["mode"] == "max":
+        raise RuleError("DeepLIFT has no rule for its maxima over interpolated points; export it with averages")
+    if call.get("reduction", "none") not in ("none", "add", b"none", b"add"):
+        raise RuleError(f"DeepLIFT has no rule for its reduction '{call['reduction']}'")
+    if call.get("post_transform", "NONE") != "NONE":
+        raise RuleError(f"DeepLIFT has no rule for its post_transform {call['post_transform']}; export it without")
+    for i, x in enumerate(call.reads):
+        if x is not None and not call.wants(i) and b.twin(x) != x:
+            raise RuleError(
+                f"its input {i} ('{x.name}') changes with what is explained, in a way that has no multiplier (an index, a shape, "
+                "a rounded value); explain a tensor behind it (--layer)"
+            )
+    return tuple(b.gradient(call, *m))
+
+
+@named("midpoint", "m_x = ∂y/∂x · m_y with operands and result at the mean of here and baseline", "Δ(ab) = ā Δb + b̄ Δa")
+def midpoint(b: Builder, call: Call, *m: Tensor | None) -> Messages:
+    """Products, other quadratic functions, and roots of such, whose gradients have y in the denominator."""
+    live = sum(call.wants(i) for i in range(len(call.inputs)))
+    if call.op == "Einsum" and live > 2:
+        raise RuleError(f"a product of {live} live operands; multiply two at a time")
+
+    def half_way(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        return tuple(None if t is None else mean(b, t) for t in tensors)
+
+    return tuple(b.gradient(replace(call, inputs=half_way(call.inputs), outputs=half_way(call.outputs)), *m))
+
+
+@named("quotient", "m_a = m_y / d̄, m_d = − m_y · ȳ / d̄", "a = y · d, a product: Δa = d̄ Δy + ȳ Δd")
+def quotient(b: Builder, call: Call, m: Tensor) -> Messages:
+    """Division. Where the divisor changes its sign the mean of its reciprocals stands for 1/d̄, as in a product with 1/d."""
+    over, under = call.input(0), call.input(1)
+    below = b.twin(under)
+    if below == under:
+        return b.gradient(call, m)[0], None
+    plain = b.Reciprocal(mean(b, under))
+    rate, shift = plain, b.Mul(plain, mean(b, call.y))
+    if not b.nonnegative(under):
+        same = b.Greater(b.Mul(b.Sign(under), b.Sign(below)), 0)
+        rate = b.Where(same, rate, b.Mul(b.Add(b.Reciprocal(under), b.Reciprocal(below)), 0.5))
+        shift = b.Where(same, shift, b.Div(b.Div(mean(b, over), under), below))
+    upper = b.sum_to(b.Mul(m, rate), over, call.y.shape) if call.wants(0) else None
+    lower = b.sum_to(b.Neg(b.Mul(m, shift)), under, call.y.shape) if call.wants(1) else None
+    return upper, lower
+
+
+@named("statistic", "m_x = m_y · 2 s s₀ / (s + s₀), m_s = m_y · ȳ / s̄", "x = y · (1/s), a product: as a quotient by 1/s")
+def scaled(b: Builder, call: Call, m: Tensor) -> Messages:
+    """A product with a statistic of one sign, such as 1/σ, which may be huge at one end; else as any product."""
+    kept = call["signal"]
+    x, s = call.input(kept), call.input(1 - kept)
+    s0 = b.twin(s)
+    same = b.Greater(b.Mul(b.Sign(s), b.Sign(s0)), 0)
+    total = b.Where(same, b.Add(s, s0), 1)
+    rate = b.Where(same, b.Mul(b.Div(s, total), b.Mul(s0, 2)), mean(b, s))
+    shift = b.Where(same, b.Div(b.Add(call.y, b.twin(call.y)), total), mean(b, x))
+    messages = {kept: b.sum_to(b.Mul(m, rate), x, call.y.shape), 1 - kept: b.sum_to(b.Mul(m, shift), s, call.y.shape)}
+    return messages[0], messages[1]
+
+
+@named("product", "m_a = m_y · b̄, or as a quotient where one factor is a statistic", "Δ(ab) = ā Δb + b̄ Δa")
+def product(b: Builder, call: Call, m: Tensor) -> Messages:
+    """What canonization marks as a product of a signal and a gate, or a division by a statistic."""
+    whole = replace(call.parts[0], live=call.live)
+    if whole.op == "Div":
+        return quotient(b, whole, m)
+    return scaled(b, call, m) if call.op == "Normalize" else midpoint(b, whole, m)
+
+
+@named("average", "m_x = (∂y/∂x + ∂y/∂x at the twin)/2 · m_y", "a choice taken half as here and half as at the baseline")
+def average(b: Builder, call: Call, *m: Tensor | None) -> Messages:
+    """Selection by a condition. What its change alone does is no operand's, and stays in the gap that `delta` reports."""
+    condition = call.input(0)
+    here = b.gradient(call, *m)
+    if b.twin(condition) == condition:
+        return tuple(here)
+    there = b.gradient(twin_call(b, call), *m)
+    return tuple(None if h is None or t is None else b.Mul(b.Add(h, t), 0.5) for h, t in zip(here, there, strict=True))
+
+
+# -- maxima ------------------------------------------------------------------------------------------------------------
+
+
+@named(
+    "maximum", "Δy to the maximum here where y grew (|Δy| ≤ |Δx| there), to that at the baseline where it fell; m_x = share / Δx",
+    "as DeepExplainer and Captum do for max pooling",
+)  # fmt: skip
+def maximum(b: Builder, call: Call, m: Tensor, *rest: Tensor | None) -> Messages:
+    """Maxima and minima over windows, axes or operands."""
+    other = twin_call(b, call)
+    dy = change(b, call.y)
+    own = b.Greater(dy, 0) if not call.op.endswith("Min") else b.Less(dy, 0)
+    share = replace(b.Mul(m, dy), shape=call.y.shape)
+    here = b.gradient(call, replace(b.Where(own, share, 0), shape=share.shape))
+    there = b.gradient(other, replace(b.Where(own, 0, share), shape=share.shape))
+    plain = b.gradient(call, m)
+    sent: list[Tensor | None] = []
+    for x, a, c, g in zip(call.inputs, here, there, plain, strict=True):
+        if x is None or a is None or c is None or g is None:
+            sent.append(None)
+            continue
+        dx = change(b, x)
+        same = b.Equal(dx, 0)
+        sent.append(b.Where(same, g, b.Div(b.Add(a, c), b.Where(same, 1, dx))))
+    return tuple(sent)
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def only_live(call: Call) -> int:
+    """The position of the one live operand."""
+    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    if len(live) != 1:
+        raise RuleError(f"DeepLIFT has no rule for this function of {len(live)} live operands; write it in smaller ones")
+    return live[0]
+
+
+def only(call: Call, message: Tensor) -> Messages:
+    """The message of the one live operand."""
+    index = only_live(call)
+    return tuple(message if i == index else None for i in range(len(call.inputs)))

@@ -1,0 +1,1 @@
+"""Layer-wise relevance propagation: rules by operator and by role, and their composites."""

@@ -1,0 +1,133 @@
+"""The composites of the literature, built from rules for linear layers over one base for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+from onnxplain.ir.registry import Rule
+from onnxplain.propagation.composite import WEIGHTLESS, Composite, Where
+from onnxplain.propagation.lrp import linear_rules as lrp
+from onnxplain.propagation.lrp.linear_rules import STABILIZER, Bias, LinearRule
+from onnxplain.propagation.lrp.role_rules import (
+    half,
+    move,
+    normalize,
+    pass_on,
+    quantize,
+    scatter,
+    share,
+    share_positive,
+    signal,
+    softmax,
+    stop,
+)
+
+__all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "own", "uniform"]
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+SAMPLERS = ("GridSample", "RoiAlign", "DeformConv")
+"""What reads an image at places that may depend on the input too: the image is the signal, the places are its gate."""
+
+RECTIFIERS = (
+    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "HardSwish", "Softplus", "Gelu", "Swish",
+    "Mish", "onnxplain.Activation",
+)  # fmt: skip
+"""Activations that let through what is above zero."""
+
+Sums: TypeAlias = Literal["contribution", "positive"]
+"""How a sum of live tensors shares relevance: by contribution, or among summands above zero only."""
+
+HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
+"""Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
+
+EXPANDED = (
+    *("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
+    *("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"),
+)
+"""Operators that relevance goes through in smaller ones."""
+
+
+def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[Where, Rule]]:
+    """What serves everything that is no linear layer.
+
+    Sums and averages share by contribution, activations pass relevance on, layout and selection move it (winner takes all),
+    of a signal and its gate the signal takes all, other products of live operands give half to each, softmax and norms are
+    treated as in AttnLRP. With `sums` "positive" only summands above zero get a share, as under z⁺.
+    """
+    shares = [(Where(operators=("Add", "Sum", "Mean")), share_positive(value))] if sums == "positive" else []
+    return [
+        *shares,
+        (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
+        (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
+        (Where(operators=HOMOGENEOUS), share(value)),
+        (Where(operators=SAMPLERS), signal(value)),
+        (Where(roles=("sum",)), share(value)),
+        (Where(roles=("elementwise", "scale")), pass_on),
+        (Where(operators=("ScatterElements", "ScatterND")), scatter(value)),
+        (Where(roles=("layout", "select", "control")), move),
+        (Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), half(value)),
+        (Where(roles=("gate",)), signal(value)),
+        (Where(operators=("Div",)), signal(value)),
+        (Where(roles=("bilinear", "product")), half(value)),
+        (Where(roles=("softmax",)), softmax),
+        (Where(roles=("norm",)), normalize(value)),
+    ]
+
+
+def layered(
+    name: str,
+    *,
+    convolution: LinearRule,
+    dense: LinearRule,
+    first: Rule | None = None,
+    value: float = STABILIZER,
+    sums: Sums = "contribution",
+    more: Sequence[tuple[Where, Rule]] = (),
+) -> Composite:
+    """A composite by kind of linear layer: one rule for the first, one for convolutions, one for dense layers."""
+    entries: list[tuple[Where, Rule]] = list(more)
+    if first is not None:
+        entries.append((Where(first=True), first))
+    entries.append((Where(operators=CONVOLUTIONS, roles=("linear",)), convolution))
+    entries.append((Where(operators=WEIGHTLESS), lrp.epsilon(value)))
+    entries.append((Where(roles=("linear",)), dense))
+    return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED, float32=True)
+
+
+def uniform(
+    name: str, rule: LinearRule, first: Rule | None = None, value: float = STABILIZER, sums: Sums = "contribution"
+) -> Composite:
+    """A composite with one rule for all linear layers, but for the first if that has its own."""
+    return layered(name, convolution=rule, dense=rule, first=first, value=value, sums=sums)
+
+
+def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) -> Composite:
+    """AttnLRP, and CP-LRP, which takes attention weights and gates for constants."""
+    rule = lrp.epsilon(value, bias)
+    more: list[tuple[Where, Rule]] = []
+    if constant_attention:
+        constant = Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit"))
+        more += [(Where(roles=("softmax",)), stop), (constant, signal(value))]
+    return layered(name, convolution=rule, dense=rule, value=value, more=more)
+
+
+def own(name: str, entries: Sequence[tuple[Where, Rule]], base: str | Composite = "lrp-epsilon") -> Composite:
+    """A composite of your own: its entries come first, a method's composite serves the rest.
+
+    Args:
+        name: what it is called in tables.
+        entries: `(Where(…), rule)` in the order they are tried.
+        base: the name of a method, with its default options, or another composite.
+    """
+    from onnxplain.methods.registry import find_method
+
+    rest = base if isinstance(base, Composite) else find_method(base).rules()
+    return replace(rest, name=name, entries=(*entries, *rest.entries), own=len(entries))
+
+
+def modified_backprop(name: str, rule: Rule) -> Composite:
+    """Gradients, but for activations that let through what is above zero."""
+    return Composite(name, ((Where(operators=RECTIFIERS), rule),), canonize=True, expands=())

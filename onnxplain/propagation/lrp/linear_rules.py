@@ -1,0 +1,427 @@
+"""Layer-wise relevance propagation through linear maps: rules as data, one generic replay.
+
+A linear map is applied again to parts of its input x, weights w and bias β (only positive ones, squared ones, …). Relevance
+R on its output is divided by the replayed output z and sent back by the operator's own gradient rule:
+
+    R_x = Σ over groups: weight · Σ over branches: ± x′ · ∇_w′ (R / Σ ± z(x′, w′, β′))
+
+so no rule knows what a convolution is. Denominators are stabilized as z + ε · sign(z) with sign(0) = +1, so nothing finite
+becomes infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from onnxplain.builder.builder import STABILIZER, Builder
+from onnxplain.builder.factored_relevance import Sign
+from onnxplain.errors import MethodError, RuleError
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Messages
+from onnxplain.ir.tensor import Tensor
+
+__all__ = [
+    "BIASES",
+    "STABILIZER",
+    "Branch",
+    "Group",
+    "LinearRule",
+    "Part",
+    "Places",
+    "alpha_beta",
+    "box",
+    "epsilon",
+    "flat",
+    "gamma",
+    "negative",
+    "operands",
+    "positive",
+    "w_square",
+    "z_plus",
+]
+
+Bias: TypeAlias = Literal["absorb", "ignore", "distribute"]
+
+BIASES = {
+    "absorb": "the bias keeps its share of the relevance",
+    "ignore": "the bias is left out of the denominator; the inputs share everything",
+    "distribute": "the bias's share is spread evenly over the inputs of each output (Bach et al. 2015, eq. 58)",
+}
+"""What can become of the relevance that a bias contributed to."""
+
+Part: TypeAlias = "Callable[[Builder, Tensor], Tensor | None]"
+"""A part of an operand: the tensor itself, its positive values, …; None for "left out"."""
+
+
+def whole(b: Builder, t: Tensor) -> Tensor:
+    """t"""
+    return t
+
+
+def positive(b: Builder, t: Tensor) -> Tensor:
+    """max(t, 0)"""
+    return t if b.nonnegative(t) else replace(b.Relu(t), shape=t.shape, dtype=t.dtype)
+
+
+def negative(b: Builder, t: Tensor) -> Tensor | None:
+    """min(t, 0); None where that is zero"""
+    return None if b.nonnegative(t) else replace(b.Min(t, 0), shape=t.shape, dtype=t.dtype)
+
+
+def squared(b: Builder, t: Tensor) -> Tensor:
+    """t²"""
+    return replace(b.Mul(t, t), shape=t.shape, dtype=t.dtype)
+
+
+def ones(b: Builder, t: Tensor) -> Tensor:
+    """1 everywhere"""
+    return b.full_like(t, 1)
+
+
+def none(b: Builder, t: Tensor) -> None:
+    """left out"""
+
+
+SIGNS: dict[Part, int] = {positive: 1, squared: 1, ones: 1, negative: -1}
+"""The sign of the parts that have one."""
+
+
+def favoured(part: Part, factor: float) -> Part:
+    """t + factor · part(t)"""
+
+    def made(b: Builder, t: Tensor) -> Tensor:
+        more = part(b, t)
+        return t if more is None else replace(b.Add(t, b.Mul(more, factor)), shape=t.shape, dtype=t.dtype)
+
+    return made
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One replay: which part of input, weights and bias, and the sign of its contribution."""
+
+    x: Part
+    w: Part
+    bias: Part
+    sign: int = 1
+
+    def sign_of(self, b: Builder, x: Tensor, *, biased: bool) -> Sign:
+        """What is known of what it contributes, given its part of the input."""
+        signs = [1 if b.nonnegative(x) else SIGNS.get(self.x, 0), SIGNS.get(self.w, 0)]
+        product = self.sign * signs[0] * signs[1]
+        added = product if self.bias is none or not biased else self.sign * SIGNS.get(self.bias, 0)
+        return "" if product == 0 or added != product else "positive" if product > 0 else "negative"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Branches that share a denominator, and the weight of what they send. `where` takes only outputs of that sign."""
+
+    branches: tuple[Branch, ...]
+    weight: float = 1.0
+    where: Literal["", "positive", "negative"] = ""
+
+
+@dataclass(frozen=True)
+class LinearRule:
+    """A relevance rule for linear maps. Called as every rule: `(b, call, R) -> R of the live input`."""
+
+    name: str
+    formula: str
+    source: str
+    groups: tuple[Group, ...]
+    epsilon: float = STABILIZER
+    bias: Bias = "absorb"
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return f"{self.formula} ({self.source})"
+
+    def __call__(self, b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        """The relevance of the live input."""
+        places = operands(b, call, self.splits_weights)
+        if self.splits_weights:
+            call = _unscaled(b, call, places)
+        sent: list[Tensor] = []
+        for group in self.groups:
+            sent += self._group(b, call, places, group, relevance)
+        messages: list[Tensor | None] = [None] * len(call.inputs)
+        messages[places.x] = b.total(sent) if sent else b.zeros_like(call.input(places.x))
+        return tuple(messages)
+
+    @property
+    def factors_input(self) -> bool:
+        """Whether an input that is zero gets nothing."""
+        parts = [branch.x for group in self.groups for branch in group.branches]
+        return self.bias != "distribute" and all(part in (whole, positive, negative) for part in parts)
+
+    @property
+    def splits_weights(self) -> bool:
+        """Whether a branch takes other weights than the call's own."""
+        return any(branch.w is not whole for group in self.groups for branch in group.branches)
+
+    def _group(self, b: Builder, call: Call, places: Places, group: Group, relevance: Tensor) -> list[Tensor]:
+        made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
+        if not made or (group.where == "negative" and b.one_sided(call.y)):
+            return []
+        share = self._divided(b, call, places, made, self._sign(b, places, group, made), relevance)
+        if group.where and not b.one_sided(call.y):
+            outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
+            share = b.Where(outside, 0, share)
+        share = replace(share, shape=call.y.shape)
+        sent = [
+            b.product(copy.input(places.x), _back(b, copy, places, share, group.weight * branch.sign)) for branch, copy in made
+        ]
+        if places.bias is not None and (self.bias == "distribute" or b.notes is not None):
+            of_bias = b.Mul(share, _of_bias(b, places, made))
+            if self.bias == "distribute":
+                sent.append(_scaled(b, _spread(b, call, places, replace(of_bias, shape=call.y.shape)), group.weight))
+            elif b.notes is not None:
+                b.notes.setdefault(call.name, []).append(_scaled(b, of_bias, group.weight))
+        return [replace(s, shape=call.input(places.x).shape) for s in sent]
+
+    def _sign(self, b: Builder, places: Places, group: Group, made: Sequence[tuple[Branch, Call]]) -> Sign:
+        """What is known of a group's denominator."""
+        signs = {branch.sign_of(b, copy.input(places.x), biased=self._biased(places)) for branch, copy in made}
+        if signs in ({"positive"}, {"negative"}):
+            return signs.pop()
+        if group.where and self._biased(places) == (places.bias is not None):  # it has the sign of the output there
+            return "rectified" if group.where == "positive" else "capped"
+        return ""
+
+    def _divided(
+        self, b: Builder, call: Call, places: Places, made: Sequence[tuple[Branch, Call]], sign: Sign, relevance: Tensor
+    ) -> Tensor:
+        """R / (z + ε·sign z). Where the sign is known, the bias of a replay takes ε: one operator less."""
+        (branch, first), *others = made
+        epsilon = self.epsilon or STABILIZER
+        shift = -epsilon if sign in ("negative", "capped") else epsilon
+        moved = _shifted(b, call, first, shift * branch.sign) if sign and first.y.name != call.y.name else None
+        if moved is None:
+            return b.quotient(relevance, _output(b, call, made), epsilon, sign)
+        z = _output(b, call, [(branch, moved), *others])
+        if sign == "rectified":
+            z = b.Clip(z, shift, None)
+        elif sign == "capped":
+            z = b.Clip(z, None, shift)
+        return b.Div(relevance, z)
+
+    def _biased(self, places: Places) -> bool:
+        """Whether denominators hold the bias."""
+        return places.bias is not None and self.bias != "ignore"
+
+    def _replayed(self, b: Builder, call: Call, places: Places, branch: Branch) -> Call | None:
+        """The call on a branch's operands; None where it is provably zero."""
+        inputs = list(call.inputs)
+        inputs[places.x] = branch.x(b, call.input(places.x))
+        if inputs[places.x] is None:
+            return None
+        if places.w is not None:
+            inputs[places.w] = branch.w(b, call.input(places.w))
+        if places.bias is not None:
+            inputs[places.bias] = None if self.bias == "ignore" else branch.bias(b, call.input(places.bias))
+        return b.replay(call, inputs)
+
+
+def _output(b: Builder, call: Call, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+    """What branches give together."""
+    (_, first), *others = made
+    z = first.y
+    for branch, copy in others:
+        z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=call.y.shape)
+    return z
+
+
+def _shifted(b: Builder, call: Call, copy: Call, shift: float) -> Call | None:
+    """A replay with a number added to its outputs by way of its bias; None where it takes none."""
+    place, channels = b.spec(copy).bias, call.y.dim(1) if call.y.rank > 1 else None
+    if copy.parts or place is None or not isinstance(channels, int):
+        return None
+    inputs = [*copy.inputs, *[None] * (place + 1 - len(copy.inputs))]
+    bias = inputs[place]
+    number = b.const(np.full(channels, shift), copy.y.dtype)
+    inputs[place] = number if bias is None else replace(b.Add(bias, number), shape=bias.shape)
+    return b.replay(copy, inputs)
+
+
+def _of_bias(b: Builder, places: Places, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+    """What the biases add to the branches' outputs."""
+    assert places.bias is not None
+    parts = []
+    for branch, copy in made:
+        bare = b.replay(copy, _without(copy.inputs, places.bias))
+        parts.append(_scaled(b, b.Sub(copy.y, bare.y), branch.sign))
+    return b.total(parts)
+
+
+def _spread(b: Builder, call: Call, places: Places, relevance: Tensor) -> Tensor:
+    """Relevance on the outputs, spread evenly over the inputs that each reads."""
+    inputs = list(call.inputs)
+    inputs[places.x] = ones(b, call.input(places.x))
+    if places.w is not None:
+        inputs[places.w] = ones(b, call.input(places.w))
+    if places.bias is not None:
+        inputs[places.bias] = None
+    even = b.replay(call, inputs)
+    return _back(b, even, places, replace(b.Div(relevance, even.y), shape=call.y.shape))
+
+
+def _scaled(b: Builder, t: Tensor, factor: float) -> Tensor:
+    if factor == 1:
+        return t
+    made: Tensor = b.Neg(t) if factor == -1 else b.Mul(t, factor)
+    return made
+
+
+def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None, ...]:
+    return tuple(None if i == index else t for i, t in enumerate(inputs))
+
+
+def _back(b: Builder, call: Call, places: Places, message: Tensor, factor: float = 1) -> Tensor:
+    """What the map's own gradient rule sends to its input, times a factor. Weights take the factor if they are constant."""
+    if factor != 1 and places.fixed and places.w is not None:
+        w, inputs = call.input(places.w), list(call.inputs)
+        inputs[places.w] = replace(_scaled(b, w, factor), shape=w.shape, dtype=w.dtype)
+        call, factor = b.replay(call, inputs), 1
+    sent = b.gradient(call, message)[places.x]
+    if sent is None:
+        raise RuleError(f"its gradient rule sends nothing to input {places.x}")
+    return _scaled(b, sent, factor)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The positions of a linear map's input, weights and bias among the call's inputs; whether the weights are constant."""
+
+    x: int
+    w: int | None
+    bias: int | None
+    fixed: bool
+
+
+def operands(b: Builder, call: Call, needs_weights: bool) -> Places:
+    """Where a linear map of one live operand has it, its weights and its bias."""
+    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    if len(live) != 1:
+        names = ", ".join(f"'{call.input(i).name}'" for i in live)
+        raise RuleError(f"a relevance rule for linear maps needs one live operand, found {len(live)}: {names}")
+    (x,) = live
+    present = [i for i, t in enumerate(call.inputs) if t is not None]
+    spec = b.spec(call)
+    weight, bias = spec.weight, spec.bias
+    if spec.role == "bilinear":  # a product: the other operand is the weight
+        others = [i for i in present if i != x]
+        weight = others[0] if len(others) == 1 else None
+    elif x == weight:
+        weight = 0
+    elif x not in (0, weight):  # the bias alone is live: what else the map adds is no bias of it
+        weight = None
+    if needs_weights and weight is None:
+        raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
+    fixed = weight is not None and b.is_constant(call.input(weight))
+    return Places(x, weight, bias if bias in present and bias != x else None, fixed)
+
+
+def _unscaled(b: Builder, call: Call, places: Places) -> Call:
+    """The call with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
+    gemm = call.parts[0] if call.parts else call
+    factors = ((places.w, gemm.get("alpha", 1.0)), (None if call.parts else places.bias, gemm.get("beta", 1.0)))
+    scaled = {call.input(i): _scaled(b, call.input(i), factor) for i, factor in factors if i is not None and factor != 1}
+    if gemm.op != "Gemm" or not scaled:
+        return call
+
+    def plain(call: Call) -> Call:
+        return replace(call, attributes={**call.attributes, "alpha": 1.0, "beta": 1.0}) if call.op == "Gemm" else call
+
+    moved = call.reading({old: replace(new, dtype=old.dtype, shape=old.shape) for old, new in scaled.items()})
+    return replace(plain(moved), parts=tuple(plain(part) for part in moved.parts))
+
+
+# -- the rules of the literature ---------------------------------------------------------------------------------------
+
+
+def epsilon(value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """LRP-ε: each input gets its share of the output; ε takes some of what is contradictory or weak.
+
+    ε = 0 (as small as the stabilizer) is LRP-0. Bach et al. 2015, On Pixel-Wise Explanations, eq. 58.
+    """
+    group = Group((Branch(whole, whole, whole),))
+    return LinearRule(
+        "epsilon", "R_i = Σ_j x_i w_ij / (z_j + ε sign z_j) · R_j", "Bach et al. 2015, eq. 58", (group,), value, bias
+    )
+
+
+def z_plus(value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """z⁺: only contributions above zero count: x⁺w⁺ and, where inputs may be negative, x⁻w⁻.
+
+    Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, the z⁺-rule.
+    """
+    group = Group((Branch(positive, positive, positive), Branch(negative, negative, none)))
+    formula = "R_i = Σ_j (x_i w_ij)⁺ / Σ_i (x_i w_ij)⁺ · R_j"
+    return LinearRule("z-plus", formula, "Montavon et al. 2017, Deep Taylor Decomposition, the z⁺-rule", (group,), value, bias)
+
+
+def alpha_beta(alpha: float = 2.0, beta: float = 1.0, value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """LRP-αβ: contributions above and below zero, each with its own denominator; α − β = 1 conserves.
+
+    Bach et al. 2015, eq. 60.
+    """
+    if abs(alpha - beta - 1) > 1e-9:
+        raise MethodError(f"the αβ rule needs α − β = 1 to conserve relevance, found α = {alpha:g}, β = {beta:g}")
+    above = Group((Branch(positive, positive, positive), Branch(negative, negative, none)), alpha)
+    below = Group((Branch(positive, negative, negative), Branch(negative, positive, none)), -beta)
+    formula = "R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) · R_j"
+    groups = (above, below) if beta else (above,)
+    return LinearRule(f"alpha{alpha:g}-beta{beta:g}", formula, "Bach et al. 2015, eq. 60", groups, value, bias)
+
+
+def gamma(factor: float = 0.25, value: float = STABILIZER, bias: Bias = "absorb") -> LinearRule:
+    """LRP-γ: contributions of the output's own sign are favoured by γ, for inputs and outputs of both signs.
+
+    Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview, section 10.2.3; for both signs Andéol et al. 2021,
+    Learning Domain Invariant Representations by Joint Wasserstein Distance Minimization, appendix.
+    """
+    more, less = favoured(positive, factor), favoured(negative, factor)
+    above = Group((Branch(positive, more, more), Branch(negative, less, none)), where="positive")
+    below = Group((Branch(positive, less, less), Branch(negative, more, none)), where="negative")
+    formula = "R_i = Σ_j (x_i w_ij + γ (x_i w_ij)^s) / Σ_i (…) · R_j with s = sign z_j"
+    return LinearRule("gamma", formula, "Montavon et al. 2019, section 10.2.3", (above, below), value, bias)
+
+
+def box(low: Part, high: Part, value: float = STABILIZER) -> LinearRule:
+    """z^B: inputs between bounds low and high, for pixels. The bias cancels.
+
+    Montavon et al. 2017, Deep Taylor Decomposition, the z^B-rule.
+    """
+    group = Group((Branch(whole, whole, none), Branch(low, positive, none, -1), Branch(high, negative, none, -1)))
+    formula = "R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) / Σ_i (…) · R_j"
+    return LinearRule("box", formula, "Montavon et al. 2017, Deep Taylor Decomposition, the z^B-rule", (group,), value, "ignore")
+
+
+def w_square(value: float = STABILIZER, bias: Bias = "ignore") -> LinearRule:
+    """w²: shares by squared weights, whatever the input, for unbounded real inputs.
+
+    Montavon et al. 2017, Deep Taylor Decomposition, the w²-rule.
+    """
+    group = Group((Branch(ones, squared, squared),))
+    formula = "R_i = Σ_j w_ij² / Σ_i w_ij² · R_j"
+    return LinearRule("w-square", formula, "Montavon et al. 2017, Deep Taylor Decomposition, the w²-rule", (group,), value, bias)
+
+
+def flat(value: float = STABILIZER, bias: Bias = "ignore") -> LinearRule:
+    """Flat: every input that an output reads gets the same share.
+
+    Bach et al. 2016, Controlling Explanatory Heatmap Resolution and Semantics via Decomposition Depth.
+    """
+    group = Group((Branch(ones, ones, ones),))
+    return LinearRule(
+        "flat", "R_i = Σ_j 1 / Σ_i 1 · R_j", "Bach et al. 2016, Controlling Heatmap Resolution", (group,), value, bias
+    )

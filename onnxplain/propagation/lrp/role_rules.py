@@ -1,0 +1,285 @@
+"""Relevance rules for everything that is no linear map with weights: sums, activations, products, softmax, norms, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from onnxplain.analysis.rectified_relevance import MOVES
+from onnxplain.builder.builder import Builder
+from onnxplain.errors import RuleError
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Messages, Rule
+from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.lrp.linear_rules import STABILIZER, positive
+
+__all__ = [
+    "deconvnet",
+    "guided",
+    "half",
+    "move",
+    "normalize",
+    "pass_on",
+    "proportional",
+    "quantize",
+    "scatter",
+    "share",
+    "share_positive",
+    "signal",
+    "softmax",
+    "stop",
+]
+
+
+@dataclass(frozen=True)
+class RoleRule:
+    """A rule with its formula and source, as `onnxplain plan` shows it."""
+
+    name: str
+    formula: str
+    source: str
+    rule: Rule
+    factors_input: bool = False
+    """Whether an input element that is zero gets nothing."""
+    passes: bool = False
+    """Whether elements of the input get the relevance of the output elements they become."""
+    only: Callable[[Call], Sequence[int]] | None = None
+    """The inputs that relevance goes to, where these are not all: what makes the others lies off the way."""
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return f"{self.formula} ({self.source})"
+
+    def __call__(self, b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
+        return self.rule(b, call, *relevance)
+
+
+def named(
+    name: str,
+    formula: str,
+    source: str,
+    *,
+    factors_input: bool = False,
+    passes: bool = False,
+    only: Callable[[Call], Sequence[int]] | None = None,
+) -> Callable[[Rule], RoleRule]:
+    """Give a rule the name, formula and source it is shown with, and say what is known of what it sends."""
+    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes, only)
+
+
+@named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged", passes=True)
+def pass_on(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
+    """The relevance of the first output, for the one live input of the same shape."""
+    (live,) = _live(call, 1)
+    arrived = next((r for r in relevance if r is not None), None)
+    x = call.input(live)
+    return _at(call, live, None if arrived is None else b.sum_to(arrived, x, call.y.shape))
+
+
+@named("move", "R_x is R_y put back where it came from", "the gradient of a selection; winner takes all for maxima", passes=True)
+def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
+    """The operator's own gradient rule: layout, selection, and maxima, where the winner takes all.
+
+    Relevance y · m on elements y that are elements of x is x · m there.
+    """
+    rests = [b.rest(r, y) for r, y in zip(relevance, call.outputs, strict=False)]
+    if call.operator in MOVES and all((m is None) == (r is None) for m, r in zip(rests, relevance, strict=False)):
+        return _products(b, call, b.gradient(call, *rests))
+    return tuple(b.gradient(call, *relevance))
+
+
+def share(value: float = STABILIZER) -> RoleRule:
+    """Each input gets its contribution's share: x · ∂y/∂x · R / y, for sums, means and other homogeneous functions."""
+
+    @named(
+        "share",
+        "R_x = x · ∂y/∂x · R / (y + ε sign y)",
+        "Bach et al. 2015, eq. 56; residual sums and average pooling",
+        factors_input=True,
+    )
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        return _contributions(b, call, b.quotient(relevance, call.y, value))
+
+    return rule
+
+
+def scatter(value: float = STABILIZER) -> RoleRule:
+    """Scattering: what is overwritten or outdone gets nothing; what is added to an element shares it by contribution."""
+
+    @named("scatter", "moved, or x · ∂y/∂x · R / (y + ε sign y) where it adds", "Bach et al. 2015, eq. 56, for sums")
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        how = call.get("reduction", "none")
+        if how == "mul":
+            raise RuleError("it multiplies any number of factors, between which no relevance rule decides; choose a rule for it")
+        if how == "add":
+            return _contributions(b, call, b.quotient(relevance, call.y, value))
+        return tuple(b.gradient(call, relevance))
+
+    return rule
+
+
+def share_positive(value: float = STABILIZER) -> RoleRule:
+    """Sums under z⁺: only summands above zero get shares, so that summands that cancel do not explode."""
+
+    @named(
+        "share-positive",
+        "R_x = x⁺ / Σ x⁺ · R",
+        "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, the z⁺-rule",
+        factors_input=True,
+    )
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        parts = replace(call, inputs=tuple(t if t is None else positive(b, t) for t in call.inputs))
+        copy = b.replay(call, parts.inputs)
+        adds = call.operator in ("Add", "Sum", "Mean")  # a difference of positive parts has any sign
+        return _contributions(b, copy, b.quotient(relevance, copy.y, value, "positive" if adds else ""))
+
+    return rule
+
+
+def half(value: float = STABILIZER) -> RoleRule:
+    """Products of two live operands: each gets half of the relevance, shared by contribution."""
+
+    @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        live = sum(call.wants(i) for i in range(len(call.inputs)))
+        return _contributions(b, call, b.quotient(relevance, call.y, value, times=live))
+
+    return rule
+
+
+def signal(value: float = STABILIZER) -> RoleRule:
+    """Products of a signal and a gate: the signal takes all, the gate is a constant."""
+
+    @named(
+        "signal",
+        "R_signal = R_y, R_gate = 0",
+        "Arras et al. 2017, Explaining Recurrent Network Predictions, section 3",
+        passes=True,
+        only=lambda call: (call.get(SIGNAL, 0),),
+    )
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        kept = call.get(SIGNAL, 0)
+        of = call.parts[0] if call.parts else call
+        if of.op in ("Mul", "Div"):
+            return _at(call, kept, b.sum_to(relevance, call.input(kept), call.y.shape))
+        shares = _contributions(b, call, b.quotient(relevance, call.y, value))
+        return _at(call, kept, shares[kept])
+
+    return rule
+
+
+SIGNAL = "signal"
+"""The attribute of a compound gate call that says which input is the signal."""
+
+
+@named("softmax", "R_x = x · (R_y − y · Σ R_y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
+def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
+    """The Taylor expansion at the point itself, x · ∂y/∂x · R / y; masked scores (−∞) get none."""
+    if call.op == "LogSoftmax":
+        return _contributions(b, call, b.quotient(relevance, call.y, STABILIZER))
+    rest = b.Sub(relevance, b.Mul(call.y, b.ReduceSum(relevance, [call["axis"]], keepdims=1)))
+    return b.Where(b.IsInf(call.x), 0, b.Mul(call.x, rest))
+
+
+def normalize(value: float = STABILIZER) -> RoleRule:
+    """Norms: linear in their input once the statistic they divide by is taken for a constant."""
+
+    @named(
+        "normalize",
+        "R_x = x · ∂y/∂x · R / (y + ε sign y), statistics constant",
+        "Achtibat et al. 2024, AttnLRP",
+        factors_input=True,
+    )
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        message = b.quotient(relevance, call.y, value)
+        return _at(call, 0, b.product(call.x, b.detached(call, message)))
+
+    return rule
+
+
+@named("stop", "R_x = 0", "relevance ends here", only=lambda call: ())
+def stop(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
+    """Nothing passes."""
+    return (None,) * len(call.reads)
+
+
+def proportional(value: float = STABILIZER) -> RoleRule:
+    """Max pooling taken for the average it is close to: each element of a window gets its share of the window's sum."""
+
+    @named(
+        "proportional",
+        "R_x = Σ x / Σ x over the window · R_y",
+        "Montavon et al. 2017, Methods for Interpreting, section 5.2",
+        factors_input=True,
+    )
+    def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+        if call.op not in AVERAGES:
+            raise RuleError(f"proportional pooling is for {' and '.join(AVERAGES)}")
+        average = replace(call, op=AVERAGES[call.op], outputs=call.outputs[:1], attributes=_averaging(b, call))
+        made = b.replay(average, average.inputs)
+        return _contributions(b, made, b.quotient(relevance, made.y, value))
+
+    return rule
+
+
+AVERAGES = {"MaxPool": "AveragePool", "GlobalMaxPool": "GlobalAveragePool"}
+
+
+def _averaging(b: Builder, call: Call) -> dict[str, Any]:
+    """The attributes of the average over a maximum's windows."""
+    if call.op == "GlobalMaxPool":
+        return {}
+    kept = {k: v for k, v in call.attributes.items() if k not in ("storage_order", "dilations")}
+    if any(d != 1 for d in call.get("dilations") or ()):
+        if b.graph.opset < 19:
+            raise RuleError(f"averages over dilated windows exist from opset 19 on, the model has {b.graph.opset}")
+        kept["dilations"] = call["dilations"]
+    return {**kept, "count_include_pad": 0}
+
+
+@named("quantize", "R_x = R_y", "rounding and scaling are the identity on relevance")
+def quantize(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
+    """Relevance belongs to the number that an integer stands for."""
+    return tuple(relevance[0] if i == 0 and call.wants(0) else None for i in range(len(call.inputs)))
+
+
+@named("guided", "dx = dy where x > 0 and dy > 0, else 0", "Springenberg et al. 2015, Striving for Simplicity, section 3.4")
+def guided(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """The gradient of the activation, where it and the message are above zero."""
+    (live,) = _live(call, 1)
+    return _at(call, live, b.gradient(call, b.Relu(dy))[live])
+
+
+@named("deconvnet", "dx = dy where dy > 0, else 0", "Zeiler, Fergus 2014, Visualizing and Understanding Convolutional Networks")
+def deconvnet(b: Builder, call: Call, dy: Tensor) -> Messages:
+    """The activation applied to the message."""
+    (live,) = _live(call, 1)
+    return _at(call, live, b.Relu(dy))
+
+
+def _at(call: Call, index: int, message: Tensor | None) -> Messages:
+    return tuple(message if i == index else None for i in range(len(call.inputs)))
+
+
+def _live(call: Call, count: int) -> list[int]:
+    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    if len(live) != count:
+        raise RuleError(f"its relevance rule needs {count} live operand, found {len(live)}; choose another rule for it")
+    return live
+
+
+def _contributions(b: Builder, call: Call, message: Tensor) -> tuple[Tensor | None, ...]:
+    """x · ∂y/∂x · message for every live input."""
+    return _products(b, call, b.gradient(call, message))
+
+
+def _products(b: Builder, call: Call, slopes: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    """x · slope for every live input."""
+    return tuple(
+        None if slope is None or x is None else b.product(x, slope) for x, slope in zip(call.inputs, slopes, strict=True)
+    )

@@ -1,0 +1,176 @@
+"""Explanation: attributions of a batch of samples with what they explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxplain.errors import InputError, LayerError, nearest
+
+if TYPE_CHECKING:
+    import os
+
+    import matplotlib.figure
+    import pandas as pd
+
+__all__ = ["Explanation"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a method says about the predictions of a batch.
+
+    `attributions` holds one array per explained tensor, in the tensor's shape ([n, …]; for target="all" [n, targets, …]).
+    `inputs` and `outputs` are the model's own. `target` is the explained element of each sample: int64 [n], counted row
+    by row where the output has several axes; None for contrasts, seeds, sums and all targets, which `about["target"]`
+    describes. `about` is what the explained model says of itself. `delta`, of methods that integrate, is the completeness gap:
+    what attributions sum to beyond the difference of the scores at input and baseline, [n] ([n, targets] for target="all").
+    `facts` is what else a method knows, [n, …] by name: `r2` of a fit, `standard_error` of what was sampled, `base_value` (the
+    score at the baseline), `groups` (the group of each element) with `group_values`, `curves` over a `grid`; what is one for
+    all samples, as the `filters` and `leaves` of a soft tree, is [1, …].
+    """
+
+    attributions: Mapping[str, np.ndarray[Any, Any]]
+    inputs: Mapping[str, np.ndarray[Any, Any]]
+    outputs: Mapping[str, Any]
+    target: np.ndarray[Any, Any] | None
+    about: Mapping[str, Any]
+    labels: Sequence[str] = field(default=())
+    delta: np.ndarray[Any, Any] | None = None
+    facts: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.about["method"])
+
+    @property
+    def attribution(self) -> np.ndarray[Any, Any]:
+        """The attribution where there is only one.
+
+        Raises:
+            LayerError: several tensors were explained.
+        """
+        if len(self.attributions) != 1:
+            raise LayerError(f"several tensors were explained; choose one of .attributions: {', '.join(self.attributions)}")
+        return next(iter(self.attributions.values()))
+
+    def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
+        """An attribution by the name of what it explains; the first where `name` is None."""
+        if name is None:
+            return next(iter(self.attributions.items()))
+        if name not in self.attributions:
+            raise LayerError(f"nothing explained is called '{name}'; {nearest(name, self.attributions)}")
+        return name, self.attributions[name]
+
+    def __len__(self) -> int:
+        return int(next(iter(self.attributions.values())).shape[0])
+
+    def __getitem__(self, samples: int | slice) -> Explanation:
+        """The explanation of some of the samples."""
+        chosen = slice(samples, samples + 1 or None) if isinstance(samples, int) else samples
+        count = len(self)
+
+        def cut(arrays: Mapping[str, Any]) -> dict[str, Any]:
+            return {k: v[chosen] if hasattr(v, "__getitem__") and len(v) == count else v for k, v in arrays.items()}
+
+        target = self.target[chosen] if self.target is not None and len(self.target) == count else self.target
+        delta = None if self.delta is None else self.delta[chosen]
+        return Explanation(
+            cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta, cut(self.facts)
+        )
+
+    def label(self, sample: int) -> str:
+        """What is explained of a sample, in words: the class name where labels are known."""
+        if self.target is None:
+            return str(self.about["target"])
+        index = int(self.target[sample])
+        return self.labels[index] if 0 <= index < len(self.labels) else str(index)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def pool(self, by: int | Sequence[int] | np.ndarray[Any, Any], name: str | None = None) -> np.ndarray[Any, Any]:
+        """Attributions summed, which keeps their total.
+
+        Args:
+            by: an axis or axes to sum over (channels of an image: 1; width of an embedding: -1), or an integer array of
+                group numbers in the shape of one sample (or broadcasting to it), giving [n, groups].
+            name: which attribution; the first where None.
+        """
+        _, values = self.of(name)
+        if isinstance(by, np.ndarray):
+            groups = np.broadcast_to(by, values.shape[1:]).ravel()
+            if groups.dtype.kind not in "iu" or groups.min() < 0:
+                raise InputError("groups must be numbers from 0 on, one per element of a sample")
+            flat = values.reshape(len(values), -1)
+            return np.stack([np.bincount(groups, weights=row, minlength=int(groups.max()) + 1) for row in flat])
+        axes = (by,) if isinstance(by, int) else tuple(by)
+        return np.asarray(values.sum(axis=axes))
+
+    def negative_share(self, name: str | None = None) -> np.ndarray[Any, Any]:
+        """For each sample the share of negative attributions in the sum of absolute ones, 0 to 1 (0 where all are zero)."""
+        _, values = self.of(name)
+        flat = np.asarray(values, np.float64).reshape(len(values), -1)
+        sizes = np.abs(flat).sum(axis=1)
+        return np.asarray(np.abs(flat.clip(max=0)).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
+
+    def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
+        """For each sample the k elements with the largest attributions in size: their indices and values."""
+        _, values = self.of(name)
+        result = []
+        for row in values:
+            order = np.argsort(-np.abs(row), axis=None, kind="stable")[:k]
+            places = [tuple(int(i) for i in np.unravel_index(o, row.shape)) for o in order]
+            result.append([(place, float(row[place])) for place in places])
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain lists and numbers, ready for JSON."""
+        return {
+            "about": dict(self.about),
+            "target": None if self.target is None else self.target.tolist(),
+            "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
+            "delta": None if self.delta is None else self.delta.tolist(),
+            "facts": {k: v.tolist() for k, v in self.facts.items()},
+            "attributions": {k: v.tolist() for k, v in self.attributions.items()},
+            "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
+        }
+
+    def to_pandas(self, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
+        """A long table: sample, target, element (or feature), input value, attribution.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        from onnxplain.results.tables import long_table
+
+        return long_table(self, features, name)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.
+
+        Raises:
+            OutputError: the folder does not exist or the ending is unknown.
+            MissingDependencyError: the form needs a package that is not installed.
+        """
+        from onnxplain.io.writer import save
+
+        return save(self, Path(path), **options)
+
+    def plot(self, **options: Any) -> matplotlib.figure.Figure:
+        """A figure: input and attribution side by side, in the form that fits the data (see `onnxplain.results.plot.plot.plot`).
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        from onnxplain.results.plot.plot import plot
+
+        return plot([self], **options)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
+        return f"Explanation({self.method}, {len(self)} samples, {shapes})"

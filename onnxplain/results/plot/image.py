@@ -1,0 +1,103 @@
+"""Images: the picture, then each method's heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxplain.results.plot.page import Page, gutter_of
+from onnxplain.results.plot.style import QUIET, colours, edges, fitted, rim, shaded, short
+from onnxplain.results.plot.views import Column, View, picture_of, pooled_map
+from onnxplain.results.prediction import Prediction
+
+__all__ = ["ImageBlock"]
+
+Array = np.ndarray[Any, Any]
+
+
+class ImageBlock:
+    """Rows of samples, columns of methods; sizes in inches."""
+
+    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
+        self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
+        height, width = (
+            picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
+        )
+        small = max(height, width) <= 16
+        wide = (1.2 if small else 1.9) if len(columns) > 3 else (1.5 if small else 2.5)
+        ratio = min(max(height / width, 0.4), 1.6)
+        self.cell = (wide, wide * ratio)
+        self.gap, self.foot = 0.14, 0.26
+        self.gutter = gutter_of([predictions[s] for s in samples], [c.target(s) for s in samples for c in columns])
+        self.panels = len(columns) + (view.values is not None)
+        self.head = 0.22 * max(1, max(-(-len(c.heading) * 0.066 // wide) for c in columns))
+        self.width = self.gutter + self.panels * (wide + self.gap) - self.gap
+        self.height = self.head + len(samples) * (self.cell[1] + self.foot) - 0.04
+
+    def draw(self, page: Page, left: float, top: float) -> None:
+        """Draw at a place."""
+        wide, high = self.cell
+        places = [left + self.gutter + i * (wide + self.gap) for i in range(self.panels)]
+        headings = [*(["input"] if self.view.values is not None else []), *(c.heading for c in self.columns)]
+        page.headings(headings, places, top + self.head - 0.07, wide)
+        page.left_heading(left, top + self.head - 0.07)
+        for row, sample in enumerate(self.samples):
+            y = top + self.head + row * (high + self.foot)
+            self._row(page, sample, left, y, places)
+
+    def _row(self, page: Page, sample: int, left: float, top: float, places: list[float]) -> None:
+        wide, high = self.cell
+        targets = {c.target(sample) for c in self.columns}
+        page.prediction(
+            left,
+            top + high / 2,
+            self.gutter - 0.12,
+            self.predictions[sample],
+            next(iter(targets)) if len(targets) == 1 else None,
+        )
+        picture = None
+        if self.view.values is not None:
+            picture = picture_of(self.view.values[sample])
+            page.image(page.axes(places[0], top, wide, high), picture)
+        maps = self.view.maps or (False,) * len(self.columns)
+        for column, attributions, place, is_map in zip(
+            self.columns, self.view.attributions, places[len(places) - len(self.columns) :], maps, strict=True
+        ):
+            heat = pooled_map(attributions[sample])
+            scale = rim(heat)
+            page.image(page.axes(place, top, wide, high), heat_picture(heat, scale, column.signed, picture, printed=is_map))
+            page.text(
+                place + wide,
+                top + high + 0.04,
+                scale_text(heat, scale, column.signed),
+                size=6.2,
+                colour=QUIET,
+                ha="right",
+            )
+            if len(targets) > 1 and "→" not in column.heading:
+                page.text(place, top + high + 0.04, f"for {column.target(sample)}", size=6.2, colour=QUIET)
+
+
+def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None, *, printed: bool = False) -> Array:
+    """A heat map in colour [h, w, 3], with the edges of the picture under it for orientation, or (`printed`) the picture itself:
+    a map is too coarse to show what it lies on."""
+    shape = heat.shape if picture is None else picture.shape
+    pixels: Array = colours(fitted(heat, shape), scale, signed).astype(np.float64) / 255
+    if printed and picture is not None:
+        return shaded(pixels, picture)
+    lines = None if picture is None else edges(picture)
+    if lines is not None:
+        pixels = pixels * (1 - 0.42 * lines[..., None])
+    return pixels
+
+
+def scale_text(heat: Array, scale: float, signed: bool) -> str:
+    """What the ends of the colours stand for."""
+    broken = int((~np.isfinite(heat)).sum())
+    if broken:
+        return f"{broken} not finite (grey)"
+    if scale == 0:
+        return "all zero"
+    return f"±{short(scale)}" if signed else f"0 … {short(scale)}"

@@ -1,0 +1,295 @@
+"""What goes into pictures and pages: explanations brought side by side, and the form that fits their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxplain.errors import InputError, OutputError, nearest
+from onnxplain.methods.registry import all_methods
+from onnxplain.results.explanation import Explanation
+from onnxplain.results.plot.style import enlarged
+from onnxplain.results.prediction import class_name, lifted, sample_count, scores, target_name
+
+__all__ = ["FORMS", "Column", "View", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
+
+Array = np.ndarray[Any, Any]
+
+FORMS = ("image", "table", "series", "tokens", "curves")
+"""The forms of a picture."""
+EVERY = 10
+"""Up to so many targets of target="all" are all shown, otherwise the `FIRST` with the highest scores."""
+FIRST = 5
+
+
+@dataclass(frozen=True)
+class Column:
+    """One method (for target="all": one method and target) of a side-by-side picture."""
+
+    heading: str
+    explanation: Explanation
+    signed: bool
+    among_all: Array | None = None
+
+    def attributions(self, name: str) -> Array:
+        """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
+        values = lifted(self.explanation, self.explanation.attributions[name])
+        chosen = values if self.among_all is None else values[np.arange(len(values)), self.among_all]
+        return _over_input(self.explanation, name, chosen) if self.is_map(name) else chosen
+
+    def is_map(self, name: str) -> bool:
+        """Whether it is a map of an input's places, made from a layer."""
+        entries = self.explanation.about.get("attributions", {}).values()
+        return any(e["explains"] == name and e["kind"] == "map" for e in entries)
+
+    def target(self, sample: int) -> str:
+        """What is explained, in words."""
+        if self.among_all is None:
+            return target_name(self.explanation, sample)
+        return class_name(self.explanation, int(self.among_all[sample]))
+
+    def target_index(self, sample: int) -> int | None:
+        """The explained element's number, None where several are explained together."""
+        if self.among_all is not None:
+            return int(self.among_all[sample])
+        return None if self.explanation.target is None else int(self.explanation.target[sample])
+
+
+@dataclass(frozen=True)
+class View:
+    """One explained tensor in every column.
+
+    `values` is what was fed in ([n, …]; for tensors inside the model the picture they belong to, or None).
+    `attributions` has one array [n, …] per column, `maps` says which of them are maps of places. `labels` names the elements of
+    one sample, or the elements of each.
+    """
+
+    name: str
+    form: str
+    values: Array | None
+    attributions: tuple[Array, ...]
+    labels: tuple[str, ...] | tuple[tuple[str, ...], ...] | None
+    maps: tuple[bool, ...] = ()
+
+    def label(self, sample: int, place: int) -> str:
+        """The name of an element, counted row by row."""
+        shape = self.attributions[0].shape[1:]
+        if self.labels is None:
+            if len(shape) < 2 or self.form == "tokens":
+                return str(place)
+            return ", ".join(str(i) for i in np.unravel_index(place, shape))
+        found = self.labels[sample] if isinstance(self.labels[0], tuple) else self.labels
+        return str(found[place])
+
+
+def columns_of(explanations: Sequence[Explanation]) -> list[Column]:
+    """The columns of a side-by-side picture.
+
+    Raises:
+        InputError: there is nothing to show, or the explanations are of different samples.
+    """
+    if not explanations:
+        raise InputError("there is nothing to show: no explanation was given")
+    counts = {sample_count(e) for e in explanations}
+    if len(counts) > 1 or 0 in counts:
+        raise InputError(f"explanations of {' and '.join(map(str, sorted(counts)))} samples do not go side by side")
+    known = all_methods()
+    headings = _headings(explanations)
+    result = []
+    for heading, explanation in zip(headings, explanations, strict=True):
+        method = known.get(explanation.method)
+        negative = any((v < 0).any() for v in explanation.attributions.values())
+        signed = negative or (method.signed if method is not None else False)
+        if explanation.target is None and explanation.about.get("target") == "all":
+            result += _every_target(heading, explanation, signed)
+        else:
+            result.append(Column(heading, explanation, bool(signed)))
+    return result
+
+
+def _headings(explanations: Sequence[Explanation]) -> list[str]:
+    """Method names, with what tells explanations of one method apart."""
+    names = [e.method for e in explanations]
+    result = []
+    for explanation, name in zip(explanations, names, strict=True):
+        same = [e for e in explanations if e.method == name]
+        differing = [
+            f"{key} {value}"
+            for key, value in explanation.about.get("options", {}).items()
+            if len({str(e.about.get("options", {}).get(key)) for e in same}) > 1
+        ]
+        result.append(", ".join([name, *differing]))
+    return result
+
+
+def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[Column]:
+    values = lifted(explanation, next(iter(explanation.attributions.values())))
+    count, targets = values.shape[:2]
+    if targets <= EVERY:
+        return [
+            Column(f"{heading} → {class_name(explanation, t)}", explanation, signed, np.full(count, t)) for t in range(targets)
+        ]
+    found = scores(explanation)
+    flat = np.zeros((count, targets)) if found is None else found.reshape(count, -1)
+    order = np.argsort(-flat, axis=1, kind="stable")
+    return [Column(f"{heading}, rank {r + 1}", explanation, signed, order[:, r]) for r in range(FIRST)]
+
+
+# -- forms -----------------------------------------------------------------------------------------------------------
+
+
+def choose_form(values: Array | None, attribution: Array, features: Sequence[Any] | None = None) -> str:
+    """The form that fits: image, table, series or tokens.
+
+    Args:
+        values: what was fed in [n, …], None for tensors inside the model.
+        attribution: [n, …].
+        features: names of the elements; a row of named elements is a table.
+    """
+    shape = attribution.shape[1:]
+    if values is not None and values.dtype.kind in "iuOUS" and attribution.ndim == values.ndim + 1:
+        return "tokens"
+    if len(shape) == 3 and min(shape[1:] if channel_axis(shape) == 0 else shape[:2]) > 1:
+        return "image"
+    if len(shape) == 2:
+        low, high = min(shape), max(shape)
+        if (low >= 6 and high <= 2 * low) or shape[0] > 16:
+            return "image"
+        return "series" if shape[1] >= 8 else "table"
+    if len(shape) == 1 and shape[0] > 64 and features is None:
+        return "series"
+    return "table"
+
+
+def channel_axis(shape: Sequence[int]) -> int:
+    """Where the channels of a sample of three axes are: 0 or 2."""
+    if shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3)):
+        return 0
+    return 2 if shape[2] in (1, 3, 4) or shape[2] < shape[0] else 0
+
+
+def summed(attribution: Array, axis: int) -> Array:
+    """The sum over an axis; what cancels up to rounding is zero, so that no picture is made of rounding errors.
+
+    Gradients cancel so over the width of embeddings that a layer normalization follows.
+    """
+    if attribution.shape[axis] == 1:
+        return np.asarray(attribution.squeeze(axis), dtype=np.float64)
+    total = attribution.sum(axis=axis, dtype=np.float64)
+    sizes = np.abs(attribution).sum(axis=axis, dtype=np.float64)
+    rounding = 16 * (np.finfo(attribution.dtype).eps if attribution.dtype.kind == "f" else 0) * sizes
+    return np.asarray(np.where(np.abs(total) <= rounding, 0, total))
+
+
+def pooled_map(attribution: Array) -> Array:
+    """The attribution of one sample summed over its channels: [h, w]."""
+    if attribution.ndim == 3:
+        return summed(attribution, channel_axis(attribution.shape))
+    return np.asarray(attribution, dtype=np.float64)
+
+
+def picture_of(sample: Array) -> Array:
+    """The picture [h, w] (grey) or [h, w, 3] of one sample, in 0..1.
+
+    Values in 0..1 and whole values in 0..255 are shown as they are, others (normalised inputs) between their extremes.
+    """
+    values = np.asarray(sample, dtype=np.float64)
+    if values.ndim == 3:
+        values = np.moveaxis(values, channel_axis(values.shape), -1)
+        values = values[..., :3] if values.shape[-1] in (3, 4) else values.mean(axis=-1)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if low >= 0 and high <= 1:
+        return values
+    if low >= 0 and 16 < high <= 255 and np.array_equal(values, np.round(values)):
+        return values / 255
+    return (values - low) / (high - low or 1.0)
+
+
+def views_of(columns: Sequence[Column], features: Sequence[Any] | None = None, form: str | None = None) -> list[View]:
+    """The explained tensors to show, one below the other; several small inputs (columns of a table) become one table.
+
+    Raises:
+        OutputError: no such form, or the explanations do not fit side by side.
+        InputError: the number of features is not the number of elements.
+    """
+    if form is not None and form not in FORMS:
+        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, FORMS)}")
+    names = [list(c.explanation.attributions) for c in columns]
+    if len({len(n) for n in names}) > 1:
+        raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")
+    views = [_view(columns, place, features if len(names[0]) == 1 else None, form) for place in range(len(names[0]))]
+    if len(views) > 1 and form in (None, "table") and all(v.form == "table" for v in views):
+        return [_merged(views)]
+    return views
+
+
+def _view(columns: Sequence[Column], place: int, features: Sequence[Any] | None, form: str | None) -> View:
+    names = [list(c.explanation.attributions)[place] for c in columns]
+    attributions = tuple(c.attributions(n) for c, n in zip(columns, names, strict=True))
+    first = columns[0].explanation
+    values = lifted(first, np.asarray(first.inputs[names[0]])) if names[0] in first.inputs else None
+    chosen = form or choose_form(values, attributions[0], features)
+    if chosen == "image":
+        values = values if values is not None and values.ndim >= 3 else _input_picture(first)
+        if any(a.ndim not in (3, 4) for a in attributions):
+            raise OutputError(f"'{names[0]}' {list(attributions[0].shape)} is no image; choose another form: {', '.join(FORMS)}")
+        return View(names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True)))
+    if chosen == "tokens":
+        attributions = tuple(summed(a, -1) if a.ndim > 2 else a for a in attributions)
+    if len({a.shape for a in attributions}) > 1:
+        shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
+        raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")
+    return View(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
+
+
+def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
+    """A map [n, 1, places …] enlarged to the places of the input, linearly; in one dimension once for every channel."""
+    fed = lifted(explanation, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
+    if fed.ndim != values.ndim or fed.ndim not in (3, 4):
+        return values
+    if fed.ndim == 3:
+        return np.broadcast_to(enlarged(values, fed.shape[2:]), fed.shape)
+    channels = channel_axis(fed.shape[1:])
+    return enlarged(values, [e for i, e in enumerate(fed.shape[1:]) if i != channels])
+
+
+def _input_picture(explanation: Explanation) -> Array | None:
+    """The first input that is an image."""
+    for array in explanation.inputs.values():
+        values = lifted(explanation, np.asarray(array))
+        if values.ndim in (3, 4) and values.dtype.kind in "fiu" and choose_form(None, values) == "image":
+            return values
+    return None
+
+
+def _labels(
+    name: str, attribution: Array, features: Sequence[Any] | None, form: str
+) -> tuple[str, ...] | tuple[tuple[str, ...], ...] | None:
+    if features is None or len(features) == 0:
+        return (name,) if attribution[0].size == 1 else None
+    if not isinstance(features[0], str):
+        if len(features) != len(attribution):
+            raise InputError(f"{len(features)} lists of names for {len(attribution)} samples")
+        return tuple(tuple(str(f) for f in row) for row in features)
+    wanted = attribution.shape[1] if form == "series" and attribution.ndim == 3 else attribution[0].size
+    if len(features) != wanted:
+        raise InputError(f"{len(features)} feature names for {wanted} elements of '{name}' {list(attribution.shape)}")
+    return tuple(str(f) for f in features)
+
+
+def _merged(views: Sequence[View]) -> View:
+    """Several small inputs as one table."""
+    labels: list[str] = []
+    for view in views:
+        size = view.attributions[0][0].size
+        labels += [view.name] if size == 1 else [f"{view.name} [{view.label(0, i)}]" for i in range(size)]
+    count = len(views[0].attributions[0])
+    columns = range(len(views[0].attributions))
+    attributions = tuple(np.concatenate([v.attributions[c].reshape(count, -1) for v in views], axis=1) for c in columns)
+    values = None
+    if all(v.values is not None and v.values.size == v.attributions[0].size for v in views):
+        values = np.concatenate([np.asarray(v.values, dtype=object).reshape(count, -1) for v in views], axis=1)
+    return View("inputs", "table", values, attributions, tuple(labels))

@@ -1,0 +1,132 @@
+"""What the model predicted, in words and numbers for tables, pictures and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxplain.results.explanation import Explanation
+
+__all__ = ["Prediction", "class_name", "explained_score", "is_batched", "lifted", "predictions", "sample_count", "target_name"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one sample.
+
+    `label` names the top class (None where the output is no list of classes), `probability` belongs to it, `top` holds
+    the (index, name, probability) of the most probable classes, `score` is the explained element of the output.
+    """
+
+    label: str | None
+    index: int | None
+    probability: float | None
+    top: tuple[tuple[int, str, float], ...]
+    score: float | None
+
+
+def is_batched(explanation: Explanation) -> bool:
+    """Whether the first axis counts samples."""
+    return bool(explanation.about.get("batched", True))
+
+
+def lifted(explanation: Explanation, array: Array) -> Array:
+    """The array with the samples first: [n, …]; n is 1 for models without an axis for samples."""
+    return array if is_batched(explanation) else array[None]
+
+
+def sample_count(explanation: Explanation) -> int:
+    """The number of explained samples."""
+    return len(explanation) if is_batched(explanation) else 1
+
+
+def scores(explanation: Explanation) -> Array | None:
+    """The output that was explained: [n, …]; None where it is not among the model's outputs."""
+    found = explanation.outputs.get(str(explanation.about.get("output")))
+    if isinstance(found, list) and found and isinstance(found[0], Mapping):
+        found = np.array([list(row.values()) for row in found])
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        return None
+    values = lifted(explanation, found)
+    return values if len(values) == sample_count(explanation) else None
+
+
+def class_name(explanation: Explanation, index: int) -> str:
+    """The name of a class: from the labels, from the keys of a ZipMap output, or its number."""
+    if 0 <= index < len(explanation.labels):
+        return explanation.labels[index]
+    found = explanation.outputs.get(str(explanation.about.get("output")))
+    if isinstance(found, list) and found and isinstance(found[0], Mapping):
+        keys = list(found[0])
+        if 0 <= index < len(keys):
+            return str(keys[index])
+    return str(index)
+
+
+def target_name(explanation: Explanation, sample: int) -> str:
+    """What is explained of a sample: a class name, the place in an output of several axes, or what the target says."""
+    if explanation.target is None:
+        return str(explanation.about.get("target", ""))
+    index = int(explanation.target[sample])
+    values = scores(explanation)
+    if values is not None and values.ndim > 2 and 0 <= index < values[0].size:
+        return "[" + ", ".join(str(i) for i in np.unravel_index(index, values.shape[1:])) + "]"
+    return class_name(explanation, index)
+
+
+def explained_score(explanation: Explanation) -> str:
+    """Which number was explained, for people."""
+    score = explanation.about.get("score", {})
+    output = explanation.about.get("output", "output")
+    if score.get("kind") == "logit":
+        return f"logit: what goes into the final {score.get('activation') or 'activation'} of output '{output}'"
+    return f"output '{output}' as it is"
+
+
+def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
+    """Class probabilities [n, classes] with where they come from; None where the output is no list of classes."""
+    values = scores(explanation)
+    if values is None or values.ndim != 2 or values.shape[1] < 2:
+        return None
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        return None
+    activation = explanation.about.get("score", {}).get("activation", "")
+    if activation == "LogSoftmax":
+        return np.exp(values), "exp of the model's log-probabilities"
+    if activation in ("Softmax", "Sigmoid") or (values.min() >= 0 and values.max() <= 1):
+        return values, "as the model gives them"
+    if values.max() <= 0 and np.allclose(np.exp(values).sum(axis=1), 1, atol=1e-3):
+        return np.exp(values), "exp of the model's log-probabilities"
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True), f"softmax of output '{explanation.about.get('output')}'"
+
+
+def predictions(explanation: Explanation, most: int = 5) -> tuple[list[Prediction], str]:
+    """The prediction of every sample, and where the probabilities come from ("" where there are none)."""
+    count = sample_count(explanation)
+    found = probabilities(explanation)
+    values = scores(explanation)
+    explained = [_score(values, explanation, i) for i in range(count)]
+    if found is None:
+        return [Prediction(None, None, None, (), s) for s in explained], ""
+    rows, how = found
+    result = []
+    for row, score in zip(rows, explained, strict=True):
+        order = [int(i) for i in np.argsort(-row, kind="stable")[:most]]
+        top = tuple((i, class_name(explanation, i), float(row[i])) for i in order)
+        result.append(Prediction(top[0][1], top[0][0], top[0][2], top, score))
+    return result, how
+
+
+def _score(values: Array | None, explanation: Explanation, sample: int) -> float | None:
+    if values is None or explanation.target is None:
+        return None
+    index = int(explanation.target[sample])
+    row = values[sample].ravel()
+    return float(row[index]) if 0 <= index < row.size else None

@@ -1,0 +1,146 @@
+"""Explanations as long tables: one row per explained element."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxplain._optional import optional
+from onnxplain.errors import InputError, OutputError
+from onnxplain.results.explanation import Explanation
+from onnxplain.results.prediction import class_name, lifted, target_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes"]
+
+Array = np.ndarray[Any, Any]
+
+
+def long_columns(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> dict[str, Array]:
+    """The columns of the long table, all of one length: samples × (targets ×) elements.
+
+    sample · tensor (where several are explained and `name` is None) · target · feature (with `features`) or index (its
+    numbers joined by commas) · value (what was fed in, where there is such a value) · attribution.
+
+    Args:
+        explanation: what to tabulate.
+        features: names of the elements of one sample, in order.
+        name: which attribution; all where None.
+
+    Raises:
+        InputError: the number of features is not the number of elements.
+        LayerError: nothing explained has that name.
+    """
+    names = [explanation.of(name)[0]] if name is not None else list(explanation.attributions)
+    parts = [_part(explanation, n, features if len(names) == 1 else None) for n in names]
+    if len(names) == 1:
+        return parts[0]
+    everything: dict[str, Array] = {}
+    for column in ("sample", "tensor", "target", "index", "value", "attribution"):
+        chunks = [
+            np.full(len(p["sample"]), n) if column == "tensor" else p.get(column, np.full(len(p["sample"]), np.nan))
+            for n, p in zip(names, parts, strict=True)
+        ]
+        if any(c.dtype.kind in "OUS" for c in chunks):
+            chunks = [c.astype(object) for c in chunks]
+        everything[column] = np.concatenate(chunks)
+    return everything
+
+
+def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -> dict[str, Array]:
+    values = lifted(explanation, explanation.attributions[name])
+    every = explanation.target is None and explanation.about.get("target") == "all"
+    shape = values.shape[2:] if every else values.shape[1:]
+    size, count, targets = int(np.prod(shape)), len(values), values.shape[1] if every else 1
+    if every:
+        labels = np.tile([class_name(explanation, t) for t in range(targets)], count)
+    else:
+        labels = np.array([target_name(explanation, i) for i in range(count)])
+    result = {"sample": np.repeat(np.arange(count), size * targets), "target": np.repeat(labels, size)}
+    if features is not None:
+        if len(features) != size:
+            raise InputError(f"{len(features)} feature names for {size} elements of '{name}' {list(shape)}")
+        result["feature"] = np.tile(np.asarray(features, dtype=object), count * targets)
+    else:
+        result["index"] = np.tile(_indices(shape), count * targets)
+    fed = _fed(explanation, name, values.shape[:1] + shape)
+    if fed is not None:
+        result["value"] = np.repeat(fed.reshape(count, 1, size), targets, axis=1).ravel()
+    result["attribution"] = values.ravel()
+    return result
+
+
+def _indices(shape: tuple[int, ...]) -> Array:
+    if len(shape) <= 1:
+        return np.arange(int(np.prod(shape)))
+    return np.array([",".join(map(str, i)) for i in np.ndindex(*shape)], dtype=object)
+
+
+def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array | None:
+    """The input's values in the shape of the attribution; ids of tokens repeat over the width of their embedding."""
+    if name not in explanation.inputs:
+        return None
+    fed = lifted(explanation, np.asarray(explanation.inputs[name]))
+    if fed.shape == shape:
+        return fed
+    if fed.shape == shape[: fed.ndim]:
+        return np.broadcast_to(fed.reshape(fed.shape + (1,) * (len(shape) - fed.ndim)), shape)
+    return None
+
+
+def long_table(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
+    """The long table (see `long_columns`) as a pandas DataFrame.
+
+    Raises:
+        InputError, LayerError: as `long_columns`.
+        MissingDependencyError: pandas is not installed.
+    """
+    with optional("table", "tables"):
+        import pandas as pd
+    table: pd.DataFrame = pd.DataFrame(
+        {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in long_columns(explanation, features, name).items()}
+    )
+    return table
+
+
+def csv_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
+    """The long tables as CSV with a header; every number has the digits that give it back exactly."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = _several(explanations, features, name)
+    writer.writerow(columns)
+    writer.writerows(zip(*([str(v) for v in column] for column in columns.values()), strict=True))
+    return text.getvalue().encode()
+
+
+def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
+    """The long tables as Parquet.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    with optional("table", "Parquet files"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    columns = _several(explanations, features, name)
+    table = pa.table({k: [str(x) for x in v] if v.dtype.kind in "OU" else v for k, v in columns.items()})
+    buffer = BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _several(explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None) -> dict[str, Array]:
+    """The columns of one long table, or of several with a first column that names the method."""
+    parts = [long_columns(e, features, name) for e in explanations]
+    if len(parts) == 1:
+        return parts[0]
+    if len({tuple(p) for p in parts}) > 1:
+        raise OutputError("these explanations have other columns each; write one file per method")
+    methods = [np.full(len(p["sample"]), e.method, dtype=object) for e, p in zip(explanations, parts, strict=True)]
+    return {"method": np.concatenate(methods), **{k: np.concatenate([p[k] for p in parts]) for k in parts[0]}}

@@ -1,0 +1,1 @@
+"""What rule files are written with, beside the public names: windows, scatters, loop histories."""

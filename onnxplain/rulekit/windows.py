@@ -1,0 +1,320 @@
+"""Geometry of sliding windows, and the linear maps of convolution and pooling turned round.
+
+A convolution moves a window over an image. Its two adjoints are `conv_input_gradient` and `conv_weight_gradient`;
+transposed convolutions and pooling are made of the same two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from onnxplain.builder.builder import Builder
+from onnxplain.builder.extents import Extents
+from onnxplain.errors import RuleError
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Dim, Tensor
+
+__all__ = [
+    "Windows",
+    "conv_forward",
+    "conv_input_gradient",
+    "conv_weight_gradient",
+    "spread",
+    "transposed_windows",
+    "window_count",
+    "windows",
+]
+
+END = np.iinfo(np.int64).max
+
+
+# -- windows -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How windows lie on an image: the kernel, strides, dilations and padding of each spatial axis.
+
+    With `ceil` the last window may reach beyond the padding.
+    """
+
+    kernel: Extents
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begin: Extents
+    end: Extents
+    ceil: bool = False
+
+    @property
+    def span(self) -> Extents:
+        """The extent of one window, gaps included."""
+        return (self.kernel - 1) * self.dilations + 1
+
+    @property
+    def pads(self) -> list[int] | None:
+        """The padding as an attribute, None where it is known at run time only."""
+        if self.begin.known is None or self.end.known is None:
+            return None
+        return [*self.begin.known, *self.end.known]
+
+    def reach(self, count: Extents) -> Extents:
+        """The extent that `count` windows cover."""
+        return (count - 1) * self.strides + self.span
+
+
+def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None, axes: Dim = None) -> Windows:
+    """The windows of a convolution or pooling call over an image with so many spatial axes."""
+    n = axes if isinstance(axes, int) else image.rank - 2
+    pooling = kernel is None
+    kernel = kernel or Extents(b, call["kernel_shape"])
+    strides = tuple(call.get("strides") or (1,) * n)
+    dilations = tuple(call.get("dilations") or (1,) * n)
+    begin, end = _explicit_pads(b, call, n)
+    if _auto_pad(call).startswith("SAME"):
+        size = Extents.of(b, image, 2)
+        span = (kernel - 1) * dilations + 1
+        count = (size + [s - 1 for s in strides]) // strides
+        total = (count - 1) * strides + span - size
+        gaps = any(s > t for s, t in zip(strides, span.known or (), strict=False))
+        if pooling and (gaps if total.known is None else min(total.known) < 0):
+            raise RuleError("with auto_pad its strides leave gaps, where runtimes differ; give pads instead")
+        if pooling and any(d > 1 and k != 1 for d, k in zip(dilations, kernel.known or (), strict=False)):
+            # ONNX Runtime pads as for windows without gaps, and so makes fewer of them than the standard says.
+            raise RuleError("with auto_pad and dilations runtimes differ in the number of its windows; give pads instead")
+        begin, end = _halves(total.at_least(0), _auto_pad(call) == "SAME_UPPER")
+    return Windows(kernel, strides, dilations, begin, end, bool(call.get("ceil_mode", 0)))
+
+
+def transposed_windows(b: Builder, call: Call, image: Tensor, kernel: Extents) -> Windows:
+    """The windows of a transposed convolution, which lie on its *output*; `image` is its input."""
+    n = image.rank - 2
+    strides = tuple(call.get("strides") or (1,) * n)
+    dilations = tuple(call.get("dilations") or (1,) * n)
+    begin, end = _explicit_pads(b, call, n)
+    span = (kernel - 1) * dilations + 1
+    full = span + tuple(call.get("output_padding") or (0,) * n)  # without the (count − 1) · strides of the other windows
+    if call.get("output_shape"):
+        count = Extents.of(b, image, 2)
+        total = ((count - 1) * strides + full - call["output_shape"][-n:]).at_least(0)
+        begin, end = _halves(total, _auto_pad(call) == "SAME_UPPER")
+    elif _auto_pad(call).startswith("SAME"):
+        begin, end = _halves((full - strides).at_least(0), _auto_pad(call) == "SAME_UPPER")
+    return Windows(kernel, strides, dilations, begin, end)
+
+
+def _explicit_pads(b: Builder, call: Call, n: int) -> tuple[Extents, Extents]:
+    pads = (call.get("pads") if _auto_pad(call) == "NOTSET" else None) or [0] * (2 * n)
+    return Extents(b, pads[:n]), Extents(b, pads[n:])
+
+
+def _auto_pad(call: Call) -> str:
+    return str(call.get("auto_pad", "NOTSET"))
+
+
+def _halves(total: Extents, upper: bool) -> tuple[Extents, Extents]:
+    """Padding dealt out to both sides; the odd one goes to the end (upper) or to the beginning."""
+    less = total // 2
+    return (less, total - less) if upper else (total - less, less)
+
+
+# -- convolution -------------------------------------------------------------------------------------------------------
+
+
+def conv_input_gradient(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Tensor, y: Tensor, group: int = 1) -> Tensor:
+    """The message on the image x of a convolution: every window gives back what it read.
+
+    This is the transposed convolution of dy with the same weight. Where all strides are 1 it is also an ordinary
+    convolution with the weight turned round, which ONNX Runtime's CPU kernels do faster (up to 14 times for depthwise
+    ones) unless there are few channels. Depthwise ones of larger strides are such convolutions of dy with zeros in between,
+    2 to 4 times as fast, and a window as large as the image is a matrix product.
+    """
+    turned = _as_product(b, over, dy, w, x, y, group)
+    if turned is None:
+        turned = _as_convolution(b, over, dy, w, group)
+    if turned is None:
+        turned = _as_spread_convolution(b, over, dy, w, x, y, group)
+    if turned is not None:
+        return turned
+    size, count, n = Extents.of(b, x, 2), Extents.of(b, y, 2), len(over.strides)
+    # ConvTranspose with asymmetric padding has no CUDA kernel: then the whole is made, and cut.
+    even = over.pads is not None and over.begin.known == over.end.known
+    pads = [*(over.pads or ())] if even else [0] * (2 * n)
+    first = Extents(b, [0] * n) if even else over.begin
+    made = over.reach(count) - [pads[i] + pads[n + i] for i in range(n)]
+    # The windows may leave out up to stride − 1 elements at the end of the image; they get zero.
+    short = [s - 1 for s in over.strides]
+    exact = even and not over.ceil and not any(short)
+    if size.known is not None and made.known is not None and first.known is not None:
+        short = [max(f + s - m, 0) for f, s, m in zip(first.known, size.known, made.known, strict=True)]
+        exact = first.known == (0,) * n and size.known == (made + short).known
+    dx = b.ConvTranspose(
+        dy,
+        w,
+        group=group if group > 1 else None,
+        pads=pads if any(pads) else None,
+        strides=list(over.strides),
+        dilations=list(over.dilations) if set(over.dilations) != {1} else None,
+        output_padding=short if any(short) else None,
+    )
+    return dx if exact else b.Slice(dx, first.operand, (first + size).operand, list(range(2, 2 + n)))
+
+
+def _as_product(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Tensor, y: Tensor, group: int) -> Tensor | None:
+    """The same as a matrix product where a single window covers the image, as where a network ends in dense layers."""
+    shape, size, count = w.static_shape, Extents.of(b, x, 2).known, Extents.of(b, y, 2).known
+    if shape is None or size is None or count is None or over.pads is None or any(over.pads) or group > 1:
+        return None
+    if prod(count) != 1 or prod(size) == 1 or size != over.kernel.known:
+        return None
+    return b.reshape(b.MatMul(b.Reshape(dy, [-1, shape[0]]), b.Reshape(w, [shape[0], -1])), x)
+
+
+def _as_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, group: int) -> Tensor | None:
+    """The same as an ordinary convolution where that is possible and quicker, else None."""
+    turned, shape = _turned_pads(over), w.static_shape
+    if turned is None or shape is None:
+        return None
+    n = len(over.strides)
+    outward, inward = shape[0] // group, shape[1]
+    if not (inward * group >= 12 or outward == inward == 1):  # the blocked layout rounds up to 16 channels
+        return None
+    spatial = list(shape[2:])
+    if set(spatial) != {1}:
+        w = b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n)
+    if group == 1:
+        w = b.Transpose(w, perm=[1, 0, *range(2, 2 + n)])
+    elif outward > 1 or inward > 1:
+        w = b.Reshape(w, [group, outward, inward, *spatial])
+        w = b.Reshape(b.Transpose(w, perm=[0, 2, 1, *range(3, 3 + n)]), [group * inward, outward, *spatial])
+    return b.Conv(
+        dy,
+        w,
+        group=group if group > 1 else None,
+        pads=turned if any(turned) else None,
+        dilations=list(over.dilations) if set(over.dilations) != {1} else None,
+    )
+
+
+def _as_spread_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Tensor, y: Tensor, group: int) -> Tensor | None:
+    """The same for depthwise windows of larger strides, as a convolution of dy with strides − 1 zeros after each element."""
+    shape, size, count = w.static_shape, Extents.of(b, x, 2).known, Extents.of(b, y, 2).known
+    span, begin, n = over.span.known, over.begin.known, len(over.strides)
+    if shape is None or size is None or count is None or span is None or begin is None or n != 2:
+        return None
+    first = [s - 1 - p for s, p in zip(span, begin, strict=True)]
+    wide = [c * s for c, s in zip(count, over.strides, strict=True)]
+    last = [z - v - f + s - 1 for z, v, f, s in zip(size, wide, first, span, strict=True)]
+    if shape[0] != group or shape[1] != 1 or group == 1 or min(*first, *last) < 0:
+        return None
+    taken = [np.arange(v) % s == 0 for v, s in zip(wide, over.strides, strict=True)]
+    repeated = b.Resize(
+        dy,
+        None,
+        b.const([1.0, 1.0, *map(float, over.strides)]),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    if dy.shape is not None:
+        repeated = b.know(replace(repeated, shape=(*dy.shape[:2], *wide)))
+    spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeated, 0)
+    one_by_one = Windows(over.kernel, (1,) * n, over.dilations, Extents(b, first), Extents(b, last))
+    return conv_forward(b, one_by_one, spread, b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n), group)
+
+
+def _turned_pads(over: Windows) -> list[int] | None:
+    """The padding with which windows of stride 1 on y give x back; None where that is not possible or not known."""
+    span, pads = over.span.known, over.pads
+    if set(over.strides) != {1} or over.ceil or span is None or pads is None:
+        return None
+    turned = [s - 1 - p for s, p in zip(span * 2, pads, strict=True)]
+    return None if min(turned) < 0 else turned
+
+
+def conv_weight_gradient(b: Builder, over: Windows, image: Tensor, dy: Tensor, group: int = 1, *, spare: bool = False) -> Tensor:
+    """The message on the weight of a convolution of `image`: dy slid over the image, their batches being the channels.
+
+    Strides and dilations change places. `spare` says that there is room for more windows at the end of the image.
+    """
+    n = len(over.strides)
+    if group == 1:
+        swapped = b.Transpose(image, perm=[1, 0, *range(2, 2 + n)])
+    else:  # [N, g·C, …] → [C, g·N, …]
+        size = Extents.of(b, image, 2)
+        split = Extents(b, b.dim(image, 0)).then([group, -1], size)
+        swapped = b.Transpose(b.Reshape(image, split.operand), perm=[2, 1, 0, *range(3, 3 + n)])
+        swapped = b.Reshape(swapped, Extents(b, [0, -1]).then(size).operand)
+    swapped, pads = _padded(b, over, swapped)
+    dw = b.Conv(
+        swapped,
+        b.Transpose(dy, perm=[1, 0, *range(2, 2 + n)]),
+        group=group if group > 1 else None,
+        pads=pads if any(pads) else None,
+        strides=list(over.dilations),
+        dilations=list(over.strides),
+    )
+    dw = b.Transpose(dw, perm=[1, 0, *range(2, 2 + n)])
+    # Less than a stride of the image may be left over at its end; it would count as one more weight.
+    if spare or any(s > d for s, d in zip(over.strides, over.dilations, strict=True)):
+        dw = b.Slice(dw, [0] * n, over.kernel.operand, list(range(2, 2 + n)))
+    return dw
+
+
+def _padded(b: Builder, over: Windows, image: Tensor) -> tuple[Tensor, list[int]]:
+    """The image, and the padding left to the operator: where it is known at run time only, the image gets it here."""
+    if over.pads is not None:
+        return image, over.pads
+    pads = Extents(b, [0, 0]).then(over.begin, [0, 0], over.end)
+    return b.Pad(image, pads.operand), [0] * (2 * len(over.strides))
+
+
+def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int = 1) -> Tensor:
+    """The convolution itself."""
+    image, pads = _padded(b, over, image)
+    return b.Conv(
+        image,
+        w,
+        group=group if group > 1 else None,
+        pads=pads if any(pads) else None,
+        strides=list(over.strides),
+        dilations=list(over.dilations) if set(over.dilations) != {1} else None,
+    )
+
+
+# -- pooling -----------------------------------------------------------------------------------------------------------
+
+
+def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
+    """Every window's value, divided by `count` if given, for each element it covers: the adjoint of sums (or means)."""
+    turned, kernel = _turned_pads(over), list(over.kernel.known or ())
+    size, known = float(np.prod(kernel)), b.value(count)
+    quick = turned is not None and set(over.dilations) == {1}  # the windows turned round, summed by the quick kernel for means
+    full = quick and known is not None and float(known) == size
+    dy = dy if count is None or full else b.Div(dy, count)
+    if quick:
+        mean = b.AveragePool(dy, kernel_shape=kernel, pads=turned, count_include_pad=1)
+        return mean if full else b.Mul(mean, size)
+    planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents.of(b, y, 2)).operand)
+    ones = b.const(np.ones((1, 1, *kernel)), x.dtype)
+    return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
+
+
+def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: bool) -> Tensor:
+    """How many elements each window covers: of the image, or of the padded image."""
+    kernel, n = over.kernel.known or (), len(over.strides)
+    if not over.ceil and (include_pad or not any(over.pads or [1])):
+        return b.const(float(np.prod(kernel)), x.dtype)
+    ones = b.Expand(b.const(1.0, x.dtype), Extents(b, [1, 1]).then(Extents.of(b, x, 2)).operand)
+    zero = Extents(b, [0] * n)
+    begin, end = over.begin, over.end
+    if include_pad:
+        ones = b.Pad(ones, Extents(b, [0, 0]).then(begin, [0, 0], end).operand, 1)
+        begin = end = zero
+    if over.ceil:
+        end = end + [s - 1 for s in over.strides]
+    whole = Windows(over.kernel, over.strides, over.dilations, begin, end)
+    count = conv_forward(b, whole, ones, b.const(np.ones((1, 1, *kernel)), x.dtype))
+    return b.Slice(count, [0] * n, Extents.of(b, y, 2).operand, list(range(2, 2 + n))) if over.ceil else count

@@ -1,0 +1,79 @@
+"""What a host gives an explained model at run time beside the model's own inputs: baselines, noise, paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.type_inference import FIXED
+
+__all__ = ["MEANING", "run_time_feeds", "sample_axis_of"]
+
+MEANING = {
+    "baseline": "reference for '{name}'; one row serves all samples",
+    "noise": "standard normal numbers for '{name}', one draw after the other",
+    "path": "points of the path of '{name}' before the input",
+    "position": "where on the line from baseline to input each draw lies, 0 to 1",
+    "reference": "the number of each draw's baseline",
+    "mask": "what may pass at '{name}': 1 keeps, 0 blocks",
+    "low": "the lowest values that '{name}' can take",
+    "high": "the highest values that '{name}' can take",
+}
+"""The run-time inputs of methods by their kind, and what they are."""
+
+LEADS = {"references": None, "draws": 1, "vertices": 1}
+"""Names of first axes that do not count samples, and which axis does; None: none."""
+
+
+def sample_axis_of(shape: Sequence[Any]) -> int | None:
+    """The sample axis of a run-time input of a method, by the extents that the file declares."""
+    return LEADS.get(shape[0], 0) if shape else None
+
+
+def run_time_feeds(
+    kind: str, names: Mapping[str, str], value: Any, types: Mapping[str, Any], feeds: Mapping[str, np.ndarray[Any, Any]]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays by input name.
+
+    Args:
+        kind: of `MEANING`.
+        names: the run-time input of each explained tensor.
+        value: what the user gives: a number, an array, or a dict of these by explained name.
+        types: their types, as ONNX Runtime names them.
+        feeds: the values of the explained inputs, where inputs are explained and nothing inside.
+
+    Raises:
+        MethodError: nothing was given.
+        InputError: what was given does not fit.
+    """
+    if value is None:
+        raise MethodError(f"this method needs a {kind}: a number, an array, or a dict of these for {', '.join(names)}")
+    result = {}
+    for explained, name in names.items():
+        mine = value.get(explained) if isinstance(value, Mapping) else value
+        if mine is None or isinstance(mine, str):
+            raise InputError(f"the {kind} of '{explained}' must be a number or an array")
+        array = np.asarray(mine, dtype=FIXED[types[name]])
+        if not np.isfinite(array).all():
+            raise InputError(f"the {kind} of '{explained}' holds NaN or infinity")
+        like = feeds.get(explained)
+        result[name] = np.ascontiguousarray(array if like is None else _fitted(kind, explained, array, like))
+    return result
+
+
+def _fitted(kind: str, explained: str, array: np.ndarray[Any, Any], like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array stretched to a sample's extents; one more axis in front counts draws or points."""
+    if kind in ("position", "reference"):
+        full: tuple[int, ...] = (array.shape[0], len(like)) if array.ndim else (1, 1)
+        array = array[:, None] if array.ndim == 1 else array
+    elif kind == "baseline":
+        full = (array.shape[0] if array.ndim == like.ndim else 1, *like.shape[1:])
+    else:
+        full = (array.shape[0], *like.shape) if array.ndim else like.shape
+    try:
+        return np.broadcast_to(array, full)
+    except ValueError:
+        raise InputError(f"the {kind} of shape {list(array.shape)} does not broadcast to '{explained}' {list(full)}") from None

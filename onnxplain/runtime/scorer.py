@@ -1,0 +1,221 @@
+"""Forward: the model as a function from perturbed inputs to the explained scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.analysis.explained import find_sources
+from onnxplain.analysis.score import find_score
+from onnxplain.analysis.tensor_names import resolve
+from onnxplain.errors import InputError, LayerError, nearest
+from onnxplain.explain.rewrite import is_batched
+from onnxplain.io.reader import Source
+from onnxplain.ir.graph import Graph, alive
+from onnxplain.ir.registry import Registry
+from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.runtime.session import Arrays, Providers, Session
+
+__all__ = ["Array", "Forward", "Prediction"]
+
+Array = np.ndarray[Any, Any]
+
+USUAL_MEMORY = 512 * 10**6
+"""Bytes for one run, at most, where nothing is said."""
+
+CACHED = 32 * 10**6
+"""Bytes for one run of a small model on a processor: larger batches leave its caches and gain nothing."""
+
+USUAL_ROWS = 4096
+"""Rows in one run, at most, where nothing is said."""
+
+FEW_ROWS = 64
+"""Rows in one run that memory rather than the caches decides on."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The model's own outputs, the explained scores [n, …] and the prediction that ranks them, in the same shape."""
+
+    outputs: dict[str, Any]
+    scores: Array
+    ranked: Array
+
+
+class Forward:
+    """A prepared model, run on batches of any size.
+
+    Models without an axis for samples are run row by row: everywhere here arrays have that axis. Perturbed batches are run
+    on a model that computes the scores only: labels and maps of probabilities cost as much as a small model itself.
+
+    Args:
+        source: the model, prepared.
+        output, score: as in `onnxplain.rewrite`.
+        providers, threads: as in `onnxplain.runtime.session.Session`.
+    """
+
+    def __init__(
+        self, source: Source, output: str | None, score: str, providers: Providers = None, threads: int | None = None
+    ) -> None:
+        self.folder = source.folder
+        self.graph = Graph(source.copy().model)
+        self.inputs: tuple[Tensor, ...] = self.graph.inputs
+        output = None if output is None else resolve(self.graph.model, output)
+        self.score = find_score(self.graph, output, score)
+        self.batched = is_batched(self.graph, self.score.tensor)
+        whole, alone = source.copy().model, source.copy().model
+        known = {o.name for o in whole.graph.output}
+        wanted = dict.fromkeys((self.score.tensor.name, self.score.ranked.name))
+        whole.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in wanted if n not in known)
+        self._whole = Session(whole, providers, folder=source.folder, threads=threads)
+        self._outputs = list(known)
+        nodes = alive(list(alone.graph.node), [self.score.tensor.name])
+        if len(nodes) == len(whole.graph.node):
+            self._alone = self._whole
+        else:
+            _cut(alone, nodes, self.score.tensor.name)
+            self._alone = Session(alone, providers, folder=source.folder, threads=threads)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the model runs on something other than the CPU."""
+        return self._alone.providers[0] != "CPUExecutionProvider"
+
+    @cached_property
+    def sampled(self) -> set[str]:
+        """The inputs whose first axis counts samples; all where the model has no such axis."""
+        if not self.batched:
+            return {t.name for t in self.inputs}
+        mine = (self.score.tensor.shape or ())[:1]
+        alike = {t.name for t in self.inputs if t.shape and mine and same_dim(t.shape[0], mine[0])}
+        return alike or {t.name for t in self.inputs if t.shape != ()}
+
+    @cached_property
+    def fixed(self) -> int | None:
+        """The batch size the model was exported with; None where it is free."""
+        sizes = {t.shape[0] for t in self.inputs if t.name in self.sampled and t.shape and isinstance(t.shape[0], int)}
+        return 1 if not self.batched else max(sizes) if sizes else None
+
+    def explained(self, names: Sequence[str] | None, registry: Registry) -> tuple[str, ...]:
+        """The inputs to perturb: those named; else numbers, text, and integers that an embedding looks up, no masks.
+
+        Raises:
+            LayerError: no such input, or one that does not count samples.
+        """
+        known = {t.name: t for t in self.inputs}
+        for name in names or ():
+            if name not in known:
+                raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
+            if name not in self.sampled:
+                raise LayerError(f"input '{name}' has no axis for samples, so it cannot be perturbed sample by sample")
+        if names is not None:
+            return tuple(names)
+        mine = [t for t in self.inputs if t.name in self.sampled]
+        whole = [t for t in mine if t.dtype is not None and t.dtype.kind in "iub"]
+        if len(whole) > 1:
+            try:
+                looked_up = {e.name for e in find_sources(self.graph, self.score.tensor, None, registry.role)}
+            except LayerError:  # nothing is differentiable: all numbers are features
+                looked_up = {t.name for t in whole}
+            mine = [t for t in mine if t not in whole or t.name in looked_up]
+        if not mine:
+            raise LayerError("the model has no inputs to explain")
+        return tuple(t.name for t in mine)
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def predict(self, feeds: Arrays, rows: int) -> Prediction:
+        """Run the whole model on the samples themselves, `rows` at a time."""
+        names = list(dict.fromkeys([*self._outputs, self.score.tensor.name, self.score.ranked.name]))
+        count = len(feeds[next(iter(self.sampled))])
+        parts = [self._run(self._whole, _rows(feeds, self.sampled, i, i + rows), names) for i in range(0, count, rows)]
+
+        def join(name: str) -> Any:
+            values = [p[name] for p in parts]
+            if len(values) == 1:
+                return values[0]
+            return np.concatenate(values) if isinstance(values[0], np.ndarray) else [v for part in values for v in part]
+
+        joined = {name: join(name) for name in names}
+        outputs = {o.name: joined[o.name] for o in self.graph.outputs}
+        return Prediction(outputs, joined[self.score.tensor.name], joined[self.score.ranked.name])
+
+    def scores(self, feeds: Arrays) -> Array:
+        """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
+        name = self.score.tensor.name
+        made = self._run(self._alone, feeds, [name])[name]
+        return np.asarray(made.reshape(len(made), -1), np.float64)
+
+    def _run(self, session: Session, feeds: Arrays, names: Sequence[str]) -> dict[str, Any]:
+        count = len(feeds[next(iter(self.sampled))])
+        if not self.batched:
+            singles = [session.run({k: v[i] for k, v in feeds.items()}, names) for i in range(count)]
+            return {name: np.stack([s[name] for s in singles]) for name in names}
+        size = self.fixed or count
+        parts: list[dict[str, Any]] = []
+        for start in range(0, count, size):
+            part = _rows(feeds, self.sampled, start, min(start + size, count))
+            short = size - min(size, count - start)
+            if short:
+                part = {
+                    k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) if k in self.sampled else v for k, v in part.items()
+                }
+            made = session.run(part, names)
+            lost = [n for n in names if hasattr(made[n], "__len__") and len(made[n]) != size]
+            if lost:
+                raise InputError(
+                    f"the model returned {len(made[lost[0]])} rows of '{lost[0]}' for {size} samples: it does not treat samples "
+                    "apart in batches of that size; set batch_size=1"
+                )
+            parts.append({n: made[n][: size - short] for n in names})
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        return {
+            n: np.concatenate([p[n] for p in parts]) if isinstance(first[n], np.ndarray) else [v for p in parts for v in p[n]]
+            for n in names
+        }
+
+    def bytes_per_row(self, feeds: Arrays) -> int:
+        """About how many bytes the tensors of one sample take, all of them together."""
+        symbols: dict[str, int] = {}
+        for tensor in self.inputs:
+            for axis, extent in enumerate(tensor.shape or ()):
+                if isinstance(extent, str):
+                    symbols[extent] = feeds[tensor.name].shape[axis + int(not self.batched)]
+        samples = self.score.tensor.shape[0] if self.batched and self.score.tensor.shape else None
+        if isinstance(samples, str):
+            symbols[samples] = 1
+        total = sum(v[:1].nbytes for k, v in feeds.items() if k in self.sampled)
+        for call in self.graph.calls:
+            for made in call.outputs:
+                if made is not None:
+                    extents = [d if isinstance(d, int) else symbols.get(d or "", 1) for d in made.shape or ()]
+                    width = made.dtype.itemsize if made.dtype is not None else 4
+                    total += width * prod(extents)
+        return max(1, total // (self.fixed or 1))
+
+    def usual_rows(self, feeds: Arrays) -> int:
+        """Copies of a sample in one run where nothing is said."""
+        size = self.bytes_per_row(feeds)
+        most = max(1, min(USUAL_ROWS, USUAL_MEMORY // size))
+        return most if self.on_device else max(min(most, FEW_ROWS), min(most, CACHED // size))
+
+
+def _rows(feeds: Mapping[str, Array], sampled: set[str], start: int, stop: int) -> Arrays:
+    return {k: v[start:stop] if k in sampled else v for k, v in feeds.items()}
+
+
+def _cut(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], output: str) -> None:
+    """Leave the given nodes and one output in the model."""
+    copied = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copied)
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(output))

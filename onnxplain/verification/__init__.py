@@ -1,0 +1,1 @@
+"""Is it right: finite differences, completeness, conservation, claims of a file."""

@@ -1,0 +1,145 @@
+"""check: the user's own proof, on their own model and input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxplain.errors import MethodError
+from onnxplain.explain.rewrite import Rewritten, rewrite_source
+from onnxplain.io.reader import ModelLike, Source, read
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.registry import load_registry
+from onnxplain.methods.context import Baseline
+from onnxplain.methods.registry import find_method, graph_method
+from onnxplain.passes import prepared
+from onnxplain.runtime.inputs import check_inputs
+from onnxplain.runtime.random_inputs import random_inputs
+from onnxplain.runtime.session import Providers, Session
+from onnxplain.verification.completeness import check_completeness
+from onnxplain.verification.conservation import Ledger, balance, judged, judged_change
+from onnxplain.verification.directional import check_slopes, forward_of
+from onnxplain.verification.findings import CallConservation, CheckReport, Finding, is_small
+from onnxplain.verification.per_node import check_calls
+
+__all__ = ["check"]
+
+
+def check(
+    model: ModelLike,
+    method: str = "gradient",
+    x: Any = None,
+    *,
+    output: str | None = None,
+    inputs: Sequence[str] | None = None,
+    baseline: Baseline = None,
+    layer: str | Sequence[str] | None = None,
+    score: str = "logit",
+    rules: str | Path | Iterable[str | Path] | None = None,
+    providers: Providers = None,
+    directions: int = 4,
+    seed: int = 0,
+    calls: bool = False,
+    progress: bool | None = None,
+    **options: Any,
+) -> CheckReport:
+    """Check a method on a model at an input.
+
+    The gradient of the explained score is compared with finite differences of the original model, along
+    random directions. A difference has an error of its own, large in float32; it is estimated from several steps, and
+    agreement means agreement within it. Small models are differenced in float64 by onnx's reference evaluator instead. Where
+    the gradient disagrees, and in small models always, every call on the way is checked
+    alone in float64, and the first wrong one of the backward walk is named. Attributions must be finite; methods that
+    promise completeness must add up.
+
+    Args:
+        model, method, output, inputs, baseline, score, rules, options: as in `onnxplain.rewrite`.
+        layer: as there, for methods that need one beside the inputs.
+        x: the input, an array or a dict of arrays; None for random numbers.
+        providers: where to run.
+        directions: how many random directions.
+        seed: chooses them.
+        calls: check every call alone even in a large model whose gradient agrees.
+        progress: whether to show a progress bar; None shows it on a terminal.
+    """
+    found = graph_method(method)
+    wanted = [layer] if isinstance(layer, str) else list(layer or ())
+    if wanted and found.landing(found.checked(dict(options)))[0] == "explained":
+        raise MethodError("check compares at the model's inputs; leave --layer out")
+    registry = load_registry(rules)
+    source = prepared(read(model), registry)
+    graph = Graph(source.copy().model)
+    feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
+    settings: dict[str, Any] = {"output": output, "inputs": inputs, "score": score, "registry": registry}
+    gradient = rewrite_source(source.copy(), "gradient", target=None, expose=["score"], **settings)
+    session = Session(gradient.model, providers, folder=source.folder)
+    rounds = next((c for c in graph.calls if registry.role(c) == "straight-through" and not c.y.is_float), None)
+    if rounds is not None:
+        why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
+        findings = [Finding("gradient against finite differences", None, why)]
+    else:
+        findings = [check_slopes(gradient, session, feeds, directions, seed, forward_of(graph, source, gradient, session, feeds))]
+    culprit = ""
+    if calls or not findings[0].ok or is_small(graph):
+        local, culprit = check_calls(graph, gradient, source, feeds, registry, providers, progress)
+        findings.append(local)
+    if method != "gradient":
+        findings += _check_method(source, method, feeds, providers, baseline, settings | {"layer": wanted}, options)
+    rows: list[CallConservation] = []
+    if "conservation" in found.axioms:
+        finding, rows = _check_conservation(source, method, feeds, providers, baseline, settings, options)
+        findings.append(finding)
+    return CheckReport(tuple(findings), culprit, tuple(rows))
+
+
+def _check_conservation(
+    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers, baseline: Baseline,
+    settings: Mapping[str, Any], options: Mapping[str, Any],
+) -> tuple[Finding, list[CallConservation]]:  # fmt: skip
+    """What each call receives, sends and keeps, all samples together."""
+    ledger = Ledger()
+    rewritten = rewrite_source(
+        source.copy(), method, target=None, baseline=baseline, options=dict(options), watching=ledger, **settings
+    )
+    result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
+    rows = balance(ledger, rewritten, result)
+    arrived = sum(float(np.asarray(result[n], np.float64).sum()) for n in rewritten.about["attributions"])
+    score = arrived + sum(r.received - r.sent for r in rows)
+    judge = judged if baseline is None else judged_change
+    return judge(rows, score, arrived), rows
+
+
+def _check_method(
+    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers,
+    baseline: Baseline, settings: Mapping[str, Any], options: Mapping[str, Any],
+) -> list[Finding]:  # fmt: skip
+    """Attributions are finite, and add up where the method promises that."""
+    found = find_method(method)
+    chosen = found.checked(dict(options))
+    reported = {"delta": True} if "delta" in chosen else {}
+
+    def run(**changed: Any) -> tuple[Rewritten, dict[str, Any]]:
+        rewritten = rewrite_source(
+            source.copy(),
+            method,
+            target=None,
+            baseline=baseline,
+            expose=["score"],
+            options={**options, **reported, **changed},
+            **settings,
+        )
+        return rewritten, Session(rewritten.model, providers, folder=source.folder).run(feeds)
+
+    rewritten, result = run()
+    about = rewritten.about
+    values = [np.asarray(result[n], np.float64) for n in about["attributions"]]
+    finite = all(np.isfinite(v).all() for v in values)
+    findings = [
+        Finding(f"{method} is finite", finite, "no NaN or infinity" if finite else "the attribution holds NaN or infinity")
+    ]
+    finer = (lambda times: run(steps=times * chosen["steps"])[1]) if "steps" in chosen else None
+    findings.append(check_completeness(rewritten, result, found.promises(chosen), finer))
+    return findings

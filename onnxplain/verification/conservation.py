@@ -1,0 +1,92 @@
+"""Conservation, call by call: how much relevance, or of the score's change, a call receives, hands on, and its bias keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxplain.explain.rewrite import Rewritten
+from onnxplain.ir.node import Call
+from onnxplain.ir.tensor import Tensor
+from onnxplain.methods.context import Job
+from onnxplain.propagation.composite import Chosen
+from onnxplain.verification.findings import CallConservation, Finding
+
+__all__ = ["Ledger", "balance", "judged", "judged_change"]
+
+
+CHANGE = 1e-4
+"""What a call may lose of the score's change by rounding, as a share of the largest sum of any call."""
+
+
+class Ledger:
+    """Writes the sums of every call of a walk into the explained model, as reports of one number each."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str]] = []
+        self._sums: dict[str, tuple[Sequence[Tensor], Sequence[Tensor]]] = {}
+
+    def start(self, job: Job) -> None:
+        """Look at this job's walk."""
+        self._b = job.b
+        job.watch = self._watch
+        job.b.notes = {}
+
+    def _watch(self, call: Call, chosen: Chosen, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]) -> None:
+        self.calls.append((call.name, call.operator, getattr(chosen.rule, "__name__", "")))
+        arrived = [self._share(y, m) for y, m in zip(call.outputs, incoming, strict=False) if m is not None]
+        self._sums[call.name] = arrived, [self._share(call.reads[i], m) for i, m in sent]
+
+    def _share(self, of: Tensor | None, message: Tensor) -> Tensor:
+        """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
+        if of is None or not self._b.compares:
+            return message
+        return self._b.Mul(message, self._b.Sub(of, self._b.twin(of)))
+
+    def finish(self, job: Job) -> None:
+        """Report the sums."""
+        b, notes = job.b, job.b.notes or {}
+
+        def total(tensors: Sequence[Tensor]) -> Tensor:
+            plain = [t for t in tensors if not t.is_sequence]
+            sums: list[Any] = [b.ReduceSum(t, None, keepdims=0) for t in plain]
+            made = b.total(sums) if sums else b.const(0.0)
+            return b.Reshape(b.Cast(made, to=1), [1])
+
+        for name, (incoming, sent) in self._sums.items():
+            job.reports[f"{name}/relevance"] = b.Concat(total(incoming), total(sent), total(notes.get(name, ())), axis=0)
+
+
+def balance(ledger: Ledger, rewritten: Rewritten, results: Mapping[str, Any]) -> list[CallConservation]:
+    """The calls' balances, the worst first: by what is lost, then by what the bias took."""
+    reports = rewritten.about["reports"]
+    rows = []
+    for name, operator, rule in ledger.calls:
+        received, sent, bias = (float(v) for v in np.asarray(results[reports[f"{name}/relevance"]]))
+        rows.append(CallConservation(name, operator, rule, received, sent, bias))
+    return sorted(rows, key=lambda r: (-abs(r.lost), -abs(r.bias)))
+
+
+def judged(rows: Sequence[CallConservation], score: float, arrived: float) -> Finding:
+    """What became of the score: shares of the inputs, of biases, and of what ε and rules that do not conserve took."""
+    bias, lost = sum(r.bias for r in rows), sum(r.lost for r in rows)
+    detail = f"of {score:.6g} the inputs get {arrived:.6g}, biases {bias:.6g}, ε and rules that do not conserve {lost:.6g}"
+    whole = max(abs(score), *(abs(r.received) for r in rows), 1e-12)
+    worst = rows[0]
+    conserved = all(abs(r.lost) <= 1e-3 * whole for r in rows)
+    if conserved:
+        return Finding("conservation", True, detail)
+    return Finding("conservation", None, f"{detail}; most at '{worst.node}' ({worst.rule})")
+
+
+def judged_change(rows: Sequence[CallConservation], change: float, arrived: float) -> Finding:
+    """What became of the score's change since the baseline: every call hands all of it on, or is named."""
+    lost = sum(r.lost for r in rows)
+    detail = f"of the score's change {change:.6g} the inputs get {arrived:.6g}, calls that do not hand on all of it {lost:.6g}"
+    whole = max(abs(change), *(abs(r.received) for r in rows), 1e-12)
+    worst = rows[0]
+    if abs(worst.lost) <= CHANGE * whole:
+        return Finding("conservation", True, detail)
+    return Finding("conservation", False, f"{detail}; most at '{worst.node}' ({worst.operator}, {worst.rule}): {worst.lost:.6g}")

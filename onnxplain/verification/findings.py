@@ -1,0 +1,73 @@
+"""What a check finds, and what its parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxplain.ir.graph import Graph
+
+__all__ = ["CallConservation", "CheckReport", "Finding", "is_small", "sizes_of"]
+
+SMALL = 500_000
+"""Elements that all live tensors together may have for every call to be checked always."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing checked. `ok` is None where nothing can be said (too rough a model, nothing promised)."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class CallConservation:
+    """Sums over all samples: the relevance a call receives and sends, and its bias's share; the rest is what ε, or a rule that
+    does not conserve, took."""
+
+    node: str
+    operator: str
+    rule: str
+    received: float
+    sent: float
+    bias: float
+
+    @property
+    def lost(self) -> float:
+        """What neither the inputs nor the bias got."""
+        return self.received - self.sent - self.bias
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All that was checked; where gradients disagree the first call of the backward walk that causes it; for methods that
+    conserve relevance the balance of every call, the worst first."""
+
+    findings: tuple[Finding, ...]
+    culprit: str = ""
+    conservation: tuple[CallConservation, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed and at least one thing was shown."""
+        return all(f.ok is not False for f in self.findings) and any(f.ok for f in self.findings)
+
+
+def sizes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """How far each element may move: its own size, since features differ in scale; for zeros that of the others."""
+    sizes = np.abs(np.asarray(array, np.float64))
+    moving = np.isfinite(sizes) & (sizes > 0)
+    others = float(np.median(sizes[moving])) if moving.any() else 1.0
+    return np.where(moving, sizes, np.where(np.isfinite(sizes), others, 0.0))
+
+
+def is_small(graph: Graph) -> bool:
+    """Whether checking every call in the reference evaluator takes seconds rather than minutes."""
+    sizes = [
+        np.prod([d if isinstance(d, int) else 8 for d in t.shape or ()]) for c in graph.calls for t in c.outputs if t is not None
+    ]
+    return float(np.sum(sizes)) < SMALL

@@ -1,0 +1,1 @@
+"""The standard's reference evaluator, made complete and exact enough to be differenced."""

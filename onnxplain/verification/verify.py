@@ -1,0 +1,239 @@
+"""verify: whether an explained file is what it says it is - its metadata, where it came from, and a run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.checker
+
+from onnxplain.errors import InputError, ModelError
+from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.contract import metadata_problems
+from onnxplain.io.reader import ModelLike, Source, read
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.tensor import Tensor, is_float
+from onnxplain.passes.weights import without_weights
+from onnxplain.runtime.inputs import check_inputs
+from onnxplain.runtime.random_inputs import random_inputs
+from onnxplain.runtime.session import Arrays, Providers, Session
+from onnxplain.verification.axioms import Outcome, check_promises
+from onnxplain.verification.findings import CheckReport, Finding
+
+__all__ = ["explained_feeds", "own_inputs", "verify"]
+
+TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
+"""By bytes per number: the difference from the model's own prediction, over the largest value, that different fusions explain."""
+
+
+def verify(
+    file: ModelLike, model: ModelLike | None = None, x: Any = None, *, providers: Providers = None, seed: int = 0
+) -> CheckReport:
+    """Check an explained file.
+
+    Its metadata against the schema and against the graph; the standard's own checker; a run, whose results must be finite and
+    shaped like what they explain; an index beyond the last, which must give NaN; what the method promises, where the file holds
+    what that takes. With the model it was made from: its hash, its inputs and its prediction.
+
+    Args:
+        file: the explained model, as a path, bytes or a ModelProto.
+        model: the model it was made from.
+        x: the input to run, an array or a dict of arrays by input name; None for random numbers. What the file takes beyond
+            the model's inputs is made up where it is not given.
+        providers: where to run.
+        seed: chooses the random numbers.
+
+    Raises:
+        ModelError: the file is no explained model, or ONNX Runtime does not load it.
+        InputError: x does not fit, or none can be made up.
+    """
+    source = read(file)
+    about = read_metadata(source.model)
+    if about is None:
+        raise ModelError(f"{source.name} is no explained model: it has no metadata 'onnxplain'; onnxplain rewrite makes one")
+    findings = [_metadata(about)]
+    if findings[0].ok:
+        graph = Graph(source.copy().model)
+        findings += [_names(about, graph), _standard(source)]
+        origin = None if model is None else read(model)
+        findings.append(_origin(about, origin))
+        if all(f.ok is not False for f in findings[:3]):
+            findings += _run(source, graph, about, origin, x, providers, seed)
+    return CheckReport(tuple(findings))
+
+
+def own_inputs(file: ModelLike) -> tuple[Tensor, ...]:
+    """The inputs of an explained file that are the model's own."""
+    model = read(file).model
+    added = added_inputs(read_metadata(model) or {})
+    return tuple(t for t in Graph(model).inputs if t.name not in added)
+
+
+def added_inputs(about: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs beyond the model's own, with the kind of each."""
+    run_time = about.get("run_time_inputs", {})
+    named = {kind: [value] if isinstance(value, str) else list(value.values()) for kind, value in run_time.items()}
+    return {name: kind for kind, names in named.items() for name in names}
+
+
+def _metadata(about: Mapping[str, Any]) -> Finding:
+    problems = metadata_problems(about)
+    return Finding("metadata", not problems, "; ".join(problems) or f"as contract {about['contract']} wants it")
+
+
+def _names(about: Mapping[str, Any], graph: Graph) -> Finding:
+    """What the metadata names is in the graph, and attributions are shaped like what they explain."""
+    inputs, outputs = {t.name: t for t in graph.inputs}, {t.name: t for t in graph.outputs}
+    problems = [f"no input '{name}'" for name in added_inputs(about) if name not in inputs]
+    problems += [f"no output '{name}'" for name in (*about["attributions"], *about["reports"].values()) if name not in outputs]
+    for name, entry in about["attributions"].items():
+        made = outputs.get(name)
+        like = graph.tensor(entry["tensor"]) if graph.has_tensor(entry["tensor"]) else None
+        if made is None or like is None:
+            continue
+        if made.dtype != like.dtype:
+            problems.append(f"output '{name}' holds {made.dtype}, what it explains {like.dtype}")
+        if (
+            entry["kind"] != "map"
+            and about["target"] != "all"
+            and made.shape is not None
+            and like.shape is not None
+            and made.shape != like.shape
+        ):
+            problems.append(f"output '{name}' has the shape {list(made.shape)}, what it explains {list(like.shape)}")
+    return Finding("names", not problems, "; ".join(problems) or "all that the metadata names is in the graph")
+
+
+def _standard(source: Source) -> Finding:
+    """The standard's own checker, on everything but the weights."""
+    copied = source.copy().model
+    try:
+        with without_weights(copied) as skeleton:
+            onnx.checker.check_model(skeleton)
+    except onnx.checker.ValidationError as error:
+        return Finding("standard", False, str(error).strip().splitlines()[0])
+    domains = sorted({n.domain for n in source.model.graph.node} - {"", "ai.onnx"})
+    opset = next((o.version for o in source.model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    more = f", and the domains {', '.join(domains)}" if domains else " only"
+    return Finding("standard", True, f"valid ONNX: operators of ai.onnx {opset}{more}, IR version {source.model.ir_version}")
+
+
+def _origin(about: Mapping[str, Any], origin: Source | None) -> Finding:
+    stated = about["source_sha256"]
+    if origin is None:
+        return Finding("source", None, f"not compared: no model given (sha256 {stated})")
+    if origin.sha256 == stated:
+        return Finding("source", True, f"made from {origin.name}")
+    return Finding("source", False, f"made from sha256 {stated}; {origin.name} has {origin.sha256}")
+
+
+def _run(
+    source: Source, graph: Graph, about: Mapping[str, Any], origin: Source | None, x: Any, providers: Providers, seed: int
+) -> Iterator[Finding]:
+    session = Session(source.model, providers, folder=source.folder)
+    feeds = explained_feeds(graph, about, x, seed)
+    try:
+        results = session.run(feeds)
+    except InputError as error:
+        yield Finding("run", False, str(error))
+        return
+    yield _finite(about, feeds, results)
+    if "target" in about["run_time_inputs"]:
+        yield _beyond(about, session, feeds)
+    if origin is not None:
+        yield _prediction(about, origin, session, feeds, results, providers)
+    yield from check_promises(Outcome(about, source, feeds, results, providers))
+
+
+def explained_feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:
+    """What an explained model is fed: the given arrays, and made-up ones for the rest.
+
+    The target is the top prediction where it is chosen at run time.
+
+    Args:
+        graph: of the explained model.
+        about: its metadata.
+        x: the model's own inputs; None makes them up.
+        seed: chooses what is made up.
+    """
+    added = added_inputs(about)
+    if x is None:
+        feeds = {name: array for name, array in random_inputs(graph, seed).items() if name not in added}
+    else:
+        feeds = dict(x) if isinstance(x, Mapping) else {graph.inputs[0].name: x}
+    extents: dict[Any, int] = {}
+    for tensor in graph.inputs:
+        if tensor.name in feeds and tensor.shape:
+            extents.update(zip(tensor.shape, np.shape(feeds[tensor.name]), strict=False))
+    random = np.random.default_rng(seed)
+    for tensor in graph.inputs:
+        if tensor.name in added and tensor.name not in feeds:
+            shape = [d if isinstance(d, int) else extents.setdefault(d, 1) for d in tensor.shape or ()]
+            feeds[tensor.name] = _made_up(added[tensor.name], shape, random).astype(tensor.dtype or np.float32)
+    return check_inputs(feeds, graph.inputs)
+
+
+def _made_up(kind: str, shape: list[int], random: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Numbers that make sense for a run-time input of a kind."""
+    fixed = {"target": -1, "baseline": 0, "reference": 0, "mask": 1, "low": -4, "high": 4}
+    if kind in fixed:
+        return np.full(shape, fixed[kind])
+    return random.random(shape) if kind == "position" else random.standard_normal(shape)
+
+
+def _finite(about: Mapping[str, Any], feeds: Arrays, results: Mapping[str, Any]) -> Finding:
+    problems = []
+    for name, value in results.items():
+        if isinstance(value, np.ndarray) and is_float(value.dtype) and not np.isfinite(value.astype(np.float64)).all():
+            problems.append(f"output '{name}' holds NaN or infinity")
+    for name, entry in about["attributions"].items():
+        like = feeds.get(entry["tensor"])
+        if like is not None and about["target"] != "all" and results[name].shape != like.shape:
+            problems.append(f"output '{name}' came out as {list(results[name].shape)}, expected {list(like.shape)}")
+    shapes = ", ".join(f"{name} {list(results[name].shape)}" for name in about["attributions"])
+    return Finding("run", not problems, "; ".join(problems) or f"finite numbers: {shapes}")
+
+
+def _beyond(about: Mapping[str, Any], session: Session, feeds: Arrays) -> Finding:
+    """An index that no output has must give NaN, never somebody else's attribution."""
+    index = np.array([np.iinfo(np.int64).max])
+    results = session.run({**feeds, about["run_time_inputs"]["target"]: index}, list(about["attributions"]))
+    wrong = [name for name, value in results.items() if not np.isnan(value.astype(np.float64)).all()]
+    detail = f"an index beyond the last gives numbers in '{wrong[0]}'" if wrong else "an index beyond the last gives NaN"
+    return Finding("target", not wrong, detail)
+
+
+def _prediction(
+    about: Mapping[str, Any], origin: Source, session: Session, feeds: Arrays, results: Mapping[str, Any], providers: Providers
+) -> Finding:
+    """The model's own inputs come first and its outputs are the same."""
+    own = Session(origin.model, providers, folder=origin.folder)
+    if list(session.inputs)[: len(own.inputs)] != list(own.inputs):
+        return Finding("prediction", False, f"the model takes {list(own.inputs)}, the file {list(session.inputs)}")
+    made = {*about["attributions"], *about["reports"].values()}
+    shared = [name for name in own.outputs if name in results and name not in made]
+    if not shared:
+        return Finding("prediction", None, "the file holds attributions only")
+    if shared != own.outputs or list(results)[: len(shared)] != shared:
+        return Finding("prediction", False, f"the model returns {own.outputs}, the file {list(results)}")
+    expected = own.run({name: feeds[name] for name in own.inputs})
+    worst, problems = 0.0, []
+    for name in shared:
+        mine, theirs = _numbers(results[name]), _numbers(expected[name])
+        if mine.dtype.kind in "OUS" or not is_float(mine.dtype):
+            problems += [] if np.array_equal(mine, theirs) else [f"output '{name}' differs"]
+            continue
+        gap = float(np.abs(mine.astype(np.float64) - theirs).max(initial=0) / max(np.abs(theirs).max(initial=0), 1e-30))
+        worst = max(worst, gap)
+        if gap > TOLERANCE[mine.dtype.itemsize]:
+            problems.append(f"output '{name}' differs by {gap:.2g} of its largest value")
+    return Finding("prediction", not problems, "; ".join(problems) or f"the model's own, to {worst:.1g} of the largest value")
+
+
+def _numbers(value: Any) -> np.ndarray[Any, Any]:
+    """An output as an array; a list of one dict per sample as the array of its values."""
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return np.array([list(row.values()) for row in value])
+    return np.asarray(value)
