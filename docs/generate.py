@@ -15,8 +15,8 @@ from onnxplain.evaluation.metric import FAMILIES, NEEDS, all_metrics
 from onnxplain.evaluation.metrics._replacing import REPLACEMENTS
 from onnxplain.explain.catalog import HOW, coverage
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.composite_file import RULES, rule_settings
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.composite_file import RULES, rule_settings
+from onnxplain.method.registry import all_methods
 
 ROOT = Path(__file__).resolve().parent.parent
 
