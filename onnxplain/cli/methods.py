@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from onnxplain.cli.show import show_method, show_methods
-from onnxplain.methods.registry import all_methods, find_method
+from onnxplain.method.registry import all_methods, find_method
 
 __all__ = ["methods"]
 

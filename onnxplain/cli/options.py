@@ -11,7 +11,7 @@ import click
 
 from onnxplain.errors import InputError, MethodError
 from onnxplain.io.samples import read_array, read_arrays
-from onnxplain.methods.registry import find_method
+from onnxplain.method.registry import find_method
 
 __all__ = [
     "compares", "mask_option", "method_options", "model_options", "options_of_each", "read_baseline", "read_masks", "run_options",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,8 +52,6 @@ REPORTS = {"delta": "completeness gap: sum of the attributions less the score's 
 
 
 def _console() -> Console:
-    import sys
-
     # In a pipe or file, rows are not broken at 80 columns: other programs read them.
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 

@@ -1,1 +1,1 @@
-"""What to compute: every explanation method, by backward passes or by forward passes alone."""
+"""What to compute: every method, by backward passes or by forward passes alone."""

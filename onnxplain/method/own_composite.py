@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxplain.ir.registry import Rule
-from onnxplain.methods.registry import find_method
+from onnxplain.method.registry import find_method
 from onnxplain.propagation.composite import Composite, Where
 
 __all__ = ["own_composite"]

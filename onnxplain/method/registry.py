@@ -205,7 +205,7 @@ def method(
 def all_methods() -> dict[str, Method]:
     """Every method by name."""
     for family in FAMILIES:
-        import_module(f"onnxplain.methods.{family}")
+        import_module(f"onnxplain.method.{family}")
     for family in BLACK_BOX:
         import_module(f"onnxplain.method.blackbox.{family}")
     return dict(_METHODS)

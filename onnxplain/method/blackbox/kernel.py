@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import comb
 from typing import Any
 
@@ -85,8 +86,6 @@ def coalitions(count: int, samples: int, random: np.random.Generator) -> tuple[A
 
 def _of_size(count: int, size: int) -> Array:
     """All coalitions of one size."""
-    from itertools import combinations
-
     masks = np.zeros((comb(count, size), count), bool)
     for mask, members in zip(masks, combinations(range(count), size), strict=True):
         mask[list(members)] = True
