@@ -43,6 +43,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 slow: $(VENV)/test.stamp
 	$(BIN)/pytest -m slow -n 2

@@ -1,4 +1,4 @@
-"""Sweep over published architectures: export, explain, compare with autograd in float64; makes docs/architectures.md.
+"""Sweep over published architectures: export, explain, compare with autograd in float64; makes docs/model-coverage.md.
 
 `python benchmarks/sweep.py [NAME ...]` needs torch, timm and transformers. Without names every architecture runs; with names
 these run and the other rows stay. Nothing is downloaded: the weights are random, the transformers configurations are tiny.
@@ -42,7 +42,7 @@ from benchmarks.architectures import CASES, Arrays, import_timm, made
 from benchmarks.autograd import error, gradient
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLE = ROOT / "docs" / "architectures.md"
+TABLE = ROOT / "docs" / "model-coverage.md"
 ROWS = ROOT / "out" / "architectures.json"
 PACKAGES = ["torch", "timm", "transformers", "onnx", "onnxscript", "onnxruntime", "onnx-graphsurgeon", "numpy"]
 SECONDS = 150
@@ -166,7 +166,7 @@ def line(row: Row) -> str:
 
 
 def page(rows: list[Row], versions: dict[str, str]) -> str:
-    """docs/architectures.md."""
+    """docs/model-coverage.md."""
     errors = {row.name: row.error for row in rows if row.error is not None}
     worst = max(errors, key=errors.__getitem__, default="")
     above = [name for name, value in errors.items() if not value <= AIM]
@@ -181,7 +181,7 @@ def page(rows: list[Row], versions: dict[str, str]) -> str:
     ]
     return "\n".join(
         [
-            "# Architectures",
+            "# Model coverage",
             "",
             "Made by `python benchmarks/sweep.py`, never by hand. Architectures of timm and transformers, with random",
             "weights and small inputs, exported by PyTorch, explained, and compared with PyTorch's autograd in float64.",

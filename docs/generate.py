@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import contract
+import house
 
 from onnxplain.evaluation.metric import FAMILIES, NEEDS, all_metrics
 from onnxplain.evaluation.metrics._replacing import REPLACEMENTS
 from onnxplain.explain.catalog import HOW, coverage
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.composite_file import RULES, rule_settings
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.composite_file import RULES, rule_settings
+from onnxplain.method.registry import all_methods
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,6 +96,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/lrp.md": {"rules": rules},
     "docs/evaluation.md": {"replacements": replacements, "metrics": metrics},
     "docs/contract.md": {"example": contract.example, "members": contract.members},
+    "docs/architecture.md": {"layers": house.layers, "packages": house.tree_table},
 }
 """The generated blocks of each page."""
 

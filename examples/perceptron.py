@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnxplain.methods.blackbox.adam import Adam
+from onnxplain.method.blackbox.adam import Adam
 
 Array = np.ndarray[Any, Any]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from onnxplain._version import __version__
+
 if TYPE_CHECKING:
     from onnxplain.builder.builder import Builder
     from onnxplain.builder.extents import Extents
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from onnxplain.verification.check import check
     from onnxplain.verification.findings import CheckReport
     from onnxplain.verification.verify import verify
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Advice": "evaluation.advice.advise",

@@ -6,8 +6,7 @@ CUDA kernel (Cosh, Sinh, Tan, Atan, Mean, …) are not emitted.
 
 from math import pi, sqrt
 
-from onnxplain import Builder, Call, Messages, Tensor, rule
-from onnxplain.errors import RuleError
+from onnxplain import Builder, Call, Messages, RuleError, Tensor, rule
 
 # -- arithmetic --------------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,7 @@ dx = r · (g − mean g − x̂ · mean(g · x̂)) on x.
 
 from collections.abc import Sequence
 
-from onnxplain import Builder, Call, Messages, Tensor, rule
-from onnxplain.errors import RuleError
+from onnxplain import Builder, Call, Messages, RuleError, Tensor, rule
 
 
 @rule("BatchNormalization", role="linear")

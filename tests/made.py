@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.method.registry import find_method
 from onnxplain.results.explanation import Explanation
 
 
@@ -27,6 +28,7 @@ def explanation(
     described = {
         "version": "0.1.0",
         "method": method,
+        "method_info": find_method(method).info,
         "options": {},
         "target": "input",
         "output": "scores",

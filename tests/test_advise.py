@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from onnxplain import advise, plan
 from onnxplain.cli.main import main
 from onnxplain.errors import LayerError, ModelError
-from onnxplain.methods.registry import find_method
+from onnxplain.method.registry import find_method
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

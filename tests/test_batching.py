@@ -18,7 +18,7 @@ from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.rewrite import read_metadata
 from onnxplain.io import reader as load
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.registry import all_methods
 from onnxplain.runtime.cuda_placement import left_to_processor
 from tests import host_cases, networks
 from tests.host_cases import FIXTURES, Case

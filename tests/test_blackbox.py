@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from onnxplain import Explainer, Explanation, check, plan, rewrite
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError, LayerError, MethodError, TargetError
-from onnxplain.methods.blackbox.kernel import coalitions
-from onnxplain.methods.blackbox.rise import _enlarge, smooth_masks
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.blackbox.kernel import coalitions
+from onnxplain.method.blackbox.rise import _enlarge, smooth_masks
+from onnxplain.method.registry import all_methods
 from tests.models import model, node, run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 from onnxplain import Explainer
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError, LayerError, MethodError
-from onnxplain.methods.blackbox.game import Game
-from onnxplain.methods.blackbox.kernel import regression
-from onnxplain.methods.blackbox.lime import euclidean, kernel, local_fit
-from onnxplain.methods.blackbox.sampling import along_orders
-from onnxplain.methods.blackbox.task import Shares
+from onnxplain.method.blackbox.game import Game
+from onnxplain.method.blackbox.kernel import regression
+from onnxplain.method.blackbox.lime import euclidean, kernel, local_fit
+from onnxplain.method.blackbox.sampling import along_orders
+from onnxplain.method.blackbox.task import Shares
 from onnxplain.runtime.scorer import Array
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -78,7 +78,7 @@ def test_shapley_sampling_along_the_orders_of_captum(known: dict[str, Array], mo
         assert orders.shape == known["captum_orders"].shape
         return along_orders(game, known["captum_orders"], together)
 
-    monkeypatch.setattr("onnxplain.methods.blackbox.sampling.along_orders", given)
+    monkeypatch.setattr("onnxplain.method.blackbox.sampling.along_orders", given)
     settings: dict[str, Any] = {"groups": known["captum_groups"], "samples": 12}
     made = Explainer(DIGITS, "shapley-sampling", baseline=0.2, **settings)(image, 3)
     np.testing.assert_allclose(made.attribution, known["captum_sampling"], atol=2e-5)

@@ -15,7 +15,7 @@ from onnxplain.builder.builder import Builder
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.registry import find_method
+from onnxplain.method.registry import find_method
 from onnxplain.passes import prepare
 from onnxplain.propagation.backward import on_the_way
 from onnxplain.propagation.composite import Choice, Composite

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
 
 from onnxplain import Explainer
-from onnxplain.cli.main import main
+from onnxplain.cli.main import COMMANDS, main
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -322,3 +323,18 @@ def test_start_is_quick_and_light() -> None:
     code = f"import sys; import onnxplain.cli.main; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=FIXTURES.parent, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_list_of_commands_says_what_each_does() -> None:
+    """The group's list needs no command loaded; its lines are the beginnings of the commands' own texts."""
+    context = click.Context(main)
+    for name, (_, summary) in COMMANDS.items():
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        assert " ".join((command.help or "").split()).startswith(summary.rstrip("."))
+
+
+def test_each_command_loads_alone() -> None:
+    for name in COMMANDS:
+        assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0

@@ -15,11 +15,12 @@ from onnxplain import plan, rewrite
 from onnxplain.cli.main import main
 from onnxplain.errors import MethodError
 from onnxplain.explain.rewrite import read_metadata
-from onnxplain.methods.composite_file import RULES, read_composite
+from onnxplain.method.composite_file import RULES, read_composite
+from onnxplain.method.own_composite import own_composite
 from onnxplain.propagation.composite import Composite, Where
-from onnxplain.propagation.lrp import composites
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp import role_rules as lrp_roles
+from onnxplain.propagation.rule import named
 from tests.linear_cases import random
 from tests.models import model, node, run
 
@@ -56,12 +57,12 @@ def served(composite: Composite, rule: str) -> list[str]:
     return [row.node for row in plan(network(), "lrp", composite=composite).rows if row.rule == rule]
 
 
-MARK = lrp_roles.named("mark", "R_x = R_x", "a mark for tests")(lambda b, call, *relevance: tuple(b.gradient(call, *relevance)))
+MARK = named("mark", "R_x = R_x", "a mark for tests")(lambda b, call, *relevance: tuple(b.gradient(call, *relevance)))
 
 
 def marked(**where: Any) -> list[str]:
     """The nodes that meet a condition."""
-    return served(composites.own("own", [(Where(**where), MARK)]), "mark")
+    return served(own_composite("own", [(Where(**where), MARK)]), "mark")
 
 
 # -- conditions ----------------------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def test_conditions(where: dict[str, Any], expected: list[str]) -> None:
 
 def test_places_count_from_the_models_inputs_to_the_target() -> None:
     """Explaining an inner tensor, the first layer is still that at the input; the last is the one before what is explained."""
-    own = composites.own("own", [(Where(first=True), lrp.flat()), (Where(last=True), lrp.w_square())])
+    own = own_composite("own", [(Where(first=True), lrp.flat()), (Where(last=True), lrp.w_square())])
     rows = plan(network(), "lrp", composite=own, layer="t2").rows
     assert not [r.node for r in rows if r.rule == "flat"]
     assert [r.node for r in rows if r.rule == "w-square"] == [DENSE]
@@ -110,7 +111,7 @@ def test_places_count_from_the_models_inputs_to_the_target() -> None:
 
 
 def test_the_first_entry_that_matches_wins() -> None:
-    own = composites.own(
+    own = own_composite(
         "own", [(Where(names=("*one*",), roles=("linear",)), lrp.flat()), (Where(operators=("Conv",)), lrp.gamma())]
     )
     assert served(own, "flat") == [ONE]
@@ -120,9 +121,9 @@ def test_the_first_entry_that_matches_wins() -> None:
 
 def test_a_rule_for_linear_maps_means_linear_layers() -> None:
     """Without operators or roles it serves no activation and no sum, wherever they are."""
-    assert served(composites.own("own", [(Where(), lrp.z_plus())]), "z-plus") == [STEM, ONE, TWO, SHORTCUT, DENSE]
-    assert served(composites.own("own", [(Where(depth=(2, 3)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
-    assert served(composites.own("own", [(Where(scopes=("body*",)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
+    assert served(own_composite("own", [(Where(), lrp.z_plus())]), "z-plus") == [STEM, ONE, TWO, SHORTCUT, DENSE]
+    assert served(own_composite("own", [(Where(depth=(2, 3)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
+    assert served(own_composite("own", [(Where(scopes=("body*",)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
 
 
 def test_weightless_maps_are_passed_by() -> None:
@@ -132,7 +133,7 @@ def test_weightless_maps_are_passed_by() -> None:
     (spectrum,) = (r for r in rows if r.operator == "STFT")
     assert (spectrum.rule, spectrum.reason) == ("epsilon", "operator BatchNormalization or DFT or STFT")
     assert [r.operator for r in rows if r.rule == "box"] == ["Conv"]
-    everywhere = composites.own("own", [(Where(), lrp.z_plus())])
+    everywhere = own_composite("own", [(Where(), lrp.z_plus())])
     assert next(r for r in plan(path, "lrp", composite=everywhere).rows if r.operator == "STFT").rule == "epsilon"
 
 
@@ -173,7 +174,7 @@ def test_rules_that_serve_no_call_are_named_each() -> None:
         (Where(operators=("Gelu",)), lrp_roles.stop),
         (Where(names=("nowhere*",)), lrp.gamma()),
     ]
-    made = plan(network(), "lrp", composite=composites.own("own", entries))
+    made = plan(network(), "lrp", composite=own_composite("own", entries))
     assert made.unused == ("first linear layer", "operator Gelu", "name nowhere*")
 
 
@@ -228,9 +229,9 @@ def test_a_file_is_the_composite_it_describes(tmp_path: Path) -> None:
     (first, second, third), rules = [w for w, _ in made.entries[:3]], [r for _, r in made.entries[:3]]
     assert (first, second) == (Where(first=True), Where(operators=("Conv",), depth=(2, -2)))
     assert third == Where(roles=("softmax",))
-    assert rules[1] == lrp.gamma(0.1, 1e-4, "ignore") or str(rules[1].__doc__) == str(lrp.gamma(0.1).__doc__)
+    assert (rules[1].formula, rules[1].epsilon, rules[1].bias) == (lrp.gamma(0.1).formula, 1e-4, "ignore")
     by_file = rewrite(network(), "lrp", target=1, composite=str(path))
-    in_python = composites.own(
+    in_python = own_composite(
         "python",
         [
             (
@@ -370,5 +371,5 @@ def test_options_and_composites_are_in_the_metadata() -> None:
     about = read_metadata(rewrite(network(), "lrp-epsilon-gamma-box", low=low, high=2, gamma=np.float32(0.5)))
     assert about["options"]["low"] == "baked in"
     assert (about["options"]["high"], about["options"]["gamma"]) == (2, 0.5)
-    own = composites.own("one of mine", [(Where(first=True), lrp.flat())])
+    own = own_composite("one of mine", [(Where(first=True), lrp.flat())])
     assert read_metadata(rewrite(network(), "lrp", composite=own))["options"]["composite"] == "one of mine"

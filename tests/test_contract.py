@@ -22,7 +22,7 @@ from onnxplain.cli.main import main
 from onnxplain.errors import ModelError
 from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
 from onnxplain.io.contract import metadata_problems, metadata_schema
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.registry import all_methods
 from onnxplain.verification.verify import added_inputs
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case

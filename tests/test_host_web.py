@@ -19,7 +19,7 @@ import pytest
 
 from onnxplain import rewrite
 from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.registry import all_methods
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case
 

@@ -12,7 +12,7 @@ import pytest
 
 from onnxplain import Explainer, check, plan, rewrite
 from onnxplain.errors import LayerError, MethodError, OnnxplainError
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.registry import all_methods
 from onnxplain.results.plot.views import columns_of, views_of
 from onnxplain.results.tables import long_columns
 from onnxplain.verification.verify import verify

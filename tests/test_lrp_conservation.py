@@ -17,7 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxplain import Explainer, rewrite
-from onnxplain.methods.registry import all_methods, find_method
+from onnxplain.method.registry import all_methods, find_method
 from onnxplain.verification.finite_differences import double, product
 from onnxplain.verification.reference.evaluator import evaluate
 from tests.models import model, node, run
@@ -26,7 +26,7 @@ from tests.networks import cnn, mlp, transformer, unet
 Array = np.ndarray[Any, Any]
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
-LRP = sorted(n for n, m in all_methods().items() if m.run.__module__ == "onnxplain.methods.lrp" and n != "lrp")
+LRP = sorted(n for n, m in all_methods().items() if m.run.__module__ == "onnxplain.method.lrp" and n != "lrp")
 """Every method that goes by relevance rules, but for the one that takes a composite of the user's."""
 
 RELEVANCE = [n for n in LRP if n not in ("guided-backprop", "deconvnet")]

@@ -16,6 +16,7 @@ import pytest
 
 from onnxplain import rewrite
 from onnxplain.errors import RuleError
+from onnxplain.method.own_composite import own_composite
 from onnxplain.propagation.composite import Composite, Where
 from onnxplain.propagation.lrp import composites
 from onnxplain.propagation.lrp import linear_rules as lrp
@@ -59,7 +60,7 @@ def stabilized(z: Array) -> Array:
 
 def only(rule: Any, *operators: str) -> Composite:
     """A composite of one rule for some operators over ε-LRP."""
-    return composites.own("one", [(Where(operators=operators), rule)], base=EPSILON_LRP)
+    return own_composite("one", [(Where(operators=operators), rule)], base=EPSILON_LRP)
 
 
 # -- sums ----------------------------------------------------------------------------------------------------------------
@@ -176,14 +177,14 @@ def test_proportional_pooling_runs_on_onnx_runtime() -> None:
     """The average it is replaced by is one of the model's own operator set."""
     nodes = [node("MaxPool", "x", "p", kernel_shape=[2, 2], dilations=[1, 1], storage_order=0), node("Flatten", "p", "y")]
     graph = model(nodes, {"x": (1, 2, 5, 4)}, {"y": (1, 24)}, opset=18)
-    own = composites.own("own", [(Where(operators=("MaxPool",)), lrp_roles.proportional())])
+    own = own_composite("own", [(Where(operators=("MaxPool",)), lrp_roles.proportional())])
     outputs = run_in_ort(rewrite(graph, "lrp", target=0, composite=own), {"x": np.abs(IMAGE).astype(np.float32)})
     assert outputs["x_attribution"].sum() == pytest.approx(outputs["y"][0, 0], rel=1e-5)
 
 
 def test_dilated_proportional_pooling_below_opset_19_is_refused() -> None:
     nodes = [node("MaxPool", "x", "p", kernel_shape=[2, 2], dilations=[2, 2]), node("Flatten", "p", "y")]
-    own = composites.own("own", [(Where(operators=("MaxPool",)), lrp_roles.proportional())])
+    own = own_composite("own", [(Where(operators=("MaxPool",)), lrp_roles.proportional())])
     graph = model(nodes, {"x": (1, 2, 5, 4)}, {"y": None}, opset=18)
     with pytest.raises(RuleError, match="averages over dilated windows exist from opset 19 on"):
         rewrite(graph, "lrp", target=0, composite=own)

@@ -32,7 +32,7 @@ def test_wheel_and_sdist_carry_the_rules(built: Path) -> None:
     for path in (ROOT / "rules").glob("*.py"):
         assert f"onnxplain/rules/{path.name}" in names
     assert "onnxplain/py.typed" in names
-    assert "onnxplain/templates/report.html" in names
+    assert "onnxplain/results/templates/report.html" in names
     assert any(n.endswith("licenses/LICENSE") for n in names)
     assert any(n.endswith("licenses/NOTICE") for n in names)
     assert not any(n.startswith(("rules/", "tests/", "fixtures/")) for n in names)

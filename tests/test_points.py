@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.methods.sampling import linear_ends
+from onnxplain.method.sampling import linear_ends
 from onnxplain.passes.lowering import scope
 from tests.models import model, node, run
 

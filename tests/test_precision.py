@@ -15,7 +15,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from onnxplain import Explainer, check, rewrite
 from onnxplain.io.reader import read
-from onnxplain.methods.registry import find_method
+from onnxplain.method.registry import find_method
 from onnxplain.passes import prepared
 from onnxplain.propagation.composite import Composite
 from onnxplain.propagation.vjp import vjp

@@ -11,7 +11,7 @@ import pytest
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor
-from onnxplain.methods.sampling.counter_rng import normal_like, uniform_table
+from onnxplain.method.sampling.counter_rng import normal_like, uniform_table
 from tests.models import model, node, run
 
 INT64 = onnx.TensorProto.INT64

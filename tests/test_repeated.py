@@ -13,8 +13,8 @@ import pytest
 
 from onnxplain import Explainer, rewrite
 from onnxplain.errors import InputError, MethodError
-from onnxplain.methods.options import OPTIONS
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.options import OPTIONS
+from onnxplain.method.registry import all_methods
 from tests.models import model, node, run
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from onnxplain.errors import InputError, MissingDependencyError, OutputError
-from onnxplain.io.writer import check_writable, save, write_file, write_model
+from onnxplain.io.writer import check_writable, write_file, write_model
+from onnxplain.results.save import save
 from onnxplain.results.tables import long_columns, long_table
 from tests.made import explanation, image, table
 

@@ -10,8 +10,8 @@ import pytest
 
 from onnxplain import Explainer
 from onnxplain.errors import InputError, MethodError
-from onnxplain.methods.blackbox.connections import garson_shares
-from onnxplain.methods.blackbox.soft_tree import SoftTree, loss_and_slopes
+from onnxplain.method.blackbox.connections import garson_shares
+from onnxplain.method.blackbox.soft_tree import SoftTree, loss_and_slopes
 from tests.models import model, node
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -21,7 +21,7 @@ from onnxplain import Evaluation, Explainer, OnnxplainError, advise, evaluate, m
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import FAMILIES
 from onnxplain.evaluation.subject import Subject
-from onnxplain.methods.registry import find_method
+from onnxplain.method.registry import find_method
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIXTURES, SINUSOID = ROOT / "fixtures", ROOT / "examples" / "sinusoid"

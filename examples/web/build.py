@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxplain.errors import OnnxplainError
 from onnxplain.explain.rewrite import read_metadata, rewrite
-from onnxplain.methods.registry import Method, all_methods
+from onnxplain.method.registry import Method, all_methods
 from onnxplain.verification.verify import added_inputs
 
 HERE = Path(__file__).resolve().parent

@@ -1,1 +1,1 @@
-"""Facts proven of a graph: what is explained, the score, layers, signs. Emits nothing."""
+"""Facts proven of a graph - the score, what is explained, layers, signs - with nothing emitted."""

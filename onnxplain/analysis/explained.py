@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from onnxplain.analysis.forward_only_advice import instead
 from onnxplain.analysis.liveness import liveness
 from onnxplain.analysis.spatial_axes import Layout
 from onnxplain.errors import LayerError, nearest
@@ -128,8 +129,6 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
 
 def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Call], str]) -> str:
     """Where the way from inputs to the target loses its derivative."""
-    from onnxplain.methods.blackbox.advice import instead
-
     if not graph.inputs:
         return "the model has no inputs to explain"
     shown = ", ".join(f"'{n}'" for n in names)

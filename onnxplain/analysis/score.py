@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
+from onnxplain.ir.markers import LOGITS, UNROUNDED
 from onnxplain.ir.tensor import Tensor
-from onnxplain.passes.binary_logit import LOGITS
-from onnxplain.passes.unrounded import UNROUNDED
 
 __all__ = ["Score", "find_score"]
 

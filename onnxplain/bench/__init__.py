@@ -1,3 +1,1 @@
-"""Measuring what explanations cost: forward against explained, in processes of their own, one at a time."""
-
-from __future__ import annotations
+"""What explanations cost: forward against explained, each in a process of its own, one at a time."""

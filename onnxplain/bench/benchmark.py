@@ -24,7 +24,7 @@ from onnxplain.io.reader import ModelLike, Source, external_tensors, read
 from onnxplain.io.writer import write_file
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.registry import graph_method
+from onnxplain.method.registry import graph_method
 from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.session import check_providers

@@ -1,8 +1,11 @@
-"""The command on structure: a click command, no logic."""
+"""`onnxplain advise`."""
 
 from __future__ import annotations
 
 import click
+
+from onnxplain.cli.show_advice import show_advice
+from onnxplain.evaluation.advice.advise import advise as make_advice
 
 __all__ = ["advise"]
 
@@ -17,7 +20,4 @@ def advise(model: str, output: str | None, rules: tuple[str, ...], as_json: bool
 
     Nothing is run: everything is read from the graph.
     """
-    from onnxplain.cli.show_advice import show_advice
-    from onnxplain.evaluation.advice.advise import advise as make_advice
-
     show_advice(make_advice(model, output=output, rules=list(rules) or None), as_json)

@@ -1,75 +1,67 @@
-"""The command on speed: a click command, no logic."""
+"""`onnxplain bench`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from onnxplain.bench.benchmark import bench as run_bench
+from onnxplain.bench.report import check_ending
+from onnxplain.cli.options import method_options, model_options, options_of_each
+from onnxplain.cli.show import wrote
+from onnxplain.cli.show_bench import show_bench, working
 from onnxplain.errors import InputError
+from onnxplain.io.samples import read_inputs
+from onnxplain.io.writer import check_writable
+from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["bench_command"]
+__all__ = ["bench"]
 
 
-def bench_command(
-    model_options: Callable[[Any], Any], method_options: Callable[..., dict[str, Any]], options_of_each: Callable[..., Any]
-) -> click.Command:
-    """The command, with the options that all commands on a model share and how they are read."""
+@click.command("bench")
+@click.argument("model", type=click.Path())
+@click.argument("files", metavar="[INPUT…]", nargs=-1)
+@model_options
+@click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
+              help="Samples per run; may be repeated.  [default: 1 and 8, or the model's own]")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
+              help="Samples that the explained files take through the model at a time; without it all.")  # fmt: skip
+@click.option("--size", "sizes", multiple=True, metavar="AXIS=N",
+              help="Extent of another free axis of random inputs, by name (else 8); may be repeated.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads within one operator.")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Turns of every file.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Least length of a turn.")
+@click.option("--profile", is_flag=True, help="Show the operators that cost most.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
+@click.option("--baseline", type=float, default=0.0, show_default=True, help="Of methods that compare with one.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
+@click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
+def bench(
+    model: str, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
+    batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...], **chosen: Any,
+) -> None:  # fmt: skip
+    """Measure what explaining costs: time and memory of the explained model against the model's own.
 
-    @click.command("bench")
-    @click.argument("model", type=click.Path())
-    @click.argument("files", metavar="[INPUT…]", nargs=-1)
-    @model_options
-    @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
-                  help="Samples per run; may be repeated.  [default: 1 and 8, or the model's own]")  # fmt: skip
-    @click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
-                  help="Samples that the explained files take through the model at a time; without it all.")  # fmt: skip
-    @click.option("--size", "sizes", multiple=True, metavar="AXIS=N",
-                  help="Extent of another free axis of random inputs, by name (else 8); may be repeated.")  # fmt: skip
-    @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads within one operator.")
-    @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Turns of every file.")
-    @click.option("--seconds", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Least length of a turn.")
-    @click.option("--profile", is_flag=True, help="Show the operators that cost most.")
-    @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
-    @click.option("--baseline", type=float, default=0.0, show_default=True, help="Of methods that compare with one.")
-    @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
-    @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
-    def command(
-        model: str, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
-        batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...], **chosen: Any,
-    ) -> None:  # fmt: skip
-        """Measure what explaining costs: time and memory of the explained model against the model's own.
-
-        MODEL runs alone and as rewritten for each method (several separated by commas), in processes of their own, one at a
-        time and in turns. INPUT are samples as for `onnxplain explain`; without them random ones are made up.
-        """
-        from onnxplain.bench.benchmark import bench
-        from onnxplain.bench.report import check_ending
-        from onnxplain.cli.show import wrote
-        from onnxplain.cli.show_bench import show_bench, working
-        from onnxplain.io.samples import read_inputs
-        from onnxplain.io.writer import check_writable
-        from onnxplain.runtime.inputs import model_inputs
-
-        paths = [Path(o) for o in out]
-        for path in paths:
-            check_ending(path)
-            check_writable(path)
-        methods = method.split(",")
-        x = read_inputs(files, model_inputs(model)) if files else None
-        with working() as say:
-            report = bench(
-                model, methods, x, batches=batches, extents=_extents(sizes), layer=list(layers) or None,
-                rules=list(rules) or None, options=options_of_each(methods, method_options(options)), say=say,
-                **{**chosen, "inputs": list(chosen["inputs"]) or None},
-            )  # fmt: skip
-        show_bench(report)
-        for path in paths:
-            wrote(report.save(path))
-
-    return command
+    MODEL runs alone and as rewritten for each method (several separated by commas), in processes of their own, one at a
+    time and in turns. INPUT are samples as for `onnxplain explain`; without them random ones are made up.
+    """
+    paths = [Path(o) for o in out]
+    for path in paths:
+        check_ending(path)
+        check_writable(path)
+    methods = method.split(",")
+    x = read_inputs(files, model_inputs(model)) if files else None
+    with working() as say:
+        report = run_bench(
+            model, methods, x, batches=batches, extents=_extents(sizes), layer=list(layers) or None,
+            rules=list(rules) or None, options=options_of_each(methods, method_options(options)), say=say,
+            **{**chosen, "inputs": list(chosen["inputs"]) or None},
+        )  # fmt: skip
+    show_bench(report)
+    for path in paths:
+        wrote(report.save(path))
 
 
 def _extents(given: tuple[str, ...]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The commands on evaluation: click commands, no logic."""
+"""`onnxplain evaluate`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from onnxplain.errors import InputError
+from onnxplain.cli.show import wrote
+from onnxplain.cli.show_evaluation import show_evaluation
+from onnxplain.errors import InputError, nearest
+from onnxplain.evaluation.report.files import check_form
+from onnxplain.evaluation.spec import split_specs
+from onnxplain.evaluation.study import evaluate as run_evaluate
+from onnxplain.io.samples import headers, read_array, read_arrays, read_inputs, read_labels
+from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["evaluate", "metrics"]
+__all__ = ["evaluate"]
 
 
 @click.command()
@@ -54,14 +62,6 @@ def evaluate(
 
     Shortest use: onnxplain evaluate MODEL.onnx DATA.npy -m gradient -m lrp-epsilon -o report.html
     """
-    from onnxplain.cli.show import wrote
-    from onnxplain.cli.show_evaluation import show_evaluation
-    from onnxplain.evaluation.report.files import check_form
-    from onnxplain.evaluation.spec import split_specs
-    from onnxplain.evaluation.study import evaluate as run_evaluate
-    from onnxplain.io.samples import headers, read_inputs, read_labels
-    from onnxplain.runtime.inputs import model_inputs
-
     paths = [Path(o) for o in out]
     for path in paths:
         check_form(path)
@@ -79,15 +79,6 @@ def evaluate(
         show_evaluation(found, as_json)
 
 
-@click.command()
-@click.argument("name", required=False)
-def metrics(name: str | None) -> None:
-    """List the metrics of `onnxplain evaluate`, or tell all about one."""
-    from onnxplain.cli.show_evaluation import show_metric, show_metrics
-
-    show_metrics() if name is None else show_metric(name)
-
-
 def _named(text: str) -> tuple[str, Any]:
     name, equals, file = text.partition("=")
     if not equals or not name or not file:
@@ -101,9 +92,6 @@ def _target(text: str | None) -> Any:
 
 def _array(text: str) -> Any:
     """The array in a file, or the one of a name in FILE.npz:NAME."""
-    from onnxplain.errors import nearest
-    from onnxplain.io.samples import read_array, read_arrays
-
     file, colon, name = text.rpartition(":")
     if not colon or not file.endswith(".npz"):
         return read_array(Path(text))
@@ -115,8 +103,6 @@ def _array(text: str) -> Any:
 
 def _whole(array: Any) -> Any:
     """Class numbers read from text, where every number is a float."""
-    import numpy as np
-
     flat = np.asarray(array)
     flat = flat.ravel() if flat.ndim == 2 and 1 in flat.shape else flat
     return flat.astype(np.int64) if flat.dtype.kind == "f" and (flat == np.floor(flat)).all() else flat

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from onnxplain.methods.options import OPTIONS, TYPES
+from onnxplain.explain.catalog import HOW, Coverage
+from onnxplain.explain.plan import Plan
+from onnxplain.method.options import OPTIONS, TYPES
+from onnxplain.method.registry import Method
+from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
-
-if TYPE_CHECKING:
-    import onnx
-
-    from onnxplain.explain.catalog import Coverage
-    from onnxplain.explain.plan import Plan
-    from onnxplain.methods.registry import Method
-    from onnxplain.results.explanation import Explanation
-    from onnxplain.verification.findings import CheckReport
+from onnxplain.verification.findings import CheckReport
 
 __all__ = [
     "show_check", "show_contract", "show_explanation", "show_method", "show_methods", "show_operators", "show_plain_model",
@@ -53,8 +52,6 @@ REPORTS = {"delta": "completeness gap: sum of the attributions less the score's 
 
 
 def _console() -> Console:
-    import sys
-
     # In a pipe or file, rows are not broken at 80 columns: other programs read them.
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
@@ -166,8 +163,6 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
 
 def _on_cuda(model: onnx.ModelProto) -> str:
     """Whether ONNX Runtime's CUDA provider runs all of a model, by the list of its kernels."""
-    from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
-
     left = left_to_processor(model)
     named = ", ".join(f"{n.op_type} '{n.name}'" for n in left[:3]) + (" …" if len(left) > 3 else "")
     count = f"no kernel for {len(left)} node{'s' if len(left) > 1 else ''}, which cost copies: {named}" if left else "every node"
@@ -287,8 +282,6 @@ def show_method(method: Method) -> None:
 
 def show_operators(rows: Sequence[Coverage]) -> None:
     """One row per operator version."""
-    from onnxplain.explain.catalog import HOW
-
     table = _table("operator", "domain", "since", "how", "role", "derivative", "file", right=("since",))
     for r in rows:
         table.add_row(r.operator, r.domain, str(r.since), r.how, r.role, escape(r.formula), r.file)

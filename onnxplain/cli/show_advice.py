@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from onnxplain.cli.show import _console, _table
-
-if TYPE_CHECKING:
-    from onnxplain.evaluation.advice.advise import Advice
+from onnxplain.evaluation.advice.advise import Advice
 
 __all__ = ["show_advice"]
 

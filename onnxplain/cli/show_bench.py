@@ -5,16 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
-from onnxplain.bench.report import COSTLIEST, HEAD, cells
+from onnxplain.bench.report import COSTLIEST, HEAD, BenchReport, cells
 from onnxplain.cli.show import _console, _table
-
-if TYPE_CHECKING:
-    from onnxplain.bench.report import BenchReport
 
 __all__ = ["show_bench", "working"]
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from onnxplain.cli.show import _console, _table
-
-if TYPE_CHECKING:
-    from onnxplain.concepts.prototype import Prototypes
-    from onnxplain.concepts.tcav import Tcav
+from onnxplain.concepts.prototype import Prototypes
+from onnxplain.concepts.tcav import Tcav
 
 __all__ = ["show_prototypes", "show_tcav"]
 

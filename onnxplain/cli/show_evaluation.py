@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.markup import escape
 
 from onnxplain.cli.show import _console, _table
 from onnxplain.evaluation.metric import all_metrics, metric_named
+from onnxplain.evaluation.report.evaluation import Evaluation
+from onnxplain.evaluation.report.files import FORMS
 from onnxplain.results.plot.style import short
-
-if TYPE_CHECKING:
-    from onnxplain.evaluation.report.evaluation import Evaluation
 
 __all__ = ["show_evaluation", "show_metric", "show_metrics"]
 
@@ -21,8 +18,6 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 def show_evaluation(found: Evaluation, as_json: bool) -> None:
     """The ranking, and a row per metric: the best mean bold, and what cannot be told from it."""
     if as_json:
-        from onnxplain.evaluation.report.files import FORMS
-
         print(FORMS[".json"](found).decode(), end="")
         return
     out = _console()

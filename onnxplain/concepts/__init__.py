@@ -1,1 +1,1 @@
-"""What a model has learned, beyond single inputs: concepts in its layers, and prototypes of its classes."""
+"""What a model has learned beyond single inputs: concepts in its layers, prototypes of its classes."""

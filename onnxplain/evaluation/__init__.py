@@ -1,1 +1,1 @@
-"""Evaluation: how far an explanation deserves trust, measured on any ONNX model."""
+"""How far an explanation deserves trust: data sets, metrics, studies, advice."""

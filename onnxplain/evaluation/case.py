@@ -13,7 +13,7 @@ import onnx
 
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.subject import Explains, Subject
-from onnxplain.methods.registry import Method
+from onnxplain.method.registry import Method
 from onnxplain.runtime.scorer import Array
 
 __all__ = ["Case", "Setting"]

@@ -15,7 +15,7 @@ from onnxplain.errors import InputError, LayerError, TargetError
 from onnxplain.evaluation.metrics._scoring import Scoring
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.blackbox.players import spatial_axes
+from onnxplain.method.blackbox.players import spatial_axes
 from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.readout import picked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from onnxplain.errors import MetricError, nearest
-from onnxplain.methods.registry import Option
+from onnxplain.method.registry import Option
 
 if TYPE_CHECKING:
     from onnxplain.evaluation.case import Case, Setting

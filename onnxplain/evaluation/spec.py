@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain.errors import InputError
+from onnxplain.io.samples import read_array
 
 __all__ = ["Spec", "read_spec", "split_specs"]
 
@@ -64,7 +65,5 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         if text.endswith(".npy"):
-            from onnxplain.io.samples import read_array
-
             return read_array(Path(text))
         return text

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import __version__
+from onnxplain._version import __version__
 from onnxplain.errors import InputError, MetricError, OnnxplainError
 from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.data import Data

@@ -15,7 +15,8 @@ from onnxplain.evaluation.metrics._scoring import Scoring
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.registry import Method, find_method
+from onnxplain.method.blackbox.players import spatial_axes
+from onnxplain.method.registry import Method, find_method
 from onnxplain.passes import prepared
 from onnxplain.runtime.scorer import Array, Forward
 from onnxplain.runtime.session import Arrays
@@ -232,8 +233,6 @@ def fitted(attribution: Array, x: Array) -> Array:
 
 
 def _spread(values: Array, shape: tuple[int, ...]) -> Array:
-    from onnxplain.methods.blackbox.players import spatial_axes
-
     space = spatial_axes(shape, None) if len(shape) > 1 else []
     channels = [a for a in range(1, len(shape)) if a not in space]
     places = tuple(e for a, e in enumerate(shape) if a not in channels)

@@ -1,1 +1,1 @@
-"""The user's entrances: rewrite, plan, Explainer."""
+"""Where users enter: rewrite, plan, Explainer."""

@@ -11,7 +11,7 @@ import onnx
 from onnxplain.analysis.canonize.dataflow import COMPOUND
 from onnxplain.ir.registry import OpSpec, Registry, load_registry
 from onnxplain.ir.schema import signature
-from onnxplain.methods.registry import Method, all_methods
+from onnxplain.method.registry import Method, all_methods
 
 __all__ = ["Coverage", "coverage", "methods", "operators"]
 

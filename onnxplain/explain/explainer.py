@@ -20,10 +20,10 @@ from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor, same_dim
-from onnxplain.methods.blackbox.runner import BlackBox
-from onnxplain.methods.context import Baseline
-from onnxplain.methods.masks import Masks
-from onnxplain.methods.registry import find_method, graph_method
+from onnxplain.method.blackbox.runner import BlackBox
+from onnxplain.method.context import Baseline
+from onnxplain.method.masks import Masks
+from onnxplain.method.registry import find_method, graph_method
 from onnxplain.passes import prepared
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.inputs import check_inputs
@@ -242,7 +242,7 @@ class Explainer:
         """
         if self._black_box is not None and self._black_box.overall:
             raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
-        return slide(self, x, target, stride=stride, combine=combine, **run_time)
+        return slide(self, self.inputs, x, target, stride=stride, combine=combine, **run_time)
 
     def _count(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> int:
         if not self.about["batched"]:

@@ -16,10 +16,11 @@ from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.registry import graph_method
+from onnxplain.method.registry import graph_method
 from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.propagation.backward import missing_operators, on_the_way, placed
 from onnxplain.propagation.composite import Choice, effective_role
+from onnxplain.propagation.rule import rule_name
 
 __all__ = ["Plan", "PlanRow", "plan"]
 
@@ -159,7 +160,7 @@ def plan(
             output=call.y.name,
             shape=named_dims(call.y),
             role=effective_role(seen, registry.find(seen)),
-            rule=getattr(chosen.rule, "__name__", "").rstrip("_") if chosen is not None else "",
+            rule=rule_name(chosen.rule) if chosen is not None else "",
             reason=chosen.reason if chosen is not None else f"in {whole[call.name].name}" if call.name in whole else "",
             status=status,
         )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
+from onnxplain._version import __version__
 from onnxplain.analysis.cam_layer import map_layer
 from onnxplain.analysis.explained import Explained, find_layer_inputs, find_layers, find_origins, find_sources
 from onnxplain.analysis.score import Score, find_score
@@ -23,10 +24,10 @@ from onnxplain.ir.gc import collector_at_rest
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.ir.tensor import Tensor, same_dim
-from onnxplain.methods.attribution import all_seeds, attributions
-from onnxplain.methods.context import Baseline, Job
-from onnxplain.methods.masks import Masks, emit_masks
-from onnxplain.methods.registry import Lands, Method, graph_method
+from onnxplain.method.attribution import all_seeds, attributions
+from onnxplain.method.context import Baseline, Job
+from onnxplain.method.masks import Masks, emit_masks
+from onnxplain.method.registry import Lands, Method, graph_method
 from onnxplain.passes import expanded, prepared, simplified
 from onnxplain.passes.lowering import lowered
 from onnxplain.passes.microbatch import check_rows, in_batches, samples_of
@@ -287,13 +288,12 @@ def describe(
     names: Sequence[str], source: Source, batched: bool, run_time: dict[str, Tensor], job: Job,
 ) -> dict[str, Any]:  # fmt: skip
     """What the metadata of an explained model says."""
-    from onnxplain import __version__
-
     baseline = job.baseline if isinstance(job.baseline, int | float | str) else None if job.baseline is None else "baked in"
     return {
         "contract": CONTRACT,
         "version": __version__,
         "method": method.name,
+        "method_info": method.info,
         "options": {k: _in_words(v) for k, v in options.items()},
         "axioms": list(method.promises(options)),
         "target": str(target),

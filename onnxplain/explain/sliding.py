@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.target import TargetLike
 from onnxplain.errors import InputError, TargetError
 from onnxplain.ir.graph import named_dims
+from onnxplain.ir.tensor import Tensor
 from onnxplain.results.explanation import Explanation
-
-if TYPE_CHECKING:
-    from onnxplain.analysis.target import TargetLike
-    from onnxplain.explain.explainer import Explainer
-    from onnxplain.ir.tensor import Tensor
 
 __all__ = ["slide"]
 
@@ -23,12 +20,20 @@ Array = np.ndarray[Any, Any]
 
 
 def slide(
-    explainer: Explainer, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
+    explain: Callable[..., Explanation],
+    inputs: Sequence[Tensor],
+    x: Any,
+    target: TargetLike,
+    *,
+    stride: int | Sequence[int] = 1,
+    combine: str = "mean",
+    **run_time: Any,
 ) -> Explanation:
     """Explain every window of a larger input, and put the explanations together where the windows were.
 
     Args:
-        explainer: explains the model that sees one window.
+        explain: explains a batch of windows, as `Explainer.__call__` does.
+        inputs: the inputs of the model that sees one window.
         x: the input array [n, …], along some axes larger than the model's input; or a dict with one such array.
         target: what to explain in every window: an index, one per sample, a tuple, or a contrast. It has to be given: windows may
             differ in their own top predictions, and a sum of their explanations would then explain nothing.
@@ -50,9 +55,9 @@ def slide(
         raise TargetError("say which output to explain in every window: an index, or a list with one for each sample")
     if combine not in ("mean", "sum"):
         raise InputError(f"combine is 'mean' or 'sum', got '{combine}'")
-    arrays = dict(x) if isinstance(x, Mapping) else {explainer.inputs[0].name: x}
+    arrays = dict(x) if isinstance(x, Mapping) else {inputs[0].name: x}
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    large = _large(arrays, explainer.inputs)
+    large = _large(arrays, inputs)
     array = arrays[large.name]
     places = _places(array, large, stride)
     window = tuple(d if isinstance(d, int) else n for n, d in zip(array.shape[1:], (large.shape or ())[1:], strict=True))
@@ -64,7 +69,7 @@ def slide(
     feeds = {name: np.concatenate([values] * many) for name, values in arrays.items() if name != large.name}
     feeds[large.name] = np.concatenate([array[cut(place)] for place in places])
     chosen: Any = np.tile(np.asarray(target), many) if isinstance(target, list | np.ndarray) else target
-    found = explainer(feeds, chosen, **run_time)
+    found = explain(feeds, chosen, **run_time)
     canvas = np.zeros(array.shape, np.float64)
     covered = np.zeros(array.shape[1:])
     for place, part in zip(places, np.split(found.attributions[large.name], many), strict=True):

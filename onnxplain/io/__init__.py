@@ -1,1 +1,1 @@
-"""Files in and files out: models, samples, pictures; written whole or not at all."""
+"""Files in and out: models, samples and pictures, written whole or not at all."""

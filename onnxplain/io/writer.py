@@ -1,30 +1,23 @@
-"""Writing files whole or not at all: explained models, and explanations in the form their ending says."""
+"""Writing files whole or not at all, and explained models with their external data."""
 
 from __future__ import annotations
 
 import filecmp
-import json
 import os
 import secrets
 import shutil
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
-import numpy as np
 import onnx
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import OutputError
 from onnxplain.io.lazy_weights import Held, all_tensors
 
-if TYPE_CHECKING:
-    from onnxplain.results.explanation import Explanation
-
-__all__ = ["FORMS", "check_form", "check_writable", "save", "write_file", "write_model"]
+__all__ = ["check_writable", "write_file", "write_model"]
 
 Writer = Callable[[IO[bytes]], None]
 
@@ -33,9 +26,6 @@ Piece = bytes | tuple[int, int]
 
 LIMIT = 2**31 - 1
 """Bytes a model file may have: protocol buffers take no more."""
-
-FORMS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
-"""The endings `save` knows."""
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -183,110 +173,3 @@ def _copy(source: IO[bytes], file: IO[bytes], start: int, length: int) -> None:
     while part := source.read(min(length - done, 1 << 24)):
         file.write(part)
         done += len(part)
-
-
-# -- explanations ----------------------------------------------------------------------------------------------------
-
-
-def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
-    """Write an explanation to a file whose ending says the form.
-
-    .npz arrays (`<name>_attribution`, `target`, the outputs and inputs by name, `about` as JSON text) · .json ·
-    .csv and .parquet a long table · .png a picture · .html a page. Several explanations of the same samples go side by
-    side into .png and .html, one after the other into .json (a list), .csv and .parquet (with a column for the method).
-
-    Args:
-        explanation: one explanation, or several in any form but .npz.
-        path: where to.
-        **options: those of `onnxplain.results.tables.long_table` (.csv, .parquet), of `onnxplain.results.plot.plot.plot` and
-            `dpi` (.png), or of `onnxplain.results.html.write_report` (.html).
-
-    Raises:
-        OutputError: unknown ending, several explanations in a form for one, or the file cannot be written.
-        MissingDependencyError: the form needs a package that is not installed.
-    """
-    path = Path(path)
-    form = path.suffix.lower()
-    several = [explanation] if not isinstance(explanation, Sequence) else list(explanation)
-    check_form(path, len(several))
-    if form == ".html":
-        from onnxplain.results.html import write_report
-
-        return write_report(several, path, **options)
-    if form == ".png":
-        return write_file(path, _png(several, **options))
-    if form == ".npz":
-        return write_file(path, _npz(several[0], **options))
-    if form == ".json":
-        return write_file(path, _json(several, **options))
-    from onnxplain.results.tables import csv_bytes, parquet_bytes
-
-    return write_file(path, csv_bytes(several, **options) if form == ".csv" else parquet_bytes(several, **options))
-
-
-def check_form(path: Path, count: int) -> None:
-    """Whether the ending of a file is known and holds that many explanations, before a long run.
-
-    Raises:
-        OutputError: unknown ending, or several explanations in a form for one.
-    """
-    if path.suffix.lower() not in FORMS:
-        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(FORMS)}")
-    if path.suffix.lower() == ".npz" and count != 1:
-        raise OutputError(f"cannot write {path}: .npz holds one explanation, not {count}; one file per method")
-
-
-def _png(explanations: Sequence[Explanation], *, dpi: int = 200, **options: Any) -> bytes:
-    from onnxplain.results.plot.plot import plot
-
-    buffer = BytesIO()
-    plot(list(explanations), **options).savefig(buffer, format="png", dpi=dpi, metadata={"Software": "onnxplain"})
-    return buffer.getvalue()
-
-
-def _npz(explanation: Explanation) -> bytes:
-    """Arrays in NumPy's zip form; the same explanation gives the same bytes."""
-    arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
-    if explanation.target is not None:
-        arrays["target"] = explanation.target
-    if explanation.delta is not None:
-        arrays["delta"] = explanation.delta
-    arrays |= explanation.facts
-    arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
-    for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
-        for name, values in named.items():
-            arrays[name if name not in arrays else f"{kind}.{name}"] = _storable(values)
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _storable(values: Any) -> np.ndarray[Any, Any]:
-    """An array that needs no pickle: text as text, lists of maps as JSON."""
-    array = np.asarray(values) if isinstance(values, np.ndarray | np.generic) else None
-    if array is None:
-        return np.array(json.dumps(_plain(values), ensure_ascii=False))
-    return array.astype(str) if array.dtype.kind == "O" else array
-
-
-def _json(explanations: Sequence[Explanation]) -> bytes:
-    plain = [_plain(e.to_dict()) for e in explanations]
-    return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: numbers that are not finite become null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)

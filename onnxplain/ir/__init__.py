@@ -1,1 +1,1 @@
-"""The graph as immutable data: nodes, tensors, operator facts. Knows ONNX, not explanations."""
+"""The graph as immutable data - nodes, tensors, facts about operators; knows ONNX, not explanations."""

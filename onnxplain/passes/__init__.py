@@ -1,4 +1,4 @@
-"""Graph-to-graph passes that bring a model into the form the walk understands, each keeping the forward numbers.
+"""Graph to graph with the prediction kept: preparation before the backward pass, lowering after it.
 
 Every pass is a function `(model) -> bool` that changes the model in place and says whether it changed anything.
 """

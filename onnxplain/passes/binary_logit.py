@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-__all__ = ["LOGITS", "binary_logits"]
+from onnxplain.ir.markers import LOGITS
 
-LOGITS = "_logits"
-"""What the new tensor's name adds to the name of the probabilities."""
+__all__ = ["binary_logits"]
 
 
 def binary_logits(model: onnx.ModelProto) -> bool:

@@ -23,7 +23,7 @@ from onnx.external_data_helper import uses_external_data
 
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import SMALL
-from onnxplain.methods.context import Job, needs_layout
+from onnxplain.method.context import Job, needs_layout
 from onnxplain.passes.expand import all_names, fresh
 from onnxplain.passes.lift import rename_reads
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 import onnx
 from onnx import helper
 
-__all__ = ["UNROUNDED", "unrounded_scores"]
+from onnxplain.ir.markers import UNROUNDED
 
-UNROUNDED = "_unrounded"
-"""What the new tensor's name adds to the name of the rounded scores."""
+__all__ = ["unrounded_scores"]
 
 ACTIVATIONS = {"Softmax", "LogSoftmax", "Sigmoid"}
 

@@ -1,1 +1,1 @@
-"""How a message passes a node: the backward pass and its rule families, gradients, LRP and DeepLIFT."""
+"""How a message passes a node: the backward pass, and the rule families beside gradients."""

@@ -10,7 +10,6 @@ from onnxplain.analysis.canonize import canonize
 from onnxplain.analysis.layer_depth import Layers
 from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.nonnegative import nonnegative_tensors
-from onnxplain.analysis.rectified_relevance import one_sided_tensors
 from onnxplain.builder.builder import RANDOM, Builder
 from onnxplain.builder.emitter import Walking
 from onnxplain.errors import RuleError, UnsupportedOperatorError
@@ -19,6 +18,7 @@ from onnxplain.ir.registry import OpSpec, Rule
 from onnxplain.ir.tensor import Shape, Tensor
 from onnxplain.propagation.composite import GRADIENT, Choice
 from onnxplain.propagation.precision import in_float32
+from onnxplain.propagation.rectified_relevance import one_sided_tensors
 
 __all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
 

@@ -14,7 +14,7 @@ from onnxplain.errors import MethodError, nearest
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import ROLES, OpSpec, Registry, Rule
 from onnxplain.ir.tensor import Tensor
-from onnxplain.propagation.lrp.linear_rules import LinearRule
+from onnxplain.propagation.rule import RelevanceRule
 
 __all__ = ["GRADIENT", "WEIGHTLESS", "Choice", "Chosen", "Composite", "Where", "effective_role"]
 
@@ -215,8 +215,8 @@ class Choice:
     def heard(self, call: Call) -> tuple[int, ...] | None:
         """The inputs that a call's rule sends messages to; None where it may be all."""
         chosen = self(call)
-        only = None if chosen is None else getattr(chosen.rule, "only", None)
-        return None if only is None else tuple(only(call))
+        rule = None if chosen is None else chosen.rule
+        return rule.inputs_served(call) if isinstance(rule, RelevanceRule) else None
 
     def over(self, calls: Sequence[Call], nonnegative: Callable[[Tensor], bool]) -> Choice:
         """The same choice with the places that these live calls have, where a condition asks for them."""
@@ -249,7 +249,7 @@ def effective_role(call: Call, spec: OpSpec | None) -> str:
 def _meant(where: Where, rule: Rule, call: Call, role: str) -> bool:
     """Whether an entry means a call that it matches. A rule for linear maps serves these alone, and one that takes weights
     apart those that have some, unless the entry names operators or roles."""
-    if not isinstance(rule, LinearRule) or where.operators:
+    if not (isinstance(rule, RelevanceRule) and rule.for_linear_maps) or where.operators:
         return True
     if rule.splits_weights and call.op in WEIGHTLESS:
         return False

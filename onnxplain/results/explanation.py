@@ -238,7 +238,7 @@ class Explanation:
             OutputError: the folder does not exist or the ending is unknown.
             MissingDependencyError: the form needs a package that is not installed.
         """
-        from onnxplain.io.writer import save
+        from onnxplain.results.save import save
 
         return save(self, Path(path), **options)
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.io.writer import write_file
-from onnxplain.methods.registry import all_methods
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.bars import strongest, value_text
 from onnxplain.results.plot.curves import CurvesBlock
@@ -145,16 +144,16 @@ def _whole(block: CurvesBlock | TreeBlock) -> str:
 
 
 def _methods(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
-    known = all_methods()
     cards = []
     for name in dict.fromkeys(e.method for e in explanations):
-        method = known.get(name)
-        options = [dict(e.about.get("options", {})) for e in explanations if e.method == name]
+        told = [e.about for e in explanations if e.method == name]
+        info = told[0].get("method_info", {})
+        options = [dict(about.get("options", {})) for about in told]
         cards.append({
             "name": name,
-            "summary": method.summary if method else "",
-            "formula": method.formula if method else "",
-            "source": method.source if method else "",
+            "summary": info.get("summary", ""),
+            "formula": info.get("formula", ""),
+            "source": info.get("source", ""),
             "options": [", ".join(f"{k} = {v}" for k, v in o.items()) for o in options if o],
         })  # fmt: skip
     return cards

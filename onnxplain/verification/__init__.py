@@ -1,1 +1,1 @@
-"""Is it right: finite differences, completeness, conservation, claims of a file."""
+"""Whether it is right: finite differences, completeness, conservation, the claims of a file."""

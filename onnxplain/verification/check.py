@@ -13,8 +13,8 @@ from onnxplain.explain.rewrite import Rewritten, rewrite_source
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
-from onnxplain.methods.context import Baseline
-from onnxplain.methods.registry import find_method, graph_method
+from onnxplain.method.context import Baseline
+from onnxplain.method.registry import find_method, graph_method
 from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs

@@ -10,8 +10,9 @@ import numpy as np
 from onnxplain.explain.rewrite import Rewritten
 from onnxplain.ir.node import Call
 from onnxplain.ir.tensor import Tensor
-from onnxplain.methods.context import Job
+from onnxplain.method.context import Job
 from onnxplain.propagation.composite import Chosen
+from onnxplain.propagation.rule import rule_name
 from onnxplain.verification.findings import CallConservation, Finding
 
 __all__ = ["Ledger", "balance", "judged", "judged_change"]
@@ -35,7 +36,7 @@ class Ledger:
         job.b.notes = {}
 
     def _watch(self, call: Call, chosen: Chosen, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]) -> None:
-        self.calls.append((call.name, call.operator, getattr(chosen.rule, "__name__", "")))
+        self.calls.append((call.name, call.operator, rule_name(chosen.rule)))
         arrived = [self._share(y, m) for y, m in zip(call.outputs, incoming, strict=False) if m is not None]
         self._sums[call.name] = arrived, [self._share(call.reads[i], m) for i, m in sent]
 

@@ -1,4 +1,4 @@
-"""Canonization: calls that belong together are made one compound call, found in the dataflow, never by names of modules.
+"""Which nodes form one operation, found in the dataflow and never by names of modules.
 
 The forward nodes stay as they are. A compound call (domain `onnxplain`) only tells the walk what its parts are as a whole: a
 linear map with its bias, an activation written in several operators, a softmax, a signal with its gate. A compound's inner

@@ -1,1 +1,1 @@
-"""Which methods suit a model: advice counted in its dataflow."""
+"""Which methods suit a model, read from its dataflow."""

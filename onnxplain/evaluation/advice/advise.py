@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onnxplain.analysis.forward_only_advice import instead
 from onnxplain.evaluation.advice.statements import Statement, counted, statements
 from onnxplain.evaluation.advice.structure import Structure, read_structure
 from onnxplain.io.reader import ModelLike
-from onnxplain.methods.blackbox.advice import instead
 
 __all__ = ["Advice", "Suggestion", "advise"]
 

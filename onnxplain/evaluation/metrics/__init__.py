@@ -1,1 +1,1 @@
-"""Metrics, one family a file, and what they share (names with an underscore)."""
+"""The metrics, one family a file; names with an underscore are what families share."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from onnxplain._optional import optional
 from onnxplain.errors import MetricError, nearest
 from onnxplain.evaluation.metrics.correlation import correlation, ranked
 from onnxplain.runtime.scorer import Array
@@ -36,8 +37,6 @@ def ssim(a: Array, b: Array) -> Array:
     Raises:
         MissingDependencyError: scikit-image is not installed.
     """
-    from onnxplain._optional import optional
-
     with optional("blackbox", "structural similarities"):
         from skimage.metrics import structural_similarity
     window = min(7, *a.shape[1:])

@@ -11,7 +11,7 @@ from onnxplain.evaluation.case import Case, Setting
 from onnxplain.evaluation.metric import Measured, metric
 from onnxplain.evaluation.metrics._features import feature_problems, features_of
 from onnxplain.evaluation.metrics._replacing import remover, replacement_problems
-from onnxplain.methods.registry import Method, find_method
+from onnxplain.method.registry import Method, find_method
 from onnxplain.runtime.scorer import Array
 
 __all__ = ["is_slope"]

@@ -1,1 +1,1 @@
-"""What a study returns, and its tables, pictures and pages."""
+"""What a study returns, with its tables, pictures and pages."""

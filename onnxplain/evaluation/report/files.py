@@ -14,6 +14,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import OutputError, nearest
 from onnxplain.evaluation.report.evaluation import Evaluation
+from onnxplain.evaluation.report.page import render
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import short
 
@@ -123,8 +124,6 @@ def _png(evaluation: Evaluation) -> bytes:
 
 
 def _html(evaluation: Evaluation) -> bytes:
-    from onnxplain.evaluation.report.page import render
-
     return render(evaluation).encode()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.evaluation.metric import BETTER
 from onnxplain.evaluation.report.evaluation import Column, Curve, Evaluation
 from onnxplain.evaluation.report.picture import COLOURS
-from onnxplain.methods.registry import all_methods
+from onnxplain.method.registry import all_methods
 from onnxplain.results.html import samples_of, template
 from onnxplain.results.plot.style import short
 

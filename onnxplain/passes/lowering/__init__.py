@@ -1,4 +1,4 @@
-"""Lowering: the last step before nodes are written. Rules say what is computed, this says in which form.
+"""The form in which ONNX Runtime's CPU kernels like what the rules emitted.
 
 ONNX Runtime's CPU provider keeps images in a blocked layout (channels in blocks of 8 or 16) from convolution to convolution, as
 long as every operator between them can work on it and extents are provably equal (`blocks`). `Where`, comparisons, constants

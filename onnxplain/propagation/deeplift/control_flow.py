@@ -15,7 +15,7 @@ from onnxplain.ir.node import Call, Subgraph
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.deeplift.rules import twin_call
-from onnxplain.propagation.lrp.role_rules import named
+from onnxplain.propagation.rule import named
 
 __all__ = ["control"]
 

@@ -13,7 +13,7 @@ from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.deeplift.rules import mean, only, only_live, slope
-from onnxplain.propagation.lrp.role_rules import named
+from onnxplain.propagation.rule import named
 
 __all__ = ["log_sum", "log_sum_exp", "normalized", "response", "sizes", "softmax"]
 

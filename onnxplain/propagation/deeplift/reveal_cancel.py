@@ -13,8 +13,8 @@ from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.deeplift.rules import PAPER, change, only_live, secant, twin_call
-from onnxplain.propagation.lrp.linear_rules import negative, operands, positive
-from onnxplain.propagation.lrp.role_rules import named
+from onnxplain.propagation.operands import negative, operands, positive
+from onnxplain.propagation.rule import named
 
 __all__ = ["reveal_cancel"]
 

@@ -21,7 +21,7 @@ from onnxplain.errors import RuleError
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
-from onnxplain.propagation.lrp.role_rules import named
+from onnxplain.propagation.rule import named
 
 __all__ = [
     "PAPER",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from onnxplain.ir.registry import Rule
@@ -24,7 +23,7 @@ from onnxplain.propagation.lrp.role_rules import (
     stop,
 )
 
-__all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "own", "uniform"]
+__all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "uniform"]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -112,20 +111,6 @@ def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) 
         constant = Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit"))
         more += [(Where(roles=("softmax",)), stop), (constant, signal(value))]
     return layered(name, convolution=rule, dense=rule, value=value, more=more)
-
-
-def own(name: str, entries: Sequence[tuple[Where, Rule]], base: str | Composite = "lrp-epsilon") -> Composite:
-    """A composite of your own: its entries come first, a method's composite serves the rest.
-
-    Args:
-        name: what it is called in tables.
-        entries: `(Where(…), rule)` in the order they are tried.
-        base: the name of a method, with its default options, or another composite.
-    """
-    from onnxplain.methods.registry import find_method
-
-    rest = base if isinstance(base, Composite) else find_method(base).rules()
-    return replace(rest, name=name, entries=(*entries, *rest.entries), own=len(entries))
 
 
 def modified_backprop(name: str, rule: Rule) -> Composite:

@@ -23,6 +23,8 @@ from onnxplain.errors import MethodError, RuleError
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.operands import LinearOperands, negative, operands, positive
+from onnxplain.propagation.rule import RelevanceRule
 
 __all__ = [
     "BIASES",
@@ -31,15 +33,11 @@ __all__ = [
     "Group",
     "LinearRule",
     "Part",
-    "Places",
     "alpha_beta",
     "box",
     "epsilon",
     "flat",
     "gamma",
-    "negative",
-    "operands",
-    "positive",
     "w_square",
     "z_plus",
 ]
@@ -60,16 +58,6 @@ Part: TypeAlias = "Callable[[Builder, Tensor], Tensor | None]"
 def whole(b: Builder, t: Tensor) -> Tensor:
     """t"""
     return t
-
-
-def positive(b: Builder, t: Tensor) -> Tensor:
-    """max(t, 0)"""
-    return t if b.nonnegative(t) else replace(b.Relu(t), shape=t.shape, dtype=t.dtype)
-
-
-def negative(b: Builder, t: Tensor) -> Tensor | None:
-    """min(t, 0); None where that is zero"""
-    return None if b.nonnegative(t) else replace(b.Min(t, 0), shape=t.shape, dtype=t.dtype)
 
 
 def squared(b: Builder, t: Tensor) -> Tensor:
@@ -127,7 +115,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class LinearRule:
+class LinearRule(RelevanceRule):
     """A relevance rule for linear maps. Called as every rule: `(b, call, R) -> R of the live input`."""
 
     name: str
@@ -137,25 +125,19 @@ class LinearRule:
     epsilon: float = STABILIZER
     bias: Bias = "absorb"
 
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
-    def __doc__(self) -> str:  # type: ignore[override]
-        return f"{self.formula} ({self.source})"
-
-    def __call__(self, b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
+    def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
         """The relevance of the live input."""
+        relevance = messages[0]
+        assert relevance is not None
         places = operands(b, call, self.splits_weights)
         if self.splits_weights:
             call = _unscaled(b, call, places)
         sent: list[Tensor] = []
         for group in self.groups:
             sent += self._group(b, call, places, group, relevance)
-        messages: list[Tensor | None] = [None] * len(call.inputs)
-        messages[places.x] = b.total(sent) if sent else b.zeros_like(call.input(places.x))
-        return tuple(messages)
+        shares: list[Tensor | None] = [None] * len(call.inputs)
+        shares[places.x] = b.total(sent) if sent else b.zeros_like(call.input(places.x))
+        return tuple(shares)
 
     @property
     def factors_input(self) -> bool:
@@ -164,11 +146,16 @@ class LinearRule:
         return self.bias != "distribute" and all(part in (whole, positive, negative) for part in parts)
 
     @property
+    def for_linear_maps(self) -> bool:
+        """It serves linear maps alone."""
+        return True
+
+    @property
     def splits_weights(self) -> bool:
         """Whether a branch takes other weights than the call's own."""
         return any(branch.w is not whole for group in self.groups for branch in group.branches)
 
-    def _group(self, b: Builder, call: Call, places: Places, group: Group, relevance: Tensor) -> list[Tensor]:
+    def _group(self, b: Builder, call: Call, places: LinearOperands, group: Group, relevance: Tensor) -> list[Tensor]:
         made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
         if not made or (group.where == "negative" and b.one_sided(call.y)):
             return []
@@ -188,7 +175,7 @@ class LinearRule:
                 b.notes.setdefault(call.name, []).append(_scaled(b, of_bias, group.weight))
         return [replace(s, shape=call.input(places.x).shape) for s in sent]
 
-    def _sign(self, b: Builder, places: Places, group: Group, made: Sequence[tuple[Branch, Call]]) -> Sign:
+    def _sign(self, b: Builder, places: LinearOperands, group: Group, made: Sequence[tuple[Branch, Call]]) -> Sign:
         """What is known of a group's denominator."""
         signs = {branch.sign_of(b, copy.input(places.x), biased=self._biased(places)) for branch, copy in made}
         if signs in ({"positive"}, {"negative"}):
@@ -198,7 +185,7 @@ class LinearRule:
         return ""
 
     def _divided(
-        self, b: Builder, call: Call, places: Places, made: Sequence[tuple[Branch, Call]], sign: Sign, relevance: Tensor
+        self, b: Builder, call: Call, places: LinearOperands, made: Sequence[tuple[Branch, Call]], sign: Sign, relevance: Tensor
     ) -> Tensor:
         """R / (z + ε·sign z). Where the sign is known, the bias of a replay takes ε: one operator less."""
         (branch, first), *others = made
@@ -214,11 +201,11 @@ class LinearRule:
             z = b.Clip(z, None, shift)
         return b.Div(relevance, z)
 
-    def _biased(self, places: Places) -> bool:
+    def _biased(self, places: LinearOperands) -> bool:
         """Whether denominators hold the bias."""
         return places.bias is not None and self.bias != "ignore"
 
-    def _replayed(self, b: Builder, call: Call, places: Places, branch: Branch) -> Call | None:
+    def _replayed(self, b: Builder, call: Call, places: LinearOperands, branch: Branch) -> Call | None:
         """The call on a branch's operands; None where it is provably zero."""
         inputs = list(call.inputs)
         inputs[places.x] = branch.x(b, call.input(places.x))
@@ -252,7 +239,7 @@ def _shifted(b: Builder, call: Call, copy: Call, shift: float) -> Call | None:
     return b.replay(copy, inputs)
 
 
-def _of_bias(b: Builder, places: Places, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+def _of_bias(b: Builder, places: LinearOperands, made: Sequence[tuple[Branch, Call]]) -> Tensor:
     """What the biases add to the branches' outputs."""
     assert places.bias is not None
     parts = []
@@ -262,7 +249,7 @@ def _of_bias(b: Builder, places: Places, made: Sequence[tuple[Branch, Call]]) ->
     return b.total(parts)
 
 
-def _spread(b: Builder, call: Call, places: Places, relevance: Tensor) -> Tensor:
+def _spread(b: Builder, call: Call, places: LinearOperands, relevance: Tensor) -> Tensor:
     """Relevance on the outputs, spread evenly over the inputs that each reads."""
     inputs = list(call.inputs)
     inputs[places.x] = ones(b, call.input(places.x))
@@ -285,7 +272,7 @@ def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None
     return tuple(None if i == index else t for i, t in enumerate(inputs))
 
 
-def _back(b: Builder, call: Call, places: Places, message: Tensor, factor: float = 1) -> Tensor:
+def _back(b: Builder, call: Call, places: LinearOperands, message: Tensor, factor: float = 1) -> Tensor:
     """What the map's own gradient rule sends to its input, times a factor. Weights take the factor if they are constant."""
     if factor != 1 and places.fixed and places.w is not None:
         w, inputs = call.input(places.w), list(call.inputs)
@@ -297,40 +284,7 @@ def _back(b: Builder, call: Call, places: Places, message: Tensor, factor: float
     return _scaled(b, sent, factor)
 
 
-@dataclass(frozen=True)
-class Places:
-    """The positions of a linear map's input, weights and bias among the call's inputs; whether the weights are constant."""
-
-    x: int
-    w: int | None
-    bias: int | None
-    fixed: bool
-
-
-def operands(b: Builder, call: Call, needs_weights: bool) -> Places:
-    """Where a linear map of one live operand has it, its weights and its bias."""
-    live = [i for i in range(len(call.inputs)) if call.wants(i)]
-    if len(live) != 1:
-        names = ", ".join(f"'{call.input(i).name}'" for i in live)
-        raise RuleError(f"a relevance rule for linear maps needs one live operand, found {len(live)}: {names}")
-    (x,) = live
-    present = [i for i, t in enumerate(call.inputs) if t is not None]
-    spec = b.spec(call)
-    weight, bias = spec.weight, spec.bias
-    if spec.role == "bilinear":  # a product: the other operand is the weight
-        others = [i for i in present if i != x]
-        weight = others[0] if len(others) == 1 else None
-    elif x == weight:
-        weight = 0
-    elif x not in (0, weight):  # the bias alone is live: what else the map adds is no bias of it
-        weight = None
-    if needs_weights and weight is None:
-        raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    fixed = weight is not None and b.is_constant(call.input(weight))
-    return Places(x, weight, bias if bias in present and bias != x else None, fixed)
-
-
-def _unscaled(b: Builder, call: Call, places: Places) -> Call:
+def _unscaled(b: Builder, call: Call, places: LinearOperands) -> Call:
     """The call with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
     gemm = call.parts[0] if call.parts else call
     factors = ((places.w, gemm.get("alpha", 1.0)), (None if call.parts else places.bias, gemm.get("beta", 1.0)))

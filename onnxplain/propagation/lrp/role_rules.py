@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from onnxplain.analysis.rectified_relevance import MOVES
-from onnxplain.builder.builder import Builder
+from onnxplain.builder.builder import STABILIZER, Builder
 from onnxplain.errors import RuleError
 from onnxplain.ir.node import Call
-from onnxplain.ir.registry import Messages, Rule
+from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
-from onnxplain.propagation.lrp.linear_rules import STABILIZER, positive
+from onnxplain.propagation.operands import positive
+from onnxplain.propagation.rectified_relevance import MOVES
+from onnxplain.propagation.rule import NamedRule, named
 
 __all__ = [
     "deconvnet",
@@ -30,46 +31,6 @@ __all__ = [
     "softmax",
     "stop",
 ]
-
-
-@dataclass(frozen=True)
-class RoleRule:
-    """A rule with its formula and source, as `onnxplain plan` shows it."""
-
-    name: str
-    formula: str
-    source: str
-    rule: Rule
-    factors_input: bool = False
-    """Whether an input element that is zero gets nothing."""
-    passes: bool = False
-    """Whether elements of the input get the relevance of the output elements they become."""
-    only: Callable[[Call], Sequence[int]] | None = None
-    """The inputs that relevance goes to, where these are not all: what makes the others lies off the way."""
-
-    @property
-    def __name__(self) -> str:
-        return self.name
-
-    @property
-    def __doc__(self) -> str:  # type: ignore[override]
-        return f"{self.formula} ({self.source})"
-
-    def __call__(self, b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
-        return self.rule(b, call, *relevance)
-
-
-def named(
-    name: str,
-    formula: str,
-    source: str,
-    *,
-    factors_input: bool = False,
-    passes: bool = False,
-    only: Callable[[Call], Sequence[int]] | None = None,
-) -> Callable[[Rule], RoleRule]:
-    """Give a rule the name, formula and source it is shown with, and say what is known of what it sends."""
-    return lambda rule: RoleRule(name, formula, source, rule, factors_input, passes, only)
 
 
 @named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged", passes=True)
@@ -93,7 +54,7 @@ def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     return tuple(b.gradient(call, *relevance))
 
 
-def share(value: float = STABILIZER) -> RoleRule:
+def share(value: float = STABILIZER) -> NamedRule:
     """Each input gets its contribution's share: x · ∂y/∂x · R / y, for sums, means and other homogeneous functions."""
 
     @named(
@@ -108,7 +69,7 @@ def share(value: float = STABILIZER) -> RoleRule:
     return rule
 
 
-def scatter(value: float = STABILIZER) -> RoleRule:
+def scatter(value: float = STABILIZER) -> NamedRule:
     """Scattering: what is overwritten or outdone gets nothing; what is added to an element shares it by contribution."""
 
     @named("scatter", "moved, or x · ∂y/∂x · R / (y + ε sign y) where it adds", "Bach et al. 2015, eq. 56, for sums")
@@ -123,7 +84,7 @@ def scatter(value: float = STABILIZER) -> RoleRule:
     return rule
 
 
-def share_positive(value: float = STABILIZER) -> RoleRule:
+def share_positive(value: float = STABILIZER) -> NamedRule:
     """Sums under z⁺: only summands above zero get shares, so that summands that cancel do not explode."""
 
     @named(
@@ -141,7 +102,7 @@ def share_positive(value: float = STABILIZER) -> RoleRule:
     return rule
 
 
-def half(value: float = STABILIZER) -> RoleRule:
+def half(value: float = STABILIZER) -> NamedRule:
     """Products of two live operands: each gets half of the relevance, shared by contribution."""
 
     @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
@@ -152,7 +113,7 @@ def half(value: float = STABILIZER) -> RoleRule:
     return rule
 
 
-def signal(value: float = STABILIZER) -> RoleRule:
+def signal(value: float = STABILIZER) -> NamedRule:
     """Products of a signal and a gate: the signal takes all, the gate is a constant."""
 
     @named(
@@ -186,7 +147,7 @@ def softmax(b: Builder, call: Call, relevance: Tensor) -> Messages:
     return b.Where(b.IsInf(call.x), 0, b.Mul(call.x, rest))
 
 
-def normalize(value: float = STABILIZER) -> RoleRule:
+def normalize(value: float = STABILIZER) -> NamedRule:
     """Norms: linear in their input once the statistic they divide by is taken for a constant."""
 
     @named(
@@ -208,7 +169,7 @@ def stop(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     return (None,) * len(call.reads)
 
 
-def proportional(value: float = STABILIZER) -> RoleRule:
+def proportional(value: float = STABILIZER) -> NamedRule:
     """Max pooling taken for the average it is close to: each element of a window gets its share of the window's sum."""
 
     @named(

@@ -1,1 +1,1 @@
-"""Pictures of explanations."""
+"""Pictures of explanations: images, series, bars, curves, trees."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, OutputError, nearest
-from onnxplain.methods.registry import all_methods
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import class_name, lifted, sample_count, scores, target_name
@@ -96,13 +95,11 @@ def columns_of(explanations: Sequence[Explanation]) -> list[Column]:
     counts = {sample_count(e) for e in explanations}
     if len(counts) > 1 or 0 in counts:
         raise InputError(f"explanations of {' and '.join(map(str, sorted(counts)))} samples do not go side by side")
-    known = all_methods()
     headings = _headings(explanations)
     result = []
     for heading, explanation in zip(headings, explanations, strict=True):
-        method = known.get(explanation.method)
         negative = any((v < 0).any() for v in explanation.attributions.values())
-        signed = negative or (method.signed if method is not None else False)
+        signed = negative or bool(explanation.about.get("method_info", {}).get("signed", False))
         if explanation.target is None and explanation.about.get("target") == "all":
             result += _every_target(heading, explanation, signed)
         else:

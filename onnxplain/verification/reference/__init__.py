@@ -1,1 +1,1 @@
-"""The standard's reference evaluator, made complete and exact enough to be differenced."""
+"""ONNX's reference evaluator, completed so that it can be differenced in float64."""

@@ -1,0 +1,31 @@
+"""Options that the commands on concepts and prototypes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["concept_options", "concept_settings"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def concept_options(function: F) -> F:
+    """What both commands take."""
+    for option in reversed(
+        [
+            click.option("--output", metavar="NAME", help="The output (or inner tensor) that holds the scores."),
+            click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's."),
+            click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
+            click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157."),
+            click.option("--seed", default=0, show_default=True, help="Of what is drawn at random."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def concept_settings(output: str | None, provider: str, rules: Sequence[str]) -> dict[str, Any]:
+    return {"output": output, "providers": provider, "rules": list(rules) or None}

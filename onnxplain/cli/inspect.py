@@ -1,0 +1,30 @@
+"""`onnxplain inspect`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from onnxplain.cli.show import show_contract, show_plain_model
+from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.reader import read
+
+__all__ = ["inspect"]
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def inspect(file: str, as_json: bool) -> None:
+    """Show what an explained model returns, what it needs, and how it was made."""
+    model = read(file).model
+    about: Mapping[str, Any] | None = read_metadata(model)
+    if as_json:
+        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
+    elif about is None:
+        show_plain_model(model)
+    else:
+        show_contract(model, about)

@@ -1,0 +1,20 @@
+"""`onnxplain methods`."""
+
+from __future__ import annotations
+
+import click
+
+from onnxplain.cli.show import show_method, show_methods
+from onnxplain.method.registry import all_methods, find_method
+
+__all__ = ["methods"]
+
+
+@click.command()
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """List the methods, or show one with its options."""
+    if name is None:
+        show_methods(all_methods())
+    else:
+        show_method(find_method(name))

@@ -1,0 +1,16 @@
+"""`onnxplain metrics`."""
+
+from __future__ import annotations
+
+import click
+
+from onnxplain.cli.show_evaluation import show_metric, show_metrics
+
+__all__ = ["metrics"]
+
+
+@click.command()
+@click.argument("name", required=False)
+def metrics(name: str | None) -> None:
+    """List the metrics of `onnxplain evaluate`, or tell all about one."""
+    show_metrics() if name is None else show_metric(name)

@@ -1,0 +1,54 @@
+"""`onnxplain rewrite`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnxplain.cli.options import mask_option, method_options, model_options, read_baseline, read_masks, settings_of
+from onnxplain.cli.show import show_contract, wrote
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.io.reader import read
+from onnxplain.io.writer import check_writable, write_model
+from onnxplain.ir.registry import load_registry
+
+__all__ = ["rewrite"]
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model.")
+@model_options
+@click.option("-t", "--target", default=None, metavar="T",
+              help="As for explain; or input / seed: chosen by the host at run time.")  # fmt: skip
+@click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
+@mask_option
+@click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples per run: the file takes a batch of any size through the model N at a time, which bounds its memory.",
+)
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
+def rewrite(
+    model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
+    batch_size: int | None, options: tuple[str, ...],
+    **chosen: Any,
+) -> None:  # fmt: skip
+    """Write a model that returns its prediction and its explanation.
+
+    The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, then what was asked for.
+    """
+    check_writable(Path(out))
+    settings = settings_of(**chosen)
+    settings["registry"] = load_registry(settings.pop("rules"))
+    source = read(model, hold=True)
+    done = rewrite_source(
+        source, mask=read_masks(masks), target=target, baseline=read_baseline(baseline), only_attribution=only_attribution,
+        batch_size=batch_size, options=method_options(options), **settings,
+    )  # fmt: skip
+    wrote(write_model(done.model, Path(out), source.folder, source.held))
+    show_contract(done.model, done.about)

@@ -1,0 +1,1 @@
+"""What to compute: every method, by backward passes or by forward passes alone."""

@@ -1,0 +1,170 @@
+"""Baselines: reference values of explained tensors, baked in or given at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from onnxplain.analysis.explained import Explained
+from onnxplain.builder.extents import Extents
+from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.graph import named_dims
+from onnxplain.ir.tensor import Dim, Tensor
+
+if TYPE_CHECKING:
+    from onnxplain.method.context import Job
+
+__all__ = ["Baseline", "emit_baseline", "emit_baselines", "fits", "has_several", "shared_baseline"]
+
+Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
+"""A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
+per input name."""
+
+
+def emit_baseline(job: Job, explained: Explained) -> Tensor:
+    """The baseline of an explained tensor, in its shape and type; that of a layer is what it is at the inputs' baselines, unless
+    it is given by the layer's name."""
+    x = explained.tensor
+    if _from_inputs(job, explained):
+        return _replayed(job, x, {e.tensor: emit_baseline(_before(job), e) for e in job.layer_inputs})
+    value = _given(job, explained)
+    if isinstance(value, str):
+        return job.b.given(_run_time(job, explained, x.shape), x)  # a host may give one for the whole batch
+    array = _array(value, explained)
+    if array.ndim > (x.rank if x.shape is not None else array.ndim) or not fits(array, x):
+        hint = (
+            "; one of the layer itself is given by its tensor's name, as {name: array}" if explained in job.layer_inputs else ""
+        )
+        raise InputError(
+            f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}{hint}"
+        )
+    constant = job.bake_in(f"the baseline of '{explained.name}'", array, x)
+    return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
+
+
+def shared_baseline(job: Job, explained: Explained) -> Tensor | None:
+    """The baseline of an explained tensor as one constant for all samples, of its rank, with extents of 1 where it is the same;
+    None where it is given at run time, or differs among samples."""
+    x = explained.tensor
+    value = None if _from_inputs(job, explained) else _given(job, explained)
+    if value is None or isinstance(value, str) or x.shape is None:
+        return None
+    array, axis = _array(value, explained), job.sample_axis(x)
+    if array.ndim > x.rank or not fits(array, x):
+        return None
+    array = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
+    return None if axis is not None and array.shape[axis] > 1 else job.b.const(array, x.dtype)
+
+
+def _from_inputs(job: Job, explained: Explained) -> bool:
+    """Whether the baseline is that of the inputs which a layer comes from, not one of the layer by its name."""
+    named = isinstance(job.baseline, Mapping) and explained.name in job.baseline
+    return explained.kind == "layer" and bool(job.layer_inputs) and not named
+
+
+def _before(job: Job) -> Job:
+    """The job with the inputs that its layers come from in their place."""
+    return replace(job, explained=job.layer_inputs)
+
+
+def _replayed(job: Job, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
+    """A layer at other inputs."""
+    named = {t: replace(job.b.alias(p, "baseline"), dtype=t.dtype, shape=t.shape) for t, p in points.items()}
+    _, became = job.replay(named)
+    return became[layer]
+
+
+def _several_at(job: Job, layer: Explained) -> Tensor:
+    """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
+    b, points = job.b, {}
+    count: Dim = None
+    for e in job.layer_inputs:
+        every = emit_baselines(_before(job), e)
+        if not isinstance(e.tensor.dim(0), str) or not job.batched or every.dim(1) != 1:
+            raise MethodError(
+                f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
+                "be free and all samples share them; give baselines of the layer itself, by its name"
+            )
+        count, extents = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
+        points[e.tensor] = b.Expand(b.Squeeze(every, [1]), extents.operand)  # a number stands for every element
+    made = _replayed(job, layer.tensor, points)
+    return replace(b.Unsqueeze(made, [1]), dtype=made.dtype, shape=(count, 1, *(made.shape or ())[1:]))
+
+
+def emit_baselines(job: Job, explained: Explained) -> Tensor:
+    """Several baselines of an explained tensor: [m, samples or 1, …].
+
+    An array of the tensor's rank holds one per row, shared by all samples; one more axis in front gives each sample its own.
+    Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples. A model without samples
+    has them along an axis in front of the tensor's own.
+    """
+    b, x = job.b, explained.tensor
+    if _from_inputs(job, explained):
+        return _several_at(job, explained)
+    value = _given(job, explained)
+    own = x.shape if x.shape is not None else ()
+    if not own and job.batched:
+        raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
+    if isinstance(value, str):
+        given = _run_time(job, explained, ("references", *own[int(job.batched) :]))
+        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *own[1:]), dtype=x.dtype) if job.batched else given
+    array = _array(value, explained)
+    if array.ndim <= len(own):
+        array = array.reshape((1,) * (len(own) - array.ndim) + array.shape)
+        array = array[:, None] if job.batched else array[None]
+    if array.ndim != len(own) + 1 or not fits(array[0], x):
+        raise InputError(
+            f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"
+        )
+    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], own, strict=True)]
+    return replace(job.bake_in(f"the baselines of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
+
+
+def has_several(job: Job, explained: Explained) -> bool:
+    """Whether the baseline has one more axis than the tensor: several baselines, [m, samples or 1, …]."""
+    if _from_inputs(job, explained):
+        return any(has_several(_before(job), e) for e in job.layer_inputs)
+    value = _given(job, explained)
+    return not isinstance(value, str) and explained.tensor.shape is not None and np.ndim(value) == explained.tensor.rank + 1
+
+
+def _given(job: Job, explained: Explained) -> Any:
+    value = job.baseline
+    if isinstance(value, Mapping):
+        known = {e.name for e in (*job.explained, *job.layer_inputs)}
+        unknown = set(value) - known
+        if unknown:
+            names = ", ".join(f"'{name}'" for name in sorted(known))
+            raise InputError(f"baseline for '{sorted(unknown)[0]}', which is not explained; explained: {names}")
+        value = value.get(explained.name)
+    if value is None:
+        raise MethodError(f"this method needs a baseline for '{explained.name}': a number, an array, or 'input' for run time")
+    if isinstance(value, str) and value != "input":
+        raise MethodError(f"baseline '{value}' is unknown; give a number, an array, or 'input' for run time")
+    return value
+
+
+def _array(value: Any, explained: Explained) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"the baseline of '{explained.name}' holds {array.dtype}, expected numbers")
+    return array
+
+
+def fits(array: np.ndarray[Any, Any], x: Tensor) -> bool:
+    """Whether an array broadcasts to a tensor as far as extents are known."""
+    return x.shape is None or all(
+        n == 1 or n == d or not isinstance(d, int) for n, d in zip(array.shape[::-1], x.shape[::-1], strict=False)
+    )
+
+
+def _run_time(job: Job, explained: Explained, shape: Any) -> Tensor:
+    """The run-time input of a baseline, made once."""
+    key = ("baseline", explained.name)
+    if key not in job.extra_inputs:
+        name = "baseline" if len(job.explained) == 1 else f"{explained.name}_baseline"
+        job.extra_inputs[key] = replace(explained.tensor, name=job.graph.fresh(name), shape=shape)
+    return job.extra_inputs[key]

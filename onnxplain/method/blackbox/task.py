@@ -1,0 +1,224 @@
+"""Task: what a black-box method works with - samples, what replaces absent features, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from onnxplain.errors import InputError, MethodError
+from onnxplain.method.blackbox.game import Game
+from onnxplain.method.blackbox.players import grouped
+from onnxplain.method.sampling.chunk_size import Chunk, memory_bytes, row_count
+from onnxplain.runtime.readout import Reader
+from onnxplain.runtime.scorer import Array, Forward, Prediction
+from onnxplain.runtime.session import Arrays
+
+__all__ = ["Found", "Shares", "Task", "background_rows"]
+
+BLOCK = 256
+"""Samples that share their masks in one go, at most."""
+
+TABLE = 4_000_000
+"""Scores kept for one block of samples, about: coalitions (a few for each player, at least 2,000) × samples × targets."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a method gives each player: values [n, targets, players].
+
+    `errors` are standard errors of the values, `facts` numbers per sample and target [n, targets], `gap` what the values
+    sum to beyond the difference of the scores, [n, targets].
+    """
+
+    values: Array
+    errors: Array | None = None
+    facts: Mapping[str, Array] = field(default_factory=dict)
+    gap: Array | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method returns: attributions [n, targets, …] by input, and facts [n, targets, …] by name.
+
+    With `overall`, it is of all samples together, and n is 1. `notes` are texts about the whole, for `Explanation.about`.
+    """
+
+    attributions: dict[str, Array]
+    facts: dict[str, Array] = field(default_factory=dict)
+    gap: Array | None = None
+    overall: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples of a model to be explained.
+
+    `x` are the explained inputs [n, …], `fixed` the others, `prediction` what the model says of the samples, `read` gets the
+    explained numbers (`targets` of them) from its scores, `baseline` is what the user gave.
+    """
+
+    forward: Forward
+    x: Arrays
+    fixed: Arrays
+    prediction: Prediction
+    read: Reader
+    targets: int
+    baseline: Any
+    batch_size: int | None
+    title: str
+    progress: bool | None
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return len(next(iter(self.x.values())))
+
+    @property
+    def scores(self) -> Array:
+        """The explained scores of the samples themselves, [n, targets]."""
+        flat = np.asarray(self.prediction.scores.reshape(self.count, -1), np.float64)
+        return self.read(flat[None, :, None], slice(0, self.count))[0, :, 0]
+
+    def rows(self, chunk: Chunk) -> int:
+        """Copies in memory at once."""
+        if chunk is None:
+            return self.batch_size or self.forward.usual_rows({**self.x, **self.fixed})
+        if isinstance(chunk, str):
+            return max(1, memory_bytes(chunk) // self.forward.bytes_per_row({**self.x, **self.fixed}))
+        return row_count(chunk)
+
+    # -- what takes the place of absent features -----------------------------------------------------------------
+
+    def base(self, background: Any) -> Arrays:
+        """What replaces the explained inputs, [n or 1, m, …] by input: rows of background, or the baseline, 0 where none is said.
+
+        Raises:
+            MethodError: both are given, or an input that holds no fractions has neither.
+        """
+        if background is not None:
+            if self.baseline is not None:
+                raise MethodError(
+                    "give a baseline or a background, not both: absent features take one value or are averaged over rows"
+                )
+            return {name: rows[None] for name, rows in background_rows(background, self.x).items()}
+        if isinstance(self.baseline, Mapping) and set(self.baseline) - set(self.x):
+            unknown = sorted(set(self.baseline) - set(self.x))[0]
+            raise InputError(f"baseline for '{unknown}', which is not explained; explained: {', '.join(self.x)}")
+        return {name: self._baseline(name, x)[:, None] for name, x in self.x.items()}
+
+    def _baseline(self, name: str, x: Array) -> Array:
+        given = self.baseline.get(name) if isinstance(self.baseline, Mapping) else self.baseline
+        if given is None:
+            if x.dtype.kind not in "f":
+                what = "a text" if x.dtype.kind in "OUS" else "a number, such as the id of the mask or padding token"
+                raise MethodError(
+                    f"input '{name}' of {x.dtype} needs a baseline, the value that stands for an absent one ({what}), "
+                    "or background=rows of data"
+                )
+            given = 0
+        array = np.asarray(given, object if x.dtype.kind in "OUS" else None)
+        if isinstance(given, str) and x.dtype.kind not in "OUS":
+            raise MethodError(f"baseline '{given}' is unknown; give a number or an array")
+        full = x.shape if array.ndim == x.ndim and len(array) > 1 else (1, *x.shape[1:])
+        try:
+            return np.broadcast_to(array.astype(x.dtype), full)
+        except ValueError:
+            raise InputError(
+                f"the baseline of shape {list(array.shape)} does not broadcast to '{name}' {list(x.shape)}"
+            ) from None
+
+    # -- games ---------------------------------------------------------------------------------------------------
+
+    def games(
+        self, base: Arrays, *, groups: Any = None, parts: int = 50, axes: Sequence[int] | None = None, chunk: Chunk = None
+    ) -> Iterator[Game]:
+        """Blocks of samples that share their players: all, or one by one where players differ from sample to sample."""
+        players = grouped(self.x, groups, parts, axes)
+        rows = self.rows(chunk)
+        table = max(players[0].count, 2000) * self.targets
+        step = max(1, min(BLOCK, TABLE // table)) if len(players) == 1 else 1
+        for start in range(0, self.count, step):
+            samples = slice(start, min(start + step, self.count))
+            yield Game(
+                self.forward,
+                {n: v[samples] for n, v in self.x.items()},
+                {n: v[samples] if n in self.forward.sampled else v for n, v in self.fixed.items()},
+                {n: v[samples] if len(v) > 1 else v for n, v in base.items()},
+                players[min(start, len(players) - 1)],
+                self.read,
+                samples,
+                rows,
+                self.title,
+                self.progress,
+            )
+
+    def play(
+        self, solve: Callable[[Game], Shares], base: Arrays, *, groups: Any = None, parts: int = 50,
+        axes: Sequence[int] | None = None, chunk: Chunk = None,
+    ) -> Found:  # fmt: skip
+        """The attributions that a solver gives the players of every block of samples."""
+        played = [(game, solve(game)) for game in self.games(base, groups=groups, parts=parts, axes=axes, chunk=chunk)]
+        return merged(played)
+
+    def with_reader(self, read: Reader) -> Task:
+        """The same task, reading other numbers off the scores."""
+        return replace(self, read=read)
+
+
+def merged(played: Sequence[tuple[Game, Shares]]) -> Found:
+    """The shares of all blocks, at the elements of the inputs; where elements are grouped, those of the groups too."""
+    spread = [game.players.spread(shares.values) for game, shares in played]
+    attributions = {name: np.concatenate([s[name] for s in spread]) for name in spread[0]}
+    first_game, first = played[0]
+    facts = {key: np.concatenate([shares.facts[key] for _, shares in played]) for key in first.facts}
+    several = len(attributions) > 1
+
+    def at(key: str, name: str) -> str:
+        return f"{key}.{name}" if several else key
+
+    if first.errors is not None:
+        errors = [game.players.spread(shares.errors) for game, shares in played if shares.errors is not None]
+        facts.update({at("standard_error", name): np.concatenate([e[name] for e in errors]) for name in errors[0]})
+    if not first_game.players.plain:
+        most = max(game.players.count for game, _ in played)
+        facts["group_values"] = np.concatenate([_padded(shares.values, most) for _, shares in played])
+        for name in attributions:
+            numbers = [np.broadcast_to(g.players.of[name], (g.count, *g.players.of[name].shape)) for g, _ in played]
+            facts[at("groups", name)] = np.concatenate(numbers)[:, None]
+    gap = None if first.gap is None else np.concatenate([s.gap for _, s in played if s.gap is not None])
+    return Found(attributions, facts, gap)
+
+
+def _padded(values: Array, most: int) -> Array:
+    missing = most - values.shape[-1]
+    return np.pad(values, ((0, 0), (0, 0), (0, missing)), constant_values=np.nan)
+
+
+def background_rows(background: Any, x: Mapping[str, Array], what: str = "background") -> Arrays:
+    """Rows of data by input name, [m, …], in the types of the inputs.
+
+    Raises:
+        InputError: a name is missing, or the rows do not have the shape of samples.
+    """
+    named = background if isinstance(background, Mapping) else dict.fromkeys(x, background)
+    if (len(x) > 1 and not isinstance(background, Mapping)) or set(x) - set(named):
+        raise InputError(f"{what} must be a dict with rows of data for each explained input: {', '.join(x)}")
+    made: Arrays = {}
+    for name, array in x.items():
+        rows = np.asarray(named[name], object if array.dtype.kind in "OUS" else None)
+        if rows.ndim != array.ndim or rows.shape[1:] != array.shape[1:] or not len(rows):
+            raise InputError(
+                f"{what} holds rows of data like the input: expected [m, {', '.join(map(str, array.shape[1:]))}] for '{name}', "
+                f"got {list(rows.shape)}"
+            )
+        made[name] = rows.astype(array.dtype)
+    counts = {n: len(v) for n, v in made.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(
+            f"{what}: inputs disagree on the number of rows: {', '.join(f'{n!r} has {c}' for n, c in counts.items())}"
+        )
+    return made

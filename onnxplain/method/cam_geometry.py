@@ -1,0 +1,183 @@
+"""Maps: a layer's tensor as channels × places, and one number per place laid out over the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.spatial_axes import Layout, token_layout
+from onnxplain.errors import MethodError
+from onnxplain.ir.graph import named_dims
+from onnxplain.ir.tensor import Dim, Tensor
+from onnxplain.method.context import Job
+
+__all__ = ["Places", "places"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of a layer, and of the input that a map of them lies on."""
+
+    job: Job
+    layer: Explained
+    layout: Layout
+    input: Explained
+
+    @property
+    def samples(self) -> Dim:
+        """The extent of the sample axis; 1 where there is none."""
+        return self.layer.tensor.dim(0) if self.job.batched else 1
+
+    @property
+    def channels(self) -> int | Tensor:
+        """How many channels there are: a number where it is known, else int64 [1]."""
+        b, x = self.job.b, self.layer.tensor
+        over = self.layout.channels(x.rank, self.job.batched)
+        known = [x.dim(a) for a in over]
+        numbers = [d for d in known if isinstance(d, int)]
+        if len(numbers) == len(known):
+            return prod(numbers)
+        return b.ReduceProd(b.Concat(*(b.dim(x, a) for a in over), axis=0), keepdims=1)
+
+    def extents(self) -> list[int | Tensor]:
+        """The extents of the places: height, width."""
+        b, x = self.job.b, self.layer.tensor
+        if self.layout.grid:
+            return list(self.layout.grid)
+        known = [(x.dim(a), a) for a in self.layout.space]
+        return [e if isinstance(e, int) else b.dim(x, a) for e, a in known]
+
+    def count(self) -> Dim:
+        """How many places there are, where that is known."""
+        known = [e for e in self.extents() if isinstance(e, int)]
+        return prod(known) if len(known) == len(self.extents()) else None
+
+    def flat(self, x: Tensor) -> Tensor:
+        """Something in the layer's shape as [samples, channels, places]."""
+        b, layer = self.job.b, self.layer.tensor
+        first = int(self.job.batched)
+        over = self.layout.channels(layer.rank, self.job.batched)
+        x = replace(x, shape=layer.shape)
+        if self.layout.skip:
+            (axis,) = self.layout.space
+            count = layer.dim(axis)
+            x = b.Slice(x, [self.layout.skip], [np.iinfo(np.int64).max], [axis])
+            rest = None if not isinstance(count, int) else count - self.layout.skip
+            x = replace(x, dtype=layer.dtype, shape=(*(layer.shape or ())[:axis], rest, *(layer.shape or ())[axis + 1 :]))
+        moved = b.transpose(x, [*range(first), *over, *self.layout.space])
+        lead: list[Any] = [0] if first else [1]
+        channels = self.channels
+        shape = [*lead, channels, -1] if isinstance(channels, int) else b.Concat(lead, channels, [-1], axis=0)
+        known = channels if isinstance(channels, int) else None
+        return replace(b.Reshape(moved, shape), dtype=layer.dtype, shape=(self.samples, known, self.count()))
+
+    def finished(self, flat: Tensor, *, relu: bool, upsample: bool) -> Tensor:
+        """A map [samples, targets or 1, places] as [samples, targets where there are many, 1, height, width]."""
+        b = self.job.b
+        if relu:
+            flat = replace(b.Relu(flat), shape=flat.shape)
+        many = self.job.basis is not None
+        laid = self.laid(flat, upsample=upsample)
+        if not many:
+            return laid if self.job.batched else replace(b.Squeeze(laid, [0]), dtype=laid.dtype, shape=(laid.shape or ())[1:])
+        shape = laid.shape or ()
+        made = b.Unsqueeze(laid, [2])
+        made = replace(made, dtype=laid.dtype, shape=(*shape[:2], 1, *shape[2:]))
+        return made if self.job.batched else replace(b.Squeeze(made, [0]), dtype=laid.dtype, shape=(made.shape or ())[1:])
+
+    def laid(self, flat: Tensor, *, upsample: bool) -> Tensor:
+        """[samples, maps, places] as [samples, maps, height, width], over the layer's places or enlarged to the input's."""
+        b, sizes = self.job.b, self.extents()
+        target = b.Concat([0, 0], *([e] if isinstance(e, int) else e for e in sizes), axis=0)
+        numbers = [e for e in sizes if isinstance(e, int)]
+        made = b.Reshape(flat, [0, 0, *numbers] if len(numbers) == len(sizes) else target)
+        own: list[Dim] = [*self.layout.grid] or [self.layer.tensor.dim(a) for a in self.layout.space]
+        made = replace(made, dtype=flat.dtype, shape=(*(flat.shape or (None, None))[:2], *own))
+        return self.enlarged(made) if upsample else made
+
+    def enlarged(self, x: Tensor) -> Tensor:
+        """[…, height, width] of the layer's places, linearly between them to those of the input (half-pixel centres)."""
+        assert self.input.layout is not None
+        source, over = self.input.tensor, self.input.layout.space
+        rank, first = x.rank, x.rank - len(over)
+        for place, axis in enumerate(over):
+            swapped = list(range(rank))
+            swapped[first + place], swapped[-1] = swapped[-1], swapped[first + place]
+            moved = self.job.b.transpose(x, swapped)
+            product = self.job.b.MatMul(moved, self._between(x, first + place, source, axis))
+            shape = (*(moved.shape or ())[:-1], source.dim(axis))
+            x = self.job.b.transpose(replace(product, dtype=x.dtype, shape=shape), swapped)
+        return x
+
+    def _between(self, x: Tensor, axis: int, source: Tensor, over: int) -> Tensor:
+        """The weights of linear interpolation, [from, to]: max(0, 1 − |position − place|), position kept within the places."""
+        b, have, want = self.job.b, x.dim(axis), source.dim(over)
+        if isinstance(have, int) and isinstance(want, int):
+            known = np.clip((np.arange(want) + 0.5) * have / want - 0.5, 0, have - 1)
+            return b.const(np.maximum(0, 1 - np.abs(known[None] - np.arange(have)[:, None])), x.dtype)
+        one = Tensor("", np.dtype(np.float32), ())
+        few, many = (b.Squeeze(b.dim(t, a)) for t, a in ((x, axis), (source, over)))
+        scale = b.Div(b.cast(few, one), b.cast(many, one))
+        at = b.Sub(b.Mul(b.Add(b.cast(b.Range(0, many, 1), one), 0.5), scale), 0.5)
+        at = b.Min(b.Max(at, 0.0), b.Sub(b.cast(few, one), 1.0))
+        places = b.cast(b.Range(0, few, 1), one)
+        apart = b.Abs(b.Sub(b.Unsqueeze(at, [0]), b.Unsqueeze(places, [1])))
+        return b.cast(replace(b.Relu(b.Sub(1.0, apart)), dtype=one.dtype, shape=(have, want)), x)
+
+    def over_input(self, x: Tensor, lead: int = 0) -> Tensor:
+        """[lead …, samples, height, width] in the axes of the input, with extents of 1 where that has its channels."""
+        source, layout = self.input.tensor, self.input.layout
+        assert layout is not None
+        b, shape = self.job.b, list(x.shape or ())
+        order = [*range(lead + 1), *(lead + 1 + i for i in sorted(range(len(layout.space)), key=lambda i: layout.space[i]))]
+        x = b.transpose(x, order)
+        shape = [shape[i] for i in order]
+        if not self.job.batched:
+            x = b.Squeeze(x, [lead])
+            del shape[lead]
+        channels = [lead + a for a in layout.channels(source.rank, self.job.batched)]
+        for axis in channels:
+            shape.insert(axis, 1)
+        return replace(b.Unsqueeze(x, channels) if channels else x, dtype=source.dtype, shape=tuple(shape))
+
+
+def places(job: Job, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> Places:
+    """The places of the job's layer.
+
+    Args:
+        job: with one layer and one input.
+        axes: the axes of the layer that count places; None takes what the dataflow says.
+        grid: height and width, where one axis counts tokens; what they are more than the grid stands before them.
+
+    Raises:
+        MethodError: nothing tells which axes count places, or what is given does not fit.
+    """
+    (layer,), (on,) = job.layers, job.explained
+    x = layer.tensor
+    assert on.layout is not None
+    layout = layer.layout
+    if axes is not None or grid is not None:
+        over = tuple(a % x.rank for a in axes or () if -x.rank <= a < x.rank)
+        if grid is not None:
+            layout = token_layout(x, [tuple(int(e) for e in grid)], over[0] if over else 1)
+            if layout is None or layout.grid != tuple(grid):
+                raise MethodError(f"the grid {list(grid)} does not fit the tokens of '{layer.name}' {named_dims(x)}")
+        elif len(over) != len(axes or ()) or len(over) != len(on.layout.space) or (job.batched and 0 in over):
+            raise MethodError(
+                f"axes are those of '{layer.name}' {named_dims(x)} that count places, {len(on.layout.space)}; got {axes!r}"
+            )
+        else:
+            layout = Layout(over)
+    if layout is None:
+        raise MethodError(
+            f"nothing tells which axes of '{layer.name}' {named_dims(x)} count places: give them as axes=[2, 3], or for tokens "
+            "grid=[height, width]"
+        )
+    if job.batched:  # exporters lose sight of the samples among tokens
+        layer = replace(layer, tensor=replace(x, shape=(job.target.dim(0), *(x.shape or ())[1:])))
+    return Places(job, layer, layout, on)

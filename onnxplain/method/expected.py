@@ -1,0 +1,154 @@
+"""Expected gradients: integrated gradients averaged over a distribution of baselines, by random draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from onnxplain.analysis.explained import Explained
+from onnxplain.errors import MethodError
+from onnxplain.ir.tensor import Tensor
+from onnxplain.method.attribution import beside_targets
+from onnxplain.method.context import Job
+from onnxplain.method.noise import SEEDED, check_draws, noisy
+from onnxplain.method.path import completeness_gap
+from onnxplain.method.registry import find_method, method
+from onnxplain.method.sampling.accumulate import Mean
+from onnxplain.method.sampling.counter_rng import uniform_table
+from onnxplain.method.sampling.linear_ends import reduced
+
+__all__: list[str] = []
+
+POSITION, REFERENCE = 1 << 16, (1 << 16) + 1
+"""Streams of random numbers beside those of the noise, which count the explained tensors."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random lines: `position` in [0, 1] and the number of the baseline, `reference`, [draws, samples or 1] each."""
+
+    position: Tensor
+    reference: Tensor
+
+
+@method(
+    "expected-gradients",
+    summary="Integrated gradients averaged over many baselines, such as training samples, by random draws",
+    formula="E[(x − x′) · ∂f/∂x at x′ + α(x − x′)], x′ from the baselines, α from [0, 1]",
+    source="Erion, Janizek, Sturmfels, Lundberg, Lee 2021, Improving performance of deep learning models with axiomatic "
+    "attribution priors and expected gradients",
+    axioms=("completeness in expectation", "implementation-invariance"),
+    needs_baseline=True,
+    repeats=True,
+)
+def expected_gradients(
+    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.0, noise_unit: str = "range",
+    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
+    chunk: int | str | None = None, **options: Any,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    b = job.b
+    check_draws(samples, noise_level, noise_unit, noise)
+    if any(job.sample_axis(x) not in (0, None) for x in job.sources):
+        raise MethodError("a distribution of baselines needs samples along the first axis of what is explained")
+    baselines = [job.references(e) for e in job.explained]
+    draws = _draws_given(job) if noise == "input" else _draws_made(job, samples, seed, baselines[0])
+    count = b.const([samples]) if noise == SEEDED else b.Shape(draws.position, start=0, end=1)
+    times = find_method(inner).per_unit if multiply is None else multiply
+
+    def reference(numbers: Tensor, index: int) -> Tensor:
+        """The drawn baselines, [c, samples or 1, …]."""
+        every, chosen = baselines[index], b.Gather(draws.reference, numbers, axis=0)
+        rest = (every.shape or ())[2:]
+        if every.dim(1) == 1:  # shared by all samples: [m, 1, …]
+            made = b.Gather(b.Squeeze(every, [1]), chosen, axis=0)
+            return replace(made, dtype=every.dtype, shape=("points", draws.reference.dim(1), *rest))
+        if draws.reference.dim(1) != 1:
+            raise MethodError("with draws given at run time the baselines are shared by all samples: [references, …]")
+        made = b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
+        return replace(made, dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
+
+    def start(numbers: Tensor, index: int) -> Tensor:
+        x = job.sources[index]
+        if noise_level == 0:
+            return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
+        return noisy(job, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
+
+    def step(numbers: Tensor, index: int) -> Tensor:
+        x = job.sources[index]
+        return replace(b.Sub(start(numbers, index), reference(numbers, index)), dtype=x.dtype, shape=("points", *(x.shape or ())))
+
+    def points(numbers: Tensor) -> dict[Tensor, Tensor]:
+        made = {}
+        for i, x in enumerate(job.sources):
+            position = b.cast(b.Gather(draws.position, numbers, axis=0), x)
+            position = b.Unsqueeze(position, list(range(2, x.rank + 1))) if x.rank > 1 else position
+            moved = b.Add(reference(numbers, i), b.Mul(position, step(numbers, i)))
+            made[x] = replace(moved, dtype=x.dtype, shape=("points", *(x.shape or ())))
+        return made
+
+    def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
+        factor = beside_targets(job, step(numbers, index), lead=1)
+        return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
+
+    def all_baselines(numbers: Tensor) -> dict[Tensor, Tensor]:
+        return {
+            x: replace(b.Gather(r, numbers, axis=0), dtype=x.dtype, shape=("points", *(r.shape or ())[1:]))
+            for x, r in zip(job.sources, baselines, strict=True)
+        }
+
+    made = reduced(job, count, points, inner, options, Mean(), chunk=chunk, place=place if times else None)
+    if delta and job.origin is None:
+        job.reports["delta"] = completeness_gap(job, made, b.Shape(baselines[0], start=0, end=1), all_baselines, chunk)
+    return dict(zip(job.sources, made, strict=True))
+
+
+@method(
+    "gradient-shap",
+    summary="Expected gradients at noisy inputs: SHAP values if the model were linear between input and baselines",
+    formula="E[(x + σε − x′) · ∂f/∂x at x′ + α(x + σε − x′)]",
+    source="Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions; GradientExplainer of the shap package",
+    axioms=("completeness in expectation", "implementation-invariance"),
+    needs_baseline=True,
+    repeats=True,
+)
+def gradient_shap(
+    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.1, noise_unit: str = "range",
+    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
+    chunk: int | str | None = None, **options: Any,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    return expected_gradients(
+        job, inner=inner, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise, seed=seed,
+        multiply=multiply, delta=delta, chunk=chunk, **options,
+    )  # fmt: skip
+
+
+def _draws_made(job: Job, samples: int, seed: int, baselines: Tensor) -> Draws:
+    """Drawn when rewriting: the same in every host. Every sample of a batch gets the same."""
+    b = job.b
+    position = b.const(uniform_table(samples, seed, POSITION)[:, None], np.float64)
+    chosen = uniform_table(samples, seed, REFERENCE)[:, None]
+    known = baselines.dim(0)
+    if isinstance(known, int):
+        return Draws(position, b.const((chosen * known).astype(np.int64)))
+    count = b.Cast(b.Shape(baselines, start=0, end=1), to=11)
+    number = b.Cast(b.Floor(b.Mul(b.const(chosen, np.float64), count)), to=7)
+    return Draws(position, replace(number, dtype=np.dtype(np.int64), shape=(samples, 1)))
+
+
+def _draws_given(job: Job) -> Draws:
+    """The run-time inputs `position` and `reference`, [draws, samples or 1]."""
+    first = job.explained[0]
+
+    def carried(name: str, dtype: Any) -> Tensor:
+        def emit(job: Job, explained: Explained) -> Tensor:
+            key = (name, explained.name)
+            if key not in job.extra_inputs:
+                samples = job.symbol if job.symbol is not None else explained.tensor.dim(0) if job.batched else 1
+                job.extra_inputs[key] = Tensor(job.graph.fresh(name), np.dtype(dtype), ("draws", samples))
+            return job.extra_inputs[key]
+
+        return job.carried(first, emit, lead=1)
+
+    return Draws(carried("position", np.float32), carried("reference", np.int64))

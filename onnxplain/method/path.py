@@ -1,0 +1,239 @@
+"""Methods that integrate along a path of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from onnxplain.analysis.explained import Explained
+from onnxplain.builder.builder import Builder
+from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.graph import named_dims
+from onnxplain.ir.tensor import Tensor
+from onnxplain.method.attribution import beside_targets, change_since, gap, score
+from onnxplain.method.baselines import fits, has_several, shared_baseline
+from onnxplain.method.context import Job
+from onnxplain.method.registry import find_method, method
+from onnxplain.method.sampling.accumulate import (
+    Mean,
+    Points,
+    Sum,
+    along_points,
+    at_one_point,
+    at_shared_point,
+    entries,
+    repeated,
+)
+from onnxplain.method.sampling.chunk_size import Chunk
+from onnxplain.method.sampling.linear_ends import reduced
+from onnxplain.method.sampling.quadrature import nodes_and_weights
+
+__all__ = ["Path", "integrate"]
+
+
+Vertex = Callable[[Tensor, int], Tensor]
+"""From vertex numbers (int64 [c]) and the index of an explained tensor: the vertices, [c or 1, samples or 1, …]."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """Straight segments. `ends` says where the segments of given numbers start and end; there are `segments` (int64 [1]).
+
+    Several `lines` (int64 [1]) of equally many segments are averaged; `start` says where each begins. All end at the input.
+    Where there is one segment, its ends have an extent of 1 for the numbers.
+    """
+
+    segments: Tensor
+    lines: Tensor
+    ends: Callable[[Tensor, int], tuple[Tensor, Tensor]]
+    start: Vertex
+
+
+def chain(job: Job, count: Tensor, vertex: Vertex) -> Path:
+    """The path through `count` (int64 [1]) vertices to the input."""
+    b = job.b
+
+    def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        x = job.sources[index]
+        following = replace(b.Add(numbers, 1), dtype=numbers.dtype, shape=numbers.shape)
+        last = along_points(b, b.Equal(following, count), x.rank + 1)
+        there = vertex(replace(b.Min(following, b.Sub(count, 1)), dtype=numbers.dtype, shape=numbers.shape), index)
+        end = replace(b.Where(last, x, there), dtype=x.dtype, shape=("points", *(x.shape or ())))
+        return vertex(numbers, index), end
+
+    return Path(count, b.const([1]), ends, vertex)
+
+
+def integrate(
+    job: Job, path: Path, *, inner: str, options: Mapping[str, Any], steps: int, quadrature: str, multiply: bool | None,
+    delta: bool, chunk: Chunk,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    """Σ over segments and nodes of weight · M(point) · (end − start), for M the inner method, averaged over lines.
+
+    An inner method whose attributions are not per unit of the input is averaged along the path instead: no factor.
+    """
+    b = job.b
+    positions, weights = nodes_and_weights(quadrature, steps)
+    times = find_method(inner).per_unit if multiply is None else multiply
+    share = path.lines if times else path.segments  # of a line's own steps, or an average over all
+    single = b.ints(path.segments) == [1]
+
+    def pick(table: np.ndarray[Any, Any], numbers: Tensor, like: Tensor, rank: int = 1) -> Tensor:
+        return entries(b, table, numbers if single else b.Mod(numbers, steps), like, rank)
+
+    def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        segments = b.const([0]) if single else b.Div(numbers, steps)
+        return path.ends(replace(segments, dtype=numbers.dtype, shape=segments.shape if single else numbers.shape), index)
+
+    def step(numbers: Tensor, index: int) -> Tensor:
+        start, end = ends(numbers, index)
+        made = b.Sub(end, start)
+        return replace(made, dtype=end.dtype, shape=(1 if single else "points", *(job.sources[index].shape or ())))
+
+    def points(numbers: Tensor) -> dict[Tensor, Tensor]:
+        made = {}
+        for i, x in enumerate(job.sources):
+            start, _ = ends(numbers, i)
+            moved = b.Add(start, b.Mul(pick(positions, numbers, x, x.rank + 1), step(numbers, i)))
+            made[x] = replace(moved, dtype=x.dtype, shape=("points", *(x.shape or ())))
+        return made
+
+    def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
+        factor = beside_targets(job, step(numbers, index), lead=1)
+        return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
+
+    def placed(index: int, value: Tensor) -> Tensor:
+        x = job.sources[index]
+        only = replace(b.Squeeze(step(path.segments, index), [0]), dtype=x.dtype, shape=x.shape)
+        return replace(b.Mul(value, beside_targets(job, only)), dtype=value.dtype, shape=value.shape)
+
+    def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
+        return {x: path.start(numbers, i) for i, x in enumerate(job.sources)}
+
+    known = b.ints(share)
+    scaled = weights / known[0] if known else weights
+
+    def weight(numbers: Tensor, values: Tensor) -> Tensor:
+        chosen = pick(scaled, numbers, values)
+        return chosen if known else b.Div(chosen, b.Squeeze(b.cast(share, chosen)))
+
+    each = place if times and not single else None
+    made = reduced(job, b.Mul(path.segments, steps), points, inner, options, Sum(weight), chunk=chunk, place=each)
+    if times and single:  # the same factor at all points
+        made = [placed(i, value) for i, value in enumerate(made)]
+    if delta and job.origin is None:
+        job.reports["delta"] = completeness_gap(job, made, path.lines, starts, chunk)
+    return dict(zip(job.sources, made, strict=True))
+
+
+def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines: Points, chunk: Chunk) -> Tensor:
+    """What attributions sum to beyond the score's difference from its mean over `count` (int64 [1]) baselines: [samples].
+
+    It is 0 where the integral is exact; with all targets [samples, targets].
+    """
+    b = job.b
+    if b.ints(count) == [1]:
+        return gap(job, made, change_since(job, at_shared_point(job, baselines) or at_one_point(job, baselines)))
+    here = score(job)
+    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
+    return gap(job, made, replace(b.Sub(here, there), dtype=here.dtype, shape=here.shape))
+
+
+@method(
+    "integrated-gradients",
+    summary="The score's difference from a baseline, shared among the elements by the gradients on the straight line between",
+    formula="(x − x′) · ∫₀¹ ∂f/∂x at x′ + α(x − x′) dα",
+    source="Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks",
+    axioms=("completeness", "sensitivity", "implementation-invariance"),
+    needs_baseline=True,
+    repeats=True,
+)
+def integrated_gradients(
+    job: Job, *, inner: str = "gradient", steps: int = 50, quadrature: str = "gauss-legendre", multiply: bool | None = None,
+    delta: bool = True, chunk: int | str | None = None, **options: Any,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    path = straight(job)
+    return integrate(
+        job, path, inner=inner, options=options, steps=steps, quadrature=quadrature, multiply=multiply, delta=delta, chunk=chunk
+    )
+
+
+def alone(b: Builder, x: Tensor) -> Tensor:
+    """One tensor as a row of them: [1, …]."""
+    return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=None if x.shape is None else (1, *x.shape))
+
+
+def straight(job: Job) -> Path:
+    """From each baseline straight to the input."""
+    b = job.b
+    several = [has_several(job, e) for e in job.explained]
+    starts = [
+        job.references(e) if many else alone(b, shared_baseline(job, e) or job.reference(e))
+        for e, many in zip(job.explained, several, strict=True)
+    ]
+    counts = {n for n in (s.dim(0) for s in starts) if isinstance(n, int)}
+    if len(counts - {1}) > 1:
+        raise InputError(f"the explained inputs have different numbers of baselines: {', '.join(map(str, sorted(counts)))}")
+    lines = max(counts)
+
+    def start(numbers: Tensor, index: int) -> Tensor:
+        all_of_them = starts[index]
+        if all_of_them.dim(0) == 1:
+            return all_of_them
+        return replace(b.Gather(all_of_them, numbers, axis=0), shape=("points", *(all_of_them.shape or ())[1:]))
+
+    def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        return start(numbers, index), job.sources[index]
+
+    return Path(b.const([lines]), b.const([lines]), ends, start)
+
+
+@method(
+    "path-integrated-gradients",
+    summary="The score's change along a path of your own through several points to the input, shared by the gradients on the way",
+    formula="∫ ∂f/∂x · dγ along γ, straight from point to point",
+    source="Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, section 4",
+    axioms=("completeness", "implementation-invariance"),
+    repeats=True,
+)
+def path_integrated_gradients(
+    job: Job, *, path: Any = "input", inner: str = "gradient", steps: int = 10, quadrature: str = "gauss-legendre",
+    multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None, **options: Any,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    b = job.b
+    vertices = [job.carried(e, partial(_vertices, path=path), lead=1) for e in job.explained]
+
+    def vertex(numbers: Tensor, index: int) -> Tensor:
+        every = vertices[index]
+        return replace(b.Gather(every, numbers, axis=0), dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
+
+    made = chain(job, b.Shape(vertices[0], start=0, end=1), vertex)
+    return integrate(
+        job, made, inner=inner, options=options, steps=steps, quadrature=quadrature, multiply=multiply, delta=delta, chunk=chunk
+    )
+
+
+def _vertices(job: Job, explained: Explained, *, path: Any) -> Tensor:
+    """The points of a path before the input: [points, samples or 1, …], baked in or given at run time."""
+    x = explained.tensor
+    value = path.get(explained.name) if isinstance(path, Mapping) else path
+    if isinstance(value, str) and value == "input":
+        key = ("path", explained.name)
+        if key not in job.extra_inputs:
+            name = "path" if len(job.explained) == 1 else f"{explained.name}_path"
+            job.extra_inputs[key] = replace(x, name=job.graph.fresh(name), shape=("vertices", *(x.shape or ())))
+        return job.extra_inputs[key]
+    if value is None or isinstance(value, str):
+        raise MethodError(f"the path of '{explained.name}' is an array [points, samples or 1, …], or 'input' for run time")
+    array = np.asarray(value)
+    if array.ndim != x.rank + 1 or array.dtype.kind not in "fiu" or not fits(array[0], x):
+        raise InputError(
+            f"the path of '{explained.name}' {named_dims(x)} is an array [points, samples or 1, …]; got {list(array.shape)} "
+            f"of {array.dtype}"
+        )
+    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], x.shape or (), strict=True)]
+    return replace(job.bake_in(f"the path of '{explained.name}'", array, x), shape=(array.shape[0], *extents))

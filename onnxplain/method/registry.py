@@ -1,0 +1,234 @@
+"""The methods: named, user-facing ways to explain. A method is passes, a composite, a seed and a finish."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from onnxplain.errors import MethodError, nearest
+from onnxplain.propagation.composite import GRADIENT, Composite
+
+__all__ = ["Lands", "Method", "Option", "all_methods", "find_method", "graph_method", "method"]
+
+T = TypeVar("T")
+
+FAMILIES = (
+    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers"
+)  # fmt: skip
+"""The files of this folder that define methods, in the order users see them."""
+
+BLACK_BOX = (
+    "ablation",
+    "occlusion",
+    "permutation",
+    "exact",
+    "sampling",
+    "kernel",
+    "lime",
+    "rise",
+    "dependence",
+    "tree",
+    "soft_tree",
+    "connections",
+)
+"""The files of `onnxplain.method.blackbox` that do."""
+
+Lands: TypeAlias = Literal["explained", "layer", "input", "map"]
+"""Where attributions lie, and so what `layer=` means to a method.
+
+"explained": on the inputs, or on the layers named. "layer": on the layers named, while the inputs vary. "input": on the
+inputs, by way of one layer. "map": on the places of an input, from one layer.
+"""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A method's option, read from the signature of its function."""
+
+    name: str
+    default: Any
+    annotation: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain: `run(job, **options)` returns the attribution of every explained tensor.
+
+    A method with `forward_only` writes nothing into the graph: its `run(task, **options)` takes an
+    `onnxplain.method.blackbox.task.Task` and returns a `Found`.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    summary: str
+    formula: str
+    source: str
+    axioms: tuple[str, ...]
+    needs_baseline: bool
+    signed: bool
+    composite: Composite | Callable[..., Composite]
+    options: tuple[Option, ...]
+    repeats: bool = False
+    per_unit: bool = False
+    lands: Lands = "explained"
+    picks: bool = False
+    forward_only: bool = False
+
+    @property
+    def info(self) -> dict[str, str | bool]:
+        """What a reader of its results should know, as the metadata of an explained model holds it."""
+        return {"summary": self.summary, "formula": self.formula, "source": self.source, "signed": self.signed}
+
+    def inner(self, options: Mapping[str, Any]) -> Method | None:
+        """The method that this one evaluates at other points; None where it evaluates none."""
+        default = next((o.default for o in self.options if o.name == "inner"), None)
+        return None if default is None else graph_method(options.get("inner", default))
+
+    def compares(self, options: Mapping[str, Any]) -> bool:
+        """Whether it, or the method within it, compares with a reference input."""
+        inner = self.inner(options)
+        return self.needs_baseline or (inner is not None and inner.compares({k: v for k, v in options.items() if k != "inner"}))
+
+    def promises(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its axioms with these options: another method within it, or none of its factors, and completeness is lost."""
+        plain = options.get("inner", "gradient") == "gradient" and options.get("multiply") is not False
+        return tuple(a for a in self.axioms if plain or not a.startswith("completeness"))
+
+    def landing(self, options: Mapping[str, Any]) -> tuple[Lands, bool]:
+        """Where attributions lie, and whether the layer is picked from the dataflow where none is named: as in the method
+        within it, if there is one.
+
+        Raises:
+            MethodError: the method within it gives no attributions in the shape of its inputs.
+        """
+        inner = self.inner(options)
+        if inner is None or self.lands != "explained":
+            return self.lands, self.picks
+        lands, picks = inner.landing({k: v for k, v in options.items() if k != "inner"})
+        if lands in ("layer", "map"):
+            what = "makes a map" if lands == "map" else "explains a layer while the inputs vary"
+            raise MethodError(f"'{inner.name}' {what}, so '{self.name}' cannot evaluate it at other inputs; choose another inner")
+        return lands, picks
+
+    def rules(self, options: dict[str, Any] | None = None) -> Composite:
+        """The composite that serves the method's walk, or that of the method within it, for the given options."""
+        inner = self.inner(options or {})
+        if inner is not None:
+            own = {o.name for o in self.options}
+            return inner.rules({k: v for k, v in (options or {}).items() if k not in own})
+        return self.composite if isinstance(self.composite, Composite) else self.composite(**self.checked(options or {}))
+
+    def expands(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The operators that its walk, or that of the method within it, needs written in smaller ones."""
+        inner, own = self.inner(options), {o.name for o in self.options}
+        if inner is None:
+            return self.rules(dict(options)).expands
+        return inner.expands({name: value for name, value in options.items() if name not in own})
+
+    def checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options with defaults filled in: its own, then those of the method within it, which gets what is not its own.
+
+        Raises:
+            MethodError: an option the method does not know; the message names those it does.
+        """
+        known = {o.name: o.default for o in self.options}
+        theirs = {k: v for k, v in self.defaults(options).items() if k not in known}
+        for name in options:
+            if name not in known and name not in theirs:
+                takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+                inner = self.inner(options)
+                within = f", and for '{inner.name}' within it {', '.join(sorted(theirs)) or 'none'}" if inner is not None else ""
+                raise MethodError(f"method '{self.name}' has no option '{name}'; {takes}{within}")
+        return {**known, **theirs, **options}
+
+    def defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options it takes with their defaults: its own, and with the `inner` method of these options that one's."""
+        inner = self.inner(options)
+        theirs = {} if inner is None else {o.name: o.default for o in inner.options}
+        return {**theirs, **{o.name: o.default for o in self.options}}
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(
+    name: str,
+    *,
+    summary: str,
+    formula: str,
+    source: str,
+    axioms: tuple[str, ...] = (),
+    needs_baseline: bool = False,
+    signed: bool = True,
+    composite: Composite | Callable[..., Composite] = GRADIENT,
+    options: Callable[..., Any] | None = None,
+    repeats: bool = False,
+    per_unit: bool = False,
+    lands: Lands = "explained",
+    picks: bool = False,
+    forward_only: bool = False,
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Enter the decorated function as a method; its keyword-only parameters are the method's options.
+
+    Args:
+        name: lower-case, with hyphens, as in the literature.
+        summary: one line for tables.
+        formula: the attribution in one line of mathematics.
+        source: where the method was published.
+        axioms: what it promises, of completeness, conservation, sensitivity, implementation-invariance.
+        needs_baseline: whether it compares with a reference input.
+        signed: whether attributions may be negative.
+        composite: which rule serves which call; a function of the options where it depends on them.
+        options: the function whose keyword-only parameters are the options, where it is not the decorated one.
+        repeats: whether it evaluates another method at many points, and so runs through targets itself.
+        per_unit: whether attributions are per unit of the input, so that a step in it times them is a change of the score.
+        lands: where attributions lie.
+        picks: whether the layer is found in the dataflow where none is named.
+        forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
+    """
+
+    def register(function: Callable[..., T]) -> Callable[..., T]:
+        parameters = [p for p in inspect.signature(options or function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
+        _METHODS[name] = Method(
+            name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, repeats, per_unit,
+            lands, picks, forward_only,
+        )  # fmt: skip
+        return function
+
+    return register
+
+
+def all_methods() -> dict[str, Method]:
+    """Every method by name."""
+    for family in FAMILIES:
+        import_module(f"onnxplain.method.{family}")
+    for family in BLACK_BOX:
+        import_module(f"onnxplain.method.blackbox.{family}")
+    return dict(_METHODS)
+
+
+def find_method(name: str) -> Method:
+    """The method of that name, or an error with the nearest names."""
+    known = all_methods()
+    if name not in known:
+        raise MethodError(f"no method '{name}'; {nearest(name, known)}")
+    return known[name]
+
+
+def graph_method(name: str) -> Method:
+    """The method of that name, which must be one that a graph can hold.
+
+    Raises:
+        MethodError: there is none, or it needs many forward passes.
+    """
+    found = find_method(name)
+    if found.forward_only:
+        raise MethodError(
+            f"method '{name}' needs many forward passes of the model on perturbed inputs, which no single graph holds; "
+            f"run it instead: onnxplain explain MODEL INPUT -m {name}, or Explainer(model, '{name}')"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Many points per sample in one graph: chunks, loops, noise, quadrature."""

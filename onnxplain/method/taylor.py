@@ -1,0 +1,23 @@
+"""Simple Taylor decomposition: the first-order terms of an expansion at a given root point."""
+
+from __future__ import annotations
+
+from onnxplain.ir.tensor import Tensor
+from onnxplain.method.context import Job
+from onnxplain.method.registry import method
+
+__all__: list[str] = []
+
+
+@method(
+    "taylor",
+    summary="Simple Taylor decomposition: first-order terms of the expansion at a root point (the baseline)",
+    formula="(x − x̃) · ∂f/∂x at x̃",
+    source="Montavon, Samek, Müller 2017, Methods for Interpreting and Understanding DNNs, section 4.2, eq. 5",
+    axioms=("implementation-invariance",),
+    needs_baseline=True,
+)
+def taylor(job: Job) -> dict[Tensor, Tensor]:
+    roots = {e.tensor: job.reference(e) for e in job.explained}
+    slopes = job.gradient(at=roots)
+    return {x: job.b.Mul(job.b.Sub(x, root), slopes[x]) for x, root in roots.items()}

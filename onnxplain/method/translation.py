@@ -1,0 +1,97 @@
+"""The translation trick: explanations of shifted copies, shifted back and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from onnxplain.errors import MethodError
+from onnxplain.ir.tensor import Tensor
+from onnxplain.method.attribution import inner_method
+from onnxplain.method.blur import spatial_axes
+from onnxplain.method.context import Job
+from onnxplain.method.registry import method
+from onnxplain.method.sampling.accumulate import Mean, repeated
+
+__all__: list[str] = []
+
+
+@method(
+    "translated",
+    summary="Another method averaged over shifted copies of the input: without the grid that strides and pooling leave",
+    formula="1/|T| Σ τ⁻¹(M(τ(x))), τ the shifts",
+    source="Montavon, Samek, Müller 2017, Methods for Interpreting and Understanding DNNs, section 6",
+    axioms=("implementation-invariance",),
+    repeats=True,
+)
+def translated(
+    job: Job, *, inner: str = "gradient", shifts: int | Sequence[Sequence[int]] = 1, axes: Sequence[int] | None = None,
+    fill: float = 0.0, chunk: int | str | None = None, **options: Any,
+) -> dict[Tensor, Tensor]:  # fmt: skip
+    b = job.b
+    over = [spatial_axes(job, e, axes) for e in job.explained]
+    tables = [b.const(_shifts(shifts, len(chosen))) for chosen in over]
+    if len({t.dim(0) for t in tables}) > 1:
+        raise MethodError("the explained inputs differ in their numbers of axes: name one of them as the input to explain")
+
+    def points(numbers: Tensor) -> dict[Tensor, Tensor]:
+        made = {}
+        for x, chosen, table in zip(job.sources, over, tables, strict=True):
+            alone = replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
+            made[x] = shifted(job, alone, b.Gather(table, numbers, axis=0), [a + 1 for a in chosen], fill)
+        return made
+
+    def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
+        lead = 1 if job.basis is None else 2
+        back = b.Neg(b.Gather(tables[index], numbers, axis=0))
+        return shifted(job, value, back, [a + (lead if a >= int(job.batched) else 1) for a in over[index]], 0.0)
+
+    evaluate = inner_method(inner, options, chunk)
+    made = repeated(job, b.Shape(tables[0], start=0, end=1), points, evaluate, Mean(), chunk=chunk, place=place)
+    return dict(zip(job.sources, made, strict=True))
+
+
+def shifted(job: Job, x: Tensor, by: Tensor, axes: Sequence[int], fill: float) -> Tensor:
+    """[c or 1, …] shifted along `axes` by int64 [c, axes] elements: [c, …]; what comes in from outside is `fill`."""
+    b = job.b
+    others = [i for i in range(1, x.rank) if i not in axes]
+    order = [0, *axes, *others]
+    front = b.transpose(x, order)
+    extents = [b.dim(x, axis) for axis in axes]
+    rest = [b.dim(x, axis) for axis in others]
+    flat = b.Reshape(front, b.Concat(b.Shape(x, start=0, end=1), [-1], *rest, axis=0))
+    one = b.Concat(b.Shape(x, start=0, end=1), [1], *rest, axis=0)
+    longer = b.Concat(flat, b.Expand(b.const(fill, x.dtype), one), axis=1)  # its last element is what is outside
+    size, inside, at = b.const([1]), None, None
+    for i in reversed(range(len(axes))):
+        places = b.Unsqueeze(b.Range(0, b.Squeeze(extents[i]), 1), list(range(1, len(axes) - i)))
+        step = b.Reshape(b.Slice(by, [i], [i + 1], [1]), [-1] + [1] * len(axes))
+        came_from = b.Sub(b.Unsqueeze(places, list(range(i + 1))), step)
+        fits = b.And(b.GreaterOrEqual(came_from, 0), b.Less(came_from, extents[i]))
+        inside = fits if inside is None else b.And(inside, fits)
+        at = b.Mul(came_from, size) if at is None else b.Add(at, b.Mul(came_from, size))
+        size = b.Mul(size, extents[i])
+    index = b.Reshape(b.Where(inside, at, size), b.Concat(b.Shape(by, start=0, end=1), [-1], axis=0))
+    if x.dim(0) == 1:
+        moved = b.Gather(b.Squeeze(longer, [0]), index, axis=0)
+    else:
+        moved = b.GatherND(longer, b.Unsqueeze(index, [2]), batch_dims=1)
+    back = b.Reshape(moved, b.Concat(b.Shape(by, start=0, end=1), *extents, *rest, axis=0))
+    shape = None if x.shape is None else ("points", *(x.shape[i] for i in order[1:]))
+    return b.transpose(replace(back, dtype=x.dtype, shape=shape), [int(i) for i in np.argsort(order)])
+
+
+def _shifts(shifts: int | Sequence[Sequence[int]], axes: int) -> np.ndarray[Any, Any]:
+    """The shifts, int64 [number, axes]: all up to a number of elements along every axis, or those listed."""
+    if isinstance(shifts, int) and not isinstance(shifts, bool) and shifts >= 1:
+        return np.array(list(product(range(-shifts, shifts + 1), repeat=axes)), np.int64)
+    table = np.asarray(shifts)
+    if table.ndim != 2 or table.shape[1] != axes or table.dtype.kind not in "iu" or not len(table):
+        raise MethodError(
+            f"shifts is how far to shift along every axis, or a list with one number for each of the {axes} axes; got {shifts!r}"
+        )
+    return table.astype(np.int64)

@@ -1,1 +1,0 @@
-"""What to compute: every explanation method, by backward passes or by forward passes alone."""

@@ -1,1 +1,0 @@
-"""Many points per sample in one graph: chunks, loops, noise and quadrature."""

@@ -1,0 +1,110 @@
+"""What a relevance rule says of itself, beside what it does: its name and formula, and facts the backward pass relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from onnxplain.builder.builder import Builder
+from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Messages, Rule
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["NamedRule", "RelevanceRule", "named", "rule_name"]
+
+
+class RelevanceRule:
+    """A rule with a name, a formula and a source, as `onnxplain plan` shows them.
+
+    Called as every rule: `(builder, call, *messages) -> one message (or None) per input`. A plain function is a rule too; nothing
+    is known of it but what it does.
+    """
+
+    name: str
+    formula: str
+    source: str
+
+    @property
+    def factors_input(self) -> bool:
+        """Whether an input element that is zero gets nothing."""
+        return False
+
+    @property
+    def passes(self) -> bool:
+        """Whether elements of the input get the relevance of the output elements they become."""
+        return False
+
+    @property
+    def for_linear_maps(self) -> bool:
+        """Whether it serves linear maps alone."""
+        return False
+
+    @property
+    def splits_weights(self) -> bool:
+        """Whether it takes other weights than the operator's own, and so needs an operator that has some."""
+        return False
+
+    def inputs_served(self, call: Call) -> tuple[int, ...] | None:
+        """The inputs that it sends messages to; None where it may be all. What makes the others lies off the way."""
+        return None
+
+    def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
+        raise TypeError(f"{type(self).__name__} does not say what it sends: define __call__")
+
+
+@dataclass(frozen=True)
+class NamedRule(RelevanceRule):
+    """A function as a relevance rule."""
+
+    name: str
+    formula: str
+    source: str
+    rule: Rule
+    factors: bool = False
+    passing: bool = False
+    only: Callable[[Call], Sequence[int]] | None = None
+
+    @property
+    def factors_input(self) -> bool:
+        """Whether an input element that is zero gets nothing."""
+        return self.factors
+
+    @property
+    def passes(self) -> bool:
+        """Whether elements of the input get the relevance of the output elements they become."""
+        return self.passing
+
+    def inputs_served(self, call: Call) -> tuple[int, ...] | None:
+        """The inputs that it sends messages to; None where it may be all."""
+        return None if self.only is None else tuple(self.only(call))
+
+    def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
+        return self.rule(b, call, *messages)
+
+
+def named(
+    name: str,
+    formula: str,
+    source: str,
+    *,
+    factors_input: bool = False,
+    passes: bool = False,
+    only: Callable[[Call], Sequence[int]] | None = None,
+) -> Callable[[Rule], NamedRule]:
+    """Make a function a relevance rule with the name, formula and source it is shown with.
+
+    Args:
+        name: as tables show it.
+        formula: what it sends, in one line.
+        source: where it was published.
+        factors_input: whether an input element that is zero gets nothing.
+        passes: whether elements of the input get the relevance of the output elements they become.
+        only: the inputs that it sends messages to, where these are not all.
+    """
+    return lambda rule: NamedRule(name, formula, source, rule, factors_input, passes, only)
+
+
+def rule_name(rule: Rule) -> str:
+    """The name that tables show: a relevance rule's own, or that of the function."""
+    name = rule.name if isinstance(rule, RelevanceRule) else getattr(rule, "__name__", "")
+    return name.rstrip("_")
