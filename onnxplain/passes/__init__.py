@@ -15,8 +15,10 @@ from onnxplain.io.reader import Source
 from onnxplain.ir.registry import Registry
 from onnxplain.passes.binary_logit import binary_logits
 from onnxplain.passes.branches import settle_branches
+from onnxplain.passes.claims import drop_false_claims
 from onnxplain.passes.constants import fold_constants
 from onnxplain.passes.contrib import claim_contrib, expand_contrib, expand_operators
+from onnxplain.passes.dense import write_out_sparse
 from onnxplain.passes.expand import expand_functions
 from onnxplain.passes.fold_norm import fold_batch_norm
 from onnxplain.passes.inline import inline_functions
@@ -29,13 +31,17 @@ from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.sigmoid import merge_sigmoids
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.unrounded import unrounded_scores
+from onnxplain.passes.yes_or_no import settle_yes_or_no
 
 __all__ = ["PREPARATION", "expanded", "prepare", "prepared", "simplified"]
 
 PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "sort-nodes": sort_nodes,
+    "drop-false-claims": drop_false_claims,
+    "write-out-sparse": write_out_sparse,
     "tidy": tidy,
     "inline-functions": inline_functions,
+    "settle-yes-or-no": settle_yes_or_no,
     "lift-constants": lift_constants,
     "claim-contrib": claim_contrib,
     "normalize-opset": normalize_opset,

@@ -71,22 +71,23 @@ class _Folding:
         return True
 
     def into_map_behind(self, norm: onnx.NodeProto) -> bool:
-        """norm → map becomes a map with weights W · a and bias b + Σ W · c; where the map pads with zeros, which the norm does
-        not shift, the bias is the map of a plane of c."""
+        """norm → map becomes a map with weights W · a and bias b + Σ W · c; where not every output of the map sees its whole
+        kernel, the bias is the map of a plane of c."""
         readers = self.readers.get(norm.output[0], [])
         linear = readers[0] if len(readers) == 1 else None
         axis = None if linear is None else _channels(linear, outgoing=False)
         if linear is None or axis is None or linear.input[0] != norm.output[0]:
             return False
         extents = self.extents.get(norm.output[0], [])
-        if _pads(linear) and (len(extents) < 3 or not all(extents[2:])):
+        uneven = _sees_parts(linear, self.constants[linear.input[1]].dims if linear.input[1] in self.constants else ())
+        if uneven and (len(extents) < 3 or not all(extents[2:])):
             return False
         if not self._plain(linear, norm) or not self._between(norm, linear):
             return False
         new = _Nodes(self, linear, norm)
         factor = new.factor()
         shift = new("Sub", norm.input[2], new("Mul", norm.input[3], factor))
-        if _pads(linear):
+        if uneven:
             new.add_behind(new.map_of_plane(shift, extents[2:]))
         else:
             new.set_bias(new.map_of_constant(shift, axis))
@@ -242,8 +243,13 @@ def _channels(node: onnx.NodeProto, *, outgoing: bool) -> int | None:
     return None
 
 
-def _pads(node: onnx.NodeProto) -> bool:
+def _sees_parts(node: onnx.NodeProto, weights: Sequence[int]) -> bool:
+    """Whether some outputs of a map see only a part of its kernel: beside the padding of a convolution, and everywhere in a
+    transposed one, where an output lies under one tap in so many as the stride says."""
     settings = _attributes(node)
+    if node.op_type == "ConvTranspose":
+        stretched = any(s != 1 for s in settings.get("strides", ())) or any(settings.get("output_padding", ()))
+        return stretched or "output_shape" in settings or any(k != 1 for k in weights[2:]) or any(settings.get("pads", ()))
     return any(settings.get("pads", ())) or settings.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
 
 

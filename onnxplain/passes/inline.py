@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx
 import onnx.inliner
 
@@ -17,6 +19,7 @@ def inline_functions(model: onnx.ModelProto) -> bool:
     if not model.functions:
         return False
     with without_weights(model) as skeleton:
+        _write_defaults(skeleton)
         try:
             inlined = onnx.inliner.inline_local_functions(skeleton, convert_version=True)
         except Exception as error:
@@ -25,3 +28,20 @@ def inline_functions(model: onnx.ModelProto) -> bool:
         del skeleton.functions[:]
     tidy(model)
     return True
+
+
+def _write_defaults(model: onnx.ModelProto) -> None:
+    """Write a function's defaults onto every call that leaves the attribute out, within functions and subgraphs too.
+
+    onnx's inliner takes an attribute that a call leaves out for one that the body does not have.
+    """
+    defaults = {(f.domain, f.name, f.overload): list(f.attribute_proto) for f in model.functions if f.attribute_proto}
+    if not defaults:
+        return
+    graphs: list[Iterable[onnx.NodeProto]] = [model.graph.node, *(f.node for f in model.functions)]
+    for nodes in graphs:
+        for node in nodes:
+            given = {a.name for a in node.attribute}
+            missing = [a for a in defaults.get((node.domain, node.op_type, node.overload), ()) if a.name not in given]
+            node.attribute.extend(missing)
+            graphs += [a.g.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]

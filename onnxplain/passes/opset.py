@@ -8,6 +8,7 @@ import onnx.version_converter
 
 from onnxplain.errors import ModelError
 from onnxplain.ir.schema import signature
+from onnxplain.passes.conversion import correct_conversion, element_types, spell_out_hardmax
 from onnxplain.passes.tidy import unique_names
 from onnxplain.passes.weights import without_weights
 
@@ -19,16 +20,11 @@ OLDEST, NEWEST = 18, 21
 OLDEST_IR, HIGHEST_IR = 8, 10
 """What opset 18 and opset 21 came with."""
 
+FLATTENING_ENDS = 13
+"""From this operator set on Hardmax and Softmax work along one axis."""
+
 NEW_TYPES = {17: 9, 21: 10, 23: 11, 24: 12, 25: 13, 27: 14}
 """IR versions that data types came with, by number of type: 8-bit floats, 4-bit integers and floats, scales, and smaller ones."""
-
-WRONG = {
-    ("Upsample", 9): "linear interpolation",
-    ("Resize", 10): "linear interpolation",
-    ("Hardmax", 1): "its flattening of axes",
-    ("Hardmax", 11): "its flattening of axes",
-}
-"""Forms that onnx's version converter changes silently: operator and its version, and what goes wrong."""
 
 
 def normalize_opset(model: onnx.ModelProto) -> bool:
@@ -58,11 +54,13 @@ def _lowest_ir(model: onnx.ModelProto) -> int:
 
 
 def _raise(model: onnx.ModelProto, version: int) -> None:
-    _refuse_wrong_conversions(model, version)
     # The converter drops node metadata and merges nothing: names, unique by now, bring it back.
     metadata = {n.name: list(n.metadata_props) for n in model.graph.node if n.metadata_props}
     with without_weights(model) as skeleton:
         skeleton.ir_version = max(skeleton.ir_version, 8)
+        if version < FLATTENING_ENDS:
+            spell_out_hardmax(skeleton.graph)
+        types = element_types(skeleton)
         outputs = [o for o in skeleton.graph.output if not o.type.HasField("tensor_type")]
         _hide_outputs(skeleton, outputs)
         try:
@@ -72,6 +70,7 @@ def _raise(model: onnx.ModelProto, version: int) -> None:
             raise ModelError(
                 f"opset {version} cannot be raised to {OLDEST} ({reason}); export the model with opset {OLDEST} or newer"
             ) from error
+        correct_conversion(converted, version, types)
         order = [o.name for o in model.graph.output]
         converted.graph.output.extend(outputs)
         ranked = sorted(converted.graph.output, key=lambda o: order.index(o.name))
@@ -90,20 +89,6 @@ def _hide_outputs(model: onnx.ModelProto, outputs: list[onnx.ValueInfoProto]) ->
     kept = [o for o in model.graph.output if o.name not in names]
     del model.graph.output[:]
     model.graph.output.extend(kept)
-
-
-def _refuse_wrong_conversions(model: onnx.ModelProto, version: int) -> None:
-    for node in model.graph.node:
-        if node.domain or node.op_type not in {op for op, _ in WRONG}:
-            continue
-        since = onnx.defs.get_schema(node.op_type, version).since_version
-        mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "nearest")
-        what = WRONG.get((node.op_type, since))
-        if what is not None and (node.op_type == "Hardmax" or mode == "linear"):
-            raise ModelError(
-                f"{node.op_type} '{node.name}' of opset {version} has no exact form in opset {OLDEST} ({what}); "
-                "export the model with opset 13 or newer"
-            )
 
 
 def _lower(model: onnx.ModelProto, version: int) -> bool:

@@ -4,18 +4,31 @@ and ONNX Runtime runs the file all the same."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence, Sequence
 
 import onnx
+
+from onnxplain.errors import ModelError
 
 __all__ = ["sort_nodes"]
 
 
 def sort_nodes(model: onnx.ModelProto) -> bool:
-    """Put every node behind those whose results it reads; nodes that may keep their order do."""
-    nodes = model.graph.node
+    """Put every node behind those whose results it reads, in subgraphs too; nodes that may keep their order do.
+
+    Raises:
+        ModelError: nodes wait for each other in a cycle.
+    """
+    graphs = [model.graph]
+    for graph in graphs:
+        graphs += [a.g for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]
+    done = [_sort(graph.node) for graph in reversed(graphs)]  # inner graphs first: sorting one copies those within
+    return any(done)
+
+
+def _sort(nodes: MutableSequence[onnx.NodeProto]) -> bool:
     makers = {o: i for i, node in enumerate(nodes) for o in node.output if o}
-    needs = [{makers[name] for name in _reads(node) if name in makers} - {i} for i, node in enumerate(nodes)]
+    needs = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
     if all(not needed or max(needed) < i for i, needed in enumerate(needs)):
         return False
     readers: dict[int, list[int]] = {}
@@ -31,12 +44,22 @@ def sort_nodes(model: onnx.ModelProto) -> bool:
             needs[reader].discard(i)
             if not needs[reader]:
                 heapq.heappush(ready, reader)
-    if len(order) < len(nodes):  # a cycle: left for the checks behind to name
-        return False
+    if len(order) < len(nodes):
+        raise ModelError(f"{_cycle(nodes, needs)}; ONNX Runtime runs no such file: write it again without the cycle")
     kept = [nodes[i] for i in order]
     del nodes[:]
     nodes.extend(kept)
     return True
+
+
+def _cycle(nodes: Sequence[onnx.NodeProto], needs: Sequence[set[int]]) -> str:
+    """The nodes of a cycle in words: whoever is left waits for somebody who is left too."""
+    path = [next(i for i, needed in enumerate(needs) if needed)]
+    while path[-1] not in path[:-1]:
+        path.append(min(needs[path[-1]]))
+    names = [f"{nodes[i].op_type} '{nodes[i].name or nodes[i].output[0]}'" for i in path[path.index(path[-1]) :]]
+    shown = names if len(names) < 8 else [*names[:3], "…", *names[-3:]]
+    return f"the graph has a cycle: {' needs '.join(shown)}"
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

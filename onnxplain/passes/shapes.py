@@ -25,8 +25,9 @@ def infer_shapes(model: onnx.ModelProto) -> bool:
     declared = {v.name for v in model.graph.output}
     with without_weights(model) as skeleton:
         del skeleton.graph.value_info[:]
+        given = {v.name for v in skeleton.graph.input}
         for output in skeleton.graph.output:
-            if output.type.HasField("tensor_type"):
+            if output.type.HasField("tensor_type") and output.name not in given:
                 output.type.tensor_type.ClearField("shape")
         inferred = _infer(skeleton)
         unknown = {n: v for n, v in claimed.items() if _has_shape(v) and not _has_shape(inferred.get(n))}

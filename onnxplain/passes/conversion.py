@@ -1,0 +1,149 @@
+"""What onnx's version converter leaves wrong when it raises the operator set, set right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.shape_inference
+from onnx import helper, numpy_helper
+
+__all__ = ["correct_conversion", "element_types", "spell_out_hardmax"]
+
+RESIZE_AS_TODAY = 11
+"""From this operator set on Resize says itself how it maps coordinates."""
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """The element types of tensors, of inner ones too as far as inference reaches, by name."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except onnx.shape_inference.InferenceError:
+        inferred = model
+    found: dict[str, int] = {}
+    for graph in _graphs(inferred.graph):
+        found |= {t.name: t.data_type for t in graph.initializer}
+        infos = (*graph.input, *graph.output, *graph.value_info)
+        found |= {v.name: v.type.tensor_type.elem_type for v in infos if v.type.tensor_type.elem_type}
+    return found
+
+
+def correct_conversion(model: onnx.ModelProto, version: int, types: Mapping[str, int]) -> None:
+    """Correct a model that was raised from an operator set.
+
+    Args:
+        model: the converter's result, changed in place.
+        version: the operator set it was raised from.
+        types: the element types of the tensors before.
+    """
+    for graph in reversed(_graphs(model.graph)):  # inner graphs first: writing a graph's nodes copies those within
+        _bind_types(graph, types, {o.domain: o.version for o in model.opset_import}[""])
+        if version < RESIZE_AS_TODAY:
+            _map_coordinates(graph, {t.name: t for t in model.graph.initializer})
+
+
+def spell_out_hardmax(graph: onnx.GraphProto) -> None:
+    """Write Hardmax before operator set 13, which takes all axes from `axis` on as one, in operators that did not change.
+
+    The converter forgets to. Softmax and LogSoftmax changed in the same way, and these it converts.
+    """
+    for inner in reversed(_graphs(graph)):
+        if not any(n.op_type == "Hardmax" and not n.domain for n in inner.node):
+            continue
+        nodes = [made for node in inner.node for made in (_flattened(node) if node.op_type == "Hardmax" else [node])]
+        copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+        del inner.node[:]
+        inner.node.extend(copies)
+
+
+def _flattened(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    x, y = node.input[0], node.output[0]
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    flat, chosen, shape = (f"{y}/{part}" for part in ("flat", "hardmax", "shape"))
+    return [
+        helper.make_node("Flatten", [x], [flat], name=flat, axis=axis),
+        helper.make_node("Hardmax", [flat], [chosen], name=chosen, axis=1),
+        helper.make_node("Shape", [x], [shape], name=shape),
+        helper.make_node("Reshape", [chosen, shape], [y], name=node.name),
+    ]
+
+
+def _bind_types(graph: onnx.GraphProto, types: Mapping[str, int], version: int) -> None:
+    """Give constants that the converter made (bounds of Clip, the value of Pad) the type of the operands they go with: it makes
+    them float32 always."""
+    made = {n.output[0]: n for n in graph.node if n.op_type == "Constant" and n.output[0] not in types}
+    for node in graph.node:
+        if node.domain or not any(name in made for name in node.input):
+            continue
+        schema = onnx.defs.get_schema(node.op_type, version)
+        variables = {c.type_param_str for c in schema.type_constraints}
+        kinds = [p.type_str for p in schema.inputs][: len(node.input)]
+        bound = {kind: types[name] for kind, name in zip(kinds, node.input, strict=False) if kind in variables and name in types}
+        for kind, name in zip(kinds, node.input, strict=False):
+            if name in made and kind in bound:
+                _retype(made[name], bound[kind])
+
+
+def _retype(constant: onnx.NodeProto, kind: int) -> None:
+    (attribute,) = constant.attribute
+    if attribute.t.data_type != kind:
+        with np.errstate(over="ignore"):  # no bound at all is the greatest float32: infinite in float16
+            values = numpy_helper.to_array(attribute.t).astype(helper.tensor_dtype_to_np_dtype(kind))
+        attribute.t.CopyFrom(numpy_helper.from_array(values))
+
+
+def _map_coordinates(graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorProto]) -> None:
+    """Let every Resize map coordinates as before operator set 11: from 0, and to the neighbour below where it enlarges, above
+    where it shrinks. One that may do both, along different axes or as told at run time, becomes two."""
+    known = {
+        **outside,
+        **{n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute[0].t.dims},
+    }
+    known |= {t.name: t for t in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        nodes += _asymmetric(node, known) if node.op_type == "Resize" and not node.domain else [node]
+    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _asymmetric(node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
+    settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    settings["coordinate_transformation_mode"] = "asymmetric"
+    scales = numpy_helper.to_array(known[node.input[2]]) if node.input[2] in known else None
+    x, y, name = node.input[0], node.output[0], node.name or node.output[0]
+
+    def resize(x: str, scales: str, y: str, name: str, rounding: str) -> onnx.NodeProto:
+        return helper.make_node("Resize", [x, "", scales], [y], name=name, **{**settings, "nearest_mode": rounding})
+
+    if settings.get("mode", b"nearest") != b"nearest" or (scales is not None and (scales >= 1).all()):
+        return [resize(x, node.input[2], y, node.name, "floor")]
+    if scales is not None and (scales <= 1).all():
+        return [resize(x, node.input[2], y, node.name, "ceil")]
+    one, up, down, larger = (f"{name}/{part}" for part in ("one", "up", "down", "enlarged"))
+    return [
+        _constant(one, 1.0),
+        helper.make_node("Max", [node.input[2], one], [up], name=up),
+        helper.make_node("Min", [node.input[2], one], [down], name=down),
+        resize(x, up, larger, larger, "floor"),
+        resize(larger, down, y, node.name, "ceil"),
+    ]
+
+
+def _constant(name: str, value: float) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], name=name, value=helper.make_tensor("", onnx.TensorProto.FLOAT, [], [value]))
+
+
+def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
+    """A graph and all graphs within it, outer ones first."""
+    found: list[Any] = [graph]
+    for outer in found:
+        found += _inner(outer.node)
+    return found
+
+
+def _inner(nodes: Iterable[onnx.NodeProto]) -> list[onnx.GraphProto]:
+    return [a.g for n in nodes for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]
