@@ -194,14 +194,20 @@ class Explainer:
 
         Args:
             x: the input array [n, …], or a dict of arrays by input name.
-            target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of
-                one choice per axis, {index: weight} for a contrast, or "all".
+            target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of one
+                choice per axis, {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
-            seed: an arbitrary vector in the shape of the explained output, instead of a target.
+            seed: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
+                vector-Jacobian product.
             **run_time: what else the method was told to expect at run time, e.g. noise=array for the option noise="input".
 
+        Returns:
+            The explanation of the batch.
+
         Raises:
-            InputError, TargetError: what is wrong, expected against found.
+            InputError: the arrays do not fit the model's inputs.
+            TargetError: there is no such target.
+            MethodError: something is given that the method does not expect, or missing that it needs.
         """
         if self._black_box is not None:
             return self._black_box(x, target, baseline=baseline, seed=seed, **run_time)

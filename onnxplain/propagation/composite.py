@@ -120,7 +120,8 @@ class Composite:
     Example:
         >>> from onnxplain import Composite, Where
         >>> from onnxplain.propagation.lrp.linear_rules import epsilon, z_plus
-        >>> Composite("mine", [(Where(operators=("Conv",)), z_plus()), (Where(roles=("linear",)), epsilon(1e-6))]).needs_places
+        >>> entries = [(Where(operators=("Conv",)), z_plus()), (Where(roles=("linear",)), epsilon(1e-6))]
+        >>> Composite("mine", entries).needs_places
         False
     """
 
