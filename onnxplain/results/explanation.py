@@ -123,8 +123,21 @@ class Explanation:
         """
         if self.target is None:
             return str(self.about["target"])
-        index = int(self.target[sample])
-        return self.labels[index] if 0 <= index < len(self.labels) else str(index)
+        return self.class_name(int(self.target[sample]))
+
+    def class_name(self, index: int) -> str:
+        """The name of a class.
+
+        Args:
+            index: its number, as targets count.
+
+        Returns:
+            The name among `labels`, else the key of a map output (ZipMap), else the number as text.
+        """
+        found = self.outputs.get(str(self.about.get("output")))
+        keys = list(found[0]) if isinstance(found, list) and found and isinstance(found[0], Mapping) else ()
+        names = self.labels or keys
+        return str(names[index]) if 0 <= index < len(names) else str(index)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
