@@ -13,8 +13,10 @@ import onnx
 
 from onnxplain.analysis.target import Target, TargetLike, at_run_time
 from onnxplain.errors import InputError, MethodError, TargetError
-from onnxplain.explain.rewrite import Rewritten, rewrite_source
+from onnxplain.explain.request import Request
+from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.sliding import slide
+from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import ModelLike, read
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph
@@ -141,7 +143,7 @@ class Explainer:
     def _ready(self, target: Target) -> tuple[Rewritten, Session]:
         """The rewritten model and session for a kind of target, made on first use."""
         if target not in self._made:
-            rewritten = rewrite_source(self._source.copy(), self.method, target=target, **self._settings)
+            rewritten = rewrite_source(self._source.copy(), Request.for_graph(self.method, target=target, **self._settings))
             session = Session(rewritten.model, self._providers, folder=self._source.folder, threads=self._threads)
             self._made[target] = rewritten, session
         return self._made[target]

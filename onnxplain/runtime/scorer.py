@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 
 from onnxplain.analysis.explained import find_sources
+from onnxplain.analysis.sample_axis import find_sample_axes
 from onnxplain.analysis.score import find_score
 from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, LayerError, nearest
-from onnxplain.explain.rewrite import is_batched
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph, alive
 from onnxplain.ir.registry import Registry
-from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.session import Arrays, Providers, Session
 
 __all__ = ["Array", "Forward", "Prediction"]
@@ -68,7 +68,8 @@ class Forward:
         self.inputs: tuple[Tensor, ...] = self.graph.inputs
         output = None if output is None else resolve(self.graph.model, output)
         self.score = find_score(self.graph, output, score)
-        self.batched = is_batched(self.graph, self.score.tensor)
+        self.axes = find_sample_axes(self.graph, self.score)
+        self.batched = self.axes.batched
         whole, alone = source.copy().model, source.copy().model
         known = {o.name for o in whole.graph.output}
         wanted = dict.fromkeys((self.score.tensor.name, self.score.ranked.name))
@@ -90,17 +91,12 @@ class Forward:
     @cached_property
     def sampled(self) -> set[str]:
         """The inputs whose first axis counts samples; all where the model has no such axis."""
-        if not self.batched:
-            return {t.name for t in self.inputs}
-        mine = (self.score.tensor.shape or ())[:1]
-        alike = {t.name for t in self.inputs if t.shape and mine and same_dim(t.shape[0], mine[0])}
-        return alike or {t.name for t in self.inputs if t.shape != ()}
+        return set(self.axes.sampled) if self.batched else {t.name for t in self.inputs}
 
     @cached_property
     def fixed(self) -> int | None:
         """The batch size the model was exported with; None where it is free."""
-        sizes = {t.shape[0] for t in self.inputs if t.name in self.sampled and t.shape and isinstance(t.shape[0], int)}
-        return 1 if not self.batched else max(sizes) if sizes else None
+        return self.axes.fixed if self.batched else 1
 
     def explained(self, names: Sequence[str] | None, registry: Registry) -> tuple[str, ...]:
         """The inputs to perturb: those named; else numbers, text, and integers that an embedding looks up, no masks.

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain._version import __version__
 from onnxplain.analysis.target import Target, TargetLike, at_run_time
 from onnxplain.errors import InputError, MethodError
-from onnxplain.explain.rewrite import CONTRACT
+from onnxplain.io.metadata import CONTRACT
 from onnxplain.io.reader import Source
 from onnxplain.ir.registry import Registry
 from onnxplain.method.blackbox.task import Found, Task
