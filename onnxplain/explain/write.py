@@ -8,13 +8,14 @@ from typing import Any
 
 import onnx
 
-from onnxplain.builder.emitter import Emitted
+from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.explain.describe import describe
 from onnxplain.explain.emit import Emission
 from onnxplain.explain.prepare import Prepared
 from onnxplain.explain.request import Request
 from onnxplain.io.metadata import write_metadata
 from onnxplain.io.reader import Source
+from onnxplain.ir.graph import Emitted
 from onnxplain.passes.lowering import lowered
 from onnxplain.passes.microbatch import Samples, in_batches
 from onnxplain.passes.parts import sum_parts
@@ -47,13 +48,13 @@ class Rewritten:
         model: the explained model.
         about: what its metadata says.
         source: the model it was made from, with the names of the passes that were run.
-        emission: what was written into it, and what that was chosen from.
+        axes: which axes of the original's tensors count samples.
     """
 
     model: onnx.ModelProto
     about: dict[str, Any]
     source: Source
-    emission: Emission
+    axes: SampleAxes
 
 
 def lower(emission: Emission) -> Lowered:
@@ -90,4 +91,4 @@ def tell(written: Written, request: Request) -> Rewritten:
     """The explained model with its description among its metadata."""
     about = describe(request, written.emission, written.source)
     write_metadata(written.model, about)
-    return Rewritten(written.model, about, written.source, written.emission)
+    return Rewritten(written.model, about, written.source, written.emission.selection.axes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -20,6 +20,7 @@ from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph, alive
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor
+from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.session import Arrays, Providers, Session
 
 __all__ = ["Array", "Forward", "Prediction"]
@@ -98,6 +99,11 @@ class Forward:
         """The batch size the model was exported with; None where it is free."""
         return self.axes.fixed if self.batched else 1
 
+    @cached_property
+    def _places(self) -> dict[str, int | None]:
+        """The axis of each input that counts samples, where arrays have one."""
+        return {t.name: 0 if t.name in self.sampled else None for t in self.inputs}
+
     def explained(self, names: Sequence[str] | None, registry: Registry) -> tuple[str, ...]:
         """The inputs to perturb: those named; else numbers, text, and integers that an embedding looks up, no masks.
 
@@ -130,17 +136,9 @@ class Forward:
         """Run the whole model on the samples themselves, `rows` at a time."""
         names = list(dict.fromkeys([*self._outputs, self.score.tensor.name, self.score.ranked.name]))
         count = len(feeds[next(iter(self.sampled))])
-        parts = [self._run(self._whole, _rows(feeds, self.sampled, i, i + rows), names) for i in range(0, count, rows)]
-
-        def join(name: str) -> Any:
-            values = [p[name] for p in parts]
-            if len(values) == 1:
-                return values[0]
-            return np.concatenate(values) if isinstance(values[0], np.ndarray) else [v for part in values for v in part]
-
-        joined = {name: join(name) for name in names}
-        outputs = {o.name: joined[o.name] for o in self.graph.outputs}
-        return Prediction(outputs, joined[self.score.tensor.name], joined[self.score.ranked.name])
+        results = run_in_chunks(lambda part: self._run(self._whole, part, names), feeds, self._places, count, rows)
+        outputs = {o.name: results[o.name] for o in self.graph.outputs}
+        return Prediction(outputs, results[self.score.tensor.name], results[self.score.ranked.name])
 
     def scores(self, feeds: Arrays) -> Array:
         """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
@@ -154,14 +152,8 @@ class Forward:
             singles = [session.run({k: v[i] for k, v in feeds.items()}, names) for i in range(count)]
             return {name: np.stack([s[name] for s in singles]) for name in names}
         size = self.fixed or count
-        parts: list[dict[str, Any]] = []
-        for start in range(0, count, size):
-            part = _rows(feeds, self.sampled, start, min(start + size, count))
-            short = size - min(size, count - start)
-            if short:
-                part = {
-                    k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) if k in self.sampled else v for k, v in part.items()
-                }
+
+        def run(part: Arrays) -> dict[str, Any]:
             made = session.run(part, names)
             lost = [n for n in names if hasattr(made[n], "__len__") and len(made[n]) != size]
             if lost:
@@ -169,14 +161,9 @@ class Forward:
                     f"the model returned {len(made[lost[0]])} rows of '{lost[0]}' for {size} samples: it does not treat samples "
                     "apart in batches of that size; set batch_size=1"
                 )
-            parts.append({n: made[n][: size - short] for n in names})
-        if len(parts) == 1:
-            return parts[0]
-        first = parts[0]
-        return {
-            n: np.concatenate([p[n] for p in parts]) if isinstance(first[n], np.ndarray) else [v for p in parts for v in p[n]]
-            for n in names
-        }
+            return made
+
+        return run_in_chunks(run, feeds, self._places, count, size, filled=self.fixed is not None)
 
     def bytes_per_row(self, feeds: Arrays) -> int:
         """About how many bytes the tensors of one sample take, all of them together."""
@@ -202,10 +189,6 @@ class Forward:
         size = self.bytes_per_row(feeds)
         most = max(1, min(USUAL_ROWS, USUAL_MEMORY // size))
         return most if self.on_device else max(min(most, FEW_ROWS), min(most, CACHED // size))
-
-
-def _rows(feeds: Mapping[str, Array], sampled: set[str], start: int, stop: int) -> Arrays:
-    return {k: v[start:stop] if k in sampled else v for k, v in feeds.items()}
 
 
 def _cut(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], output: str) -> None:
