@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxplain.explain.rewrite import read_metadata, rewrite
+from onnxplain.explain.rewrite import rewrite
+from onnxplain.io.metadata import read_metadata
 from onnxplain.io.contract import metadata_schema
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""Every exception onnxplain raises on purpose. Each message is one clear line: expected, found, what to do."""
+"""The exceptions that onnxplain raises on purpose. Each message is one clear line: expected, found, what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,16 @@ __all__ = [
 
 
 class OnnxplainError(Exception):
-    """Base of all errors raised on purpose; the command line prints its message and exits with code 2."""
+    """The base of all errors that are raised on purpose. The command line prints its message and exits with code 2.
+
+    Example:
+        >>> from onnxplain import OnnxplainError, rewrite
+        >>> try:
+        ...     rewrite("fixtures/digits/model.onnx", "deeplifft")
+        ... except OnnxplainError as error:
+        ...     print(type(error).__name__, "-", error)
+        MethodError - no method 'deeplifft'; did you mean 'deeplift'...
+    """
 
 
 class ModelError(OnnxplainError):
@@ -30,15 +39,24 @@ class ModelError(OnnxplainError):
 
 
 class RuleError(OnnxplainError):
-    """A rule is defined wrongly or cannot serve the call it was chosen for."""
+    """A rule is defined wrongly, or cannot serve the node it was chosen for.
+
+    Example:
+        >>> from onnxplain import RuleError, rule
+        >>> try:
+        ...     rule("MyRelu", role="elementwize")
+        ... except RuleError as error:
+        ...     print(str(error).partition(";")[0])
+        unknown role 'elementwize' for MyRelu
+    """
 
 
 class UnsupportedOperatorError(OnnxplainError):
-    """Operators on the way from the target to the explained tensors that have no rule, all of them at once."""
+    """Operators between the target and the explained tensors have no rule. The message lists all of them."""
 
 
 class InputError(OnnxplainError):
-    """An input array has the wrong name, shape, data type or holds NaN."""
+    """An input array has a wrong name, shape or data type, or holds NaN."""
 
 
 class TargetError(OnnxplainError):
@@ -54,7 +72,7 @@ class MethodError(OnnxplainError):
 
 
 class MetricError(OnnxplainError):
-    """Unknown metric, an option that the metric does not know, or one that does not apply; all problems at once."""
+    """An unknown metric, an unknown option of a metric, or a metric that does not apply. The message lists all problems."""
 
 
 class ProviderError(OnnxplainError):
@@ -70,7 +88,16 @@ class OutputError(OnnxplainError):
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """A phrase naming what is closest to `name`, e.g. "did you mean 'saliency'?"; all names where nothing is close."""
+    """What is closest to a name that does not exist, as a phrase for an error message.
+
+    Args:
+        name: the name that was given.
+        known: the names that exist.
+        most: how many to suggest at most.
+
+    Returns:
+        For example "did you mean 'saliency'?"; all names where nothing is close.
+    """
     names: Sequence[str] = sorted(known)
     close = difflib.get_close_matches(name, names, n=most, cutoff=0.5)
     if close:

@@ -121,22 +121,6 @@ def test_newer_operator_keeps_its_opset() -> None:
     np.testing.assert_allclose(result["x_attribution"][:, 1], slope, rtol=2e-2, atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        (10, node("Resize", "x s", "y", mode="linear")),
-        (9, node("Upsample", "x s", "y", mode="linear")),
-        (11, node("Hardmax", "x", "y")),
-    ],
-    ids=["Resize-10", "Upsample-9", "Hardmax-11"],
-)
-def test_conversions_known_to_be_wrong_are_refused(wrong: tuple) -> None:
-    opset, call = wrong
-    made = model([call], {"x": [1, 1, 4, 4]}, {"y": None}, {"s": np.array([1, 1, 2, 2], np.float32)}, opset=opset)
-    with pytest.raises(ModelError, match="no exact form"):
-        rewrite(made)
-
-
 def test_old_file_with_weights_among_its_inputs() -> None:
     made = small(9)
     made.graph.input.append(helper.make_tensor_value_info("w", 1, [4, 3]))

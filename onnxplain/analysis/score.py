@@ -54,9 +54,20 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
             return Score(_before_rounding(graph, maker.x), tensor, named.name, "logit", maker.op)
         logits = f"{tensor.name}{LOGITS}"
         if graph.has_tensor(logits):
-            return Score(graph.tensor(logits), tensor, named.name, "logit", "Sigmoid")
+            return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
     explained = _before_rounding(graph, tensor) if score == "logit" else tensor
     return Score(explained, tensor, named.name, "output")
+
+
+def _activation(graph: Graph, tensor: Tensor) -> str:
+    """The activation that a tensor's elements come from, through whatever hands them on."""
+    maker = graph.producer(tensor)
+    while maker is not None and (maker.domain, maker.op) not in FINAL:
+        if maker.op == "LinearClassifier":
+            return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
+        maker = graph.producer(maker.input(1) if maker.op == "Concat" else maker.x)
+    assert maker is not None
+    return maker.op
 
 
 def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:

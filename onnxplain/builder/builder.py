@@ -1,5 +1,10 @@
-"""Builder: what rules write with. Every standard operator is a method, `b.MatMul(x, y)`; shapes, sums over broadcast axes and
-other plumbing are here, so that no rule needs to know of them.
+"""Builder: what rules write with.
+
+Every standard operator is a method, `b.MatMul(x, y)`. Shapes, sums over broadcast axes and other plumbing are here too, so that
+no rule needs to know of them.
+
+The examples use a builder `b` over a graph with the input `x`, float32 [2, 3], and `y = Relu(x)`, made by the node `relu`.
+`run(t)` runs the graph with x = [[1, −2, 3], [−4, 5, −6]] and returns the value of a tensor.
 """
 
 from __future__ import annotations
@@ -24,20 +29,55 @@ __all__ = ["RANDOM", "STABILIZER", "Builder", "Literal", "Operand"]
 class Builder(Products):
     """Emits operators into a graph.
 
-    Every standard operator is a method: `b.Conv(x, w, None, pads=[1, 1, 1, 1])`. Python numbers and lists take the type
-    that the operator's schema asks for: in `b.Greater(x, 0)` the 0 has the type of x, in `b.ReduceSum(x, [1])` the list
-    is int64. `outputs=2` returns a tuple.
+    Every standard operator is a method: `b.Conv(x, w, None, pads=[1, 1, 1, 1])`. Python numbers and lists take the type that the
+    operator's schema asks for: in `b.Greater(x, 0)` the 0 has the type of x, in `b.ReduceSum(x, [1])` the list is int64. With
+    `outputs=2` a call returns a tuple.
+
+    Args:
+        graph: the graph to write into.
+
+    Example:
+        >>> from onnxplain import Builder
+        >>> from onnxplain.ir.graph import Graph
+        >>> import onnx
+        >>> graph = Graph(onnx.load("fixtures/digits/model.onnx"))
+        >>> b = Builder(graph)
+        >>> b.Mul(graph.inputs[0], 2).shape
+        ('batch', 1, 8, 8)
     """
 
     def shape(self, tensor: Tensor) -> Tensor:
-        """The extents as int64 [rank]: a constant where they are known, else a Shape node."""
+        """The extents of a tensor as a tensor.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            int64 [rank]: a constant where the extents are known, else the output of a Shape node.
+
+        Example:
+            >>> b.value(b.shape(x))
+            array([2, 3])
+        """
         static = tensor.static_shape
         made = self.const(np.array(static, np.int64)) if static is not None else self.Shape(tensor)
         assert isinstance(made, Tensor)
         return made
 
     def dim(self, tensor: Tensor, axis: int) -> Tensor:
-        """One extent as int64 [1]."""
+        """One extent of a tensor as a tensor.
+
+        Args:
+            tensor: any tensor.
+            axis: the axis; negative ones count from the end.
+
+        Returns:
+            int64 [1].
+
+        Example:
+            >>> b.value(b.dim(x, -1))
+            array([3])
+        """
         axis = axis if axis >= 0 else axis + tensor.rank
         extent = tensor.dim(axis)
         made = self.const([extent]) if isinstance(extent, int) else self.Shape(tensor, start=axis, end=axis + 1)
@@ -45,14 +85,37 @@ class Builder(Products):
         return made
 
     def size(self, tensor: Tensor) -> Tensor:
-        """The number of elements as int64 [1]."""
+        """The number of elements of a tensor.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            int64 [1].
+
+        Example:
+            >>> b.value(b.size(x))
+            array([6])
+        """
         static = tensor.static_shape
         made = self.Reshape(self.Size(tensor), [1]) if static is None else self.const([prod(static)])
         assert isinstance(made, Tensor)
         return made
 
     def reshape(self, x: Tensor, like: Tensor) -> Tensor:
-        """`x` in the shape of `like`."""
+        """A tensor in the shape of another one.
+
+        Args:
+            x: the tensor.
+            like: a tensor with as many elements.
+
+        Returns:
+            The elements of `x` in the shape of `like`.
+
+        Example:
+            >>> b.reshape(b.Reshape(x, [-1]), x).shape
+            (2, 3)
+        """
         dynamic = [] if like.shape is None else [i for i, d in enumerate(like.shape) if not isinstance(d, int)]
         if like.shape is not None and len(dynamic) == 1 and 0 not in like.shape:
             target: Operand = [d if isinstance(d, int) else -1 for d in like.shape]  # one unknown extent: no Shape needed
@@ -62,19 +125,54 @@ class Builder(Products):
         return replace(self.Reshape(x, target, allowzero=1 if empty else None), shape=like.shape)
 
     def transpose(self, x: Tensor, perm: Sequence[int]) -> Tensor:
-        """`x` with its axes permuted; `x` itself where nothing moves."""
+        """A tensor with its axes permuted.
+
+        Args:
+            x: the tensor.
+            perm: for each axis of the result, which axis of `x` it is.
+
+        Returns:
+            The permuted tensor; `x` itself where nothing moves.
+
+        Example:
+            >>> b.transpose(x, [1, 0]).shape
+            (3, 2)
+        """
         if list(perm) == list(range(len(perm))):
             return x
         shape = None if x.shape is None else tuple(x.shape[p] for p in perm)
         return replace(self.Transpose(x, perm=list(perm)), shape=shape)
 
     def swap_last(self, x: Tensor) -> Tensor:
-        """`x` with its last two axes exchanged."""
+        """A tensor with its last two axes exchanged.
+
+        Args:
+            x: a tensor with at least two axes.
+
+        Returns:
+            The transposed matrices.
+
+        Example:
+            >>> b.swap_last(x).shape
+            (3, 2)
+        """
         n = x.rank
         return self.transpose(x, [*range(n - 2), n - 1, n - 2])
 
     def zeros_like(self, tensor: Tensor) -> Tensor:
-        """Zeros with shape and type of `tensor`, or of each tensor in a sequence."""
+        """Zeros with the shape and type of a tensor.
+
+        Args:
+            tensor: a tensor, or a sequence of tensors.
+
+        Returns:
+            Zeros, or a sequence of zeros.
+
+        Example:
+            >>> run(b.zeros_like(x))
+            array([[0., 0., 0.],
+                   [0., 0., 0.]], dtype=float32)
+        """
         if tensor.is_sequence:
             return self.each([tensor], lambda x: [self.zeros_like(x)], [tensor.dtype])[0]
         return self.full_like(tensor, 0)
@@ -82,7 +180,22 @@ class Builder(Products):
     def each(
         self, sequences: Sequence[Tensor], make: Callable[..., Sequence[Tensor]], dtypes: Sequence[np.dtype[Any] | None]
     ) -> list[Tensor]:
-        """What `make` does to the elements of sequences of equal length, as sequences of these data types."""
+        """Apply a function to the elements of sequences of equal length.
+
+        Args:
+            sequences: the sequences.
+            make: gets one element of each sequence, and returns one result per data type.
+            dtypes: the data types of the results; None stands for float32.
+
+        Returns:
+            One sequence per data type.
+
+        Example:
+            >>> pieces = b.SplitToSequence(x, [1, 2], axis=1)
+            >>> (doubled,) = b.each([pieces], lambda e: [b.Mul(e, 2)], [x.dtype])
+            >>> doubled.is_sequence
+            True
+        """
         kinds = [np.dtype(np.float32) if d is None else d for d in dtypes]
         empty = [self.SequenceEmpty(dtype=onnx.helper.np_dtype_to_tensor_dtype(d)) for d in kinds]
 
@@ -99,16 +212,56 @@ class Builder(Products):
         ]
 
     def full_like(self, tensor: Tensor, value: float) -> Tensor:
-        """One number everywhere, with shape and type of `tensor`."""
+        """One number everywhere, in the shape and type of a tensor.
+
+        Args:
+            tensor: the tensor.
+            value: the number.
+
+        Returns:
+            The filled tensor.
+
+        Example:
+            >>> run(b.full_like(x, 7))
+            array([[7., 7., 7.],
+                   [7., 7., 7.]], dtype=float32)
+        """
         return replace(self.Expand(self.const(value, tensor.dtype), self.shape(tensor)), dtype=tensor.dtype, shape=tensor.shape)
 
     def expand(self, x: Tensor, like: Tensor) -> Tensor:
-        """`x` stretched to the shape of `like`."""
+        """A tensor broadcast to the shape of another one.
+
+        Args:
+            x: the tensor.
+            like: a tensor to whose shape it broadcasts.
+
+        Returns:
+            The tensor in the shape of `like`.
+
+        Example:
+            >>> run(b.expand(b.const([1.0, 2.0, 3.0]), x))
+            array([[1., 2., 3.],
+                   [1., 2., 3.]], dtype=float32)
+        """
         return replace(self.Expand(x, self.shape(like)), shape=like.shape)
 
     def given(self, x: Tensor, like: Tensor) -> Tensor:
-        """What a host gave, in the shape of `like`, or one row for all samples. Any other shape ends the run with an error:
-        broadcast the other way it would silently change the shape of the results."""
+        """A tensor given at run time, in the shape of another one.
+
+        It may have one row for all samples. Any other shape ends the run with an error: broadcasting in the other direction would
+        silently change the shape of the results.
+
+        Args:
+            x: the given tensor.
+            like: the tensor whose shape and type it has to have.
+
+        Returns:
+            The given values in the shape of `like`.
+
+        Example:
+            >>> b.given(b.const([[1.0, 2.0, 3.0]]), x).shape
+            (2, 3)
+        """
         shape = self.shape(like)
         spread = self.Expand(replace(x, shape=None), shape)
         return replace(self.Reshape(spread, shape, allowzero=1), shape=like.shape, dtype=like.dtype)
@@ -116,7 +269,23 @@ class Builder(Products):
     def Pad(
         self, x: Tensor, pads: Operand, value: Operand = None, axes: Sequence[int] | None = None, **attributes: Any
     ) -> Tensor:
-        """Padding, with every axis named: ONNX Runtime's transpose optimizer overlooks the input `axes`."""
+        """Pad a tensor, naming every axis: ONNX Runtime's transpose optimizer overlooks the input `axes`.
+
+        Args:
+            x: the tensor.
+            pads: the number of elements to add before each axis, then after each axis.
+            value: what to fill with; None for 0.
+            axes: the axes that `pads` is about; None for all.
+            **attributes: further attributes, such as mode.
+
+        Returns:
+            The padded tensor.
+
+        Example:
+            >>> run(b.Pad(x, [1, 0], None, [1]))
+            array([[ 0.,  1., -2.,  3.],
+                   [ 0., -4.,  5., -6.]], dtype=float32)
+        """
         if axes is not None and x.shape is not None:
             pads, axes = self._all_pads(x.rank, pads, [axis % x.rank for axis in axes]), None
         made = self.op("Pad", x, pads, value, axes, **attributes)
@@ -137,9 +306,24 @@ class Builder(Products):
         return self.Concat(*parts, axis=0)
 
     def keepdims(self, reduced: Tensor, call: Call) -> Tensor:
-        """A tensor shaped like the output of a reduction, with the axes that the call reduced put back as extents of 1.
+        """The output of a reduction with the reduced axes put back as extents of 1.
 
-        Where all axes are reduced and none kept, it is a scalar, which broadcasts as it is.
+        Where all axes are reduced and none kept, the result is a scalar, which broadcasts as it is.
+
+        Args:
+            reduced: a tensor shaped like the node's output.
+            call: the node that reduces.
+
+        Returns:
+            The tensor with the axes put back.
+
+        Example:
+            >>> from onnxplain.ir.node import Call
+            >>> axes = b.const([1])
+            >>> mean = b.ReduceMean(x, axes, keepdims=0)
+            >>> call = Call("ReduceMean", "", 18, "mean", "", (x, axes), (mean,), {"keepdims": 0})
+            >>> run(b.keepdims(mean, call)).shape
+            (2, 1)
         """
         axes = call.inputs[1]
         if call["keepdims"] or axes is None:
@@ -149,7 +333,20 @@ class Builder(Products):
         return made
 
     def count(self, x: Tensor, axes: Sequence[int] | None, reduced: Tensor) -> Tensor | int:
-        """How many elements of `x` go into each of `reduced`: a number where the extents along the axes are known."""
+        """How many elements of a tensor go into each element of its reduction.
+
+        Args:
+            x: the tensor.
+            axes: the axes that are reduced; None where they are unknown.
+            reduced: the result of the reduction.
+
+        Returns:
+            A number where the extents along the axes are known, else a tensor.
+
+        Example:
+            >>> b.count(x, [1], b.ReduceSum(x, [1]))
+            3
+        """
         extents = None if x.shape is None or not axes else [x.shape[axis] for axis in axes]
         if extents is not None and all(isinstance(n, int) for n in extents):
             return prod(n for n in extents if isinstance(n, int))
@@ -157,7 +354,19 @@ class Builder(Products):
         return self.cast(self.Div(*sizes), x)
 
     def total(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The sum of tensors of one shape, element by element where they are sequences."""
+        """The sum of tensors of one shape, element by element where they are sequences.
+
+        Args:
+            tensors: at least one tensor.
+
+        Returns:
+            Their sum.
+
+        Example:
+            >>> run(b.total([x, x, x]))
+            array([[  3.,  -6.,   9.],
+                   [-12.,  15., -18.]], dtype=float32)
+        """
         if tensors[0].is_sequence and len(tensors) > 1:
             return self.each(tensors, lambda *e: [self.total(e)], [tensors[0].dtype])[0]
         return self._sum(self.joined(tensors, self._sum))
@@ -196,10 +405,22 @@ class Builder(Products):
         return replace(made, shape=tensors[0].shape)
 
     def sum_to(self, message: Tensor, like: Tensor, shape: Shape) -> Tensor:
-        """A message of extents `shape`, summed over the axes along which `like` was broadcast to them.
+        """A message summed over the axes along which a tensor was broadcast.
 
-        Extents are compared as numbers and by symbol; only where neither proves anything is the reduction decided at run
-        time.
+        Extents are compared as numbers and as symbols. Only where neither proves anything is the reduction decided at run time.
+
+        Args:
+            message: the message.
+            like: the tensor that was broadcast.
+            shape: the extents of the message.
+
+        Returns:
+            The sum, in the shape of `like`.
+
+        Example:
+            >>> bias = b.const([1.0, 1.0, 1.0])
+            >>> run(b.sum_to(x, bias, (2, 3)))
+            array([-3.,  3., -3.], dtype=float32)
         """
         if like.shape is None or shape is None:
             return self._sum_to_at_run_time(message, like)
@@ -234,7 +455,19 @@ class Builder(Products):
         return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
 
     def cast(self, x: Tensor, like: Tensor) -> Tensor:
-        """`x` with the type of `like`; `x` itself where they are equal or one is unknown."""
+        """A tensor with the type of another one.
+
+        Args:
+            x: the tensor.
+            like: the tensor whose type to take.
+
+        Returns:
+            The converted tensor; `x` itself where the types are equal or one is unknown.
+
+        Example:
+            >>> b.cast(b.const([1, 2]), x).dtype
+            dtype('float32')
+        """
         if x.dtype is None or like.dtype is None or x.dtype == like.dtype:
             return x
         made = self.Cast(x, to=onnx.helper.np_dtype_to_tensor_dtype(like.dtype))

@@ -1,6 +1,7 @@
-"""Emitter: records operators and constants. Calls become nodes only when the result needs them. The same operator on the
-same inputs is emitted once (the model's own calls included), and in a loop body everything that does not depend on the body's
-inputs lands outside the loop.
+"""Emitter: records operators and constants.
+
+What is recorded becomes a node only when the result needs it. The same operator on the same inputs is emitted once, the model's
+own nodes included. In a loop body, everything that does not depend on the body's inputs is placed outside the loop.
 """
 
 from __future__ import annotations
@@ -59,7 +60,13 @@ class _Scope:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a loop returned: its states at the end, and what was asked for step by step, as sequences and as stacks."""
+    """What a loop returned.
+
+    Attributes:
+        finals: its states at the end.
+        lists: what was asked for step by step, as sequences.
+        stacks: what was asked for step by step, stacked along a first axis.
+    """
 
     finals: tuple[Tensor, ...]
     lists: tuple[Tensor, ...]
@@ -72,12 +79,16 @@ Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[T
 
 @dataclass(frozen=True)
 class Walking:
-    """What rules can ask of the walk that is under way.
+    """What rules can ask of the backward pass that is under way.
 
-    `walk` carries messages through the calls of a subgraph, `gradient` gives what a call's own gradient rule sends to its
-    inputs, `detached` the same with statistics of the input held constant, `spec` is the registry's entry of a call's
-    operator, `nonnegative` tells whether a tensor is provably not below zero, `one_sided` whether its message is zero where the
-    tensor is below zero. `twins` are what tensors are at the baseline, of those that differ there.
+    Attributes:
+        walk: propagates messages through the nodes of a subgraph.
+        gradient: what a node's own gradient rule sends to its inputs.
+        detached: the same with statistics of the input held constant.
+        spec: the registry's entry of a node's operator.
+        nonnegative: whether a tensor is provably not below zero.
+        one_sided: whether the message on a tensor is provably zero wherever the tensor is below zero.
+        twins: the value at the baseline, for tensors whose value differs there.
     """
 
     walk: Walk
@@ -90,7 +101,11 @@ class Walking:
 
 
 class Emitter:
-    """Emits operators into a graph: what a builder is made of."""
+    """Emits operators into a graph: the base of a builder.
+
+    Args:
+        graph: the graph to write into.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -116,7 +131,22 @@ class Emitter:
         return lambda *inputs, outputs=1, **attributes: self.op(op, *inputs, outputs=outputs, **attributes)
 
     def op(self, op: str, *inputs: Operand, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
-        """Emit an operator; one tensor, or a tuple where `outputs` is more than one."""
+        """Emit an operator.
+
+        Args:
+            op: its name.
+            *inputs: tensors, None for an optional one left out, or numbers and arrays, which become constants.
+            domain: its operator-set domain, "" for the standard's.
+            outputs: the number of outputs.
+            **attributes: its attributes; those that are None are left out.
+
+        Returns:
+            One tensor, or a tuple where `outputs` is more than one.
+
+        Example:
+            >>> run(b.op("ReduceSum", x, [1], keepdims=0))
+            array([ 2., -5.], dtype=float32)
+        """
         known = signature(op, domain, self.graph.opset) if not domain else None
         operands = self._operands(op, inputs, known)
         attributes = {k: v for k, v in attributes.items() if v is not None}
@@ -203,7 +233,19 @@ class Emitter:
 
     @contextmanager
     def scope(self, prefix: str) -> Iterator[None]:
-        """Names of what is emitted inside start with `prefix`."""
+        """Give what is emitted inside names that start with a prefix. A context manager.
+
+        Args:
+            prefix: the prefix.
+
+        Yields:
+            None.
+
+        Example:
+            >>> with b.scope("onnxplain/mine"):
+            ...     print(b.Mul(x, 2).name)
+            onnxplain/mine/Mul
+        """
         before, self.prefix = self.prefix, prefix
         try:
             yield
@@ -211,10 +253,26 @@ class Emitter:
             self.prefix = before
 
     def body(self, inputs: Sequence[Tensor], make: Callable[..., Sequence[Tensor]], *, closed: bool = False) -> Body:
-        """A subgraph for If, Loop or Scan: `make` gets the body's inputs and returns its outputs.
+        """A subgraph for If, Loop or Scan.
 
-        `inputs` give data types and shapes; their names are only hints. What `make` emits from outer tensors alone lands in
-        the outer graph, unless the body is closed: a branch that is not taken must not run.
+        What is emitted from outer tensors alone is placed in the outer graph, unless the body is closed: a branch that is not
+        taken must not run.
+
+        Args:
+            inputs: the types and shapes of the body's inputs; their names are only hints.
+            make: gets the body's inputs and returns its outputs.
+            closed: whether everything stays inside.
+
+        Returns:
+            The body, to be given as an attribute.
+
+        Example:
+            >>> then = b.body([], lambda: [b.Neg(x)], closed=True)
+            >>> otherwise = b.body([], lambda: [b.Abs(x)], closed=True)
+            >>> made = b.op("If", True, then_branch=then, else_branch=otherwise)
+            >>> run(b.Add(x, made))
+            array([[0., 0., 0.],
+                   [0., 0., 0.]], dtype=float32)
         """
         level = len(self._scopes)
         formal = tuple(replace(t, name=self.graph.fresh(f"{self.prefix}/{t.name or 'input'}")) for t in inputs)
@@ -235,11 +293,33 @@ class Emitter:
             self._scopes.pop()
 
     def maker(self, tensor: Tensor) -> Emitted | None:
-        """What emitted a tensor; None for those of the model and for constants."""
+        """What emitted a tensor.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            The emitted operator; None for tensors of the model and for constants.
+
+        Example:
+            >>> b.maker(b.Neg(x)).op, b.maker(x)
+            ('Neg', None)
+        """
         return self._made.get(tensor.name)
 
     def is_product(self, tensor: Tensor) -> bool:
-        """Whether a tensor is a matrix product, perhaps scaled or moved about: nothing set some of its elements to −∞."""
+        """Whether a tensor is a matrix product, perhaps scaled, shifted or rearranged, so that no mask has set elements to −∞.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            True where that is certain.
+
+        Example:
+            >>> b.is_product(b.Mul(b.MatMul(x, b.swap_last(x)), 0.5))
+            True
+        """
         current: Tensor | None = tensor
         while current is not None:
             call = self.maker(current) or self.graph.producer(current)
@@ -254,13 +334,37 @@ class Emitter:
         return False
 
     def know(self, tensor: Tensor) -> Tensor:
-        """Note what is known of a tensor's type and extents; the tensor."""
+        """Remember the type and extents of a tensor.
+
+        Args:
+            tensor: a tensor whose type and extents are known.
+
+        Returns:
+            The same tensor.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> made = b.know(replace(b.MatMul(x, b.swap_last(x)), shape=(2, 2)))
+            >>> made.shape
+            (2, 2)
+        """
         if tensor.shape is not None and tensor.dtype is not None:
             self._known[tensor.name] = tensor
         return tensor
 
     def known(self, tensor: Tensor) -> Tensor:
-        """A tensor with all that is known of its type and extents."""
+        """A tensor with all that is known of its type and extents.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            The tensor of the same name.
+
+        Example:
+            >>> b.known(x).shape
+            (2, 3)
+        """
         return self._known.get(tensor.name, tensor)
 
     @property
@@ -270,7 +374,14 @@ class Emitter:
 
     @contextmanager
     def walking(self, walking: Walking) -> Iterator[None]:
-        """While inside, rules can use `walk`, `gradient` and `nonnegative`."""
+        """Let rules ask the backward pass, while inside. A context manager.
+
+        Args:
+            walking: what they can ask.
+
+        Yields:
+            None.
+        """
         before, self._walking = self._walking, walking
         try:
             yield
@@ -284,74 +395,209 @@ class Emitter:
         return self._walking
 
     def walk(self, calls: Sequence[Call], seeds: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
-        """Messages at tensors of a subgraph, by the rules of the walk that is under way."""
+        """Messages at tensors of a subgraph, by the rules of the backward pass that is under way.
+
+        Args:
+            calls: the nodes of the subgraph.
+            seeds: the messages to start from, by tensor.
+            sources: the tensors whose messages are asked for.
+
+        Returns:
+            Messages by tensor; those that are provably zero are missing.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         return self._current.walk(calls, seeds, sources)
 
     def gradient(self, call: Call, *messages: Tensor | None) -> list[Tensor | None]:
-        """What the gradient rule of a call's operator sends to each input and capture, from one message per output.
+        """What the gradient rule of a node's operator sends to its inputs and captures.
 
-        Each has the shape of its input; it is None where no message is asked for or none comes.
+        Args:
+            call: the node.
+            *messages: one message per output, None for one that is provably zero.
+
+        Returns:
+            One message per input, then per capture, each in the shape of what it belongs to. None where no message is asked for
+            or it is provably zero.
+
+        Raises:
+            RuleError: no backward pass is under way.
         """
         return self._current.gradient(call, *messages)
 
     def detached(self, call: Call, message: Tensor) -> Tensor:
-        """What a norm's gradient would send to its input if the statistics it divides by were constants."""
+        """What the gradient of a norm would send to its input if the statistics it divides by were constants.
+
+        Args:
+            call: the node.
+            message: the message on its output.
+
+        Returns:
+            The message on its input.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         return self._current.detached(call, message)
 
     def spec(self, call: Call) -> OpSpec:
-        """The registry's entry of a call's operator: its role, where its weights are."""
+        """The registry's entry of a node's operator: its role, and where its weights are.
+
+        Args:
+            call: the node.
+
+        Returns:
+            The entry.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         return self._current.spec(call)
 
     def nonnegative(self, tensor: Tensor) -> bool:
-        """Whether a tensor is provably not below zero."""
+        """Whether a tensor is provably not below zero.
+
+        Args:
+            tensor: a tensor of the model.
+
+        Returns:
+            True where that is certain.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         return self._current.nonnegative(tensor)
 
     def one_sided(self, tensor: Tensor) -> bool:
-        """Whether the message on a tensor is provably zero wherever the tensor is below zero."""
+        """Whether the message on a tensor is provably zero wherever the tensor is below zero.
+
+        Args:
+            tensor: a tensor of the model.
+
+        Returns:
+            True where that is certain.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         return self._current.one_sided(tensor)
 
     def unsigned(self, tensor: Tensor) -> bool:
-        """Whether a tensor of the model is not below zero, if its inputs are not."""
+        """Whether a tensor of the model is not below zero if the model's inputs are not.
+
+        Args:
+            tensor: a tensor of the model.
+
+        Returns:
+            True where that is certain.
+
+        Example:
+            >>> b.unsigned(y)
+            True
+        """
         if self._unsigned is None:
             self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, self.graph.inputs)
         return tensor.name in self._unsigned
 
     @property
     def compares(self) -> bool:
-        """Whether the walk that is under way knows what tensors are at a baseline."""
+        """Whether the backward pass under way compares with a baseline."""
         return self._walking is not None and bool(self._walking.twins)
 
     def twin(self, tensor: Tensor) -> Tensor:
-        """What a tensor is at the baseline: itself where nothing that is explained changes its values."""
+        """The value of a tensor at the baseline.
+
+        Args:
+            tensor: a tensor of the model.
+
+        Returns:
+            The tensor that holds it: `tensor` itself where nothing that is explained changes its value.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         return self._current.twins.get(tensor, tensor)
 
     def pair(self, twins: Mapping[Tensor, Tensor]) -> None:
-        """Say what more tensors are at the baseline."""
+        """Say what further tensors are at the baseline.
+
+        Args:
+            twins: by tensor, the tensor that holds its value at the baseline.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
         self._current.twins.update(twins)
 
     def rename(self, tensor: Tensor, name: str) -> Tensor:
-        """A tensor of exactly this name with the same value; the name must be free."""
+        """The same value under exactly this name.
+
+        Args:
+            tensor: the tensor.
+            name: a name that is not taken yet.
+
+        Returns:
+            The renamed tensor.
+
+        Example:
+            >>> b.rename(b.Neg(x), "negative").name
+            'negative'
+        """
         self.graph.fresh(name)
         output = replace(tensor, name=name)
         self.calls.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
         return output
 
     def alias(self, tensor: Tensor, hint: str = "alias") -> Tensor:
-        """The same value under a name of its own."""
+        """The same value under a new name.
+
+        Args:
+            tensor: the tensor.
+            hint: what the name ends with.
+
+        Returns:
+            The renamed tensor.
+
+        Example:
+            >>> b.alias(x, "copy").name
+            'onnxplain/copy/Identity'
+        """
         level = self._level.get(tensor.name, 0)
         with self.scope(f"{self.prefix}/{hint}"):
             return self._record(level, "Identity", "", (tensor,), {}, [tensor], None)[0]
 
     def is_model_constant(self, tensor: Tensor) -> bool:
-        """Whether the tensor is an initializer of the model, or a body's copy of one."""
+        """Whether a tensor is an initializer of the model, or a loop body's copy of one.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            False for inputs, results and the builder's own constants.
+
+        Example:
+            >>> b.is_model_constant(b.const([1.0]))
+            False
+        """
         return tensor.name in self._copied or self.graph.is_constant(tensor)
 
     def own(self, tensor: Tensor) -> Tensor:
-        """A constant of the model as the innermost body's own; anything else as it is.
+        """A constant of the model as the innermost body's own.
 
-        ONNX Runtime lays out weights for the processor (blocked convolutions, fused norms) only in the graph that holds them.
-        The file holds them once: the body makes its own of them by an operator that changes nothing, is computed when the file
-        is loaded, and, unlike Identity, not before that left out.
+        ONNX Runtime brings weights into the processor's layout (blocked convolutions, fused norms) only in the graph that holds
+        them. The file still holds them once: the body makes its own copy by an operator that changes nothing. ONNX Runtime
+        computes it when it loads the file but, unlike Identity, does not remove it before that.
+
+        Args:
+            tensor: any tensor.
+
+        Returns:
+            The body's copy; `tensor` itself where it is no constant of the model, or outside of bodies.
+
+        Example:
+            >>> b.own(x) == x
+            True
         """
         original = self._copied.get(tensor.name, tensor)
         if not self._innermost or not self.graph.is_constant(original) or not (original.rank or original.dtype in COMPARED):
@@ -365,7 +611,19 @@ class Emitter:
         return owned[original]
 
     def const(self, value: Literal, dtype: Any = None) -> Tensor:
-        """A constant. Equal constants are one initializer. Without `dtype`: float32 for floats, int64 for integers."""
+        """A constant. Equal constants become one initializer.
+
+        Args:
+            value: a number, a list or an array.
+            dtype: its type; None takes an array's own, float32 for other floats and int64 for integers.
+
+        Returns:
+            The constant.
+
+        Example:
+            >>> b.const([1.0, 2.0]).dtype, b.const([1, 2]).shape
+            (dtype('float32'), (2,))
+        """
         array = np.asarray(value)
         if dtype is None and array.dtype == np.float64 and not isinstance(value, np.ndarray):
             dtype = np.float32
@@ -378,7 +636,18 @@ class Emitter:
         return self._pool[key]
 
     def value(self, tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
-        """The values of a small constant (the model's or the builder's), None for anything else."""
+        """The values of a small constant, the model's or the builder's.
+
+        Args:
+            tensor: any tensor, or None.
+
+        Returns:
+            The array; None for a large constant and for anything else.
+
+        Example:
+            >>> b.value(b.const([1, 2])), b.value(x)
+            (array([1, 2]), None)
+        """
         if tensor is None:
             return None
         tensor = self._copied.get(tensor.name, tensor)
@@ -386,11 +655,33 @@ class Emitter:
         return self.graph.value(tensor) if found is None else found
 
     def is_constant(self, tensor: Tensor | None) -> bool:
-        """Whether the tensor is an initializer or a constant of the builder."""
+        """Whether a tensor is an initializer of the model or a constant of the builder.
+
+        Args:
+            tensor: any tensor, or None.
+
+        Returns:
+            True for constants.
+
+        Example:
+            >>> b.is_constant(b.const(1)), b.is_constant(x)
+            (True, False)
+        """
         return tensor is not None and (tensor.name in self.constants or self.is_model_constant(tensor))
 
     def ints(self, tensor: Tensor | None) -> list[int] | None:
-        """The values of a small integer constant as a flat list, None for anything else."""
+        """The values of a small integer constant.
+
+        Args:
+            tensor: any tensor, or None.
+
+        Returns:
+            A flat list; None for anything that is no small constant.
+
+        Example:
+            >>> b.ints(b.const([[1, 2], [3, 4]]))
+            [1, 2, 3, 4]
+        """
         value = self.value(tensor)
         return None if value is None else [int(v) for v in value.ravel()]
 

@@ -1,4 +1,4 @@
-"""Extents: whole numbers that are known, or known at run time only."""
+"""Extents: whole numbers that are known, or known only at run time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,22 @@ Whole: TypeAlias = "Extents | Sequence[int] | int"
 
 
 class Extents:
-    """Whole numbers, one per axis: known ones, or an int64 tensor. Arithmetic emits nodes only where it must.
+    """Whole numbers, one per axis: known ones, or an int64 tensor. Arithmetic emits nodes only where a number is unknown.
 
-    All values are kept non-negative before a division, for ONNX divides towards zero.
+    +, -, * and // take extents, a sequence of numbers, or one number for all axes. Values have to be non-negative before a
+    division, because ONNX rounds towards zero.
+
+    Args:
+        b: where nodes are emitted.
+        value: the numbers, or an int64 tensor of them.
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> size = Extents(b, [8, 8])
+        >>> ((size + [1, 2]) // 2).known
+        (4, 5)
+        >>> (Extents.of(b, x) * 2).known
+        (4, 6)
     """
 
     def __init__(self, b: Builder, value: Tensor | Sequence[int]) -> None:
@@ -29,7 +42,16 @@ class Extents:
 
     @staticmethod
     def of(b: Builder, x: Tensor, start: int = 0) -> Extents:
-        """The extents of a tensor from axis `start` on."""
+        """The extents of a tensor.
+
+        Args:
+            b: where nodes are emitted.
+            x: the tensor.
+            start: the first axis to take.
+
+        Returns:
+            The extents from that axis on.
+        """
         shape = None if x.shape is None else x.shape[start:]
         numbers = None if shape is None else [d for d in shape if isinstance(d, int)]
         if shape is not None and numbers is not None and len(numbers) == len(shape):
@@ -38,15 +60,26 @@ class Extents:
 
     @property
     def operand(self) -> Operand:
-        """The numbers as an input for an operator."""
+        """The numbers as an input of an operator."""
         return self.tensor if self.known is None else list(self.known)
 
     def as_tensor(self) -> Tensor:
-        """The numbers as an int64 tensor."""
+        """The numbers as a tensor.
+
+        Returns:
+            int64 [axes].
+        """
         return self.tensor if self.known is None and self.tensor is not None else self.b.const(list(self.known or ()))
 
     def at(self, n: int) -> Extents:
-        """Number n alone."""
+        """One of the numbers.
+
+        Args:
+            n: its position.
+
+        Returns:
+            Extents of that number alone.
+        """
         if self.known is not None:
             return Extents(self.b, [self.known[n]])
         return Extents(self.b, self.b.Slice(self.operand, [n], [n + 1], [0]))
@@ -74,11 +107,25 @@ class Extents:
         return self._with("Div", other)
 
     def at_least(self, other: Whole) -> Extents:
-        """The greater of the two."""
+        """The greater of two numbers, axis by axis.
+
+        Args:
+            other: extents, a sequence of numbers, or one number for all axes.
+
+        Returns:
+            The maxima.
+        """
         return self._with("Max", other)
 
     def then(self, *others: Whole) -> Extents:
-        """These numbers and those, one after the other."""
+        """These numbers, then others.
+
+        Args:
+            *others: extents, sequences of numbers, or single numbers.
+
+        Returns:
+            All of them, one after the other.
+        """
         rest = [o if isinstance(o, Extents) else Extents(self.b, [o] if isinstance(o, int) else o) for o in others]
         parts = [p for p in (self, *rest) if p.known != ()]
         if all(p.known is not None for p in parts):

@@ -1,8 +1,9 @@
-"""Products: relevance written as factor · rest, as R = x · ∇, keeps its two halves known until something needs their product.
+"""Products: relevance written as factor · rest, as R = x · ∇, keeps its two factors known until something needs the product.
 
-Relevance on a tensor is what it contributes: R = y · m. A denominator that meets it is mostly y itself, and then
-R / (y + ε sign y) = m · |y| / (|y| + ε), a message times what the forward alone decides. Sums of shares of one tensor are
-x · m₁ + x · m₂ = x · (m₁ + m₂), and what only moves elements moves m. Products that nothing reads are never computed.
+Relevance on a tensor is what the tensor contributes: R = y · m. A denominator that meets it is mostly y itself, and then
+R / (y + ε sign y) = m · |y| / (|y| + ε): a message times a factor that the forward pass alone decides. Shares of one tensor add
+up as x · m₁ + x · m₂ = x · (m₁ + m₂), and an operator that only moves elements moves m. Products that nothing reads are never
+computed.
 """
 
 from __future__ import annotations
@@ -26,25 +27,68 @@ counts as zero)."""
 
 
 class Products(Moves):
-    """Emits products of which both halves stay known, and what becomes simpler by it."""
+    """Emits products whose two factors stay known, and simplifies what is made of them.
+
+    Args:
+        graph: the graph to write into.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self._products: dict[str, tuple[Tensor, Tensor]] = {}
 
     def product(self, factor: Tensor, rest: Tensor) -> Tensor:
-        """factor · rest, of one shape."""
+        """A product of two tensors of one shape whose factors stay known.
+
+        Args:
+            factor: the first factor.
+            rest: the second factor.
+
+        Returns:
+            factor · rest.
+
+        Example:
+            >>> made = b.product(x, b.full_like(x, 2))
+            >>> b.value(b.maker(b.rest(made, x)).inputs[0])
+            array(2., dtype=float32)
+        """
         made = self.know(replace(self.Mul(factor, rest), shape=factor.shape))
         self._products[made.name] = factor, self.know(replace(rest, shape=factor.shape))
         return made
 
     def rest(self, message: Tensor | None, factor: Tensor | None) -> Tensor | None:
-        """The other half of a product with this factor; None for any other message."""
+        """The other factor of a product.
+
+        Args:
+            message: what may be a product of `product`.
+            factor: the factor to leave out.
+
+        Returns:
+            The other factor; None where the message is no product with this factor.
+
+        Example:
+            >>> m = b.Neg(x)
+            >>> b.rest(b.product(x, m), x) == m, b.rest(m, x)
+            (True, None)
+        """
         known = None if message is None else self._products.get(message.name)
         return known[1] if known is not None and factor is not None and known[0].name == factor.name else None
 
     def joined(self, tensors: Sequence[Tensor], add: Callable[[Sequence[Tensor]], Tensor]) -> list[Tensor]:
-        """The same terms of a sum, those that have a factor in common as one product."""
+        """The terms of a sum, with products that have a factor in common made one.
+
+        Args:
+            tensors: the terms.
+            add: adds up tensors of one shape.
+
+        Returns:
+            Terms with the same sum, as many or fewer.
+
+        Example:
+            >>> terms = [b.product(x, b.Neg(x)), b.product(x, b.Abs(x))]
+            >>> len(b.joined(terms, b.total))
+            1
+        """
         shared: dict[tuple[str, bool], list[Tensor]] = {}
         for t in tensors:
             factor, _ = self._products.get(t.name, (None, None))
@@ -58,9 +102,26 @@ class Products(Moves):
         return made
 
     def quotient(self, message: Tensor, z: Tensor, epsilon: float, sign: Sign = "", *, times: int = 1) -> Tensor:
-        """message / (times · z + ε·sign(z)) with sign(0) = +1, in the shape of z.
+        """A message divided by a stabilized denominator: message / (times · z + ε·sign(z)), with sign(0) = +1.
 
-        `sign` says what is known of z beyond what is known of it as a tensor of the model with this message.
+        Args:
+            message: the numerator.
+            z: the denominator.
+            epsilon: ε; 0 counts as 10⁻⁶.
+            sign: what is known of the sign of `z`, beyond what is known of it as a tensor of the model.
+            times: a factor of the denominator.
+
+        Returns:
+            The quotient, in the shape of `z`.
+
+        Raises:
+            RuleError: no backward pass is under way, and `sign` does not say the sign.
+
+        Example:
+            >>> size = b.Abs(x)
+            >>> run(b.quotient(x, size, 1e-6, "positive")).round(3)
+            array([[ 1., -1.,  1.],
+                   [-1.,  1., -1.]], dtype=float32)
         """
         sign = sign or ("positive" if self.nonnegative(z) else "rectified" if self.one_sided(z) else "")
         known = self._products.get(message.name)
@@ -85,7 +146,22 @@ class Products(Moves):
         return self._like(z, self.Mul(rest, ratio))
 
     def stabilize(self, z: Tensor, epsilon: float, sign: Sign = "") -> Tensor:
-        """z + ε·sign(z) with sign(0) = +1: a denominator that is never zero; ε = 0 counts as 10⁻⁶."""
+        """A denominator that is never zero: z + ε·sign(z), with sign(0) = +1.
+
+        Args:
+            z: the denominator.
+            epsilon: ε; 0 counts as 10⁻⁶.
+            sign: what is known of the sign of `z`.
+
+        Returns:
+            The stabilized denominator.
+
+        Source: Montavon, Binder, Lapuschkin, Samek, Müller 2019, "Layer-wise relevance propagation: an overview", eq. 2 (LRP-ε).
+
+        Example:
+            >>> run(b.stabilize(b.const([0.0, 2.0, -2.0]), 0.5))
+            array([ 0.5,  2.5, -2.5], dtype=float32)
+        """
         epsilon = epsilon or STABILIZER
         if sign == "":
             return self._like(z, self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype))))

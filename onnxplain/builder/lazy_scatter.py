@@ -1,7 +1,8 @@
-"""Moves: messages that only put elements elsewhere keep known what they moved.
+"""Moves: messages that only put elements elsewhere remember what they moved.
 
-Max pooling picks elements of x as its y, and its message is put back where they came from. What a Relu before it stops, or a
-denominator divides, depends on an element alone, so it can be done to the fewer elements of y before they are put back.
+Max pooling picks elements of x as its y, and the message on y is put back where they came from. What follows often acts on each
+element alone: a Relu that blocks it, a denominator that divides it. It is then done to the fewer elements of y, before they are
+put back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ __all__ = ["Moved", "Moves"]
 
 @dataclass(frozen=True)
 class Moved:
-    """A message on `x`: `move(message)`, zero but where elements of `y` were picked, and there the message on `y`."""
+    """A message on `x` that is zero but where elements of `y` were picked.
+
+    Attributes:
+        x: the tensor that elements were picked from.
+        y: the picked elements.
+        message: the message on `y`.
+        move: makes the message on `x` from one on `y`.
+    """
 
     x: Tensor
     y: Tensor
@@ -28,26 +36,69 @@ class Moved:
 
 
 class Moves(Replayer):
-    """Emits messages of which it stays known what they moved."""
+    """Emits messages that remember what they moved.
+
+    Args:
+        graph: the graph to write into.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self._moves: dict[str, Moved] = {}
 
     def moved(self, call: Call, message: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
-        """The message on a call's x, of which the elements of y were picked: `move(message)`."""
+        """The message on the input of a node whose output holds picked elements of that input.
+
+        Args:
+            call: the node.
+            message: the message on its output.
+            move: puts a message on the output back where the elements came from.
+
+        Returns:
+            `move(message)`, which remembers its parts.
+
+        Example:
+            >>> made = b.moved(relu, y, b.Neg)
+            >>> b.before(made, x).message == y
+            True
+        """
         made = move(message)
         self._moves[made.name] = Moved(call.x, call.y, message, move)
         return made
 
     def where_positive(self, y: Tensor, message: Tensor) -> Tensor:
-        """The message where y > 0, else 0."""
+        """A message where a tensor is above zero, else 0.
+
+        Args:
+            y: the tensor.
+            message: the message, in its shape.
+
+        Returns:
+            The masked message.
+
+        Example:
+            >>> run(b.where_positive(x, b.full_like(x, 1)))
+            array([[1., 0., 1.],
+                   [0., 1., 0.]], dtype=float32)
+        """
         moved = self.before(message, y)
         if moved is not None:
             return moved.move(self.where_positive(moved.y, moved.message))
         return self.Where(self.Greater(y, 0), message, 0)
 
     def before(self, message: Tensor, x: Tensor) -> Moved | None:
-        """What was moved to make this message on x; None where it is another message."""
+        """What was moved to make a message.
+
+        Args:
+            message: the message on `x`.
+            x: the tensor.
+
+        Returns:
+            What `moved` was given; None where the message was made otherwise.
+
+        Example:
+            >>> b.before(b.Neg(x), x) is None
+            True
+        """
         known = self._moves.get(message.name)
         return known if known is not None and known.x.name == x.name else None

@@ -1,4 +1,4 @@
-"""Replayer: calls of the model applied again - to other inputs, within subgraphs, or recording what they go through."""
+"""Replayer: nodes of the model applied again, to other inputs, within subgraphs, or recording each step of a loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ __all__ = ["Replayer"]
 
 
 class Replayer(Emitter):
-    """Applies calls of the model again."""
+    """Applies nodes of the model again.
+
+    Args:
+        graph: the graph to write into.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
@@ -29,7 +33,19 @@ class Replayer(Emitter):
 
     @contextmanager
     def extents(self, known: Mapping[Dim, Dim]) -> Iterator[None]:
-        """While inside, what is replayed has these extents in place of others."""
+        """Give replayed tensors other extents, while inside. A context manager.
+
+        Args:
+            known: extents by what they replace.
+
+        Yields:
+            None.
+
+        Example:
+            >>> with b.extents({2: 4}):
+            ...     b.sized(x).shape
+            (4, 3)
+        """
         before, self._extents = self._extents, known
         try:
             yield
@@ -37,7 +53,18 @@ class Replayer(Emitter):
             self._extents = before
 
     def sized(self, tensor: Tensor) -> Tensor:
-        """A tensor with the extents that it has where it is replayed."""
+        """A tensor with the extents that it has where it is replayed.
+
+        Args:
+            tensor: a tensor of the model.
+
+        Returns:
+            The tensor; see `extents`.
+
+        Example:
+            >>> b.sized(x).shape
+            (2, 3)
+        """
         return replace(tensor, shape=tensor.shape and tuple(self._extents.get(d, d) for d in tensor.shape))
 
     def replay(
@@ -48,10 +75,23 @@ class Replayer(Emitter):
         *,
         same_shapes: bool = True,
     ) -> Call:
-        """The same operator applied to other inputs: a call with those inputs and new outputs.
+        """Apply the operator of a node to other inputs.
 
-        With the call's own inputs this is the call itself: nothing is computed twice. `captures` says what to read in place
-        of outer tensors that the call's subgraphs read.
+        With the node's own inputs the result is the node itself, so that nothing is computed twice.
+
+        Args:
+            call: the node.
+            inputs: what it is to read, None for an optional input left out.
+            captures: what its subgraphs are to read in place of which outer tensor.
+            same_shapes: whether the outputs have the shapes of the node's own outputs.
+
+        Returns:
+            A node with those inputs and new outputs.
+
+        Example:
+            >>> run(b.replay(relu, [b.Neg(x)]).y)
+            array([[0., 2., 0.],
+                   [4., 0., 6.]], dtype=float32)
         """
         if call.bodies:
             return self._replay_bodies(call, inputs, captures or {}, same_shapes=same_shapes)
@@ -88,13 +128,22 @@ class Replayer(Emitter):
     def replay_all(
         self, calls: Sequence[Call], values: Mapping[Tensor, Tensor], *, everything: bool = True
     ) -> tuple[list[Call], dict[Tensor, Tensor]]:
-        """Calls applied to other values, and what each tensor became.
+        """Apply nodes to other values.
 
         Args:
-            calls: in topological order.
+            calls: the nodes, in topological order.
             values: what to read in place of which tensor.
-            everything: replay every call (a subgraph, whose own tensors do not exist outside); else only those that what is
-                replaced reaches: the others stay as they are.
+            everything: replay every node, as for a subgraph, whose own tensors do not exist outside. Otherwise only nodes that
+                depend on `values` are replayed, and the others stay as they are.
+
+        Returns:
+            The nodes, and what each tensor became.
+
+        Example:
+            >>> _, became = b.replay_all([relu], {x: b.Neg(x)})
+            >>> run(became[y])
+            array([[0., 2., 0.],
+                   [4., 0., 6.]], dtype=float32)
         """
         became = dict(values)
         made: list[Call] = []
@@ -113,9 +162,16 @@ class Replayer(Emitter):
         return made, became
 
     def rebuild(self, subgraph: Subgraph, stacks: Sequence[Tensor] = (), lists: Sequence[Tensor] = (), states: int = 0) -> Body:
-        """A subgraph of the model made again, with some of its own tensors as further outputs.
+        """Make a subgraph of the model again, with some of its own tensors as further outputs.
 
-        Those of `lists` go into sequences, which are further states of a loop body, behind its `states` ones.
+        Args:
+            subgraph: the subgraph.
+            stacks: tensors to return as they are, which a loop stacks step by step.
+            lists: tensors to collect in sequences, which are further states of a loop body, behind its own.
+            states: how many states the loop body has.
+
+        Returns:
+            The body, to be given as an attribute.
         """
         sequences = [Tensor("recorded", t.dtype, None, True) for t in lists]
 
@@ -146,15 +202,18 @@ class Replayer(Emitter):
         return known is not None and known.name == call.name
 
     def record(self, call: Call, stacks: Sequence[Tensor], lists: Sequence[Tensor] = (), **attributes: Any) -> Recorded:
-        """A Loop or Scan that also returns what tensors of its body are, step by step.
+        """Run a Loop or Scan so that it also returns tensors of its body, step by step.
 
-        A loop of the model's own top level is extended in place, so that nothing runs twice; any other is run again.
+        A loop of the model's own top level is extended in place, so that nothing runs twice. Any other loop is run again.
 
         Args:
             call: the loop.
-            stacks: tensors of the body whose extents stay, to be returned as [steps, …].
+            stacks: tensors of the body whose extents stay the same, to be returned as [steps, …].
             lists: tensors of the body of a Loop whose extents may change, to be returned as sequences.
             **attributes: attributes that change with the number of outputs.
+
+        Returns:
+            The loop's states at the end, and what was recorded.
         """
         if call.name in self._recorded:
             return self._recorded[call.name]

@@ -33,16 +33,33 @@ class Expert(Protocol):
     """A density of the data, such as `onnxplain.GaussianRBM`."""
 
     def log_density(self, x: Array) -> tuple[Array, Array]:
-        """log p(x) up to a constant, [n], and its gradient, like x [n, …]."""
+        """The log density and its gradient.
+
+        Args:
+            x: samples [n, …].
+
+        Returns:
+            log p(x) up to a constant, [n], and its gradient, in the shape of `x`.
+        """
 
 
 @dataclass(frozen=True)
 class Prototypes:
-    """One prototype per target: `x`, in the shape of the model's input [targets, …], in the type the model takes.
+    """One prototype per target.
 
-    `scores` are the targets' log-probabilities (or logits) there, `objective` those less the penalties (and with the
-    expert's density), float64 [targets]; `codes` what the decoder made them from, where there was one. `kind` says what was
-    maximized: "log-probability" or "logit".
+    Attributes:
+        x: the prototypes, [targets, …] in the shape and type of the model's input.
+        targets: the classes.
+        scores: the log-probability (or logit) of each class at its prototype, float64 [targets].
+        objective: the scores less the penalties, and with the expert's density, float64 [targets].
+        kind: what was maximized, "log-probability" or "logit".
+        codes: what the decoder made the prototypes from; None without a decoder.
+
+    Example:
+        >>> from onnxplain import prototype
+        >>> found = prototype("fixtures/digits/model.onnx", [3, 8], bounds=(0, 1), starts=1, steps=20)
+        >>> found.x.shape, found.targets
+        ((2, 1, 8, 8), (3, 8))
     """
 
     x: Array
@@ -54,17 +71,23 @@ class Prototypes:
 
     @property
     def probabilities(self) -> Array:
-        """The probability of its class at each prototype, where log-probabilities were maximized.
+        """The probability of each class at its prototype, float64 [targets].
 
         Raises:
-            MethodError: logits were.
+            MethodError: logits were maximized.
         """
         if self.kind != "log-probability":
             raise MethodError("logits were maximized; run the model on .x for probabilities, or use score='log-probability'")
         return np.exp(self.scores)
 
     def nearest(self, data: Array) -> Array:
-        """The distance of each prototype to the nearest sample of data [n, …]: float64 [targets].
+        """The distance of each prototype to the nearest sample of data.
+
+        Args:
+            data: samples [n, …].
+
+        Returns:
+            Euclidean distances, float64 [targets].
 
         Raises:
             InputError: the samples have another shape.
@@ -75,13 +98,31 @@ class Prototypes:
         return np.array([np.sqrt(((rows - p.ravel()) ** 2).sum(axis=1).min()) for p in self.x])
 
     def plot(self, labels: Sequence[str] = (), title: str | None = None) -> Figure:
-        """A figure of the prototypes in a row, with their probabilities (see `onnxplain.concepts.picture.plot`)."""
+        """A figure of the prototypes in a row, with their probabilities.
+
+        Args:
+            labels: names of the classes.
+            title: the title of the figure.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
         from onnxplain.concepts.picture import plot
 
         return plot({"": self}, labels=labels, title=title)
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write to .png (a figure) or .npz (arrays x, targets, scores, objective and codes).
+
+        Args:
+            path: the file to write.
+            **options: of `plot`, for a figure.
+
+        Returns:
+            The path.
 
         Raises:
             OutputError: the folder does not exist or the ending is unknown.
@@ -110,9 +151,9 @@ def prototype(
     providers: Providers = None,
     progress: bool | None = None,
 ) -> Prototypes:
-    """Search the input x that maximizes log p(class | x) − penalties(x) + weight · log p(x).
+    """Search the input x that maximizes log p(class | x) − penalties(x) + weight · log p(x): activation maximization.
 
-    The gradient comes from the rewritten model, the search is SciPy's L-BFGS-B; of several starts the best result counts.
+    The gradient comes from the rewritten model, the search is SciPy's L-BFGS-B. Of several starts the best result counts.
 
     Args:
         model: a path, bytes or a ModelProto, with one floating-point input.
@@ -120,20 +161,36 @@ def prototype(
         penalty: "l2" (‖x‖²), "tv" (total variation), {name: strength} for one or several of your own strength, or None. With
             a decoder it is on the code.
         expert: a density log p(x) to stay close to the data (section 3.2): `GaussianRBM.fit(data)`, or your own.
-        weight: of the expert. 1 is the product of both probabilities; there a fitted density with its steep modes may win
-            against the class.
-        decoder: a model that makes inputs from codes: the search goes through the codes (section 3.3).
-        score: "log-probability", or "logit" for the score itself, which knows no other classes and no end.
+        weight: of the expert. 1 is the product of both probabilities; a fitted density has steep modes, which at 1 may outweigh
+            the class.
+        decoder: a model that makes inputs from codes: the search then runs over the codes (section 3.3).
+        score: "log-probability", or "logit" for the score itself, which does not depend on other classes and has no maximum.
         bounds: the least and greatest value of an element of x (of the code, with a decoder), e.g. (0, 1) for pixels.
         start: where to start, in the shape of x (or the code) without samples; None for several random starts.
         starts: number of random starts: normal with deviation 1, or uniform between the bounds.
-        steps: of the optimiser, at most, from each start.
-        seed: of the starts.
-        output, rules, providers: as for `Explainer`.
+        steps: steps of the optimiser, at most, from each start.
+        seed: the seed of the starts.
+        output: as in `onnxplain.rewrite`.
+        rules: as in `onnxplain.rewrite`.
+        providers: as in `onnxplain.Explainer`.
+        progress: whether to show a progress bar; None shows it on a terminal.
+
+    Returns:
+        One prototype per target.
 
     Raises:
-        InputError, TargetError, MethodError: what does not fit, expected against found.
+        InputError: start, bounds, decoder or model do not fit; the message says expected and found.
+        TargetError: there is no such class.
+        MethodError: there is no such penalty or score.
         MissingDependencyError: scipy is not installed.
+
+    Source: Montavon, Samek, Müller 2017, "Methods for interpreting and understanding deep neural networks", section 3.
+
+    Example:
+        >>> from onnxplain import prototype
+        >>> found = prototype("fixtures/digits/model.onnx", 3, bounds=(0, 1), starts=1, steps=50)
+        >>> bool(found.probabilities[0] > 0.99)
+        True
     """
     with optional("concepts", "prototypes"):
         import scipy.optimize  # noqa: F401

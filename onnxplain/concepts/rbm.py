@@ -16,13 +16,28 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class GaussianRBM:
-    """log p(x) = Σⱼ log(1 + exp(wⱼᵀx/σ + bⱼ)) − ‖x − a‖² / 2σ² + constant.
+    """A restricted Boltzmann machine with Gaussian inputs: a density of the data.
 
-    Hidden units are binary, inputs normal about a + σWh with standard deviation σ. `weights` is W, float64
-    [elements, hidden], `hidden` b [hidden], `visible` a [elements], `noise` σ.
+    log p(x) = Σⱼ log(1 + exp(wⱼᵀx/σ + bⱼ)) − ‖x − a‖² / 2σ² + constant. Hidden units are binary; given those, h, the inputs are
+    normal about a + σWh with standard deviation σ.
+
+    Attributes:
+        weights: W, float64 [elements, hidden].
+        hidden: b, float64 [hidden].
+        visible: a, float64 [elements].
+        noise: σ.
 
     Source: Montavon, Samek, Müller 2017, "Methods for interpreting and understanding deep neural networks", section 3.2;
-    Hinton, Salakhutdinov 2006 (the machine).
+    Hinton, Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks" (the machine).
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import GaussianRBM
+        >>> data = np.random.default_rng(0).normal(size=(200, 3))
+        >>> expert = GaussianRBM.fit(data, hidden=4, epochs=5)
+        >>> value, gradient = expert.log_density(data[:2])
+        >>> value.shape, gradient.shape
+        ((2,), (2, 3))
     """
 
     weights: Array
@@ -41,17 +56,24 @@ class GaussianRBM:
         rate: float = 0.01,
         seed: int = 0,
     ) -> GaussianRBM:
-        """Fit it to data by persistent contrastive divergence (Tieleman 2008).
+        """Fit the machine to data by persistent contrastive divergence.
 
         Args:
             x: samples [n, …].
             hidden: number of hidden units.
             noise: σ; None takes half the root mean square deviation of the data from its mean.
-            epochs, batch, rate: passes over the data, samples per step, and the first step's size, which falls to zero.
-            seed: of the order, the start and the sampling.
+            epochs: passes over the data.
+            batch: samples per step.
+            rate: the size of the first step; it falls to zero.
+            seed: the seed of the order, the start and the sampling.
+
+        Returns:
+            The fitted machine.
 
         Raises:
-            InputError: fewer samples than a batch, not finite, or all the same.
+            InputError: there are fewer samples than a batch, or they are not finite, or all the same.
+
+        Source: Tieleman 2008, "Training restricted Boltzmann machines using approximations to the likelihood gradient".
         """
         rows = np.asarray(x, np.float64).reshape(len(x), -1)
         if len(rows) < batch:
@@ -84,10 +106,16 @@ class GaussianRBM:
         return GaussianRBM(w, b, a * sigma, sigma)
 
     def log_density(self, x: Array) -> tuple[Array, Array]:
-        """log p(x) up to a constant, float64 [n], and its gradient in the shape of x.
+        """The log density and its gradient.
+
+        Args:
+            x: samples [n, …].
+
+        Returns:
+            log p(x) up to a constant, float64 [n], and its gradient in the shape of `x`.
 
         Raises:
-            InputError: the samples have another number of elements than those it was fitted to.
+            InputError: the samples have another number of elements than those the machine was fitted to.
         """
         rows = np.asarray(x, np.float64).reshape(len(x), -1)
         if rows.shape[1] != len(self.visible):

@@ -28,13 +28,15 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class ConceptScore:
-    """What was found of one concept.
+    """The result for one concept.
 
-    `scores` holds one TCAV score per run (float64 [runs]): the share of the samples whose score rises along the concept
-    vector of that run; `score` and `spread` are their mean and standard deviation. `accuracy` is how well the vectors tell
-    held-out examples of the concept from random ones (0.5: not at all). `p` is the p-value of a two-sided t-test that the
-    mean differs from that of random examples; `significant` says whether it is below the level divided by the number of
-    concepts. `vectors` are the concept vectors, unit length, float64 [runs, elements of the layer].
+    Attributes:
+        concept: its name.
+        scores: one TCAV score per run, float64 [runs]: the share of samples whose score rises along the run's concept vector.
+        accuracy: the share of held-out examples that the vectors tell from random ones correctly (0.5: chance).
+        p: the p-value of a two-sided t-test that the mean score differs from that of random examples.
+        significant: whether `p` is below the level divided by the number of concepts.
+        vectors: the concept vectors, unit length, float64 [runs, elements of the layer].
     """
 
     concept: str
@@ -57,10 +59,24 @@ class ConceptScore:
 
 @dataclass(frozen=True)
 class Tcav:
-    """The scores of all concepts at one layer, for one target.
+    """The scores of all concepts at one layer, for one target. The result of one concept is `tcav["name"]`.
 
-    `random` holds the scores that random examples get against other random examples, float64 [runs]: what a concept is
-    compared with. `samples` is the number of samples x.
+    Attributes:
+        concepts: one result per concept.
+        random: the scores of random examples against other random examples, float64 [runs], which concepts are compared with.
+        layer: the tensor that was looked at.
+        target: the target, in words.
+        samples: the number of samples.
+        level: the level of significance.
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import Tcav
+        >>> from onnxplain.concepts.tcav import ConceptScore
+        >>> stripes = ConceptScore("stripes", np.array([0.9, 0.7]), 0.95, 0.01, True, np.eye(2))
+        >>> found = Tcav((stripes,), np.array([0.5, 0.4]), "Conv:0", "3", 100, 0.05)
+        >>> round(found["stripes"].score, 2)
+        0.8
     """
 
     concepts: tuple[ConceptScore, ...]
@@ -77,7 +93,11 @@ class Tcav:
         raise KeyError(concept)
 
     def table(self) -> list[dict[str, Any]]:
-        """A row per concept: concept, score, spread, accuracy, p, significant; ready for JSON or pandas.DataFrame."""
+        """A row per concept.
+
+        Returns:
+            Dicts with the keys concept, score, spread, accuracy, p and significant, ready for JSON or pandas.DataFrame.
+        """
         return [
             {
                 "concept": c.concept, "score": c.score, "spread": c.spread, "accuracy": c.accuracy, "p": c.p,
@@ -102,11 +122,11 @@ def tcav(
 ) -> Tcav:
     """Test whether the score of a class depends on concepts.
 
-    A linear classifier on the activations of the layer tells the examples of a concept from random ones; the normal of
-    its boundary, towards the concept, is the concept vector v. The TCAV score is the share of the samples x whose score
-    rises along it, ∂f/∂a · v > 0. This is done in several runs, each with random examples *and examples of the concept*
-    of its own: the runs are then independent, as the t-test takes for granted. (With the same examples of the concept in
-    every run, as the paper has it, random concepts pass the test far more often than its level says.)
+    A linear classifier on the activations of the layer tells the examples of a concept from random ones. The normal of its
+    boundary, towards the concept, is the concept vector v. The TCAV score is the share of the samples x whose score rises along
+    it, ∂f/∂a · v > 0. This is done in several runs. Each has random examples *and examples of the concept* of its own, so that
+    the runs are independent, as the t-test assumes. (With the same examples of the concept in every run, as in the paper, random
+    concepts pass the test far more often than its level says.)
 
     Args:
         model: a path, bytes or a ModelProto.
@@ -115,11 +135,14 @@ def tcav(
             examples are dealt out to the runs.
         random: random examples: a sequence of sets, one per run, or one array, dealt out to ten runs.
         x: samples of the class, [n, …].
-        target: whose score: an index, or what else `Explainer` takes except "all".
-        level: of significance; divided by the number of concepts (Bonferroni).
-        strength: of the classifier's ℓ2 penalty, for activations of unit root mean square.
-        seed: of the order in which examples are dealt.
-        **settings: as for `Explainer`: output, score, providers, batch_size, rules, threads.
+        target: whose score: anything that `Explainer` takes except "all".
+        level: the level of significance; it is divided by the number of concepts (Bonferroni).
+        strength: strength of the classifier's ℓ2 penalty, for activations of unit root mean square.
+        seed: the seed of the order in which examples are dealt.
+        **settings: as in `onnxplain.Explainer`: output, score, providers, batch_size, rules, threads.
+
+    Returns:
+        A result per concept, with the scores of random examples to compare with.
 
     Raises:
         InputError: too few examples or random sets, or examples that do not fit the model.
@@ -128,6 +151,18 @@ def tcav(
 
     Source: Kim, Wattenberg, Gilmer, Cai, Wexler, Viegas, Sayres 2018, "Interpretability Beyond Feature Attribution",
     sections 3.2-3.5.
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import tcav
+        >>> draw = np.random.default_rng(0)
+        >>> noise = draw.uniform(0, 1, (60, 1, 8, 8)).astype(np.float32)
+        >>> bars = noise * 0.2
+        >>> bars[:, :, :, 3:5] += 0.8
+        >>> images = np.load("fixtures/digits/data.npz")["image"]
+        >>> found = tcav("fixtures/digits/model.onnx", "Conv:1", {"bar": bars}, noise, images, target=1)
+        >>> found["bar"].scores.shape, found["bar"].accuracy > 0.9
+        ((10,), True)
     """
     with optional("concepts", "concepts"):
         import scipy.stats  # noqa: F401

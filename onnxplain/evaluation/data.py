@@ -28,25 +28,31 @@ __all__ = ["Data"]
 
 
 class Data:
-    """A model and the samples that explanations are judged on.
+    """A model and the samples that explanations are judged on, checked once.
 
-    Everything here has an axis for samples, that of a model without one included.
+    All arrays have an axis for samples, even those of a model without one.
 
     Args:
         model: a path, bytes or a ModelProto.
         x: the samples: an array [n, …] or a dict of them, as for `Explainer`.
         target: None or "top" for each sample's own top prediction, an index, one index per sample, or "labels".
-        masks: where the object lies: [n, …] in the shape of the explained input, of its places (without channels), or with one
-            channel; anything but 0 is inside.
+        masks: where the object lies, anything but 0 being inside: [n, …] in the shape of the explained input, without its
+            channels, or with one channel.
         labels: the true classes, int [n].
         baseline: what replaces removed features: a number or an array that broadcasts to the explained input; None is 0.
         input: the explained input where the model has several.
-        output, score, providers, threads, rules: as for `Explainer`.
+        output: as in `onnxplain.Explainer`.
+        score: as in `onnxplain.Explainer`.
+        providers: as in `onnxplain.Explainer`.
+        threads: as in `onnxplain.Explainer`.
+        rules: as in `onnxplain.Explainer`.
         batch_size: rows in one run, at most; None for what memory allows.
-        seed: of everything drawn at random.
+        seed: the seed of everything drawn at random.
 
     Raises:
-        InputError, TargetError, LayerError: samples, masks, labels or targets do not fit; all problems at once.
+        InputError: samples, masks or labels do not fit. The message lists all problems.
+        TargetError: there is no such target.
+        LayerError: there is no such input or output.
     """
 
     def __init__(

@@ -55,24 +55,33 @@ def evaluate(
     Args:
         model: a path, the bytes of a file, or a ModelProto.
         x: the samples: an array [n, …] or a dict of them.
-        methods: names, with options in brackets: "smoothgrad(samples=16)"; or by label a name, (name, options), or an array of
-            attributions. "random" is a control: attributions drawn at random, which any method should beat.
-        metrics: names, with options in brackets: "deletion(replace=mean)"; by label where labels are given; the name of a family
-            ("faithfulness") or "all" for whatever of it applies; None for a usual choice.
+        methods: names, with options in brackets: "smoothgrad(samples=16)". As a mapping, by label: a name, (name, options), or an
+            array of attributions. "random" is a control: random attributions, which any method should beat.
+        metrics: names, with options in brackets: "deletion(replace=mean)"; as a mapping, by label. The name of a family
+            ("faithfulness") or "all" stands for all of its metrics that apply. None takes a usual choice.
         attributions: made elsewhere, by label: arrays [n, …] in the shape of the explained input, with one channel or none.
         journal: a file that keeps results as they come; a run that was killed goes on from it.
         progress: whether to show a progress bar; None shows it on a terminal.
-        classes, features: names of the classes, and of a table's columns or a series' channels, for pictures.
+        classes: names of the classes, for pictures.
+        features: names of a table's columns or of a series' channels, for pictures.
         **settings: target, masks, labels, baseline, input, output, score, providers, threads, rules, batch_size, seed: as in
             `onnxplain.evaluation.data.Data`.
 
     Returns:
-        An `Evaluation`: `table()`, `ranks`, `scores(method, metric)`, `curve(…)`, `plot()`, `save(path)`.
+        The results: `table()`, `ranks`, `scores(method, metric)`, `curve(…)`, `plot()`, `save(path)`.
 
     Raises:
-        MetricError: metrics do not apply to these data or methods; all problems at once, before anything runs.
-        InputError, MethodError and others: as `onnxplain.Explainer`.
-        OutputError: the journal is of another evaluation.
+        MetricError: metrics do not apply to these data or methods. The message lists all problems, before anything runs.
+        OutputError: the journal belongs to another evaluation.
+        OnnxplainError: as in `onnxplain.Explainer`.
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import evaluate
+        >>> images = np.load("fixtures/digits/data.npz")["image"][:5]
+        >>> found = evaluate("fixtures/digits/model.onnx", images, ["gradient", "lrp-epsilon"], ["sparseness"], progress=False)
+        >>> found.subjects, [column.label for column in found.columns]
+        (('gradient', 'lrp-epsilon'), ['sparseness'])
     """
     data = Data(model, x, **settings)
     subjects = _subjects(data, methods, attributions or {})

@@ -27,7 +27,17 @@ HOW = {
 
 @dataclass(frozen=True)
 class Coverage:
-    """How an operator is served from which version on: `how` is one of `HOW`; `formula` the first line of its rule."""
+    """How one operator is served, from one version of it on.
+
+    Attributes:
+        operator: the operator's name.
+        domain: its domain.
+        since: the first operator version the entry holds for.
+        how: one of `HOW`: by a rule, or by writing the operator in others first.
+        role: its role, a key of `onnxplain.ir.registry.ROLES`.
+        formula: the first line of its rule's docstring.
+        file: the rule file.
+    """
 
     operator: str
     domain: str
@@ -39,12 +49,38 @@ class Coverage:
 
 
 def methods() -> dict[str, Method]:
-    """Every method by name, with summary, formula, source, axioms and options."""
+    """List the methods.
+
+    Returns:
+        Every method by name, with its summary, formula, source (paper and section), axioms and options.
+
+    Example:
+        >>> from onnxplain.explain.catalog import methods
+        >>> found = methods()["saliency"]
+        >>> found.formula, found.source
+        ('|∂f/∂x|', 'Simonyan, Vedaldi, Zisserman 2013, Deep Inside Convolutional Networks, section 3')
+    """
     return all_methods()
 
 
 def operators(rules: str | Path | Iterable[str | Path] | None = None) -> list[Coverage]:
-    """Every operator that can lie on the way from the target to what is explained; `rules` as in `rewrite`."""
+    """List the operators that can lie between the target and what is explained.
+
+    Args:
+        rules: as in `onnxplain.rewrite`.
+
+    Returns:
+        One entry per operator and version from which a rule holds, sorted by domain and name.
+
+    Raises:
+        RuleError: a folder of rules does not exist, or a rule file in it fails.
+
+    Example:
+        >>> import onnxplain
+        >>> found = next(o for o in onnxplain.operators() if o.operator == "Neg")
+        >>> found.role, found.formula
+        ('elementwise', 'dx = −dy')
+    """
     return coverage(load_registry(rules))
 
 

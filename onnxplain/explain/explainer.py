@@ -36,20 +36,42 @@ __all__ = ["Explainer"]
 class Explainer:
     """Explains predictions of one model with one method.
 
+    The model is rewritten, and a session made, when a kind of target is asked for the first time. All indices are one kind: they
+    share a session, and so do all batches.
+
     Args:
         model: a path, the bytes of a file, or a ModelProto.
         method: a name from `onnxplain.methods()`.
         providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
-        batch_size: samples per run; None takes all at once, or what a model of fixed batch size takes. Methods that need forward
-            passes only run so many perturbed copies at a time.
+        batch_size: samples per run. None takes all at once, or as many as a model of fixed batch size takes. For methods that
+            need forward passes only: how many perturbed copies run at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
-        expose: inner tensors whose values an explanation's `outputs` hold too; "explained" stands for those of `layer`, "score"
-            for the one that is explained.
-        output, inputs, layer, baseline, score, rules, options: as in `onnxplain.rewrite`.
+        output: as in `onnxplain.rewrite`.
+        inputs: as in `onnxplain.rewrite`.
+        layer: as in `onnxplain.rewrite`.
+        baseline: as in `onnxplain.rewrite`. None lets each call bring its own.
+        score: as in `onnxplain.rewrite`.
+        mask: as in `onnxplain.rewrite`.
+        rules: as in `onnxplain.rewrite`.
+        expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
+            `layer`, "score" for the tensor that is explained.
+        **options: the method's own options.
 
-    The model is rewritten when a target of a new kind is first asked for; indices of every form share one session.
+    Raises:
+        OnnxplainError: model, method, output, inputs, layer or options do not fit together.
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import Explainer
+        >>> images = np.load("fixtures/digits/data.npz")["image"]  # float32 [20, 1, 8, 8]
+        >>> explainer = Explainer("fixtures/digits/model.onnx", "lrp-epsilon")
+        >>> explanation = explainer(images)  # the top prediction of each sample
+        >>> explanation.attribution.shape
+        (20, 1, 8, 8)
+        >>> explainer(images[:2], target=8).target  # both: why an 8?
+        array([8, 8])
     """
 
     def __init__(
@@ -105,20 +127,31 @@ class Explainer:
 
     @property
     def model(self) -> onnx.ModelProto:
-        """The explained model that serves indices of every form, the very one that runs.
+        """The explained model for targets given as indices, the very one that runs.
 
         Raises:
-            MethodError: the method needs forward passes only, so that there is none.
+            MethodError: the method needs forward passes only, so there is no explained model.
         """
         return self._engine.model
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the explained model says of itself."""
+        """The metadata of the explained model, as docs/contract.md describes it."""
         return self._engine.about
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the explained model; external weights are copied beside it where the folder is another."""
+        """Write the explained model.
+
+        Args:
+            path: the file to write. If its folder is not the model's own, external weights are copied there.
+
+        Returns:
+            The path.
+
+        Raises:
+            MethodError: the method needs forward passes only, so there is no explained model.
+            OutputError: the folder does not exist or cannot be written to.
+        """
         return write_model(self.model, Path(path), self._source.folder)
 
     @property
@@ -141,14 +174,20 @@ class Explainer:
 
         Args:
             x: the input array [n, …], or a dict of arrays by input name.
-            target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of
-                one choice per axis, {index: weight} for a contrast, or "all".
+            target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of one
+                choice per axis, {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
-            seed: an arbitrary vector in the shape of the explained output, instead of a target.
+            seed: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
+                vector-Jacobian product.
             **run_time: what else the method was told to expect at run time, e.g. noise=array for the option noise="input".
 
+        Returns:
+            The explanation of the batch.
+
         Raises:
-            InputError, TargetError: what is wrong, expected against found.
+            InputError: the arrays do not fit the model's inputs.
+            TargetError: there is no such target.
+            MethodError: something is given that the method does not expect, or missing that it needs.
         """
         engine, axes = self._engine, self._engine.axes
         feeds = check_inputs(x, self.inputs, finite=not engine.takes_missing)
@@ -161,7 +200,25 @@ class Explainer:
     def slide(
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
     ) -> Explanation:
-        """Explain an input larger than the model's own by windows; see `onnxplain.explain.sliding.slide`."""
+        """Explain an input larger than the model's own, window by window.
+
+        The arguments are those of `onnxplain.explain.sliding.slide`, which says more.
+
+        Args:
+            x: the input array [n, …], along some axes larger than the model's input; or a dict with one such array.
+            target: what to explain in every window.
+            stride: the distance between windows, one number or one per axis that is larger.
+            combine: "mean" of the windows that cover an element, or their "sum".
+            **run_time: what else the method expects at run time, for one window.
+
+        Returns:
+            An explanation in the shape of `x`.
+
+        Raises:
+            MethodError: the method describes all samples together.
+            InputError: `x` is not larger than the model's input, or smaller along some axis.
+            TargetError: no target was given.
+        """
         if self._engine.overall:
             raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
         return slide(self, self.inputs, x, target, stride=stride, combine=combine, **run_time)

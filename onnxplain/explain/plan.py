@@ -28,10 +28,20 @@ __all__ = ["Plan", "PlanRow", "plan"]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One call: where it is, what it makes, and the rule that serves it. `address` names it for `layer=` and `output=`.
+    """One node of a plan.
 
-    `status` is "rule", "missing", "part" for calls within a compound that another row stands for, or "off the way" for calls
-    no message passes.
+    Attributes:
+        node: the node's name.
+        operator: the operator, with its domain where that is not the standard's.
+        address: the name to give as `layer=` or `output=`, for example "Conv:0".
+        scope: the module scope the exporter left in the file, "" for none.
+        output: the name of the tensor it makes.
+        shape: the extents of that tensor, in words.
+        role: the role of the operator, a key of `onnxplain.ir.registry.ROLES`.
+        rule: the name of the rule that serves the node.
+        reason: why that rule was chosen.
+        status: "rule", "missing" (no rule serves it), "part" (another row stands for this node and others together) or
+            "off the way" (no message passes the node).
     """
 
     node: str
@@ -48,10 +58,23 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of a model in the order they run, with what a method does at each.
+    """The nodes of a model in the order in which they run, with what a method does at each.
 
-    `explained` are the tensors a method explains, `layers` those it looks at beside them. `unused` are the conditions of the
-    composite's own entries that no call met.
+    Attributes:
+        method: the method's name.
+        score: the tensor that is explained, and how it was found.
+        explained: the tensors that get an attribution.
+        passes: names of the graph passes that were applied.
+        rows: one row per node.
+        problem: why the model cannot be explained so, "" where it can.
+        unused: conditions of the user's own composite that no node met.
+        layers: inner tensors that the method looks at besides those it explains.
+
+    Example:
+        >>> from onnxplain import plan
+        >>> found = plan("fixtures/digits/model.onnx", "lrp-epsilon")
+        >>> [row.operator for row in found.rows if row.rule == "epsilon"]
+        ['Conv', 'Conv', 'Gemm']
     """
 
     method: str
@@ -65,7 +88,7 @@ class Plan:
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
-        """The calls without a rule."""
+        """The rows of nodes that no rule serves."""
         return tuple(row for row in self.rows if row.status == "missing")
 
 
@@ -80,14 +103,29 @@ def plan(
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> Plan:
-    """Which rule serves which call, and which calls have none.
+    """Say which rule serves which node of a model, and which nodes have none. Nothing is run.
 
     Args:
-        model, method, output, inputs, layer, score, rules, options: as in `onnxplain.rewrite`.
+        model: as in `onnxplain.rewrite`.
+        method: as in `onnxplain.rewrite`.
+        output: as in `onnxplain.rewrite`.
+        inputs: as in `onnxplain.rewrite`.
+        layer: as in `onnxplain.rewrite`.
+        score: as in `onnxplain.rewrite`.
+        rules: as in `onnxplain.rewrite`.
+        **options: the method's own options.
+
+    Returns:
+        The plan. A missing rule is no error here: its row has the status "missing".
 
     Raises:
-        OnnxplainError: the model cannot be read, or method, output, input or layer do not exist. A missing rule is no
-            error here: it is in the plan.
+        OnnxplainError: the model cannot be read, or method, output, input or layer do not exist.
+
+    Example:
+        >>> from onnxplain import plan
+        >>> first = plan("fixtures/digits/model.onnx", "lrp-epsilon-plus").rows[0]
+        >>> first.node, first.operator, first.rule
+        ('node_conv2d', 'Conv', 'z-plus')
     """
     registry = load_registry(rules)
     request = Request.for_graph(

@@ -42,33 +42,45 @@ def rewrite(
 ) -> onnx.ModelProto:
     """Write a model that returns its prediction and its explanation.
 
+    The backward pass (or the repeated forward passes) of the method become nodes of the graph. The result holds standard
+    operators only and runs wherever ONNX Runtime runs; docs/contract.md says what a host may rely on.
+
     Args:
-        model: a path, the bytes of a file, or a ModelProto (left as it is).
+        model: a path, the bytes of a file, or a ModelProto, which is left as it is.
         method: a name from `onnxplain.methods()`.
-        target: what to explain: None for each sample's top prediction, an index, a tuple of one choice per axis
-            (":" sums over an axis, "top" takes the greatest), {index: weight} for a contrast, "all" for every element,
-            "input" for an index per sample given at run time, "seed" for an arbitrary vector given at run time.
-        output: the output (or inner tensor) to explain; None for the first that carries scores.
+        target: what to explain. None: each sample's top prediction. An index. A tuple with one choice per axis of the output,
+            where ":" sums over an axis and "top" takes the greatest. {index: weight}: a contrast. "all": every element.
+            "input": one index per sample, given at run time. "seed": an arbitrary vector, given at run time.
+        output: the output (or inner tensor) to explain; None for the first one that carries scores.
         inputs: the inputs to explain; None for all that the output depends on.
-        layer: explain inner tensors instead: tensor names, node names, operators with their number ("Conv:-1"), or module
-            scopes. Methods that need a layer beside the inputs take it from here (`onnxplain methods NAME` says so).
-        baseline: the reference input of methods that compare with one: a number, an array, "input" for one given at run
+        layer: explain inner tensors instead of inputs: tensor names, node names, operators with their number ("Conv:-1"), or
+            module scopes. Methods that need a layer besides the inputs take it from here (`onnxplain methods NAME` says so).
+        baseline: the reference input, for methods that compare with one: a number, an array, "input" for one given at run
             time, or a mapping from input names to these.
         score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
+        mask: what may pass at a layer, by the layer's name: the numbers of the channels to keep, an array to multiply with, or
+            "input" for one given at run time.
         only_attribution: leave the model's own outputs out, for hosts that have the prediction already.
-        batch_size: samples per run: the file takes them through the model so many at a time, in a Loop of its own, so that this
-            bounds its memory, not the batch; None runs them all at once.
-        rules: folders with rules of your own.
-        mask: by layer, what may pass there: the numbers of the channels to keep, an array to multiply with, or "input" for
-            one given at run time.
-        **options: the method's own options.
+        batch_size: samples per run. The file then loops over the batch, so many samples at a time, which bounds its memory but
+            not the size of a batch. None runs all samples at once.
+        rules: folders with rule files of your own.
+        **options: the method's own options; `onnxplain methods NAME` lists them.
 
     Returns:
-        The explained model: inputs and outputs of the original, then one `<name>_attribution` per explained tensor in the
-        tensor's shape and type (for target="all" with one more axis after the samples, counting the targets).
+        The explained model. Its inputs are the model's own, then those that the target, the baseline or an option asks for at
+        run time. Its outputs are the model's own, then one `<name>_attribution` per explained tensor in the tensor's shape and
+        type. With target="all" an attribution has one more axis, after that of the samples, which counts the targets.
 
     Raises:
-        OnnxplainError: one of its kinds, with what was expected, what was found and what to do.
+        OnnxplainError: one of its subclasses. The message says what was expected, what was found and what to do.
+
+    Example:
+        >>> from onnxplain import rewrite
+        >>> explained = rewrite("fixtures/digits/model.onnx", "saliency", target="input")
+        >>> [i.name for i in explained.graph.input]
+        ['image', 'target']
+        >>> [o.name for o in explained.graph.output]
+        ['logits', 'image_attribution']
     """
     source = read(model, hold=True)
     request = Request.for_graph(

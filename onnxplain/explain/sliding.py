@@ -29,27 +29,27 @@ def slide(
     combine: str = "mean",
     **run_time: Any,
 ) -> Explanation:
-    """Explain every window of a larger input, and put the explanations together at their places.
-
-    Montavon, Samek, Müller 2017, Methods for Interpreting and Understanding DNNs, section 6.
+    """Explain every window of a larger input, and put the explanations together where the windows were.
 
     Args:
-        explain: what explains a batch of windows, as `Explainer.__call__` does.
+        explain: explains a batch of windows, as `Explainer.__call__` does.
         inputs: the inputs of the model that sees one window.
         x: the input array [n, …], along some axes larger than the model's input; or a dict with one such array.
-        target: what to explain in every window: an index, one per sample, a tuple, or a contrast. It must be said: windows
-            whose own top predictions differ would be added up into a picture of nothing.
-        stride: how far from one window to the next, for all axes or one number per axis that is larger. The last window ends
-            where the input does.
+        target: what to explain in every window: an index, one per sample, a tuple, or a contrast. It has to be given: windows may
+            differ in their own top predictions, and a sum of their explanations would then explain nothing.
+        stride: the distance from one window to the next, for all axes or one number per axis that is larger. The last window
+            ends where the input does.
         combine: "mean" of the windows that cover an element, or their "sum", which keeps the total of all windows.
-        **run_time: baselines and the like, for a window.
+        **run_time: what else the method expects at run time, such as a baseline, for one window.
 
     Returns:
-        Attributions in the shape of `x`; outputs are means over windows.
+        Attributions in the shape of `x`; the outputs are means over the windows.
 
     Raises:
         InputError: no input or more than one is larger, or one is smaller than the model's.
-        TargetError: no target was said.
+        TargetError: no target was given.
+
+    Source: Montavon, Samek, Müller 2017, "Methods for interpreting and understanding deep neural networks", section 6.
     """
     if target is None or (isinstance(target, str) and target in ("top", "all")):
         raise TargetError("say which output to explain in every window: an index, or a list with one for each sample")

@@ -1,4 +1,4 @@
-"""Call: one operator application. It knows no graph."""
+"""Node: one application of an operator. It knows no graph."""
 
 from __future__ import annotations
 
@@ -14,12 +14,33 @@ __all__ = ["Call", "Subgraph"]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One operator application, with the defaults of the standard filled in.
+    """One node of a graph: an operator applied to tensors, with the standard's defaults filled in.
 
-    `inputs` and `outputs` hold one entry per parameter of the operator, None where an optional one is left out, so that
-    a rule can unpack them: `x, w, bias = call.inputs`. `captures` are the outer tensors that a subgraph (If, Loop, Scan)
-    reads. `live` says for each input, then for each capture, whether a message is asked for. `parts` are the model's calls
-    that a compound call (domain `onnxplain`) stands for: a linear map with its bias, an activation written in several operators.
+    `inputs` and `outputs` hold one entry per parameter of the operator, None where an optional one is left out, so that a rule
+    can unpack them: `x, w, bias = call.inputs`. The value of an attribute is `call["axis"]`.
+
+    Attributes:
+        op: the operator's name.
+        domain: its operator-set domain, "" for the standard's.
+        version: the version of the operator.
+        name: the node's name.
+        scope: the module scope that the exporter left in the file, "" for none.
+        inputs: the tensors it reads.
+        outputs: the tensors it makes.
+        attributes: the values of its attributes, by name.
+        captures: the outer tensors that its subgraphs (of If, Loop, Scan) read.
+        live: for each input, then for each capture, whether a message is asked for.
+        parts: the model's nodes that a compound node (domain `onnxplain`) stands for, such as a linear map with its bias, or an
+            activation written in several operators.
+
+    Example:
+        >>> from onnxplain.ir.graph import Graph
+        >>> import onnx
+        >>> call = Graph(onnx.load("fixtures/digits/model.onnx")).calls[0]
+        >>> print(call)
+        Conv 'node_conv2d'
+        >>> call["group"], call.x.name, call.get("no_such_attribute", "default")
+        (1, 'image', 'default')
     """
 
     op: str
@@ -35,14 +56,26 @@ class Call:
     parts: tuple[Call, ...] = ()
 
     def __getitem__(self, attribute: str) -> Any:
-        """The value of an attribute; an error names the node where it is missing."""
+        """The value of an attribute.
+
+        Raises:
+            RuleError: there is none; the message names the node.
+        """
         try:
             return self.attributes[attribute]
         except KeyError:
             raise RuleError(f"{self}: attribute '{attribute}' is missing") from None
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """The value of an attribute that may be absent."""
+        """The value of an attribute that may be absent.
+
+        Args:
+            attribute: its name.
+            default: what to return where it is absent.
+
+        Returns:
+            The value.
+        """
         return self.attributes.get(attribute, default)
 
     @property
@@ -61,14 +94,34 @@ class Call:
         return self.output(0)
 
     def input(self, index: int) -> Tensor:
-        """An input that must be present."""
+        """An input that has to be present.
+
+        Args:
+            index: its position.
+
+        Returns:
+            The tensor.
+
+        Raises:
+            RuleError: it is left out.
+        """
         tensor = self.inputs[index] if index < len(self.inputs) else None
         if tensor is None:
             raise RuleError(f"{self}: input {index} is missing")
         return tensor
 
     def output(self, index: int) -> Tensor:
-        """An output that must be present."""
+        """An output that has to be present.
+
+        Args:
+            index: its position.
+
+        Returns:
+            The tensor.
+
+        Raises:
+            RuleError: it is left out.
+        """
         tensor = self.outputs[index] if index < len(self.outputs) else None
         if tensor is None:
             raise RuleError(f"{self}: output {index} is missing")
@@ -81,15 +134,29 @@ class Call:
 
     @property
     def reads(self) -> tuple[Tensor | None, ...]:
-        """All tensors the call depends on: its inputs, then its captures."""
+        """All tensors the node depends on: its inputs, then its captures."""
         return self.inputs + self.captures
 
     def wants(self, index: int) -> bool:
-        """Whether a message for input `index` is asked for."""
+        """Whether a message for an input is asked for.
+
+        Args:
+            index: the input's position.
+
+        Returns:
+            True where it is; the message of any other input is not used.
+        """
         return index < len(self.live) and self.live[index]
 
     def reading(self, values: Mapping[Tensor, Tensor]) -> Call:
-        """The same call reading other tensors, in its subgraphs too."""
+        """The same node, reading other tensors, in its subgraphs too.
+
+        Args:
+            values: what to read in place of which tensor.
+
+        Returns:
+            The node; its outputs stay.
+        """
         return replace(
             self,
             inputs=tuple(t if t is None else values.get(t, t) for t in self.inputs),
@@ -104,14 +171,27 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Subgraph:
-    """A branch or loop body: calls in topological order between its own inputs and outputs. Constants are outer tensors."""
+    """A branch or loop body: nodes in topological order between its own inputs and outputs. Constants are outer tensors.
+
+    Attributes:
+        inputs: the tensors it is given.
+        outputs: the tensors it returns.
+        calls: its nodes.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     calls: tuple[Call, ...]
 
     def reading(self, values: Mapping[Tensor, Tensor]) -> Subgraph:
-        """The same subgraph reading other outer tensors."""
+        """The same subgraph, reading other outer tensors.
+
+        Args:
+            values: what to read in place of which tensor.
+
+        Returns:
+            The subgraph.
+        """
         return Subgraph(
             self.inputs, tuple(values.get(t, t) for t in self.outputs), tuple(call.reading(values) for call in self.calls)
         )

@@ -50,11 +50,20 @@ R = TypeVar("R", bound=Callable[..., Messages])
 
 @dataclass(frozen=True)
 class OpSpec:
-    """The registry's entry for one operator from one version on.
+    """The registry's entry for one operator, from one version of it on.
 
-    `weight` and `bias` are the indices of those inputs, None where the operator has none. With `broadcasts`, messages
-    have the shape of the output and the walk sums them over broadcast axes. The last `core` axes do not broadcast: with
-    core = 2 (MatMul) a message has the output's batch axes, then the input's own last two.
+    Attributes:
+        op: the operator's name.
+        domain: its operator-set domain, "" for the standard's.
+        since: the first operator version the entry holds for.
+        rule: the gradient rule.
+        role: a key of `ROLES`.
+        broadcasts: whether messages have the shape of the output, and the backward pass sums them over broadcast axes.
+        core: how many trailing axes do not broadcast. With 2 (MatMul) a message has the output's batch axes, then the input's
+            own last two.
+        weight: the index of the weight input, None where there is none.
+        bias: the index of the bias input, None where there is none.
+        source: the rule file.
     """
 
     op: str
@@ -76,9 +85,16 @@ class OpSpec:
 
 @dataclass(frozen=True)
 class Expansion:
-    """How an operator is written in other, standard ones: `(builder, call) -> its outputs`.
+    """How an operator is written in other, standard ones.
 
-    `inputs` and `outputs` count the operator's parameters (-1: any number), `defaults` are those of its attributes.
+    Attributes:
+        op: the operator's name.
+        domain: its operator-set domain.
+        write: `(builder, node) -> outputs`.
+        inputs: how many inputs the operator has, -1 for any number.
+        outputs: how many outputs it has, -1 for any number.
+        defaults: the values of attributes that a node leaves out.
+        source: the rule file.
     """
 
     op: str
@@ -97,8 +113,14 @@ class Expansion:
 
 @dataclass
 class Registry:
-    """Operator versions and their entries, and the expansions of operators: of those outside the standard, which are always
-    written out, and on demand of those that only some composites need in smaller ones."""
+    """The rules and expansions of operators, by version.
+
+    Attributes:
+        entries: gradient rules, by domain and operator, the oldest version first.
+        detached: rules with statistics of the input held constant, likewise.
+        expansions: expansions that are always applied, as of operators outside the standard.
+        on_demand: expansions that are applied only for composites that name the operator.
+    """
 
     entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
     detached: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
@@ -150,17 +172,35 @@ def rule(
 ) -> Callable[[R], R]:
     """Enter the decorated function as the gradient rule of operators.
 
+    The function gets the builder, the node and one message per output of the operator, and returns one message per input, or None
+    for an input that provably gets none. It counts only in a rule file: a file of the folder `rules` or of one given as `rules=`.
+
     Args:
-        operators: names of the operators the function serves.
-        role: what kind of operation it is, one of `ROLES`.
+        *operators: names of the operators the function serves.
+        role: what kind of operation it is, a key of `ROLES`.
         domain: the operator-set domain, "" for the standard's.
-        since: the first operator version the rule is right for. Where semantics changed, give one rule per meaning.
-        broadcasts: the messages have the output's shape; the walk sums over broadcast axes.
+        since: the first operator version the rule is right for. Where semantics changed, write one rule per meaning.
+        broadcasts: messages have the output's shape, and the backward pass sums them over broadcast axes.
         core: how many trailing axes do not broadcast.
         weight: index of the weight input of a linear operator.
         bias: index of its bias input.
-        detached: this is no gradient, but what becomes of it when statistics of the input (a norm's mean square, say) are
-            taken for constants; relevance propagation uses it.
+        detached: whether this is not the gradient, but what remains of it with statistics of the input (such as the mean square
+            of a norm) held constant. Relevance propagation uses it.
+
+    Returns:
+        A decorator that returns the function unchanged.
+
+    Raises:
+        RuleError: there is no such role.
+
+    Example:
+        >>> from onnxplain import rule
+        >>> @rule("MyRelu", role="elementwise", domain="my.domain")
+        ... def my_relu(b, call, dy):
+        ...     '''dx = dy where x > 0, else 0'''
+        ...     return b.Where(b.Greater(call.x, 0), dy, 0)
+        >>> my_relu.__doc__
+        'dx = dy where x > 0, else 0'
     """
     if role not in ROLES:
         raise RuleError(f"unknown role '{role}' for {', '.join(operators)}; known: {', '.join(ROLES)}")
@@ -180,15 +220,29 @@ def rule(
 def expansion(
     *operators: str, domain: str, inputs: int = 1, outputs: int = 1, on_demand: bool = False, **defaults: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter the decorated function as the meaning of operators in standard ones; rules then serve these.
+    """Enter the decorated function as the meaning of operators in standard ones. Rules then serve these.
+
+    The function gets the builder and the node and returns the node's outputs. It counts only in a rule file.
 
     Args:
-        operators: names of the operators the function serves.
+        *operators: names of the operators the function serves.
         domain: their operator-set domain.
         inputs: how many inputs they have, optional ones included; -1 for any number.
         outputs: how many outputs they have, optional ones included.
-        on_demand: only composites that name the operators (`Composite.expands`) have them written out.
+        on_demand: whether only composites that name the operators (`Composite.expands`) have them written out.
         **defaults: the values of attributes that a node leaves out.
+
+    Returns:
+        A decorator that returns the function unchanged.
+
+    Example:
+        >>> from onnxplain import expansion
+        >>> @expansion("Swish", domain="my.domain", beta=1.0)
+        ... def swish(b, call):
+        ...     '''y = x · σ(β x)'''
+        ...     return b.Mul(call.x, b.Sigmoid(b.Mul(call.x, call["beta"])))
+        >>> swish.__name__
+        'swish'
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -213,7 +267,13 @@ def own_rules() -> Path:
 
 
 def load_registry(rules: str | Path | Iterable[str | Path] | None = None) -> Registry:
-    """The registry of the package's own rules, then those of the folders in `rules`.
+    """The registry: the package's own rules, then those of other folders, which win.
+
+    Args:
+        rules: folders with rule files; None for none besides the package's own.
+
+    Returns:
+        The registry. It is made once for each choice of folders.
 
     Raises:
         RuleError: a folder does not exist or a rule file fails; the message names the file.

@@ -20,10 +20,21 @@ Shape: TypeAlias = "tuple[Dim, ...] | None"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value in a graph. Two tensors are the same when their names are.
+    """A value in a graph: its name, and what is known about it. It holds no data. Two tensors are equal when their names are.
 
-    `dtype` is that of the elements of a sequence of tensors; None for other values that are no tensors (maps) and where it
-    is unknown.
+    Attributes:
+        name: the name of the value in the graph.
+        dtype: the type of its elements (of a sequence: of the elements of its tensors). None where it is unknown, and for values
+            that are no tensors, such as maps.
+        shape: its extents: numbers, symbols, or None for an extent nothing is known of. None where not even the rank is known.
+        is_sequence: whether it is a sequence of tensors.
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import Tensor
+        >>> x = Tensor("image", np.dtype(np.float32), ("batch", 1, 8, 8))
+        >>> x.rank, x.dim(0), x.static_shape, x.normal_axes([-1])
+        (4, 'batch', None, [3])
     """
 
     name: str
@@ -33,7 +44,11 @@ class Tensor:
 
     @property
     def rank(self) -> int:
-        """The number of axes; an error names the tensor when it is unknown."""
+        """The number of axes.
+
+        Raises:
+            RuleError: it is unknown; the message names the tensor.
+        """
         if self.shape is None:
             raise RuleError(f"the rank of tensor '{self.name}' is unknown; re-export the model with shape information")
         return len(self.shape)
@@ -45,7 +60,7 @@ class Tensor:
 
     @property
     def message_dtype(self) -> np.dtype[Any] | None:
-        """The type of its messages: its own; None, which is any, where that is too coarse (integers, 8-bit floats)."""
+        """The type of messages on this tensor: its own, or None (any type) where that is too coarse: integers, 8-bit floats."""
         plain = self.dtype is not None and is_float(self.dtype) and self.dtype.itemsize > 1 and not self.is_sequence
         return self.dtype if plain else None
 
@@ -63,11 +78,28 @@ class Tensor:
         return numbers if len(numbers) == len(self.shape) else None
 
     def dim(self, axis: int) -> Dim:
-        """The extent along one axis, or None where it is unknown."""
+        """The extent along one axis.
+
+        Args:
+            axis: the axis, counted from the front, or from the end when negative.
+
+        Returns:
+            A number, a symbol, or None where the extent is unknown.
+        """
         return None if self.shape is None else self.shape[axis]
 
     def normal_axes(self, axes: Iterable[int]) -> list[int]:
-        """Axes counted from the front, sorted."""
+        """Axes counted from the front.
+
+        Args:
+            axes: axes, negative ones counted from the end.
+
+        Returns:
+            The same axes, all counted from the front, in rising order.
+
+        Raises:
+            RuleError: the rank is unknown.
+        """
         return sorted(axis % self.rank for axis in axes)
 
 

@@ -13,13 +13,13 @@ import onnx
 
 from onnxplain.io.reader import Source
 from onnxplain.ir.registry import Registry
-from onnxplain.passes.binary_logit import binary_logits
 from onnxplain.passes.branches import settle_branches
 from onnxplain.passes.claims import drop_false_claims
 from onnxplain.passes.constants import fold_constants
 from onnxplain.passes.contrib import claim_contrib, expand_contrib, expand_operators
 from onnxplain.passes.dense import write_out_sparse
 from onnxplain.passes.expand import expand_functions
+from onnxplain.passes.final_logits import early_logits, final_logits
 from onnxplain.passes.fold_norm import fold_batch_norm
 from onnxplain.passes.inline import inline_functions
 from onnxplain.passes.integer_products import float_products
@@ -47,6 +47,7 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "normalize-opset": normalize_opset,
     "lift-new-constants": lift_constants,  # the version converter writes axes as nodes
     "merge-dequantized": merge_dequantized,
+    "early-logits": early_logits,
     "expand-contrib": expand_contrib,
     "merge-expanded": merge_dequantized,
     "expand-functions": expand_functions,
@@ -56,7 +57,7 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "fold-constants": fold_constants,
     "settle-branches": settle_branches,
     "merge-sigmoids": merge_sigmoids,
-    "binary-logits": binary_logits,
+    "final-logits": final_logits,
 }
 """What every model goes through, in this order."""
 

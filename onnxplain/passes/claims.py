@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import onnx
+from onnx.helper import make_tensor_type_proto
 
 __all__ = ["drop_false_claims"]
 
 
 def drop_false_claims(model: onnx.ModelProto) -> bool:
-    """Drop claims about tensors whose type is given elsewhere, and make extents below zero free.
+    """Drop claims about weights and inputs that these do not bear out, and make extents below zero free.
 
-    A claim about an initializer or an input is redundant where it is true, and some tools leave it behind when they change the
-    tensor. Paddle's exporter writes −1 for an extent that may be anything. An output that is an input has the input's type.
+    Some tools change a tensor and leave the claim. Paddle's exporter writes −1 for an extent that may be anything. An output that
+    is an input has the input's type.
     """
     changed = False
     for graph in _graphs(model.graph):
-        given = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-        given |= {v.name for v in graph.input}
-        kept = [v for v in graph.value_info if v.name not in given]
+        kept = _without_false(graph)
         if len(kept) < len(graph.value_info):
             del graph.value_info[:]
             graph.value_info.extend(kept)
@@ -27,6 +26,14 @@ def drop_false_claims(model: onnx.ModelProto) -> bool:
         changed |= _free(graph.input) | _free(graph.output) | _free(graph.value_info)
         changed |= _as_the_input(graph)
     return changed
+
+
+def _without_false(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The claims, but for those about tensors of the graph's own that have another type or shape."""
+    given = {t.name: make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
+    given |= {t.values.name: make_tensor_type_proto(t.values.data_type, t.dims) for t in graph.sparse_initializer}
+    given |= {v.name: v.type for v in graph.input}
+    return [v for v in graph.value_info if v.name not in given or v.type == given[v.name]]
 
 
 def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:

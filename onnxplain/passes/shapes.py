@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import onnx
 import onnx.shape_inference
+from onnx.helper import make_tensor_value_info
 
 from onnxplain.passes.loop_shapes import adopt_types, assume_states, correct_states, declare_results, lend_constants
 from onnxplain.passes.named_extents import name_extents
+from onnxplain.passes.ranks import proven_ranks
 from onnxplain.passes.stand_ins import stand_in
 from onnxplain.passes.weights import without_weights
 
 __all__ = ["infer_shapes"]
+
+Infos: TypeAlias = "dict[str, onnx.ValueInfoProto]"
+"""What is known of tensors, by name."""
 
 
 def infer_shapes(model: onnx.ModelProto) -> bool:
@@ -32,9 +40,9 @@ def infer_shapes(model: onnx.ModelProto) -> bool:
         inferred = _infer(skeleton)
         unknown = {n: v for n, v in claimed.items() if _has_shape(v) and not _has_shape(inferred.get(n))}
         if unknown:
-            skeleton.graph.value_info.extend(v for n, v in unknown.items() if n not in declared)
-            inferred = _infer(skeleton)
+            inferred = _infer_with(skeleton, [v for n, v in unknown.items() if n not in declared], inferred)
             inferred |= {n: v for n, v in unknown.items() if n in declared and not _has_shape(inferred.get(n))}
+        inferred = _with_proven_ranks(skeleton, inferred)
         pairs = [(info, claimed[n]) for n, info in inferred.items() if n in claimed and _same_rank(info, claimed[n])]
         careful = any(_is_symbolic(said) for n, said in claimed.items() if n not in declared)
         trusted = careful and not any(_contradicts(info, said) for info, said in pairs)
@@ -49,7 +57,43 @@ def infer_shapes(model: onnx.ModelProto) -> bool:
     return True
 
 
-def _infer(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+def _infer_with(model: onnx.ModelProto, claims: Sequence[onnx.ValueInfoProto], known: Infos) -> Infos:
+    """What inference knows with claims of the file taken for true; those that contradict it are left out.
+
+    Claims that stand stay in the model.
+    """
+    if not claims:
+        return known
+    before = len(model.graph.value_info)
+    model.graph.value_info.extend(claims)
+    try:
+        return _infer(model)
+    except onnx.shape_inference.InferenceError:
+        del model.graph.value_info[before:]
+    if len(claims) == 1:
+        return known
+    half = len(claims) // 2
+    return _infer_with(model, claims[half:], _infer_with(model, claims[:half], known))
+
+
+def _with_proven_ranks(model: onnx.ModelProto, inferred: Infos) -> Infos:
+    """What inference knows once ranks that it loses are proven otherwise, and what follows from them."""
+    made = {o for n in model.graph.node for o in n.output if o}
+    while any(not _has_shape(inferred.get(name)) for name in made):
+        ranks = proven_ranks(model, inferred)
+        types = {n: v.type.tensor_type.elem_type for n, v in inferred.items()}
+        claims = {n: make_tensor_value_info(n, types[n], [None] * rank) for n, rank in ranks.items() if n in types}
+        outputs = {o.name: o for o in model.graph.output}
+        for name in claims.keys() & outputs.keys():
+            outputs[name].CopyFrom(claims.pop(name))
+        found = _infer_with(model, list(claims.values()), inferred) if claims else _infer(model)
+        if sum(map(_has_shape, found.values())) <= sum(map(_has_shape, inferred.values())):
+            break
+        inferred = found
+    return inferred
+
+
+def _infer(model: onnx.ModelProto) -> Infos:
     """Value information of every tensor whose type inference finds, with its shape where it finds that too."""
     work = onnx.ModelProto()
     work.CopyFrom(model)

@@ -12,6 +12,7 @@ __all__ = ["stand_in"]
 ML = "ai.onnx.ml"
 
 KEEP_SHAPE = {
+    "": ("GroupNormalization", "MeanVarianceNormalization"),
     ML: ("Scaler", "Normalizer", "Imputer"),
     "com.microsoft": (
         "Gelu",
@@ -22,7 +23,7 @@ KEEP_SHAPE = {
         "SkipSimplifiedLayerNormalization",
     ),
 }
-"""Operators outside the standard whose first output has the shape of their first input."""
+"""Operators that inference loses or does not know, and whose first output has the shape of their first input."""
 
 SCORES = (
     "LinearRegressor",

@@ -25,13 +25,27 @@ WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
 
 @dataclass(frozen=True)
 class Where:
-    """A condition on calls. Empty fields match everything; all given fields must match.
+    """A condition on nodes. Empty fields match everything; a node has to meet all given ones.
 
-    `operators` are operator names with their domains (`Conv`, `com.microsoft.FastGelu`), `roles` keys of
-    `onnxplain.ir.registry.ROLES` as the call plays them (a MatMul with one constant operand is linear, a Mul with one scales),
-    `names` and `scopes` shell patterns on node names and module scopes. `first` and `last` take the linear layers with no
-    other before or behind them, and `depth` the calls that have at least and at most so many linear layers up to them;
-    negative numbers count from the deepest. Places are found in the dataflow between the model's inputs and the target.
+    Linear layers are counted along the dataflow between the model's inputs and the target.
+
+    Attributes:
+        operators: operator names with their domains: "Conv", "com.microsoft.FastGelu".
+        roles: keys of `onnxplain.ir.registry.ROLES`, as the node plays them: a MatMul with one constant operand is linear, a Mul
+            with one scales.
+        names: shell patterns for node names.
+        scopes: shell patterns for module scopes.
+        first: only linear layers with no other linear layer before them.
+        last: only linear layers with no other linear layer behind them.
+        depth: only nodes with at least and at most so many linear layers up to them; negative numbers count from the deepest.
+
+    Raises:
+        MethodError: there is no such role, or the depth goes from high to low.
+
+    Example:
+        >>> from onnxplain import Where
+        >>> print(Where(operators=("Conv",), depth=(1, 3)))
+        operator Conv, linear layer 1 to 3
     """
 
     operators: tuple[str, ...] = ()
@@ -52,7 +66,17 @@ class Where:
                 raise MethodError(f"a depth goes from the lower to the higher, found [{low}, {high}]")
 
     def matches(self, call: Call, role: str, place: Place = NOWHERE, deepest: int = 0) -> bool:
-        """Whether a call meets the condition."""
+        """Whether a node meets the condition.
+
+        Args:
+            call: the node.
+            role: the role it plays.
+            place: where it stands among the linear layers.
+            deepest: how many linear layers lie behind one another at most.
+
+        Returns:
+            True where it meets all given fields.
+        """
         return (
             (not self.operators or call.operator in self.operators or _origin(call) in self.operators)
             and (not self.roles or role in self.roles)
@@ -79,12 +103,26 @@ class Where:
 
 @dataclass(frozen=True)
 class Composite:
-    """An ordered choice of rules.
+    """An ordered choice of rules: the first entry whose condition a node meets serves it.
 
-    `canonize` groups calls that belong together before the rules are chosen (see `onnxplain.analysis.canonize`), `groups`
-    these besides; `expands` names operators that are written in smaller ones first; with `float32` half-precision calls are
-    walked in float32. With `strict`, a call that no entry matches has no rule; else it is served by its operator's gradient
-    rule. The first `own` entries are the user's: one that serves no call is worth a warning.
+    Attributes:
+        name: what it is called in plans and messages.
+        entries: pairs of condition and rule.
+        canonize: group nodes that form one operation before rules are chosen (see `onnxplain.analysis.canonize`).
+        strict: whether a node that no entry matches has no rule. Otherwise its operator's gradient rule serves it.
+        expands: operators that are written in smaller ones first.
+        float32: walk half-precision nodes in float32.
+        groups: further groupings, besides those of `canonize`.
+        own: how many of the first entries are the user's. One of these that serves no node is reported.
+
+    Source: Montavon, Binder, Lapuschkin, Samek, Müller 2019, "Layer-wise relevance propagation: an overview" (rules by layer).
+
+    Example:
+        >>> from onnxplain import Composite, Where
+        >>> from onnxplain.propagation.lrp.linear_rules import epsilon, z_plus
+        >>> entries = [(Where(operators=("Conv",)), z_plus()), (Where(roles=("linear",)), epsilon(1e-6))]
+        >>> Composite("mine", entries).needs_places
+        False
     """
 
     name: str
@@ -98,16 +136,25 @@ class Composite:
 
     @property
     def groupings(self) -> tuple[Grouping, ...]:
-        """What is grouped, in this order."""
+        """The groupings to apply, in this order."""
         return (*GROUPINGS, *self.groups) if self.canonize else self.groups
 
     @property
     def needs_places(self) -> bool:
-        """Whether a condition asks where a call stands among the linear layers."""
+        """Whether a condition asks where a node stands among the linear layers."""
         return any(where.first or where.last or where.depth is not None for where, _ in self.entries)
 
     def choose(self, registry: Registry, call: Call, layers: Layers | None = None) -> Chosen | None:
-        """The rule for a call and the reason; None where there is none."""
+        """Choose the rule for a node.
+
+        Args:
+            registry: the operators' own rules.
+            call: the node.
+            layers: where nodes stand among the linear layers; None where no condition asks for that.
+
+        Returns:
+            The rule and the reason; None where there is no rule.
+        """
         spec = registry.find(call)
         role = effective_role(call, spec)
         place, deepest = (NOWHERE, 0) if layers is None else (layers.place(call), layers.depth)

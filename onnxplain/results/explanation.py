@@ -22,16 +22,34 @@ __all__ = ["Explanation"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a method says about the predictions of a batch.
+    """What a method says about the predictions of a batch. The explanation of some of the samples is `explanation[2:5]`.
 
-    `attributions` holds one array per explained tensor, in the tensor's shape ([n, …]; for target="all" [n, targets, …]).
-    `inputs` and `outputs` are the model's own. `target` is the explained element of each sample: int64 [n], counted row
-    by row where the output has several axes; None for contrasts, seeds, sums and all targets, which `about["target"]`
-    describes. `about` is what the explained model says of itself. `delta`, of methods that integrate, is the completeness gap:
-    what attributions sum to beyond the difference of the scores at input and baseline, [n] ([n, targets] for target="all").
-    `facts` is what else a method knows, [n, …] by name: `r2` of a fit, `standard_error` of what was sampled, `base_value` (the
-    score at the baseline), `groups` (the group of each element) with `group_values`, `curves` over a `grid`; what is one for
-    all samples, as the `filters` and `leaves` of a soft tree, is [1, …].
+    Attributes:
+        attributions: one array per explained tensor, by its name, in the tensor's shape [n, …]; with target="all"
+            [n, targets, …].
+        inputs: the arrays that were explained, by input name.
+        outputs: what the model returned for them, by output name.
+        target: the explained element of each sample, int64 [n], counted row by row where the output has several axes. None for
+            contrasts, arbitrary vectors, sums and all targets, which `about["target"]` describes.
+        about: the metadata of the explained model.
+        labels: names of the classes.
+        delta: the convergence delta of methods that integrate: by how much the attributions exceed the difference between the
+            scores at input and baseline. [n], with target="all" [n, targets]; None for other methods.
+        facts: what else the method knows, by name, [n, …]. `r2`: the quality of a fit. `standard_error`: of what was sampled.
+            `base_value`: the score at the baseline. `groups`: the group of each element, with `group_values`. `curves` over a
+            `grid`. What holds for all samples, such as the `filters` and `leaves` of a soft tree, is [1, …].
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import Explainer
+        >>> images = np.load("fixtures/digits/data.npz")["image"]
+        >>> explanation = Explainer("fixtures/digits/model.onnx", "lrp-epsilon")(images)
+        >>> explanation
+        Explanation(lrp-epsilon, 20 samples, image [20, 1, 8, 8])
+        >>> explanation[3].target
+        array([3])
+        >>> [(index, round(value, 2)) for index, value in explanation[3].top(2)[0]]
+        [((0, 4, 5), 3.07), ((0, 4, 4), 1.65)]
     """
 
     attributions: Mapping[str, np.ndarray[Any, Any]]
@@ -50,7 +68,7 @@ class Explanation:
 
     @property
     def attribution(self) -> np.ndarray[Any, Any]:
-        """The attribution where there is only one.
+        """The attribution, where only one tensor was explained.
 
         Raises:
             LayerError: several tensors were explained.
@@ -60,7 +78,17 @@ class Explanation:
         return next(iter(self.attributions.values()))
 
     def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
-        """An attribution by the name of what it explains; the first where `name` is None."""
+        """An attribution by the name of what it explains.
+
+        Args:
+            name: the explained tensor; None for the first.
+
+        Returns:
+            The name and the array, [n, …].
+
+        Raises:
+            LayerError: no tensor of this name was explained.
+        """
         if name is None:
             return next(iter(self.attributions.items()))
         if name not in self.attributions:
@@ -85,21 +113,48 @@ class Explanation:
         )
 
     def label(self, sample: int) -> str:
-        """What is explained of a sample, in words: the class name where labels are known."""
+        """What is explained of a sample, in words.
+
+        Args:
+            sample: the number of the sample.
+
+        Returns:
+            The name of the class where labels are known, else its number, or a description of the target.
+        """
         if self.target is None:
             return str(self.about["target"])
-        index = int(self.target[sample])
-        return self.labels[index] if 0 <= index < len(self.labels) else str(index)
+        return self.class_name(int(self.target[sample]))
+
+    def class_name(self, index: int) -> str:
+        """The name of a class.
+
+        Args:
+            index: its number, as targets count.
+
+        Returns:
+            The name among `labels`, else the key of a map output (ZipMap), else the number as text.
+        """
+        found = self.outputs.get(str(self.about.get("output")))
+        keys = list(found[0]) if isinstance(found, list) and found and isinstance(found[0], Mapping) else ()
+        names = self.labels or keys
+        return str(names[index]) if 0 <= index < len(names) else str(index)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def pool(self, by: int | Sequence[int] | np.ndarray[Any, Any], name: str | None = None) -> np.ndarray[Any, Any]:
-        """Attributions summed, which keeps their total.
+        """Sum attributions, which keeps their total.
 
         Args:
-            by: an axis or axes to sum over (channels of an image: 1; width of an embedding: -1), or an integer array of
-                group numbers in the shape of one sample (or broadcasting to it), giving [n, groups].
-            name: which attribution; the first where None.
+            by: an axis or axes to sum over (the channels of an image: 1; the width of an embedding: -1), or an integer array of
+                group numbers in the shape of one sample (or one that broadcasts to it).
+            name: which attribution; None for the first.
+
+        Returns:
+            The sums: without the axes, or [n, groups].
+
+        Raises:
+            LayerError: no tensor of this name was explained.
+            InputError: the groups are not whole numbers from 0 on.
         """
         _, values = self.of(name)
         if isinstance(by, np.ndarray):
@@ -112,14 +167,35 @@ class Explanation:
         return np.asarray(values.sum(axis=axes))
 
     def negative_share(self, name: str | None = None) -> np.ndarray[Any, Any]:
-        """For each sample the share of negative attributions in the sum of absolute ones, 0 to 1 (0 where all are zero)."""
+        """The share of negative attributions in the sum of absolute attributions.
+
+        Args:
+            name: which attribution; None for the first.
+
+        Returns:
+            One number from 0 to 1 per sample, float64 [n]; 0 where all attributions are zero.
+
+        Raises:
+            LayerError: no tensor of this name was explained.
+        """
         _, values = self.of(name)
         flat = np.asarray(values, np.float64).reshape(len(values), -1)
         sizes = np.abs(flat).sum(axis=1)
         return np.asarray(np.abs(flat.clip(max=0)).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
 
     def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
-        """For each sample the k elements with the largest attributions in size: their indices and values."""
+        """The elements with the largest attributions, by absolute value.
+
+        Args:
+            k: how many per sample.
+            name: which attribution; None for the first.
+
+        Returns:
+            For each sample a list of (indices, value), the largest first.
+
+        Raises:
+            LayerError: no tensor of this name was explained.
+        """
         _, values = self.of(name)
         result = []
         for row in values:
@@ -129,7 +205,11 @@ class Explanation:
         return result
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain lists and numbers, ready for JSON."""
+        """All of it as plain lists and numbers, ready for JSON.
+
+        Returns:
+            A dict with the keys about, target, labels, delta, facts, attributions and outputs.
+        """
         return {
             "about": dict(self.about),
             "target": None if self.target is None else self.target.tolist(),
@@ -141,7 +221,14 @@ class Explanation:
         }
 
     def to_pandas(self, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
-        """A long table: sample, target, element (or feature), input value, attribution.
+        """A long table: a row per sample and element.
+
+        Args:
+            features: names of the elements of a table's row; None numbers them.
+            name: which attribution; None for the first.
+
+        Returns:
+            A frame with the columns sample, target, element (or feature), input value and attribution.
 
         Raises:
             MissingDependencyError: pandas is not installed.
@@ -153,6 +240,13 @@ class Explanation:
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.
 
+        Args:
+            path: the file to write.
+            **options: of the form, such as those of `plot` for a picture.
+
+        Returns:
+            The path.
+
         Raises:
             OutputError: the folder does not exist or the ending is unknown.
             MissingDependencyError: the form needs a package that is not installed.
@@ -162,7 +256,13 @@ class Explanation:
         return save(self, Path(path), **options)
 
     def plot(self, **options: Any) -> matplotlib.figure.Figure:
-        """A figure: input and attribution side by side, in the form that fits the data (see `onnxplain.results.plot.plot.plot`).
+        """A figure of input and attribution side by side, in the form that fits the data.
+
+        Args:
+            **options: as in `onnxplain.results.plot.plot.plot`.
+
+        Returns:
+            A matplotlib figure.
 
         Raises:
             MissingDependencyError: matplotlib is not installed.

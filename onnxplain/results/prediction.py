@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.results.explanation import Explanation
 
-__all__ = ["Prediction", "class_name", "explained_score", "is_batched", "lifted", "predictions", "sample_count", "target_name"]
+__all__ = ["Prediction", "explained_score", "is_batched", "lifted", "predictions", "sample_count", "target_name"]
 
 Array = np.ndarray[Any, Any]
 
@@ -56,18 +56,6 @@ def scores(explanation: Explanation) -> Array | None:
     return values if len(values) == sample_count(explanation) else None
 
 
-def class_name(explanation: Explanation, index: int) -> str:
-    """The name of a class: from the labels, from the keys of a ZipMap output, or its number."""
-    if 0 <= index < len(explanation.labels):
-        return explanation.labels[index]
-    found = explanation.outputs.get(str(explanation.about.get("output")))
-    if isinstance(found, list) and found and isinstance(found[0], Mapping):
-        keys = list(found[0])
-        if 0 <= index < len(keys):
-            return str(keys[index])
-    return str(index)
-
-
 def target_name(explanation: Explanation, sample: int) -> str:
     """What is explained of a sample: a class name, the place in an output of several axes, or what the target says."""
     if explanation.target is None:
@@ -76,7 +64,7 @@ def target_name(explanation: Explanation, sample: int) -> str:
     values = scores(explanation)
     if values is not None and values.ndim > 2 and 0 <= index < values[0].size:
         return "[" + ", ".join(str(i) for i in np.unravel_index(index, values.shape[1:])) + "]"
-    return class_name(explanation, index)
+    return explanation.class_name(index)
 
 
 def explained_score(explanation: Explanation) -> str:
@@ -119,7 +107,7 @@ def predictions(explanation: Explanation, most: int = 5) -> tuple[list[Predictio
     result = []
     for row, score in zip(rows, explained, strict=True):
         order = [int(i) for i in np.argsort(-row, kind="stable")[:most]]
-        top = tuple((i, class_name(explanation, i), float(row[i])) for i in order)
+        top = tuple((i, explanation.class_name(i), float(row[i])) for i in order)
         result.append(Prediction(top[0][1], top[0][0], top[0][2], top, score))
     return result, how
 

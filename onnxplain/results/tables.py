@@ -12,7 +12,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.prediction import class_name, lifted, target_name
+from onnxplain.results.prediction import lifted, target_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -
     shape = values.shape[2:] if every else values.shape[1:]
     size, count, targets = int(np.prod(shape)), len(values), values.shape[1] if every else 1
     if every:
-        labels = np.tile([class_name(explanation, t) for t in range(targets)], count)
+        labels = np.tile([explanation.class_name(t) for t in range(targets)], count)
     else:
         labels = np.array([target_name(explanation, i) for i in range(count)])
     result = {"sample": np.repeat(np.arange(count), size * targets), "target": np.repeat(labels, size)}

@@ -1,4 +1,4 @@
-"""History: the states that the steps of a Loop started from, as its backward pass needs them."""
+"""Loop history: the states that the steps of a Loop started from, which its backward pass needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,20 @@ States: TypeAlias = "dict[int, Tensor]"
 
 @dataclass(frozen=True)
 class History:
-    """What a Loop went through.
+    """The states a Loop went through.
 
-    `steps` is how many steps it did (int64, a scalar), `finals` its states at the end, and `start(t, after)` the states that
-    step t started from, given those of `rewound` as they were after it. `rewound` are the numbers of the sequences that are
-    followed from their end back: in them each step put one element more.
+    Attributes:
+        steps: how many steps it did, int64 [].
+        finals: its states at the end.
+        rewound: the numbers of those states that are sequences to which each step appends one element. They are followed back
+            from their end.
+        start: `start(t, after)`: the states that step t started from, by number; `after` holds the states of `rewound` after it.
+
+    Example:
+        >>> from onnxplain.rulekit.loop_history import History
+        >>> history = History(b.const(3), (x,), (), lambda t, after: {0: x})
+        >>> history.start(b.const(0), {})[0].name
+        'x'
     """
 
     steps: Tensor
@@ -33,10 +42,35 @@ class History:
 
 
 def of_loop(b: Builder, call: Call) -> History:
-    """The history of a Loop. Memory grows linearly with the steps.
+    """The history of a Loop. Its memory grows linearly with the number of steps.
 
-    Tensors are recorded at every step, stacked or, where their extents may change, in sequences. Sequences are not, as that
-    would take memory of the order of the steps squared: what only grows at its end is cut back, anything else is made again.
+    Tensors are recorded at every step, stacked or, where their extents may change, in sequences. States that are sequences are
+    not recorded, as that would take memory of the order of the steps squared: one that only grows at its end is cut back, any
+    other is computed again.
+
+    Args:
+        b: where nodes are emitted.
+        call: the Loop.
+
+    Returns:
+        The history.
+
+    Example:
+        >>> import onnx
+        >>> from onnxplain import Builder
+        >>> from onnxplain.ir.graph import Graph
+        >>> from onnxplain.rulekit.loop_history import of_loop
+        >>> loop = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["" : 18]>
+        ... looping (float[3] x) => (float[3] y)
+        ... <int64 steps = {2}, bool go = {1}> {
+        ...     y = Loop (steps, go, x) <body = step (int64 i, bool c, float[3] before) => (bool d, float[3] after) {
+        ...         d = Identity (c)
+        ...         after = Add (before, before)
+        ...     }>
+        ... }''')
+        >>> b = Builder(Graph(loop))
+        >>> len(of_loop(b, b.graph.calls[-1]).finals)
+        1
     """
     body = call.attributes["body"]
     before, after = body.inputs[2:], body.outputs[1:]

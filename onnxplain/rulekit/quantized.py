@@ -1,4 +1,4 @@
-"""What integers stand for, and back: what the expansions of quantized operators are written with."""
+"""From integers to the real numbers they stand for, and back: what the expansions of quantized operators are written with."""
 
 from __future__ import annotations
 
@@ -12,16 +12,49 @@ __all__ = ["columns", "quantized", "real", "scalar"]
 
 
 def real(b: Builder, x: Tensor | None, scale: Tensor | None, zero: Tensor | None) -> Tensor:
-    """What integers stand for: (x − zero) · scale"""
+    """The real numbers that integers stand for: (x − zero) · scale.
+
+    Args:
+        b: where nodes are emitted.
+        x: the integers.
+        scale: the scale, one number.
+        zero: the zero point, one number; None for 0.
+
+    Returns:
+        Real numbers in the type of the scale.
+
+    Raises:
+        RuleError: there are several scales.
+
+    Example:
+        >>> from onnxplain.rulekit.quantized import real
+        >>> run(real(b, b.const([1, 2, 3], np.uint8), b.const(0.5), b.const(1, np.uint8)))
+        array([0. , 0.5, 1. ], dtype=float32)
+    """
     assert scale is not None
     return b.DequantizeLinear(x, scalar(b, scale), None if zero is None else scalar(b, zero))
 
 
 def columns(b: Builder, w: Tensor | None, scale: Tensor | None, zero: Tensor | None) -> Tensor:
-    """What weights stand for, with scales and zero points for all of them or for each column.
+    """The real weights that integers stand for, with one scale and zero point, or one per column.
 
-    Plain arithmetic: ONNX Runtime makes a DequantizeLinear by columns before a MatMul one operator that rounds the other
-    factor to 8 bits.
+    This is plain arithmetic: ONNX Runtime fuses a DequantizeLinear by columns with the MatMul behind it into one operator, which
+    rounds the other factor to 8 bits.
+
+    Args:
+        b: where nodes are emitted.
+        w: the integers, [rows, columns].
+        scale: the scales, [], [1] or [columns].
+        zero: the zero points, likewise; None for 0.
+
+    Returns:
+        Real numbers in the type of the scales.
+
+    Example:
+        >>> from onnxplain.rulekit.quantized import columns
+        >>> run(columns(b, b.const([[1, 2], [3, 4]], np.int8), b.const([1.0, 0.5]), None))
+        array([[1., 1.],
+               [3., 2.]], dtype=float32)
     """
     assert w is not None
     assert scale is not None
@@ -32,7 +65,23 @@ def columns(b: Builder, w: Tensor | None, scale: Tensor | None, zero: Tensor | N
 
 
 def scalar(b: Builder, x: Tensor) -> Tensor:
-    """A scale (or zero point) of one element, without axes"""
+    """A scale (or zero point) of one element, without axes.
+
+    Args:
+        b: where nodes are emitted.
+        x: a tensor [] or [1].
+
+    Returns:
+        The same number, [].
+
+    Raises:
+        RuleError: it holds several numbers.
+
+    Example:
+        >>> from onnxplain.rulekit.quantized import scalar
+        >>> run(scalar(b, b.const([0.5]))).shape
+        ()
+    """
     if x.rank == 0:
         return x
     if x.dim(0) != 1:
@@ -41,6 +90,26 @@ def scalar(b: Builder, x: Tensor) -> Tensor:
 
 
 def quantized(b: Builder, y: Tensor, scale: Tensor | None, zero: Tensor | None, like: Tensor) -> Tensor:
-    """y / scale + zero, rounded and saturated, in the type of `like` where no zero point gives one"""
+    """Real numbers as integers: y / scale + zero, rounded and saturated.
+
+    Args:
+        b: where nodes are emitted.
+        y: the real numbers.
+        scale: the scale, one number.
+        zero: the zero point, one number, whose type the result has; None for 0.
+        like: a tensor whose type the result has where there is no zero point.
+
+    Returns:
+        The integers.
+
+    Raises:
+        RuleError: there are several scales.
+
+    Example:
+        >>> from onnxplain.rulekit.quantized import quantized
+        >>> run(quantized(b, x, b.const(0.5), b.const(10, np.uint8), x))
+        array([[12,  6, 16],
+               [ 2, 20,  0]], dtype=uint8)
+    """
     assert scale is not None
     return b.QuantizeLinear(y, scalar(b, scale), b.const(0, like.dtype) if zero is None else scalar(b, zero))

@@ -26,7 +26,22 @@ USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN":
 
 @dataclass(frozen=True)
 class Activation:
-    """f, with its input clipped to [−clip, clip] where there is a clip."""
+    """An activation function of a recurrent operator, and its slope.
+
+    Attributes:
+        b: where nodes are emitted.
+        name: its name, in lower case.
+        alpha: its first parameter, where it has one.
+        beta: its second parameter, where it has one.
+        clip: its input is clipped to [−clip, clip]; None for no clipping.
+
+    Example:
+        >>> from onnxplain.rulekit.rnn_activations import Activation
+        >>> value, slope = Activation(b, "relu", 0.0, 0.0, None)(x)
+        >>> run(slope)
+        array([[1., 0., 1.],
+               [0., 1., 0.]], dtype=float32)
+    """
 
     b: Builder
     name: str
@@ -35,14 +50,24 @@ class Activation:
     clip: float | None
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """f(z) and f′(z)"""
+        """The value f(z) and the slope f′(z)."""
         if not self.clip:
             return self._value(z), self._slope(z)
         inside = self.b.Clip(z, -self.clip, self.clip)
         return self._value(inside), self.b.Where(self.b.Less(self.b.Abs(z), self.clip), self._slope(inside), 0)
 
     def value(self, z: Tensor) -> Tensor:
-        """f(z)"""
+        """The value f(z).
+
+        Args:
+            z: the input.
+
+        Returns:
+            A tensor in its shape.
+
+        Raises:
+            RuleError: there is no such activation function.
+        """
         return self._value(self.b.Clip(z, -self.clip, self.clip) if self.clip else z)
 
     def _value(self, z: Tensor) -> Tensor:
@@ -104,14 +129,45 @@ class Activation:
 
 
 def directions(call: Call) -> list[bool]:
-    """For each direction whether it goes from the last step to the first."""
+    """In which directions a recurrent node reads its sequence.
+
+    Args:
+        call: an LSTM, GRU or RNN.
+
+    Returns:
+        For each direction, whether it goes from the last step to the first.
+
+    Example:
+        >>> from onnxplain.rulekit.rnn_activations import directions
+        >>> directions({"direction": "bidirectional"})
+        [False, True]
+    """
     return {"forward": [False], "reverse": [True]}.get(call["direction"], [False, True])
 
 
 def activations(b: Builder, call: Call, count: int) -> list[list[Activation]]:
-    """The `count` functions of each direction. Each takes its alpha and beta, if it has them, from the front of the lists.
+    """The activation functions of a recurrent node.
 
-    Their input is clipped, but for the last of an LSTM, as ONNX Runtime does it.
+    Each takes its alpha and beta, if it has them, from the front of the node's lists. As in ONNX Runtime, the input of all of
+    them is clipped, except for the last one of an LSTM.
+
+    Args:
+        b: where nodes are emitted.
+        call: an LSTM, GRU or RNN.
+        count: how many functions a direction has.
+
+    Returns:
+        For each direction its functions.
+
+    Raises:
+        RuleError: a parameter is missing for which runtimes have different defaults.
+
+    Example:
+        >>> from onnxplain.ir.node import Call
+        >>> from onnxplain.rulekit.rnn_activations import activations
+        >>> lstm = Call("LSTM", "", 14, "lstm", "", (x,), (y,), {"direction": "forward"})
+        >>> [f.name for f in activations(b, lstm, 3)[0]]
+        ['sigmoid', 'tanh', 'tanh']
     """
     total = len(directions(call))
     names = call.get("activations") or USUAL[call.op] * total
@@ -133,7 +189,22 @@ def activations(b: Builder, call: Call, count: int) -> list[list[Activation]]:
 
 
 def pick(b: Builder, x: Tensor | None, d: int, axis: int) -> Tensor | None:
-    """One direction of an array."""
+    """One direction of an array.
+
+    Args:
+        b: where nodes are emitted.
+        x: the array; None for an optional one left out.
+        d: the number of the direction.
+        axis: the axis that counts directions.
+
+    Returns:
+        The array without that axis; None for None.
+
+    Example:
+        >>> from onnxplain.rulekit.rnn_activations import pick
+        >>> run(pick(b, x, 1, 0))
+        array([-4.,  5., -6.], dtype=float32)
+    """
     if x is None:
         return None
     made: Tensor = b.Squeeze(x, [axis]) if x.dim(axis) == 1 else b.Gather(x, d, axis=axis)

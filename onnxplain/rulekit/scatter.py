@@ -1,4 +1,4 @@
-"""Placing elements along axes: the linear maps that are the adjoints of taking elements out."""
+"""Put elements at positions along axes: the linear maps that are adjoint to taking elements out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,22 @@ __all__ = ["add_elements", "add_rows", "along", "place", "sum_at", "widened"]
 
 
 def place(b: Builder, m: Tensor, positions: Tensor | Sequence[int], extent: Tensor, axis: int) -> Tensor:
-    """An axis of the given extent (int64 [1]), zero but for `m` at distinct positions: the adjoint of taking them out.
+    """Put elements at distinct positions along an axis, with zeros elsewhere. The adjoint of taking them out.
 
-    `positions` count from the front, one for each element of m along the axis.
+    Args:
+        b: where nodes are emitted.
+        m: the elements.
+        positions: where each element along the axis goes, counted from the front.
+        extent: the extent of the new axis, int64 [1].
+        axis: the axis.
+
+    Returns:
+        A tensor with the new extent along the axis.
+
+    Example:
+        >>> from onnxplain.rulekit.scatter import place
+        >>> run(place(b, b.const([7.0, 8.0]), [3, 1], b.const([5]), 0))
+        array([0., 8., 0., 7., 0.], dtype=float32)
     """
     static = b.ints(positions) if isinstance(positions, Tensor) else [int(p) for p in positions]
     total = b.ints(extent)
@@ -38,7 +51,24 @@ def place(b: Builder, m: Tensor, positions: Tensor | Sequence[int], extent: Tens
 
 
 def sum_at(b: Builder, m: Tensor, positions: Tensor, extent: Tensor, axis: int, rank: int) -> Tensor:
-    """An axis of the given extent (int64 [1]) onto which `m` is added at positions [n]: the adjoint of taking them."""
+    """Add up elements at positions along an axis, which may repeat. The adjoint of taking them.
+
+    Args:
+        b: where nodes are emitted.
+        m: the elements.
+        positions: where each element along the axis goes, [n].
+        extent: the extent of the new axis, int64 [1].
+        axis: the axis.
+        rank: the number of axes of `m`.
+
+    Returns:
+        A tensor with the new extent along the axis.
+
+    Example:
+        >>> from onnxplain.rulekit.scatter import sum_at
+        >>> run(sum_at(b, b.const([1.0, 2.0, 3.0]), b.const([0, 2, 2]), b.const([4]), 0, 1))
+        array([1., 0., 5., 0.], dtype=float32)
+    """
     shape = b.Shape(m)
     before, after = b.Slice(shape, [0], [axis], [0]), b.Slice(shape, [axis + 1], [rank], [0])
     index = b.Expand(b.Reshape(positions, [-1 if a == axis else 1 for a in range(rank)]), shape)
@@ -46,14 +76,46 @@ def sum_at(b: Builder, m: Tensor, positions: Tensor, extent: Tensor, axis: int, 
 
 
 def add_elements(b: Builder, shape: Tensor, index: Tensor, values: Tensor, axis: int) -> Tensor:
-    """Zeros of a shape, with values added where `index` says along an axis."""
+    """Zeros with values added at an index along an axis, as in ScatterElements.
+
+    Args:
+        b: where nodes are emitted.
+        shape: the extents of the result, int64 [rank].
+        index: where each value goes along the axis, in the shape of the values.
+        values: the values.
+        axis: the axis.
+
+    Returns:
+        The sums.
+
+    Example:
+        >>> from onnxplain.rulekit.scatter import add_elements
+        >>> run(add_elements(b, b.const([3]), b.const([1, 1]), b.const([1.0, 2.0]), 0))
+        array([0., 3., 0.], dtype=float32)
+    """
     wide = widened(b, values)
     zeros = b.Expand(b.const(0, wide.dtype), shape)
     return b.cast(b.ScatterElements(zeros, index, wide, axis=axis, reduction="add"), values)
 
 
 def add_rows(b: Builder, shape: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """Zeros of a shape, with values added at the coordinates that the last axis of `index` holds."""
+    """Zeros with values added at coordinates, as in ScatterND.
+
+    Args:
+        b: where nodes are emitted.
+        shape: the extents of the result, int64 [rank].
+        index: coordinates along its last axis.
+        values: one value, or slice, per coordinate.
+
+    Returns:
+        The sums.
+
+    Example:
+        >>> from onnxplain.rulekit.scatter import add_rows
+        >>> run(add_rows(b, b.const([2, 2]), b.const([[1], [1]]), b.const([[1.0, 2.0], [3.0, 4.0]])))
+        array([[0., 0.],
+               [4., 6.]], dtype=float32)
+    """
     wide = widened(b, values)
     zeros = b.Expand(b.const(0, wide.dtype), shape)
     index = index if index.dtype in (None, np.int64) else b.Cast(index, to=onnx.TensorProto.INT64)
@@ -61,14 +123,44 @@ def add_rows(b: Builder, shape: Tensor, index: Tensor, values: Tensor) -> Tensor
 
 
 def widened(b: Builder, x: Tensor) -> Tensor:
-    """float16 as float32: ONNX Runtime's CPU kernels load scatters of float16 with a reduction, then raise."""
+    """A tensor in float32 where it is float16. ONNX Runtime loads scatters of float16 that add up, but fails when it runs them.
+
+    Args:
+        b: where nodes are emitted.
+        x: the tensor.
+
+    Returns:
+        The tensor, in float32 or a wider type.
+
+    Example:
+        >>> from onnxplain.rulekit.scatter import widened
+        >>> widened(b, b.const([1.0], np.float16)).dtype
+        dtype('float32')
+    """
     if x.dtype is None or x.dtype.itemsize > 2:
         return x
     return b.Cast(x, to=onnx.TensorProto.FLOAT)
 
 
 def along(b: Builder, m: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:
-    """A matrix [new, old] applied to one axis."""
+    """A matrix applied along one axis.
+
+    Args:
+        b: where nodes are emitted.
+        m: the tensor.
+        matrix: the matrix, [new extent, old extent].
+        axis: the axis.
+        rank: the number of axes of `m`.
+
+    Returns:
+        A tensor with the new extent along the axis.
+
+    Example:
+        >>> from onnxplain.rulekit.scatter import along
+        >>> run(along(b, x, b.const([[1.0, 1.0, 1.0]]), 1, 2))
+        array([[ 2.],
+               [-5.]], dtype=float32)
+    """
     if axis == rank - 2:
         return b.MatMul(matrix, m)
     turned = b.Transpose(matrix, perm=[1, 0])

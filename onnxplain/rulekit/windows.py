@@ -1,7 +1,7 @@
-"""Geometry of sliding windows, and the linear maps of convolution and pooling turned round.
+"""Geometry of sliding windows, and the adjoints of convolution and pooling.
 
-A convolution moves a window over an image. Its two adjoints are `conv_input_gradient` and `conv_weight_gradient`;
-transposed convolutions and pooling are made of the same two.
+A convolution moves a window over an image. Its two adjoints are `conv_input_gradient` and `conv_weight_gradient`; the gradients
+of transposed convolutions and pooling are made of the same two.
 """
 
 from __future__ import annotations
@@ -36,9 +36,22 @@ END = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Windows:
-    """How windows lie on an image: the kernel, strides, dilations and padding of each spatial axis.
+    """How windows lie on an image.
 
-    With `ceil` the last window may reach beyond the padding.
+    Attributes:
+        kernel: the extents of a window.
+        strides: the distance between windows, per spatial axis.
+        dilations: the distance between elements of a window, per spatial axis.
+        begin: the padding before each spatial axis.
+        end: the padding behind each spatial axis.
+        ceil: whether the last window may reach beyond the padding.
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> from onnxplain.rulekit.windows import Windows
+        >>> over = Windows(Extents(b, [3, 3]), (2, 2), (1, 1), Extents(b, [1, 1]), Extents(b, [1, 1]))
+        >>> over.pads, over.reach(Extents(b, [4, 4])).known
+        ([1, 1, 1, 1], (9, 9))
     """
 
     kernel: Extents
@@ -55,18 +68,48 @@ class Windows:
 
     @property
     def pads(self) -> list[int] | None:
-        """The padding as an attribute, None where it is known at run time only."""
+        """The padding as an attribute; None where it is known only at run time."""
         if self.begin.known is None or self.end.known is None:
             return None
         return [*self.begin.known, *self.end.known]
 
     def reach(self, count: Extents) -> Extents:
-        """The extent that `count` windows cover."""
+        """The extent that windows cover.
+
+        Args:
+            count: the number of windows, per spatial axis.
+
+        Returns:
+            The extents.
+        """
         return (count - 1) * self.strides + self.span
 
 
 def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None, axes: Dim = None) -> Windows:
-    """The windows of a convolution or pooling call over an image with so many spatial axes."""
+    """The windows of a convolution or pooling node.
+
+    Args:
+        b: where nodes are emitted.
+        call: the node.
+        image: its image, [n, channels, …].
+        kernel: the extents of a window; None for a pooling node, whose attribute says them.
+        axes: the number of spatial axes; None for all behind the first two.
+
+    Returns:
+        The windows.
+
+    Raises:
+        RuleError: with auto_pad, runtimes differ in where the windows of a pooling node lie.
+
+    Example:
+        >>> from onnxplain import Tensor
+        >>> from onnxplain.ir.node import Call
+        >>> from onnxplain.rulekit.windows import windows
+        >>> image = Tensor("image", x.dtype, (1, 1, 8, 8))
+        >>> pool = Call("MaxPool", "", 12, "pool", "", (image,), (y,), {"kernel_shape": [2, 2], "strides": [2, 2]})
+        >>> windows(b, pool, image).strides
+        (2, 2)
+    """
     n = axes if isinstance(axes, int) else image.rank - 2
     pooling = kernel is None
     kernel = kernel or Extents(b, call["kernel_shape"])
@@ -89,7 +132,26 @@ def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None
 
 
 def transposed_windows(b: Builder, call: Call, image: Tensor, kernel: Extents) -> Windows:
-    """The windows of a transposed convolution, which lie on its *output*; `image` is its input."""
+    """The windows of a transposed convolution, which lie on its *output*.
+
+    Args:
+        b: where nodes are emitted.
+        call: the node.
+        image: its input, [n, channels, …].
+        kernel: the extents of a window.
+
+    Returns:
+        The windows.
+
+    Example:
+        >>> from onnxplain import Extents, Tensor
+        >>> from onnxplain.ir.node import Call
+        >>> from onnxplain.rulekit.windows import transposed_windows
+        >>> image = Tensor("image", x.dtype, (1, 1, 4, 4))
+        >>> node = Call("ConvTranspose", "", 11, "up", "", (image,), (y,), {"strides": [2, 2]})
+        >>> transposed_windows(b, node, image, Extents(b, [2, 2])).pads
+        [0, 0, 0, 0]
+    """
     n = image.rank - 2
     strides = tuple(call.get("strides") or (1,) * n)
     dilations = tuple(call.get("dilations") or (1,) * n)
@@ -124,12 +186,38 @@ def _halves(total: Extents, upper: bool) -> tuple[Extents, Extents]:
 
 
 def conv_input_gradient(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: Tensor, y: Tensor, group: int = 1) -> Tensor:
-    """The message on the image x of a convolution: every window gives back what it read.
+    """The message on the image of a convolution: every window gives back what it read.
 
-    This is the transposed convolution of dy with the same weight. Where all strides are 1 it is also an ordinary
-    convolution with the weight turned round, which ONNX Runtime's CPU kernels do faster (up to 14 times for depthwise
-    ones) unless there are few channels. Depthwise ones of larger strides are such convolutions of dy with zeros in between,
-    2 to 4 times as fast, and a window as large as the image is a matrix product.
+    This is the transposed convolution of dy with the same weight. It is written in the form that ONNX Runtime's CPU kernels run
+    fastest:
+
+    - With strides of 1, as an ordinary convolution with the flipped, transposed weight: up to 14 times as fast for depthwise
+      ones, unless there are few channels.
+    - For depthwise windows with larger strides, as such a convolution of dy with zeros between its elements: 2 to 4 times as
+    fast.
+    - For a window as large as the image, as a matrix product.
+
+    Args:
+        b: where nodes are emitted.
+        over: the windows.
+        dy: the message on the output.
+        w: the weight, [channels out, channels in / group, …].
+        x: the image, [n, channels in, …].
+        y: the output, [n, channels out, …].
+        group: the number of groups.
+
+    Returns:
+        The message, in the shape of the image.
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> from onnxplain.rulekit.windows import Windows, conv_input_gradient
+        >>> row = b.Reshape(x, [1, 1, 6])
+        >>> row = b.know(b.reshape(row, b.const(np.zeros((1, 1, 6), np.float32))))
+        >>> over = Windows(Extents(b, [2]), (1,), (1,), Extents(b, [0]), Extents(b, [0]))
+        >>> dy = b.const([[[1.0, 1.0, 1.0, 1.0, 1.0]]])
+        >>> run(conv_input_gradient(b, over, dy, b.const([[[1.0, 2.0]]]), row, dy))
+        array([[[1., 3., 3., 3., 3., 2.]]], dtype=float32)
     """
     turned = _as_product(b, over, dy, w, x, y, group)
     if turned is None:
@@ -235,9 +323,28 @@ def _turned_pads(over: Windows) -> list[int] | None:
 
 
 def conv_weight_gradient(b: Builder, over: Windows, image: Tensor, dy: Tensor, group: int = 1, *, spare: bool = False) -> Tensor:
-    """The message on the weight of a convolution of `image`: dy slid over the image, their batches being the channels.
+    """The message on the weight of a convolution: dy slid over the image, with their batches as channels.
 
-    Strides and dilations change places. `spare` says that there is room for more windows at the end of the image.
+    Strides and dilations change places.
+
+    Args:
+        b: where nodes are emitted.
+        over: the windows.
+        image: the image, [n, channels in, …].
+        dy: the message on the output, [n, channels out, …].
+        group: the number of groups.
+        spare: whether there is room for more windows at the end of the image.
+
+    Returns:
+        The message, in the shape of the weight.
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> from onnxplain.rulekit.windows import Windows, conv_weight_gradient
+        >>> over = Windows(Extents(b, [2]), (1,), (1,), Extents(b, [0]), Extents(b, [0]))
+        >>> image, dy = b.const([[[1.0, 2.0, 3.0]]]), b.const([[[1.0, 10.0]]])
+        >>> run(conv_weight_gradient(b, over, image, dy))
+        array([[[21., 32.]]], dtype=float32)
     """
     n = len(over.strides)
     if group == 1:
@@ -272,7 +379,25 @@ def _padded(b: Builder, over: Windows, image: Tensor) -> tuple[Tensor, list[int]
 
 
 def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int = 1) -> Tensor:
-    """The convolution itself."""
+    """The convolution itself.
+
+    Args:
+        b: where nodes are emitted.
+        over: the windows.
+        image: the image, [n, channels in, …].
+        w: the weight, [channels out, channels in / group, …].
+        group: the number of groups.
+
+    Returns:
+        The output, [n, channels out, …].
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> from onnxplain.rulekit.windows import Windows, conv_forward
+        >>> over = Windows(Extents(b, [2]), (1,), (1,), Extents(b, [0]), Extents(b, [0]))
+        >>> run(conv_forward(b, over, b.const([[[1.0, 2.0, 3.0]]]), b.const([[[1.0, 10.0]]])))
+        array([[[21., 32.]]], dtype=float32)
+    """
     image, pads = _padded(b, over, image)
     return b.Conv(
         image,
@@ -288,7 +413,27 @@ def conv_forward(b: Builder, over: Windows, image: Tensor, w: Tensor, group: int
 
 
 def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
-    """Every window's value, divided by `count` if given, for each element it covers: the adjoint of sums (or means)."""
+    """Every window's value for each element that the window covers. The adjoint of the sums over windows, or of their means.
+
+    Args:
+        b: where nodes are emitted.
+        over: the windows.
+        dy: one value per window, [n, channels, …].
+        x: the image, [n, channels, …].
+        y: the output of the pooling, in the shape of `dy`.
+        count: what to divide by, such as the number of elements of a window; None for nothing.
+
+    Returns:
+        The sums, in the shape of the image.
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> from onnxplain.rulekit.windows import Windows, spread
+        >>> over = Windows(Extents(b, [2]), (2,), (1,), Extents(b, [0]), Extents(b, [0]))
+        >>> image, dy = b.const([[[0.0, 0.0, 0.0, 0.0]]]), b.const([[[1.0, 5.0]]])
+        >>> run(spread(b, over, dy, image, dy))
+        array([[[1., 1., 5., 5.]]], dtype=float32)
+    """
     turned, kernel = _turned_pads(over), list(over.kernel.known or ())
     size, known = float(np.prod(kernel)), b.value(count)
     quick = turned is not None and set(over.dilations) == {1}  # the windows turned round, summed by the quick kernel for means
@@ -303,7 +448,26 @@ def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: T
 
 
 def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: bool) -> Tensor:
-    """How many elements each window covers: of the image, or of the padded image."""
+    """How many elements each window covers.
+
+    Args:
+        b: where nodes are emitted.
+        over: the windows.
+        x: the image, [n, channels, …].
+        y: the output of the pooling, [n, channels, …].
+        include_pad: whether padding counts.
+
+    Returns:
+        One number for all windows, or one per window.
+
+    Example:
+        >>> from onnxplain import Extents
+        >>> from onnxplain.rulekit.windows import Windows, window_count
+        >>> over = Windows(Extents(b, [3]), (1,), (1,), Extents(b, [1]), Extents(b, [1]))
+        >>> row = b.const([[[4.0, 5.0, 6.0]]])
+        >>> run(window_count(b, over, row, row, include_pad=False))
+        array([[[2., 3., 2.]]], dtype=float32)
+    """
     kernel, n = over.kernel.known or (), len(over.strides)
     if not over.ceil and (include_pad or not any(over.pads or [1])):
         return b.const(float(np.prod(kernel)), x.dtype)

@@ -80,22 +80,40 @@ class Session:
             )
         self.inputs = {i.name: i for i in self._session.get_inputs()}
         self.outputs = [o.name for o in self._session.get_outputs()]
+        self._classes = {} if isinstance(model, Path) else _class_labels(model)
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str] | None = None) -> dict[str, Any]:
-        """Run the model; outputs by name.
+        """Run the model; outputs by name. Maps of scores (ZipMap) have their classes in the order of the scores' columns.
 
         Raises:
             InputError: ONNX Runtime rejects the inputs, with its reason.
         """
         names = list(self.outputs if outputs is None else outputs)
         try:
-            return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+            found = dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except Exception as error:
             raise InputError(f"ONNX Runtime could not run the model on this input: {_first_line(error)}") from error
+        for name in self._classes.keys() & found.keys():
+            found[name] = [{label: row[label] for label in self._classes[name]} for row in found[name]]
+        return found
 
     def end_profiling(self) -> Path:
         """The file with the time every node took so far, for a session made with `profile`."""
         return Path(self._session.end_profiling())
+
+
+def _class_labels(model: onnx.ModelProto) -> dict[str, list[Any]]:
+    """The class labels of outputs that a ZipMap makes, in the order of its columns; ONNX Runtime sorts them."""
+    makers = {o: n for n in model.graph.node for o in n.output}
+    found = {}
+    for output in model.graph.output:
+        maker = makers.get(output.name)
+        while maker is not None and maker.op_type == "Identity":
+            maker = makers.get(maker.input[0])
+        if maker is not None and maker.op_type == "ZipMap":
+            (labels,) = (onnx.helper.get_attribute_value(a) for a in maker.attribute)
+            found[output.name] = [v.decode() if isinstance(v, bytes) else v for v in labels]
+    return found
 
 
 def check_providers(providers: Providers) -> None:

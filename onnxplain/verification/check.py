@@ -50,22 +50,45 @@ def check(
 ) -> CheckReport:
     """Check a method on a model at an input.
 
-    The gradient of the explained score is compared with finite differences of the original model, along
-    random directions. A difference has an error of its own, large in float32; it is estimated from several steps, and
-    agreement means agreement within it. Small models are differenced in float64 by onnx's reference evaluator instead. Where
-    the gradient disagrees, and in small models always, every call on the way is checked
-    alone in float64, and the first wrong one of the backward walk is named. Attributions must be finite; methods that
-    promise completeness must add up.
+    The gradient of the explained score is compared with finite differences of the original model along random directions. Such
+    a difference has an error of its own, which is large in float32. It is estimated from several step sizes, and agreement means
+    agreement within it. Small models are differenced in float64, by onnx's reference evaluator.
+
+    Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
+    the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy
+    completeness they have to add up.
 
     Args:
-        model, method, output, inputs, baseline, score, rules, options: as in `onnxplain.rewrite`.
-        layer: as there, for methods that need one beside the inputs.
+        model: as in `onnxplain.rewrite`.
+        method: as in `onnxplain.rewrite`.
         x: the input, an array or a dict of arrays; None for random numbers.
-        providers: where to run.
+        output: as in `onnxplain.rewrite`.
+        inputs: as in `onnxplain.rewrite`.
+        baseline: as in `onnxplain.rewrite`.
+        layer: as in `onnxplain.rewrite`, for methods that need a layer besides the inputs.
+        score: as in `onnxplain.rewrite`.
+        rules: as in `onnxplain.rewrite`.
+        providers: where to run, as in `onnxplain.Explainer`.
         directions: how many random directions.
-        seed: chooses them.
-        calls: check every call alone even in a large model whose gradient agrees.
+        seed: the seed of the directions, and of `x` where none is given.
+        calls: whether to check every node alone even in a large model whose gradient agrees.
         progress: whether to show a progress bar; None shows it on a terminal.
+        **options: the method's own options.
+
+    Returns:
+        The findings.
+
+    Raises:
+        MethodError: the method needs forward passes only, or explains layers alone.
+        OnnxplainError: the model cannot be read, or something named does not exist in it.
+
+    Example:
+        >>> from onnxplain import check
+        >>> report = check("fixtures/digits/model.onnx", "lrp-epsilon", progress=False)
+        >>> report.ok
+        True
+        >>> [f.name for f in report.findings][:2]
+        ['gradient against finite differences', 'gradient of each call']
     """
     registry = load_registry(rules)
     request = Request.for_graph(

@@ -17,7 +17,13 @@ SMALL = 500_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing checked. `ok` is None where nothing can be said (too rough a model, nothing promised)."""
+    """One thing that was checked.
+
+    Attributes:
+        name: what was checked.
+        ok: whether it holds; None where nothing can be said (the model is too rough, or nothing is promised).
+        detail: the numbers, or the reason.
+    """
 
     name: str
     ok: bool | None
@@ -26,8 +32,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class CallConservation:
-    """Sums over all samples: the relevance a call receives and sends, and its bias's share; the rest is what ε, or a rule that
-    does not conserve, took."""
+    """The relevance that one node receives and sends, summed over all samples.
+
+    Attributes:
+        node: the node's name.
+        operator: its operator.
+        rule: the rule that served it.
+        received: the sum of the relevance on its outputs.
+        sent: the sum of what it sends to its inputs.
+        bias: the share of its bias.
+    """
 
     node: str
     operator: str
@@ -38,14 +52,25 @@ class CallConservation:
 
     @property
     def lost(self) -> float:
-        """What neither the inputs nor the bias got."""
+        """What neither the inputs nor the bias got: the share of ε, or of a rule that does not conserve."""
         return self.received - self.sent - self.bias
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All that was checked; where gradients disagree the first call of the backward walk that causes it; for methods that
-    conserve relevance the balance of every call, the worst first."""
+    """All that was checked.
+
+    Attributes:
+        findings: one entry per thing checked.
+        culprit: where gradients disagree, the first node of the backward pass that causes it; "" otherwise.
+        conservation: for methods that conserve relevance the balance of every node, the worst first.
+
+    Example:
+        >>> from onnxplain import CheckReport
+        >>> from onnxplain.verification.findings import Finding
+        >>> CheckReport((Finding("finite", True, "all 64 numbers"), Finding("completeness", None, "not promised"))).ok
+        True
+    """
 
     findings: tuple[Finding, ...]
     culprit: str = ""
@@ -53,7 +78,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed and at least one thing was shown."""
+        """Whether nothing failed and at least one thing was shown to hold."""
         return all(f.ok is not False for f in self.findings) and any(f.ok for f in self.findings)
 
 

@@ -31,23 +31,32 @@ TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
 def verify(
     file: ModelLike, model: ModelLike | None = None, x: Any = None, *, providers: Providers = None, seed: int = 0
 ) -> CheckReport:
-    """Check an explained file.
+    """Verify an explained file: whether it is what its metadata says.
 
-    Its metadata against the schema and against the graph; the standard's own checker; a run, whose results must be finite and
-    shaped like what they explain; an index beyond the last, which must give NaN; what the method promises, where the file holds
-    what that takes. With the model it was made from: its hash, its inputs and its prediction.
+    Checked are: the metadata against its schema and against the graph; the graph, by ONNX's own checker; a run, whose results
+    have to be finite and shaped like what they explain; an index beyond the last, which has to give NaN; and the method's axioms,
+    as far as the file holds what that takes. With the model the file was made from, also its hash, its inputs and its prediction.
 
     Args:
         file: the explained model, as a path, bytes or a ModelProto.
         model: the model it was made from.
-        x: the input to run, an array or a dict of arrays by input name; None for random numbers. What the file takes beyond
-            the model's inputs is made up where it is not given.
-        providers: where to run.
-        seed: chooses the random numbers.
+        x: the input to run, an array or a dict of arrays by input name; None for random numbers. Inputs that the file has beyond
+            the model's own are made up where they are not given.
+        providers: where to run, as in `onnxplain.Explainer`.
+        seed: the seed of the random numbers.
+
+    Returns:
+        The findings.
 
     Raises:
         ModelError: the file is no explained model, or ONNX Runtime does not load it.
-        InputError: x does not fit, or none can be made up.
+        InputError: `x` does not fit, or none can be made up.
+
+    Example:
+        >>> from onnxplain import rewrite, verify
+        >>> explained = rewrite("fixtures/digits/model.onnx", "saliency")
+        >>> verify(explained, "fixtures/digits/model.onnx").ok
+        True
     """
     source = read(file)
     about = read_metadata(source.model)
@@ -148,15 +157,18 @@ def _run(
 
 
 def explained_feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:
-    """What an explained model is fed: the given arrays, and made-up ones for the rest.
+    """The inputs for a run of an explained model: the given arrays, and made-up ones for the rest.
 
-    The target is the top prediction where it is chosen at run time.
+    A target chosen at run time is set to the top prediction.
 
     Args:
         graph: of the explained model.
         about: its metadata.
         x: the model's own inputs; None makes them up.
-        seed: chooses what is made up.
+        seed: the seed of what is made up.
+
+    Returns:
+        Arrays by input name.
     """
     added = added_inputs(about)
     if x is None:

@@ -17,7 +17,14 @@ __all__ = ["Advice", "Suggestion", "advise"]
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A method that suits the structure, what it needs, why, and others to measure it against."""
+    """A method that suits the structure of a model.
+
+    Attributes:
+        method: its name.
+        needs: what it needs, such as a baseline.
+        reason: why it suits.
+        others: methods to measure it against.
+    """
 
     method: str
     needs: str
@@ -27,7 +34,19 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Advice:
-    """Statements about the structure, and a method. A structure is evidence, no proof: `onnxplain.evaluate` measures."""
+    """Statements about the structure of a model, and a method. They are evidence, no proof; `onnxplain.evaluate` measures.
+
+    Attributes:
+        statements: what was found, one entry per topic.
+        suggestion: a method that suits.
+        structure: the facts that the statements rest on.
+
+    Example:
+        >>> from onnxplain import advise
+        >>> advice = advise("fixtures/digits/model.onnx")
+        >>> advice.of("depth").text
+        '3 linear layers; how many the task needs the file does not say'
+    """
 
     statements: tuple[Statement, ...]
     suggestion: Suggestion
@@ -36,13 +55,23 @@ class Advice:
     def of(self, topic: str) -> Statement:
         """The statement on a topic.
 
+        Args:
+            topic: for example "depth".
+
+        Returns:
+            The statement.
+
         Raises:
-            KeyError: nothing was said of it.
+            KeyError: there is no statement on this topic.
         """
         return {s.topic: s for s in self.statements}[topic]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The advice as plain values, ready for JSON.
+
+        Returns:
+            A dict with the keys inputs, score, suggestion and statements.
+        """
         return {
             "inputs": self.structure.inputs,
             "score": self.structure.score,
@@ -52,16 +81,25 @@ class Advice:
 
 
 def advise(model: ModelLike, *, output: str | None = None, rules: str | Path | Iterable[str | Path] | None = None) -> Advice:
-    """Structure advice for explainable networks (Montavon, Samek, Müller 2017, section 6), read from the graph; nothing is run.
+    """Say what in a model's structure helps or hinders explanations, and suggest a method. The graph is read; nothing is run.
 
     Args:
-        model, output, rules: as in `onnxplain.rewrite`.
+        model: as in `onnxplain.rewrite`.
+        output: as in `onnxplain.rewrite`.
+        rules: as in `onnxplain.rewrite`.
 
     Returns:
         Statements, each with the numbers found and the reason, and a method.
 
     Raises:
         OnnxplainError: the model cannot be read, or the output does not exist.
+
+    Source: Montavon, Samek, Müller 2017, "Methods for interpreting and understanding deep neural networks", section 6.
+
+    Example:
+        >>> from onnxplain import advise
+        >>> advise("fixtures/digits/model.onnx").suggestion.method
+        'lrp-epsilon-plus'
     """
     structure = read_structure(model, output=output, rules=rules)
     return Advice(statements(structure), suggest(structure), structure)

@@ -33,7 +33,13 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Column:
-    """A metric of an evaluation: its label, what it is, and its options with defaults filled in."""
+    """A metric of an evaluation.
+
+    Attributes:
+        label: what it is called in this evaluation.
+        metric: the metric.
+        options: its options, defaults filled in.
+    """
 
     label: str
     metric: Metric
@@ -42,8 +48,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Result:
-    """What one metric found of one subject: `score` [n] (NaN: undefined), `facts` [n] by name, `curves` [n, points] by name over
-    `at` [points]."""
+    """What one metric found for one method.
+
+    Attributes:
+        score: one number per sample, float64 [n]; NaN where it is undefined.
+        facts: what else the metric knows, by name, [n].
+        curves: curves by name, [n, points].
+        at: where the curves have their points, [points]; None without curves.
+    """
 
     score: Array
     facts: Mapping[str, Array] = field(default_factory=dict)
@@ -53,7 +65,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean of a curve over the samples with its 95 % confidence interval; all [points]."""
+    """The mean of a curve over the samples with its 95 % confidence interval.
+
+    Attributes:
+        at: the points, [points].
+        mean: the mean at each point, [points].
+        low: the lower end of the interval, [points].
+        high: the upper end of the interval, [points].
+    """
 
     at: Array
     mean: Array
@@ -63,11 +82,26 @@ class Curve:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """The results of an evaluation: scores of every sample, curves, tables, ranks.
 
-    `subjects` are the labels of methods and files, `columns` the metrics, `results` by (subject, metric) label. `skipped` says
-    what was left out and why. `controls` are the subjects that are no explanations, to compare with. `about` says of what: model,
-    samples, target …. `examples` are explanations of a few samples.
+    Attributes:
+        about: what was evaluated: model, samples, target and settings.
+        subjects: the labels of the methods, and of attributions from elsewhere.
+        columns: the metrics.
+        results: the results by (method, metric) label.
+        skipped: what was left out, and why.
+        controls: labels of those that are no explanations, to compare with.
+        examples: explanations of a few samples.
+
+    Example:
+        >>> import numpy as np
+        >>> from onnxplain import evaluate
+        >>> images = np.load("fixtures/digits/data.npz")["image"][:5]
+        >>> found = evaluate("fixtures/digits/model.onnx", images, ["gradient", "random"], ["sparseness"], progress=False)
+        >>> found
+        Evaluation(2 methods, 1 metrics, 5 samples)
+        >>> found.scores("gradient", "sparseness").shape
+        (5,)
     """
 
     about: Mapping[str, Any]
@@ -80,7 +114,7 @@ class Evaluation:
 
     @cached_property
     def means(self) -> dict[str, dict[str, Mean]]:
-        """The summary of every metric by its label, by subject."""
+        """The mean of every metric, with its interval and rank, by the labels of metric and method."""
         return {
             c.label: summarised(
                 {s: self.results[s, c.label].score for s in self.subjects if (s, c.label) in self.results},
@@ -97,8 +131,10 @@ class Evaluation:
 
     @cached_property
     def ranks(self) -> dict[str, dict[str, float]]:
-        """The mean ranks of every subject by family, and "overall"; the best first, controls
-        (which have no rank) last. See `summary.mean_ranks`."""
+        """The mean ranks of every method by family, and "overall".
+
+        The best method comes first. Controls have no rank and come last. See `summary.mean_ranks`.
+        """
         found = mean_ranks(self.means, {c.label: c.metric.family for c in self.columns}, self.controls)
         nowhere = {s: {"overall": np.nan} for s in self.subjects if s not in found}
         order = sorted(
@@ -108,7 +144,14 @@ class Evaluation:
         return dict(order)
 
     def scores(self, subject: str, metric: str) -> Array:
-        """The score of every sample, float64 [n]; NaN where undefined.
+        """The score of every sample.
+
+        Args:
+            subject: the label of the method.
+            metric: the label of the metric.
+
+        Returns:
+            float64 [n]; NaN where the score is undefined.
 
         Raises:
             InputError: there is no such result.
@@ -116,7 +159,14 @@ class Evaluation:
         return self.result(subject, metric).score
 
     def result(self, subject: str, metric: str) -> Result:
-        """All that a metric found of a subject.
+        """All that a metric found for a method.
+
+        Args:
+            subject: the label of the method.
+            metric: the label of the metric.
+
+        Returns:
+            Scores, further numbers and curves.
 
         Raises:
             InputError: there is no such result.
@@ -131,7 +181,15 @@ class Evaluation:
         return self.results[subject, metric]
 
     def curve(self, subject: str, metric: str, name: str | None = None) -> Curve:
-        """The mean of a curve; the first where `name` is None.
+        """The mean of a curve over the samples.
+
+        Args:
+            subject: the label of the method.
+            metric: the label of the metric.
+            name: which curve; None for the first.
+
+        Returns:
+            The mean with its 95 % confidence interval, from a bootstrap over the samples.
 
         Raises:
             InputError: there is no such curve.
@@ -150,7 +208,7 @@ class Evaluation:
 
     @property
     def verdict(self) -> str:
-        """Who comes first, in a sentence, and how sure that is."""
+        """Which method comes first, in a sentence, and how sure that is."""
         ranks = {s: r["overall"] for s, r in self.ranks.items() if np.isfinite(r["overall"])}
         if len(ranks) < 2:
             return "With a single method there is nothing to rank." + self._against_controls(list(ranks))
@@ -185,8 +243,11 @@ class Evaluation:
         return f" No better than the control: {', '.join(found)}{whole}." if found else " All beat the control on every metric."
 
     def table(self) -> list[dict[str, Any]]:
-        """A row per subject and metric: method, metric, family, better, mean, low, high, samples, undefined, rank, ties,
-        beats_control."""
+        """A row per method and metric.
+
+        Returns:
+            Dicts with the keys method, metric, family, better, mean, low, high, samples, undefined, rank, ties and beats_control.
+        """
         return [
             {
                 "method": s, "metric": c.label, "family": c.metric.family, "better": c.metric.better, "mean": m.value,
@@ -197,7 +258,10 @@ class Evaluation:
         ]  # fmt: skip
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row per subject, metric and sample: method, metric, sample, score.
+        """A row per method, metric and sample.
+
+        Returns:
+            A frame with the columns method, metric, sample and score.
 
         Raises:
             MissingDependencyError: pandas is not installed.
@@ -211,6 +275,12 @@ class Evaluation:
 
         .csv has the table; .json the table, ranks and all scores; .parquet a row per sample; .png the plot.
 
+        Args:
+            path: the file to write.
+
+        Returns:
+            The path.
+
         Raises:
             OutputError: the folder does not exist or the ending is unknown.
             MissingDependencyError: the form needs a package that is not installed.
@@ -220,7 +290,13 @@ class Evaluation:
         return save(self, Path(path))
 
     def plot(self, metrics: Sequence[str] | None = None) -> Figure:
-        """A figure: the ranking, and a panel per metric with means and intervals, or curves where it has some.
+        """A figure: the ranking, and a panel per metric with means and intervals, or curves where the metric has some.
+
+        Args:
+            metrics: labels of the metrics to show; None for all.
+
+        Returns:
+            A matplotlib figure.
 
         Raises:
             MissingDependencyError: matplotlib is not installed.

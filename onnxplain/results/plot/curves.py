@@ -13,7 +13,7 @@ from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, short
 from onnxplain.results.plot.views import View, columns_of, views_of
-from onnxplain.results.prediction import class_name, explained_score, is_batched, lifted
+from onnxplain.results.prediction import explained_score, is_batched, lifted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,10 +73,10 @@ def _of(explanation: Explanation) -> str:
 def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[str, ...], ...]:
     of = _of(explanation)
     if of == "all":
-        return (tuple(class_name(explanation, t) for t in range(targets)),) * count
+        return (tuple(explanation.class_name(t) for t in range(targets)),) * count
     if explanation.target is not None:
         return tuple((explanation.label(i),) for i in range(count))
-    return ((class_name(explanation, int(of)) if of.isdigit() else of,),) * count
+    return ((explanation.class_name(int(of)) if of.isdigit() else of,),) * count
 
 
 def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> View:

@@ -11,7 +11,7 @@ from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, colours, percent, rim
 from onnxplain.results.plot.views import choose_form, pooled_map
-from onnxplain.results.prediction import class_name, lifted
+from onnxplain.results.prediction import lifted
 
 __all__ = ["TreeBlock", "has_pictured_filters"]
 
@@ -104,7 +104,7 @@ class TreeBlock:
             x, y, _ = self._place(first + leaf, left, top)
             own = int(chances.argmax())
             ink = INK if self.taken[first + leaf] else QUIET
-            name = class_name(self.explanation, own)
+            name = self.explanation.class_name(own)
             weight = "bold" if self.taken[first + leaf] else "normal"
             page.text(x, y + 0.05, name[:8], size=9 if len(name) <= 4 else 6.5, colour=ink, weight=weight, ha="center")
             page.text(x, y + 0.22, percent(float(chances[own])), size=6, colour=QUIET, ha="center")

@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import enlarged
-from onnxplain.results.prediction import class_name, lifted, sample_count, scores, target_name
+from onnxplain.results.prediction import lifted, sample_count, scores, target_name
 
 __all__ = ["FORMS", "Column", "View", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
 
@@ -48,7 +48,7 @@ class Column:
         """What is explained, in words."""
         if self.among_all is None:
             return target_name(self.explanation, sample)
-        return class_name(self.explanation, int(self.among_all[sample]))
+        return self.explanation.class_name(int(self.among_all[sample]))
 
     def target_index(self, sample: int) -> int | None:
         """The explained element's number, None where several are explained together."""
@@ -127,7 +127,7 @@ def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[
     count, targets = values.shape[:2]
     if targets <= EVERY:
         return [
-            Column(f"{heading} → {class_name(explanation, t)}", explanation, signed, np.full(count, t)) for t in range(targets)
+            Column(f"{heading} → {explanation.class_name(t)}", explanation, signed, np.full(count, t)) for t in range(targets)
         ]
     found = scores(explanation)
     flat = np.zeros((count, targets)) if found is None else found.reshape(count, -1)

@@ -1,0 +1,175 @@
+"""Ranks that the standard's inference loses, proven from what surrounds a tensor.
+
+Behind an If whose branches differ (a squeeze that exporters guard), behind axes known at run time only, or behind an operator
+that inference does not know, a tensor has no shape. Its rank is often plain all the same: a convolution's input has the rank
+of its weights, an activation's that of its output. Such ranks go to and fro along the nodes until no more are proven.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, TypeAlias
+
+import onnx
+from onnx.helper import get_attribute_value
+
+from onnxplain.ir.registry import Registry, load_registry
+
+__all__ = ["proven_ranks"]
+
+Ranks: TypeAlias = "MutableMapping[str, int]"
+
+LIKE_THE_FIRST = frozenset({
+    "CenterCropPad", "CumSum", "GatherElements", "MaxPool", "AveragePool", "LpPool", "MaxUnpool", "GlobalAveragePool",
+    "GlobalMaxPool", "GlobalLpPool", "Pad", "Resize", "ReverseSequence", "RoiAlign", "ScatterElements", "ScatterND", "Slice",
+    "SpaceToDepth", "DepthToSpace", "Split", "Tile", "Transpose", "Trilu", "Upsample",
+})  # fmt: skip
+"""Operators that have a role of many kinds, and whose outputs have the rank of their first input."""
+
+ROUNDING = frozenset({"Cast", "Ceil", "Dropout", "Floor", "Identity", "IsInf", "IsNaN", "Not", "Round", "Sign"})
+"""Operators that work on each element alone, whatever their role."""
+
+FIXED = {
+    "Conv": (None, None, 1), "ConvTranspose": (None, None, 1), "Gemm": (2, 2, None), "LSTM": (3, 3, 3), "GRU": (3, 3, 3),
+    "RNN": (3, 3, 3), "Shape": (), "Flatten": (),
+}  # fmt: skip
+"""The ranks that operators ask of their inputs."""
+
+MADE = {
+    "Flatten": 2,
+    "Gemm": 2,
+    "Shape": 1,
+    "Size": 0,
+    "NonZero": 2,
+    "LSTM": 4,
+    "GRU": 4,
+    "RNN": 4,
+    "MelWeightMatrix": 2,
+    "STFT": 4,
+}
+"""The ranks of the first outputs that are always the same."""
+
+
+def proven_ranks(
+    model: onnx.ModelProto, infos: Mapping[str, onnx.ValueInfoProto], registry: Registry | None = None
+) -> dict[str, int]:
+    """The ranks of tensors of the main graph that have none in `infos`, by name.
+
+    Args:
+        model: the model, left as it is.
+        infos: what inference knows, by name.
+        registry: the roles of operators: those of activations, norms and softmax keep the rank.
+    """
+    known: dict[str, int] = {t.name: len(t.dims) for t in model.graph.initializer}
+    values = (*model.graph.input, *infos.values())
+    known |= {v.name: len(v.type.tensor_type.shape.dim) for v in values if v.type.tensor_type.HasField("shape")}
+    found: dict[str, int] = {}
+    ranks: Ranks = ChainMap(found, known)
+    sizes = {t.name: t.dims[0] for t in model.graph.initializer if len(t.dims) == 1}
+    sizes |= {v.name: v.type.tensor_type.shape.dim[0].dim_value for v in values if known.get(v.name) == 1}  # 0: not known
+    walk = _Walk(registry or load_registry(), {o.domain: o.version for o in model.opset_import}, sizes)
+    while walk.once(model.graph, ranks):
+        pass
+    made = {o for n in model.graph.node for o in n.output}
+    return {name: rank for name, rank in found.items() if name in made and name not in known}
+
+
+class _Walk:
+    """Goes through all nodes, forward and backward, and notes the ranks that they prove."""
+
+    def __init__(self, registry: Registry, versions: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+        self.registry, self.versions, self.sizes = registry, versions, sizes
+
+    def once(self, graph: onnx.GraphProto, ranks: Ranks) -> bool:
+        """Whether anything new was proven."""
+        before = len(ranks)
+        for node in (*graph.node, *reversed(graph.node)):
+            for name, rank in self._proofs(node, ranks):
+                if name and rank is not None and rank >= 0 and name not in ranks:
+                    ranks[name] = rank
+        return len(ranks) > before
+
+    def _proofs(self, node: onnx.NodeProto, ranks: Ranks) -> Iterator[tuple[str, int | None]]:
+        """Ranks that a node proves, from what is known of its inputs and outputs."""
+        first = node.input[0] if node.input else ""
+        settings = {a.name: a for a in node.attribute}
+        if "then_branch" in settings and node.op_type == "If":
+            yield from self._of_branches(node, [settings["then_branch"].g, settings["else_branch"].g], ranks)
+        if node.domain:
+            if self._keeps(node):
+                yield from _alike([first, node.output[0]], ranks)
+            return
+        yield from zip(node.input, FIXED.get(node.op_type, ()), strict=False)
+        yield node.output[0], MADE.get(node.op_type)
+        if node.op_type in ("Conv", "ConvTranspose"):
+            yield from _alike([first, node.input[1], node.output[0]], ranks)
+        elif node.op_type in LIKE_THE_FIRST:
+            yield from _alike([first, *node.output], ranks)
+        elif node.op_type == "Concat":
+            yield from _alike([*node.input, node.output[0]], ranks)
+        elif node.op_type in ("Squeeze", "Unsqueeze") or node.op_type.startswith(("Reduce", "Arg")):
+            yield from self._with_axes(node, {k: get_attribute_value(a) for k, a in settings.items()}, ranks)
+        elif node.op_type == "Gather":
+            yield from _sums(node.output[0], first, node.input[1], -1, ranks)
+        elif self._keeps(node):
+            yield from _alike([first, node.output[0]], ranks)
+
+    def _keeps(self, node: onnx.NodeProto) -> bool:
+        """Whether the first output has the rank of the first input: a function of each element, a norm, a softmax."""
+        spec = self.registry.entry(node.op_type, node.domain, self.versions.get(node.domain, 1))
+        if spec is None:
+            return False
+        if spec.role == "elementwise":
+            return not spec.broadcasts
+        return spec.role in ("norm", "softmax", "straight-through") or (node.op_type in ROUNDING and not node.domain)
+
+    def _with_axes(self, node: onnx.NodeProto, settings: Mapping[str, Any], ranks: Ranks) -> Iterator[tuple[str, int | None]]:
+        """Operators that take axes away or put some in; how many there are is what counts."""
+        x, y = node.input[0], node.output[0]
+        if node.op_type.startswith(("Reduce", "Arg")) and settings.get("keepdims", 1) == 1:
+            yield from _alike([x, y], ranks)
+            return
+        if node.op_type.startswith("Arg"):
+            count: int | None = 1
+        elif "axes" in settings:
+            count = len(settings["axes"])
+        else:
+            count = self.sizes.get(node.input[1]) if len(node.input) > 1 else None
+        if not count:  # none given: all, or none
+            return
+        difference = count if node.op_type == "Unsqueeze" else -count
+        if x in ranks:
+            yield y, ranks[x] + difference
+        elif y in ranks:
+            yield x, ranks[y] - difference
+
+    def _of_branches(
+        self, node: onnx.NodeProto, branches: list[onnx.GraphProto], ranks: Ranks
+    ) -> Iterator[tuple[str, int | None]]:
+        """What both branches return in the same rank. Where they differ, one is never taken, and what follows says which."""
+        inner = []
+        for branch in branches:
+            table: Ranks = ChainMap({}, dict(ranks))
+            while self.once(branch, table):
+                pass
+            inner.append([table.get(o.name) for o in branch.output])
+        for name, *found in zip(node.output, *inner, strict=True):
+            if len(set(found)) == 1:
+                yield name, found[0]
+
+
+def _alike(names: list[str], ranks: Ranks) -> Iterator[tuple[str, int | None]]:
+    """Tensors of one rank."""
+    rank = next((ranks[n] for n in names if n in ranks), None)
+    yield from ((name, rank) for name in names)
+
+
+def _sums(total: str, a: str, b: str, more: int, ranks: Ranks) -> Iterator[tuple[str, int | None]]:
+    """Tensors of which one has the rank of two others together, and some more."""
+    if a in ranks and b in ranks:
+        yield total, ranks[a] + ranks[b] + more
+    elif total in ranks and a in ranks:
+        yield b, ranks[total] - ranks[a] - more
+    elif total in ranks and b in ranks:
+        yield a, ranks[total] - ranks[b] - more
