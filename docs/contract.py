@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain.explain.rewrite import rewrite
-from onnxplain.io.metadata import read_metadata
 from onnxplain.io.contract import metadata_schema
+from onnxplain.io.metadata import read_metadata
 
 ROOT = Path(__file__).resolve().parent.parent
 
