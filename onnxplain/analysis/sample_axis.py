@@ -10,7 +10,7 @@ from onnxplain.analysis.score import Score
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Dim, Tensor, same_dim
 
-__all__ = ["SampleAxes", "find_sample_axes", "is_batched", "sample_axis", "shared_symbol"]
+__all__ = ["SampleAxes", "explained_axis", "find_sample_axes", "is_batched", "sample_axis", "shared_symbol"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ def sample_axis(tensor: Tensor, symbol: Dim) -> int | None:
     """The axis that counts samples: the only one of that extent; None where there is none or more than one."""
     axes = [i for i, d in enumerate(tensor.shape or ()) if d == symbol]
     return axes[0] if len(axes) == 1 else None
+
+
+def explained_axis(tensor: Tensor, target: Tensor) -> int:
+    """The axis of an explained tensor that counts samples, where the target's first one does: the one of its extent, else the
+    first."""
+    return sample_axis(tensor, target.dim(0)) or 0
 
 
 def shared_symbol(target: Tensor, inputs: Sequence[Tensor], others: Iterable[Tensor]) -> str | None:

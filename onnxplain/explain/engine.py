@@ -101,7 +101,7 @@ def count_samples(axes: SampleAxes, feeds: Mapping[str, Array]) -> int:
     """
     if not axes.batched:
         return 1
-    first = next(a for n, a in feeds.items() if n in axes.sampled)
-    if first.ndim == 0 or first.shape[0] == 0:
+    first, axis = next((a, axis) for n, a in feeds.items() if (axis := axes.of_input(n)) is not None)
+    if first.ndim <= axis or first.shape[axis] == 0:
         raise InputError("there are no samples to explain: the first axis is empty")
-    return int(first.shape[0])
+    return int(first.shape[axis])

@@ -100,11 +100,27 @@ class Explainer:
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        self.method = method
+        self._begin(model, request, RunSettings(providers, threads, batch_size, progress), labels)
+
+    @classmethod
+    def of(cls, model: ModelLike, request: Request, running: RunSettings | None = None, labels: Sequence[str] = ()) -> Explainer:
+        """An Explainer for a request that was checked before.
+
+        Args:
+            model: a path, the bytes of a file, or a ModelProto.
+            request: what is to be explained; its target is of no account.
+            running: how the model is run.
+            labels: names of the classes.
+        """
+        made = cls.__new__(cls)
+        made._begin(model, request, running or RunSettings(), labels)
+        return made
+
+    def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
+        self.method = request.method.name
         self.labels = list(labels)
         self._source = prepared(read(model), request.registry)
         self._inputs = Graph(self._source.model).inputs
-        running = RunSettings(providers, threads, batch_size, progress)
         self._engine: Engine = (ForwardEngine if request.method.forward_only else GraphEngine)(self._source, request, running)
 
     # -- the explained model -------------------------------------------------------------------------------------

@@ -110,7 +110,15 @@ class Request:
         """The same request with other options of the method."""
         return replace(self, options=self.method.checked({**self.options, **changes}))
 
-    def for_method(self, method: str, **changes: Any) -> Request:
-        """The same model, output, inputs and rules for another method with its default options."""
-        found = graph_method(method)
-        return replace(self, method=found, options=found.checked({}), **changes)
+    def for_method(self, method: str | Method, options: Mapping[str, Any] | None = None, **changes: Any) -> Request:
+        """The same model, output, inputs, score and rules for another method.
+
+        Args:
+            method: the method or its name.
+            options: its own options.
+            **changes: what else is asked for, as in `of`; nothing else is taken over.
+
+        Raises: as `of`.
+        """
+        same = {"registry": self.registry, "output": self.output, "inputs": self.inputs, "score": self.score}
+        return Request.of(method, options=options, **{**same, **changes})

@@ -67,7 +67,7 @@ def write(lowered: Lowered, prepared: Prepared, *, whole: bool = False) -> Writt
 
     Args:
         lowered: what is to be written.
-        prepared: the model and the request it was made for.
+        prepared: the model, which becomes the explained one, and the request.
         whole: whether weights that are held in the model's file are put into the result.
 
     Raises:

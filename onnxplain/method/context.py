@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxplain.analysis.explained import Explained
-from onnxplain.analysis.sample_axis import sample_axis, shared_symbol
+from onnxplain.analysis.sample_axis import explained_axis, sample_axis, shared_symbol
 from onnxplain.analysis.selection import Selection
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import MethodError
@@ -303,9 +303,7 @@ class AttributionContext:
     def sample_axis(self, source: Tensor) -> int | None:
         """The axis of an explained tensor that counts samples: that of the output's first extent, else the first; None where
         nothing counts samples."""
-        if not self.batched:
-            return None
-        return sample_axis(source, self.target.dim(0)) or 0
+        return explained_axis(source, self.target) if self.batched else None
 
     def bake_in(self, what: str, array: np.ndarray[Any, Any], x: Tensor) -> Tensor:
         """An array that broadcasts to a tensor as a constant of its type; `what` it is, for `Outputs.baked_rows`."""

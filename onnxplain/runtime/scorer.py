@@ -102,7 +102,7 @@ class Forward:
     @cached_property
     def _places(self) -> dict[str, int | None]:
         """The axis of each input that counts samples, where arrays have one."""
-        return {t.name: 0 if t.name in self.sampled else None for t in self.inputs}
+        return {t.name: self.axes.of_input(t.name) if self.batched else 0 for t in self.inputs}
 
     def explained(self, names: Sequence[str] | None, registry: Registry) -> tuple[str, ...]:
         """The inputs to perturb: those named; else numbers, text, and integers that an embedding looks up, no masks.

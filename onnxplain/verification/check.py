@@ -100,7 +100,7 @@ def check(
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
     feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
-    plain = request.for_method("gradient", layer=(), baseline=None, expose=("score",))
+    plain = request.for_method("gradient", expose=["score"])
     gradient = rewrite_source(source.copy(), plain)
     session = Session(gradient.model, providers, folder=source.folder)
     rounds = next((c for c in graph.calls if registry.role(c) == "straight-through" and not c.y.is_float), None)
