@@ -17,7 +17,8 @@ from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.explain.rewrite import is_batched
 from onnxplain.io.reader import Source
-from onnxplain.ir.graph import Graph, alive
+from onnxplain.ir.edit import alive, set_nodes
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.runtime.session import Arrays, Providers, Session
@@ -214,8 +215,6 @@ def _rows(feeds: Mapping[str, Array], sampled: set[str], start: int, stop: int) 
 
 def _cut(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], output: str) -> None:
     """Leave the given nodes and one output in the model."""
-    copied = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copied)
+    set_nodes(model.graph, nodes)
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(output))
