@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.explain import rewrite as rewriting
+from onnxplain.explain import write as writing
 from tests.passes.test_lowering import optimized
 from tests.support.models import model, node, run
 
@@ -57,7 +57,7 @@ def mobile(extent: Any = "batch", wide: int = WIDE) -> onnx.ModelProto:
 def plainly(monkeypatch: pytest.MonkeyPatch, make: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     """An explained model in the forms that rules write."""
     with monkeypatch.context() as patch:
-        patch.setattr(rewriting, "lowered", lambda b: b.calls)
+        patch.setattr(writing, "lowered", lambda b: b.calls)
         return make()
 
 
