@@ -22,6 +22,8 @@ GELU = product(1 + op.Erf(SCALED), X, number="factor")
 
 def group_gelus(flow: Dataflow) -> Sequence[Call]:
     """`Gelu(x)` with `scale` and `factor` for factor · x · (1 + erf(scale · x)), its numbers multiplied in any order."""
+    if not any(call.op == "Erf" for call in flow.calls):
+        return flow.calls
     made: list[Call] = []
     inside: set[str] = set()
     for call in reversed(flow.calls):  # the largest first: with all numbers behind it
