@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.evaluation import correlation, randomisation, robustness
+from onnxplain.evaluation.metrics import correlation, randomisation, robustness
 from onnxplain.evaluation.case import Case
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import Measured, metric_named

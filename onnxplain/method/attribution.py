@@ -116,7 +116,7 @@ def beside_targets(job: Job, x: Tensor, lead: int = 0) -> Tensor:
 
 
 def score(job: Job) -> Tensor:
-    """What is explained of every sample, a number: ⟨seed, output⟩, [samples]; with all targets [samples, targets]."""
+    """The explained number of every sample, ⟨cotangent, output⟩: [samples]; with all targets [samples, targets]."""
     b, y = job.b, job.target
     samples = (y.shape or (None,))[: int(job.batched)]
     if job.basis is not None:
@@ -128,13 +128,13 @@ def score(job: Job) -> Tensor:
 
 
 def change_since(job: Job, there: Job) -> Tensor:
-    """How much higher the explained score is than at another point, in the shape of `score`."""
+    """The explained score less the score at another point, in the shape of `score`."""
     b, y = job.b, job.target
     return score(replace(job, target=replace(b.Sub(y, there.target), dtype=y.dtype, shape=y.shape)))
 
 
 def gap(job: Job, made: Sequence[Tensor], change: Tensor) -> Tensor:
-    """What attributions sum to beyond a change of the score, in its shape."""
+    """The convergence delta: by how much the attributions exceed a change of the score, in its shape."""
     b = job.b
     total = b.total([replace(per_sample(job, m, x), shape=change.shape) for m, x in zip(made, job.sources, strict=True)])
     return replace(b.Sub(b.cast(total, change), change), dtype=change.dtype, shape=change.shape)
