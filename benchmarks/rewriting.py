@@ -27,10 +27,11 @@ path, method, out = sys.argv[1:]
 start = time.perf_counter()
 if out:
     from onnxplain.io.reader import read
+    from onnxplain.explain.request import Request
     from onnxplain.explain.rewrite import rewrite_source
     from onnxplain.io.writer import write_model
     source = read(path, hold=True)
-    made = rewrite_source(source, method).model
+    made = rewrite_source(source, Request.for_graph(method)).model
     write_model(made, Path(out), source.folder, source.held)
 else:
     made = onnxplain.rewrite(path, method)

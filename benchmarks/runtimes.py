@@ -23,7 +23,7 @@ import onnxruntime as ort
 
 from onnxplain import __version__, rewrite
 from onnxplain.errors import OnnxplainError
-from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.metadata import read_metadata
 from onnxplain.method.registry import all_methods
 
 HERE = Path(__file__).resolve().parent

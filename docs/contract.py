@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxplain.explain.rewrite import read_metadata, rewrite
+from onnxplain.explain.rewrite import rewrite
 from onnxplain.io.contract import metadata_schema
+from onnxplain.io.metadata import read_metadata
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,7 +19,7 @@ import pytest
 
 from onnxplain import plan, rewrite
 from onnxplain.errors import LayerError, MethodError, RuleError, UnsupportedOperatorError
-from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.metadata import read_metadata
 from onnxplain.method.registry import Method, all_methods
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from onnxplain import rewrite, verify
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
-from onnxplain.explain.rewrite import read_metadata
 from onnxplain.io import reader as load
+from onnxplain.io.metadata import read_metadata
 from onnxplain.method.registry import all_methods
 from onnxplain.runtime.cuda_placement import left_to_processor
 from tests import host_cases, networks

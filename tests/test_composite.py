@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from onnxplain import plan, rewrite
 from onnxplain.cli.main import main
 from onnxplain.errors import MethodError
-from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.metadata import read_metadata
 from onnxplain.method.composite_file import RULES, read_composite
 from onnxplain.method.own_composite import own_composite
 from onnxplain.propagation.composite import Composite, Where

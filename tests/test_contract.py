@@ -20,8 +20,8 @@ from jsonschema import Draft202012Validator
 from onnxplain import rewrite, verify
 from onnxplain.cli.main import main
 from onnxplain.errors import ModelError
-from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
 from onnxplain.io.contract import metadata_problems, metadata_schema
+from onnxplain.io.metadata import METADATA_KEY, read_metadata
 from onnxplain.method.registry import all_methods
 from onnxplain.verification.verify import added_inputs
 from tests import host_cases

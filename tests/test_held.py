@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxplain import rewrite
 from onnxplain.cli.main import main
 from onnxplain.errors import ModelError, OutputError
+from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io import lazy_weights as held
 from onnxplain.io import reader as load
@@ -77,7 +78,7 @@ def test_the_same_model_with_and_without(path: Path, method: str) -> None:
 
 def test_the_written_file_is_the_model(path: Path, tmp_path: Path) -> None:
     source = read(path, hold=True)
-    made = rewrite_source(source, "gradient").model
+    made = rewrite_source(source, Request.for_graph("gradient")).model
     assert made.ByteSize() < path.stat().st_size - 3 * WIDE * WIDE, "what lies in the graph itself was read"
     for goal in (tmp_path / "other.onnx", path):  # the model itself may be written over
         write_model(made, goal, source.folder, source.held)
@@ -110,7 +111,7 @@ def test_command_writes_what_the_function_returns(path: Path, tmp_path: Path) ->
 def test_copying_where_the_system_does_not(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In full by reading and writing, and when the system stops half-way."""
     source = read(path, hold=True)
-    made = rewrite_source(source, "gradient").model
+    made = rewrite_source(source, Request.for_graph("gradient")).model
     expected = write_model(made, tmp_path / "a.onnx", source.folder, source.held).read_bytes()
     copied: list[int] = []
 
@@ -155,7 +156,7 @@ def test_other_files_are_refused_as_ever(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_more_than_protocol_buffers_take(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = read(path, hold=True)
-    made = rewrite_source(source, "gradient").model
+    made = rewrite_source(source, Request.for_graph("gradient")).model
     monkeypatch.setattr("onnxplain.io.writer.LIMIT", 100_000)
     with pytest.raises(OutputError, match="more than 2 GB"):
         write_model(made, tmp_path / "out.onnx", source.folder, source.held)
@@ -165,10 +166,11 @@ CHILD = """
 import sys
 from pathlib import Path
 from onnxplain.io.reader import read
+from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.writer import write_model
 source = read(sys.argv[1], hold=True)
-write_model(rewrite_source(source, sys.argv[2]).model, Path(sys.argv[3]), source.folder, source.held)
+write_model(rewrite_source(source, Request.for_graph(sys.argv[2])).model, Path(sys.argv[3]), source.folder, source.held)
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(int(status["VmHWM"].split()[0]) // 1024)
 print(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())["rchar"])

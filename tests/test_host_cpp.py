@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
+from onnxplain.io.metadata import METADATA_KEY, read_metadata
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case
 

@@ -18,7 +18,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.explain.rewrite import METADATA_KEY, read_metadata
+from onnxplain.io.metadata import METADATA_KEY, read_metadata
 from onnxplain.method.registry import all_methods
 from tests import host_cases
 from tests.host_cases import FIXTURES, Case

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from onnxplain import rewrite
-from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.metadata import read_metadata
 from onnxplain.passes.parts import sum_parts
 from tests.models import model, node, run
 from tests.test_size import at_run_time

@@ -108,7 +108,7 @@ def test_prototypes_of_digits(density: GaussianRBM, data: Array) -> None:
     np.testing.assert_allclose(made, found["decoder"].x, atol=1e-6)
 
 
-def quadratic(opset: int = 18) -> onnx.ModelProto:
+def quadratic(opset: int = 18, batch: int | str = "n") -> onnx.ModelProto:
     """score₀ = −‖x − c‖², score₁ = 0: what maximizes the first is known."""
     return model(
         [
@@ -116,8 +116,8 @@ def quadratic(opset: int = 18) -> onnx.ModelProto:
             node("Mul", "d d", "s"),
             node("MatMul", "s minus", "score"),
         ],
-        {"x": ["n", 3]},
-        {"score": ["n", 2]},
+        {"x": [batch, 3]},
+        {"score": [batch, 2]},
         {"c": np.float32([1, -2, 0.5]), "minus": np.float32([[-1, 0]] * 3)},
         opset=opset,
     )
@@ -129,6 +129,8 @@ def test_logit_of_a_quadratic_has_the_known_maximum() -> None:
     np.testing.assert_allclose(plain.x[0], c, atol=1e-3)
     held = onnxplain.prototype(quadratic(), 0, penalty={"l2": 3.0}, score="logit")
     np.testing.assert_allclose(held.x[0], c / 4, atol=1e-3)  # the maximum of −‖x − c‖² − 3‖x‖²
+    fixed = onnxplain.prototype(quadratic(batch=4), 0, penalty=None, score="logit")
+    np.testing.assert_allclose(fixed.x, plain.x, atol=1e-3)
     boxed = onnxplain.prototype(quadratic(), 0, penalty=None, score="logit", bounds=(-1, 1))
     np.testing.assert_allclose(boxed.x[0], np.clip(c, -1, 1), atol=1e-3)
 

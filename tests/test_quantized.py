@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from onnxplain import Explainer, check, rewrite
+from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.verification.finite_differences import double
@@ -484,7 +485,9 @@ def test_relevance_is_close_to_that_of_the_float_model(net: str, form: str, meth
 @pytest.mark.parametrize("form", FORMS)
 def test_relevance_is_conserved_through_rounding(form: str, quantized: Any) -> None:
     """z⁺ on non-negative inputs with the biases left out: everything arrives, to float32's accuracy."""
-    made = rewrite_source(read(quantized("digits", form)), "lrp-zplus", options={"bias": "ignore"}, expose=["score"])
+    made = rewrite_source(
+        read(quantized("digits", form)), Request.for_graph("lrp-zplus", options={"bias": "ignore"}, expose=["score"])
+    )
     found = run(made.model, {"image": samples("digits")})
     scores = found[made.about["score"]["tensor"]].max(1)
     np.testing.assert_allclose(found["image_attribution"].sum((1, 2, 3)), scores, rtol=1e-5)

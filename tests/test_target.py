@@ -249,7 +249,7 @@ def test_text_and_back(text: str) -> None:
 )  # fmt: skip
 def test_which_outputs_count_samples(inputs: list[Any], output: list[Any], batched: bool) -> None:
     """A sum over what looks like samples would mix classes: when in doubt, extents decide."""
-    from onnxplain.explain.rewrite import is_batched
+    from onnxplain.analysis.sample_axis import is_batched
     from onnxplain.ir.graph import Graph
     from onnxplain.ir.tensor import Tensor
 

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from onnxplain.analysis.forward_only_advice import instead
 from onnxplain.analysis.liveness import liveness
+from onnxplain.analysis.lookups import entrances
 from onnxplain.analysis.spatial_axes import Layout
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Call
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources"]
-
-
-MOVES = {
-    "Cast",
-    "Concat",
-    "Expand",
-    "Flatten",
-    "Identity",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-}
-"""Operators that leave integers as they are."""
+__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +34,7 @@ class Explained:
     tensor: Tensor
     kind: str
     layout: Layout | None = None
+    source: str = ""
 
 
 def find_sources(
@@ -55,8 +42,8 @@ def find_sources(
 ) -> tuple[Explained, ...]:
     """The explained inputs: those named, or all that the target depends on by differentiable operators.
 
-    A floating-point input is explained itself. An integer input is explained at the embedding rows it looks up; where the
-    model has neither (an image of bytes), at the cast that makes it a float.
+    A floating-point input is explained itself. An integer input is explained at every look-up of it that the target depends on
+    (`onnxplain.analysis.lookups`); where the model has neither (an image of bytes), at the casts that make it floats.
 
     Raises:
         LayerError: no such input, or the target does not depend on it by differentiable operators.
@@ -66,12 +53,10 @@ def find_sources(
         if name not in known:
             raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
     wanted = [known[name] for name in inputs] if inputs is not None else list(graph.inputs)
-    candidates = [c for t in wanted for c in _stand_ins(graph, t)]
-    if inputs is None and any(c.kind != "cast" for c in candidates):
-        candidates = [c for c in candidates if c.kind != "cast"]
-    live = liveness(graph.calls, [c.tensor for c in candidates], [target], role).tensors
-    found = [c for c in candidates if c.tensor.name in live or c.tensor == target]
-    lost = [t.name for t in wanted if t.name not in {c.name for c in found}]
+    found = _live(graph, wanted, target, role)
+    if inputs is None and any(c.kind != "cast" for c in found):
+        found = [c for c in found if c.kind != "cast"]
+    lost = [t.name for t in wanted if t.name not in {c.source for c in found}]
     if (inputs is not None and lost) or not found:
         raise LayerError(_why_not(graph, lost, target, role))
     return tuple(found)
@@ -80,9 +65,44 @@ def find_sources(
 def find_origins(graph: Graph, target: Tensor, role: Callable[[Call], str]) -> tuple[Tensor, ...]:
     """Where the model begins: its floating-point inputs, and what stands in for the others; empty where the target depends on
     no input by differentiable operators."""
-    candidates = [c.tensor for t in graph.inputs for c in _stand_ins(graph, t)]
-    live = liveness(graph.calls, candidates, [target], role).tensors
-    return tuple(c for c in candidates if c.name in live)
+    return tuple(e.tensor for e in _live(graph, graph.inputs, target, role))
+
+
+def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role: Callable[[Call], str]) -> dict[str, str]:
+    """The inputs that get no attribution, with the reason, by name."""
+    served = {e.source for e in explained}
+    reasons: dict[str, str] = {}
+    for t in graph.inputs:
+        if t.name in served:
+            continue
+        if t.dtype is not None and t.dtype.kind in "OSU":
+            reasons[t.name] = "holds text, which has no derivative; methods that need forward passes only take it"
+            continue
+        found, indexed = ([], []) if t.is_float or t.dtype is None else entrances(graph, t)
+        if _live(graph, [t], target, role):
+            how = "numbers beside what is looked up" if found else "a tensor that was not asked for"
+            reasons[t.name] = f"enters as {how}; name it to explain it"
+        elif indexed:
+            reasons[t.name] = f"says where to look in '{indexed[0]}', which depends on inputs: a position has no derivative"
+        else:
+            reasons[t.name] = f"'{target.name}' does not depend on it by differentiable operators"
+    return reasons
+
+
+def _live(graph: Graph, inputs: Sequence[Tensor], target: Tensor, role: Callable[[Call], str]) -> list[Explained]:
+    """Where the attributions of inputs can land, of what the target depends on: every look-up of an input, else every cast. The
+    first has the input's name, further ones a number behind it."""
+    candidates = {t: _stand_ins(graph, t) for t in inputs}
+    live = liveness(graph.calls, [e.tensor for made in candidates.values() for e in made], [target], role).tensors
+    taken = {t.name for t in graph.inputs}
+    found: list[Explained] = []
+    for made in candidates.values():
+        alive = [e for e in made if e.tensor.name in live or e.tensor == target]
+        for e in [e for e in alive if e.kind != "cast"] or alive:
+            name = e.source if e.source not in {f.name for f in found} else _numbered(e.source, taken)
+            taken.add(name)
+            found.append(replace(e, name=name))
+    return found
 
 
 def find_layer_inputs(
@@ -96,38 +116,19 @@ def find_layer_inputs(
         return ()
 
 
+def _numbered(name: str, taken: set[str]) -> str:
+    """A name with the first number behind it that makes it another."""
+    return next(made for n in count(2) if (made := f"{name}_{n}") not in taken)
+
+
 def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
     """The tensors that can carry an input's attribution in its place."""
     if tensor.dtype is None:
         return []
     if tensor.is_float:
-        return [Explained(tensor.name, tensor, "input")]
-    carried = {tensor.name}  # the input's own numbers, moved about; positions counted from a mask are something else
-    rows: set[str] = set()  # looked up in a quantized table: real numbers once they are dequantized
-    found: list[Explained] = []
-    for call in graph.calls:
-        reads = [t.name for t in call.inputs if t is not None]
-        if rows.intersection(reads):
-            if call.op == "DequantizeLinear":
-                found.append(Explained(tensor.name, call.y, "embedding"))
-            elif call.op in MOVES:
-                rows.update(y.name for y in call.outputs if y is not None)
-        if not carried.intersection(reads):
-            continue
-        for y in call.outputs:
-            if y is None:
-                continue
-            if not y.is_float:
-                if call.op in MOVES:
-                    carried.add(y.name)
-                elif call.op == "Gather" and call.x.name not in carried:
-                    rows.add(y.name)
-            elif call.op == "Gather" and call.x.name not in carried:
-                found.append(Explained(tensor.name, y, "embedding"))
-            elif call.op == "Cast":
-                found.append(Explained(tensor.name, y, "cast"))
-    embeddings = [e for e in found if e.kind == "embedding"]
-    return embeddings[:1] or found[:1]
+        return [Explained(tensor.name, tensor, "input", source=tensor.name)]
+    found, _ = entrances(graph, tensor)
+    return [Explained(tensor.name, e.tensor, e.kind, source=tensor.name) for e in found]
 
 
 def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Call], str]) -> str:

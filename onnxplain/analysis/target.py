@@ -1,21 +1,17 @@
-"""Targets: which element of the explained output is explained, and the seed that says so in the graph."""
+"""Targets: which element of the explained output is explained."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.builder.builder import Builder
 from onnxplain.errors import TargetError
-from onnxplain.ir.graph import named_dims
-from onnxplain.ir.tensor import Tensor, same_dim
 
-__all__ = ["Axis", "Target", "TargetLike", "at_run_time", "emit_seed", "nan_beyond", "parse_target"]
+__all__ = ["Axis", "Target", "TargetLike", "at_run_time", "parse_target", "text_of"]
 
 TargetLike: TypeAlias = "None | int | str | Sequence[Any] | Mapping[Any, float] | Target | np.ndarray[Any, Any]"
 
@@ -40,9 +36,9 @@ class Target:
 
     def __str__(self) -> str:
         if self.kind == "element":
-            return _text(self.axes)
+            return text_of(self.axes)
         if self.kind == "contrast":
-            return " ".join(f"{weight:+g}·({_text(axes)})" for weight, axes in self.terms)
+            return " ".join(f"{weight:+g}·({text_of(axes)})" for weight, axes in self.terms)
         return self.kind
 
 
@@ -143,134 +139,6 @@ def _parse_text(text: str) -> Target:
     return Target("element", axes)
 
 
-def _text(axes: tuple[Axis, ...]) -> str:
+def text_of(axes: tuple[Axis, ...]) -> str:
+    """A choice per axis as users write it."""
     return ",".join(str(a) for a in axes)
-
-
-# -- in the graph --------------------------------------------------------------------------------------------------
-
-
-def emit_seed(b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched: bool, chosen: Tensor | None = None) -> Tensor:
-    """The message to start the walk with: 1 at the explained element of every sample, 0 elsewhere.
-
-    Args:
-        b: emits into the graph.
-        y: the explained output; its first axis counts samples where `batched`.
-        target: an element, a contrast, or "input".
-        ranked: the prediction, in y's shape: its greatest element is the "top" one (y may be what a softmax makes it from).
-        batched: whether the first axis counts samples.
-        chosen: int64 [n] or [1], the run-time index for "input", counted row by row over the sample's elements; negative
-            means the top prediction; an index beyond the last element seeds nothing (`nan_beyond` marks those samples).
-
-    Raises:
-        TargetError: the target does not fit the output's shape.
-    """
-    if target.kind == "input":
-        assert chosen is not None
-        return _seed_at_run_time(b, y, ranked, chosen, batched=batched)
-    terms = target.terms if target.kind == "contrast" else ((1.0, target.axes),)
-    seeds = []
-    for weight, axes in terms:
-        seed = _element(b, y, ranked, axes, batched=batched)
-        seeds.append(seed if weight == 1 else replace(b.Mul(seed, weight), shape=y.shape))
-    return b.total(seeds)
-
-
-def _element(b: Builder, y: Tensor, ranked: Tensor, axes: tuple[Axis, ...], *, batched: bool) -> Tensor:
-    first = 1 if batched else 0
-    free = y.rank - first
-    if axes == ("top",):
-        axes = ("top",) * free
-    if axes == (0,) and free == 0:
-        axes = ()
-    if len(axes) != free:
-        example = ",".join(["3", *":" * (free - 1)]) if free else "none: it has one element per sample"
-        raise TargetError(
-            f"target {_text(axes)} has {len(axes)} axes, but output '{y.name}' {named_dims(y)} has {free} beside the samples; "
-            f"give one choice per axis (e.g. {example})"
-        )
-    for axis, choice in enumerate(axes, start=first):
-        extent = y.shape[axis] if y.shape else None
-        if isinstance(choice, int) and isinstance(extent, int) and not -extent <= choice < extent:
-            raise TargetError(
-                f"target {choice} is out of range: output '{y.name}' {named_dims(y)} has {extent} along axis {axis}"
-            )
-    masks = [_mask(b, y, axis, choice) for axis, choice in enumerate(axes, start=first) if isinstance(choice, int)]
-    if "top" in axes:
-        masks.append(_top_mask(b, ranked, axes, first))
-    seed = b.full_like(y, 1)
-    for mask in masks:
-        seed = replace(b.Where(mask, seed, 0), shape=y.shape)
-    return seed
-
-
-def _mask(b: Builder, y: Tensor, axis: int, index: int) -> Tensor:
-    """True at one index along an axis, shaped to broadcast against y."""
-    extent = y.dim(axis)
-    shape = [1] * y.rank
-    shape[axis] = -1
-    if isinstance(extent, int):
-        return b.const((np.arange(extent) == index % extent).reshape(shape))
-    count = b.Squeeze(b.dim(y, axis))
-    wanted = index if index >= 0 else b.Add(count, index)
-    return b.Reshape(b.Equal(b.Range(0, count, 1), wanted), shape)
-
-
-def _top_mask(b: Builder, y: Tensor, axes: tuple[Axis, ...], first: int) -> Tensor:
-    """True where the score is greatest along the "top" axes, at the chosen indices and summed over the ":" axes."""
-    score = y
-    for axis, choice in enumerate(axes, start=first):
-        if isinstance(choice, int):
-            score = b.Gather(score, [choice], axis=axis)
-    summed = [axis for axis, choice in enumerate(axes, start=first) if choice == ":"]
-    if summed:
-        score = b.ReduceSum(score, summed, keepdims=1)
-    if score is y and y.rank == first + 1:
-        return b.Equal(_count(b, b.dim(y, first)), b.ArgMax(y, axis=first, keepdims=1))
-    flat = b.Reshape(score, [0, -1] if first else [1, -1])
-    at = b.ArgMax(flat, axis=1, keepdims=1)
-    elements = b.Gather(b.Shape(flat), [1])
-    return b.Reshape(b.Equal(_count(b, elements), at), b.Shape(score))
-
-
-def _count(b: Builder, extent: Tensor) -> Tensor:
-    """0, 1, … up to an extent given as int64 [1]."""
-    known = b.ints(extent)
-    made = b.const(np.arange(known[0])) if known else b.Range(0, b.Squeeze(extent), 1)
-    assert isinstance(made, Tensor)
-    return made
-
-
-def _seed_at_run_time(b: Builder, y: Tensor, ranked: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
-    plain = batched and y.rank == 2
-    flat = ranked if plain else b.Reshape(ranked, [0, -1] if batched and y.rank > 1 else [-1, 1] if batched else [1, -1])
-    wanted = b.Unsqueeze(_one_per_sample(b, y, chosen, batched=batched), [1])
-    index = b.Where(b.Less(wanted, 0), b.ArgMax(flat, axis=1, keepdims=1), wanted)
-    extent = b.dim(y, 1) if plain else b.Shape(flat, start=1, end=2)
-    seed = b.cast(b.Equal(_count(b, extent), index), y)
-    return replace(seed if plain else b.reshape(seed, y), shape=y.shape, dtype=y.dtype)
-
-
-def _one_per_sample(b: Builder, y: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
-    """The run-time indices as int64 [n]; any other number of them than n or 1 ends the run with an error here."""
-    count = b.dim(y, 0) if batched else b.const([1])
-    assert isinstance(count, Tensor)
-    return b.Reshape(b.Expand(chosen, count), count)
-
-
-def nan_beyond(b: Builder, attribution: Tensor, y: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
-    """The attribution with NaN for every sample whose run-time index lies beyond its last element.
-
-    An attribution whose first axis does not count samples is NaN all over as soon as one index does.
-    """
-    known = [d for d in (y.shape or ())[int(batched) :] if isinstance(d, int)]
-    if y.shape is not None and len(known) == y.rank - int(batched):
-        elements = b.const([prod(known)])
-    else:
-        elements = b.ReduceProd(b.Slice(b.shape(y), [1], [y.rank]) if batched else b.shape(y), keepdims=1)
-    mine = attribution.shape
-    if batched and mine and y.shape and same_dim(mine[0], y.shape[0]):
-        inside = b.Unsqueeze(b.Less(_one_per_sample(b, y, chosen, batched=True), elements), list(range(1, len(mine))))
-    else:
-        inside = b.Less(b.ReduceMax(chosen, keepdims=0), elements)
-    return replace(b.Where(inside, attribution, float("nan")), shape=mine, dtype=attribution.dtype)

@@ -19,6 +19,7 @@ from onnxplain.bench.report import BenchReport, Row
 from onnxplain.bench.rounds import Entry, interleaved
 from onnxplain.bench.worker import Worker
 from onnxplain.errors import InputError
+from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
 from onnxplain.io.writer import write_file
@@ -124,11 +125,11 @@ def bench(
             say(f"rewriting for {name}")
             method, chosen = graph_method(name), dict((options or {}).get(name, {}))
             compares = method.compares(method.checked(chosen))
-            done = rewrite_source(
-                source.copy(), name, target="input", output=output, inputs=inputs,
-                layer=[layer] if isinstance(layer, str) else layer, baseline=baseline if compares else None, score=score,
-                registry=registry, options=chosen, batch_size=batch_size,
+            request = Request.of(
+                method, target="input", output=output, inputs=inputs, layer=layer, baseline=baseline if compares else None,
+                score=score, registry=registry, options=chosen, batch_size=batch_size,
             )  # fmt: skip
+            done = rewrite_source(source.copy(), request)
             explained = Graph(done.model)
             feeds = {size: explained_feeds(explained, done.about, own[size], 0) for size in sizes}
             files[name] = _file(Path(folder), name, source, done.model.SerializeToString(), feeds, settings)

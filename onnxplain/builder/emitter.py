@@ -116,8 +116,6 @@ class Emitter:
         self._recorded: dict[str, Recorded] = {}
         self._unsigned: frozenset[str] | None = None
         self._walking: Walking | None = None
-        self.notes: dict[str, list[Tensor]] | None = None
-        """By call, what its bias absorbed; rules fill it where it is not None."""
         self._level: dict[str, int] = {}
         self._known: dict[str, Tensor] = {}
         self._made: dict[str, Emitted] = {}

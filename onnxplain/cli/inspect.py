@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from onnxplain.cli.show import show_contract, show_plain_model
-from onnxplain.explain.rewrite import read_metadata
+from onnxplain.io.metadata import read_metadata
 from onnxplain.io.reader import read
 
 __all__ = ["inspect"]

@@ -9,6 +9,7 @@ import click
 
 from onnxplain.cli.options import mask_option, method_options, model_options, read_baseline, read_masks, settings_of
 from onnxplain.cli.show import show_contract, wrote
+from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.io.writer import check_writable, write_model
@@ -44,11 +45,12 @@ def rewrite(
     """
     check_writable(Path(out))
     settings = settings_of(**chosen)
-    settings["registry"] = load_registry(settings.pop("rules"))
+    registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
-    done = rewrite_source(
-        source, mask=read_masks(masks), target=target, baseline=read_baseline(baseline), only_attribution=only_attribution,
-        batch_size=batch_size, options=method_options(options), **settings,
+    request = Request.for_graph(
+        registry=registry, mask=read_masks(masks), target=target, baseline=read_baseline(baseline),
+        only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
+    done = rewrite_source(source, request)
     wrote(write_model(done.model, Path(out), source.folder, source.held))
     show_contract(done.model, done.about)

@@ -254,12 +254,6 @@ class _Search:
             raise TargetError(f"a prototype is of one class: expected scores [samples, classes], found {shape}")
         return shape[1] if isinstance(shape[1], int) else None
 
-    @property
-    def copies(self) -> int:
-        """How many samples a model of fixed batch size takes; all are the same."""
-        first = self.objective.free.shape[0] if self.objective.free.shape else 1
-        return first if isinstance(first, int) else 1
-
     def starts(self, given: Array | None, count: int, rng: np.random.Generator) -> list[Array]:
         """Where to begin."""
         if given is not None:
@@ -272,8 +266,7 @@ class _Search:
 
     def evaluate(self, x: Array, target: int) -> tuple[float, Array, float, Array]:
         """The objective and its gradient at x, the score alone, and the picture."""
-        batch = np.repeat(x[None], self.copies, axis=0).astype(self.objective.free.dtype)
-        explanation = self.explainer(batch, target)
+        explanation = self.explainer(x[None].astype(self.objective.free.dtype), target)
         score = float(explanation.outputs[self.objective.score][0, target])
         slope = explanation.attribution[0].astype(np.float64)
         value = score

@@ -13,6 +13,8 @@ import onnx
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.errors import InputError, LayerError, TargetError
 from onnxplain.evaluation.metrics._scoring import Scoring
+from onnxplain.explain.engine import RunSettings
+from onnxplain.explain.request import Request
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
 from onnxplain.ir.registry import load_registry
 from onnxplain.method.blackbox.players import spatial_axes
@@ -71,17 +73,15 @@ class Data:
         batch_size: int | None = None,
         seed: int = 0,
     ) -> None:
-        registry = load_registry(rules)
         self.source: Source = read(model)
-        self.settings: dict[str, Any] = {
-            "output": output, "score": score, "providers": providers, "threads": threads, "rules": rules,
-        }  # fmt: skip
+        self.request = Request.of("gradient", registry=load_registry(rules), output=output, score=score)
+        self.running = RunSettings(providers, threads, batch_size, progress=False)
         self.seed, self.batch_size = seed, batch_size
-        forward = Forward(prepared(self.source.copy(), registry), output, score, providers, threads)
+        forward = self.forward(self.source.copy())
         self.scoring = Scoring(forward, batch_size)
         feeds = check_inputs(x, forward.inputs)
         self.inputs: Arrays = feeds if forward.batched else {k: v[None] for k, v in feeds.items()}
-        names = forward.explained([input] if input else None, registry)
+        names = forward.explained([input] if input else None, self.request.registry)
         if len(names) > 1:
             raise LayerError(f"the model has several inputs that may be explained: {', '.join(names)}; choose one with input=")
         self.name = names[0]
@@ -94,6 +94,12 @@ class Data:
         self.baseline = self._baseline(baseline, problems)
         if problems:
             raise InputError("; ".join(problems))
+
+    def forward(self, source: Source) -> Forward:
+        """A model, with the output and score that are judged, as a function."""
+        request, running = self.request, self.running
+        ready = prepared(source, request.registry)
+        return Forward(ready, request.output, request.score, running.providers, running.threads)
 
     @property
     def x(self) -> Array:

@@ -14,11 +14,9 @@ from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metrics._scoring import Scoring
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.reader import ModelLike, read
-from onnxplain.ir.registry import load_registry
 from onnxplain.method.blackbox.players import spatial_axes
 from onnxplain.method.registry import Method, find_method
-from onnxplain.passes import prepared
-from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 
 __all__ = ["Explains", "Subject", "fitted", "shared_out"]
@@ -45,7 +43,7 @@ class Explains:
     def __init__(self, model: ModelLike, method: str, options: Mapping[str, Any], data: Data, scoring: Scoring | None) -> None:
         found = find_method(method)
         own = {k: v for k, v in options.items() if k not in SETTINGS}
-        settings = data.settings | {k: v for k, v in options.items() if k in SETTINGS}
+        settings = {k: v for k, v in options.items() if k in SETTINGS}
         known = {o.name for o in found.options}
         if "upsample" in known:  # maps at the size of the input
             own.setdefault("upsample", True)
@@ -61,9 +59,8 @@ class Explains:
             else:
                 self._run_time = True
         self._data, self._model = data, model
-        self._explainer = Explainer(
-            model, method, inputs=[data.name], batch_size=data.batch_size, progress=False, **settings, **own
-        )
+        request = data.request.for_method(found, own, inputs=[data.name], **settings)
+        self._explainer = Explainer.of(model, request, data.running)
         self._scoring = scoring
         if method == "partial-dependence" or own.get("overall"):
             raise MetricError(
@@ -96,10 +93,7 @@ class Explains:
     def scoring(self) -> Scoring:
         """The model as a function."""
         if self._scoring is None:
-            s = self._data.settings
-            source = prepared(read(self._model), load_registry(s["rules"]))
-            forward = Forward(source, s["output"], s["score"], s["providers"], s["threads"])
-            self._scoring = Scoring(forward, self._data.batch_size)
+            self._scoring = Scoring(self._data.forward(read(self._model)), self._data.batch_size)
         return self._scoring
 
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onnxplain.analysis.explained import Explained, find_origins
-from onnxplain.analysis.score import Score, find_score
-from onnxplain.analysis.tensor_names import addresses, resolve, resolved
+from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.score import Score
+from onnxplain.analysis.tensor_names import addresses
 from onnxplain.builder.builder import Builder
-from onnxplain.explain.rewrite import explained_tensors
+from onnxplain.explain.prepare import prepare_source
+from onnxplain.explain.request import Request
+from onnxplain.explain.select import select
 from onnxplain.io.reader import ModelLike, read
-from onnxplain.ir.graph import Graph, named_dims
+from onnxplain.ir.graph import named_dims
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import load_registry
-from onnxplain.method.registry import graph_method
-from onnxplain.passes import expanded, prepared, simplified
+from onnxplain.passes import prepared
 from onnxplain.propagation.backward import missing_operators, on_the_way, placed
 from onnxplain.propagation.composite import Choice, effective_role
 from onnxplain.propagation.rule import rule_name
@@ -126,23 +127,23 @@ def plan(
         >>> first.node, first.operator, first.rule
         ('node_conv2d', 'Conv', 'z-plus')
     """
-    found = graph_method(method)
     registry = load_registry(rules)
-    composite = found.rules(options)
+    request = Request.for_graph(
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score
+    )  # fmt: skip
+    composite = request.method.rules(request.options)
     source = prepared(read(model), registry)
-    wanted = resolved(source.model, [layer] if isinstance(layer, str) else layer)
-    output = None if output is None else resolve(source.model, output)
     called = addresses(source.model)
-    source = simplified(expanded(source, found.expands(options), registry), (output, *wanted))
-    graph = Graph(source.model)
-    scored = find_score(graph, output, score)
-    lands, picks = found.landing(found.checked(options))
-    explained, layers = explained_tensors(graph, scored, inputs, wanted, registry, method, lands, picks=picks)
+    ready = prepare_source(source, request)
+    selection = select(ready)
+    graph, scored = selection.graph, selection.score
+    lands, _ = request.method.landing(request.options)
+    explained, layers = selection.explained, selection.layers
     sources = tuple(e.tensor for e in (layers if lands in ("layer", "map") else explained))
     choose = Choice(composite, registry)
     b, targets = Builder(graph), (scored.tensor,)
     live = on_the_way(b, graph.calls, sources, targets, choose)
-    choose = placed(b, graph.calls, find_origins(graph, scored.tensor, registry.role) or sources, targets, live, choose)
+    choose = placed(b, graph.calls, selection.origins or sources, targets, live, choose)
     served = {call.name: (call, choose(call)) for call in live.calls}
     whole = {part.name: call for call in live.calls for part in call.parts[:-1]}
 
@@ -170,4 +171,4 @@ def plan(
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
-    return Plan(method, scored, explained, source.passes or (), tuple(row(c) for c in graph.calls), problem, unused, layers)
+    return Plan(method, scored, explained, ready.source.passes or (), tuple(row(c) for c in graph.calls), problem, unused, layers)

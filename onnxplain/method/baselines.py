@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -13,18 +13,30 @@ from onnxplain.builder.extents import Extents
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Dim, Tensor
+from onnxplain.method.context import AttributionContext
 
-if TYPE_CHECKING:
-    from onnxplain.method.context import Job
-
-__all__ = ["Baseline", "emit_baseline", "emit_baselines", "fits", "has_several", "shared_baseline"]
-
-Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
-"""A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
-per input name."""
+__all__ = ["fits", "has_several", "reference", "references", "shared_baseline"]
 
 
-def emit_baseline(job: Job, explained: Explained) -> Tensor:
+def reference(job: AttributionContext, explained: Explained) -> Tensor:
+    """The baseline of an explained tensor, in its shape and type, at the context's point.
+
+    Raises:
+        MethodError: no baseline was given.
+        InputError: the baseline does not broadcast to the tensor.
+    """
+    return job.carried(explained, emit_baseline)
+
+
+def references(job: AttributionContext, explained: Explained) -> Tensor:
+    """Several baselines of an explained tensor: [m, samples or 1, …].
+
+    Raises: as `reference`.
+    """
+    return job.carried(explained, emit_baselines, lead=1)
+
+
+def emit_baseline(job: AttributionContext, explained: Explained) -> Tensor:
     """The baseline of an explained tensor, in its shape and type; that of a layer is what it is at the inputs' baselines, unless
     it is given by the layer's name."""
     x = explained.tensor
@@ -45,7 +57,7 @@ def emit_baseline(job: Job, explained: Explained) -> Tensor:
     return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
 
 
-def shared_baseline(job: Job, explained: Explained) -> Tensor | None:
+def shared_baseline(job: AttributionContext, explained: Explained) -> Tensor | None:
     """The baseline of an explained tensor as one constant for all samples, of its rank, with extents of 1 where it is the same;
     None where it is given at run time, or differs among samples."""
     x = explained.tensor
@@ -59,25 +71,25 @@ def shared_baseline(job: Job, explained: Explained) -> Tensor | None:
     return None if axis is not None and array.shape[axis] > 1 else job.b.const(array, x.dtype)
 
 
-def _from_inputs(job: Job, explained: Explained) -> bool:
+def _from_inputs(job: AttributionContext, explained: Explained) -> bool:
     """Whether the baseline is that of the inputs which a layer comes from, not one of the layer by its name."""
     named = isinstance(job.baseline, Mapping) and explained.name in job.baseline
     return explained.kind == "layer" and bool(job.layer_inputs) and not named
 
 
-def _before(job: Job) -> Job:
+def _before(job: AttributionContext) -> AttributionContext:
     """The job with the inputs that its layers come from in their place."""
-    return replace(job, explained=job.layer_inputs)
+    return job.with_point(explained=job.layer_inputs)
 
 
-def _replayed(job: Job, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
+def _replayed(job: AttributionContext, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
     """A layer at other inputs."""
     named = {t: replace(job.b.alias(p, "baseline"), dtype=t.dtype, shape=t.shape) for t, p in points.items()}
     _, became = job.replay(named)
     return became[layer]
 
 
-def _several_at(job: Job, layer: Explained) -> Tensor:
+def _several_at(job: AttributionContext, layer: Explained) -> Tensor:
     """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
     b, points = job.b, {}
     count: Dim = None
@@ -94,7 +106,7 @@ def _several_at(job: Job, layer: Explained) -> Tensor:
     return replace(b.Unsqueeze(made, [1]), dtype=made.dtype, shape=(count, 1, *(made.shape or ())[1:]))
 
 
-def emit_baselines(job: Job, explained: Explained) -> Tensor:
+def emit_baselines(job: AttributionContext, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
     An array of the tensor's rank holds one per row, shared by all samples; one more axis in front gives each sample its own.
@@ -123,7 +135,7 @@ def emit_baselines(job: Job, explained: Explained) -> Tensor:
     return replace(job.bake_in(f"the baselines of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
 
 
-def has_several(job: Job, explained: Explained) -> bool:
+def has_several(job: AttributionContext, explained: Explained) -> bool:
     """Whether the baseline has one more axis than the tensor: several baselines, [m, samples or 1, …]."""
     if _from_inputs(job, explained):
         return any(has_several(_before(job), e) for e in job.layer_inputs)
@@ -131,7 +143,7 @@ def has_several(job: Job, explained: Explained) -> bool:
     return not isinstance(value, str) and explained.tensor.shape is not None and np.ndim(value) == explained.tensor.rank + 1
 
 
-def _given(job: Job, explained: Explained) -> Any:
+def _given(job: AttributionContext, explained: Explained) -> Any:
     value = job.baseline
     if isinstance(value, Mapping):
         known = {e.name for e in (*job.explained, *job.layer_inputs)}
@@ -161,10 +173,11 @@ def fits(array: np.ndarray[Any, Any], x: Tensor) -> bool:
     )
 
 
-def _run_time(job: Job, explained: Explained, shape: Any) -> Tensor:
+def _run_time(job: AttributionContext, explained: Explained, shape: Any) -> Tensor:
     """The run-time input of a baseline, made once."""
-    key = ("baseline", explained.name)
-    if key not in job.extra_inputs:
+
+    def make() -> Tensor:
         name = "baseline" if len(job.explained) == 1 else f"{explained.name}_baseline"
-        job.extra_inputs[key] = replace(explained.tensor, name=job.graph.fresh(name), shape=shape)
-    return job.extra_inputs[key]
+        return replace(explained.tensor, name=job.graph.fresh(name), shape=shape)
+
+    return job.outputs.run_time_input("baseline", explained.name, make)

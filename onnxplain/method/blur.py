@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.analysis.explained import Explained
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import chain, integrate
 from onnxplain.method.registry import method
 
@@ -27,9 +27,17 @@ __all__ = ["spatial_axes"]
     repeats=True,
 )
 def blur_integrated_gradients(
-    job: Job, *, sigma: float | None = None, axes: Sequence[int] | None = None, inner: str = "gradient", steps: int = 50,
-    multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None, **options: Any,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+    job: AttributionContext,
+    *,
+    sigma: float | None = None,
+    axes: Sequence[int] | None = None,
+    inner: str = "gradient",
+    steps: int = 50,
+    multiply: bool | None = None,
+    delta: bool = True,
+    chunk: int | str | None = None,
+    **options: Any,
+) -> dict[Tensor, Tensor]:
     b = job.b
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise MethodError(f"steps must be at least 1, got {steps!r}")
@@ -48,7 +56,7 @@ def blur_integrated_gradients(
     )
 
 
-def blurred(job: Job, x: Tensor, sigmas: Tensor, axes: Sequence[int]) -> Tensor:
+def blurred(job: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequence[int]) -> Tensor:
     """Gaussian blurs of these widths [c], one after the other: [c, …]. At the border weights are those of what is inside, scaled
     to sum to 1, so that a constant stays what it is."""
     b = job.b
@@ -68,7 +76,7 @@ def blurred(job: Job, x: Tensor, sigmas: Tensor, axes: Sequence[int]) -> Tensor:
     return b.cast(made, x)
 
 
-def spatial_axes(job: Job, explained: Explained, axes: Sequence[int] | None) -> list[int]:
+def spatial_axes(job: AttributionContext, explained: Explained, axes: Sequence[int] | None) -> list[int]:
     """The axes along which an explained tensor is blurred: those given, else all after the channels."""
     x = explained.tensor
     first = 1 + int(job.batched)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.cam_geometry import Places, places
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.propagation.lrp.composites import modified_backprop
 from onnxplain.propagation.lrp.role_rules import guided
@@ -25,7 +25,7 @@ def activation_map(name: str, *, summary: str, formula: str, source: str) -> Cal
 
     def register(weigh: Weigh) -> Weigh:
         def run(
-            job: Job, *, relu: bool = True, upsample: bool = False, axes: Sequence[int] | None = None,
+            job: AttributionContext, *, relu: bool = True, upsample: bool = False, axes: Sequence[int] | None = None,
             grid: Sequence[int] | None = None,
         ) -> dict[Tensor, Tensor]:  # fmt: skip
             at = places(job, axes, grid)
@@ -123,7 +123,9 @@ def xgrad_cam(b: Builder, a: Tensor, slope: Tensor) -> Tensor:
     lands="input",
     picks=True,
 )
-def guided_grad_cam(job: Job, *, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> dict[Tensor, Tensor]:
+def guided_grad_cam(
+    job: AttributionContext, *, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None
+) -> dict[Tensor, Tensor]:
     b, at = job.b, places(job, axes, grid)
     wide = at.laid(b.Relu(weighed(at, grad_cam)), upsample=True)
     cam = at.over_input(replace(b.Squeeze(wide, [1]), shape=(at.samples, *(wide.shape or ())[2:])))

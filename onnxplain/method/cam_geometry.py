@@ -14,7 +14,7 @@ from onnxplain.analysis.spatial_axes import Layout, token_layout
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Dim, Tensor
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 
 __all__ = ["Places", "places"]
 
@@ -23,7 +23,7 @@ __all__ = ["Places", "places"]
 class Places:
     """The places of a layer, and of the input that a map of them lies on."""
 
-    job: Job
+    job: AttributionContext
     layer: Explained
     layout: Layout
     input: Explained
@@ -81,7 +81,7 @@ class Places:
         b = self.job.b
         if relu:
             flat = replace(b.Relu(flat), shape=flat.shape)
-        many = self.job.basis is not None
+        many = self.job.identity_seeds is not None
         laid = self.laid(flat, upsample=upsample)
         if not many:
             return laid if self.job.batched else replace(b.Squeeze(laid, [0]), dtype=laid.dtype, shape=(laid.shape or ())[1:])
@@ -146,7 +146,7 @@ class Places:
         return replace(b.Unsqueeze(x, channels) if channels else x, dtype=source.dtype, shape=tuple(shape))
 
 
-def places(job: Job, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> Places:
+def places(job: AttributionContext, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> Places:
     """The places of the job's layer.
 
     Args:

@@ -1,74 +1,203 @@
-"""Job: what a method works with - the explained tensors, the seed, walks, replays and baselines."""
+"""AttributionContext: what a method works with - what is explained, at which point, and where results of the way are put."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.sample_axis import explained_axis, sample_axis, shared_symbol
+from onnxplain.analysis.selection import Selection
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import MethodError
-from onnxplain.ir.graph import SMALL, Graph
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.layout_hints import needs_layout
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Dim, Tensor
-from onnxplain.method.baselines import Baseline, emit_baseline, emit_baselines
-from onnxplain.method.sampling.tiling import Copies, sample_axis
+from onnxplain.method.sampling.tiling import Copies
 from onnxplain.propagation.backward import carry
-from onnxplain.propagation.composite import GRADIENT, Choice, Composite, Watch
+from onnxplain.propagation.composite import GRADIENT, Choice, Composite
+from onnxplain.propagation.observer import Observer
 
-__all__ = ["Baseline", "Job", "needs_layout"]
+__all__ = ["AttributionContext", "Baseline", "Outputs", "Point"]
+
+Baseline: TypeAlias = "None | str | float | np.ndarray[Any, Any] | Mapping[str, Any]"
+"""A reference input: a number, an array that broadcasts to the input, "input" for one given at run time, or one of these
+per input name."""
 
 
-@dataclass
-class Job:
-    """One explanation to be written into a graph.
+@dataclass(frozen=True)
+class Outputs:
+    """What a method adds to the file beside its attributions: the one thing that is filled while it is written.
 
-    `explained` are the tensors that get an attribution, `target` the explained tensor with its `seed`; `calls` and `inputs`
-    are the model's, or what they became at another point (`at`). A method returns one attribution per explained tensor.
-    With `basis`, the seeds of all targets as rows, there is no single seed: `each_target` runs through them. `reports` are
-    further results for the file, by name. `origins` are the tensors the model begins with, `masks` what all messages must
-    pass, `watch` is told what each call receives and sends. `layers` are inner tensors that a method looks at beside what it
-    explains, and `layer_inputs` the inputs that explained layers come from. `rows` tells of arrays that hold one row per sample,
-    and so fit one batch. `origin` is the job that this one is `at` another
-    point of, with what its tensors `became` there.
+    Attributes:
+        run_time_inputs: what the host gives at run time, by kind ("baseline", "noise", …) and name of the explained tensor.
+        reports: further results, by name.
+        baked_rows: what each array is that holds one row per sample, and so fits one batch.
     """
 
-    graph: Graph
-    b: Builder
-    registry: Registry
-    explained: tuple[Explained, ...]
-    target: Tensor
-    seed: Tensor
-    ranked: Tensor
-    batched: bool
-    baseline: Baseline = None
-    extra_inputs: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    run_time_inputs: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     reports: dict[str, Tensor] = field(default_factory=dict)
-    basis: Tensor | None = None
-    calls: Sequence[Call] = ()
-    inputs: tuple[Tensor, ...] = ()
-    origin: tuple[Job, Copies | None] | None = None
-    became: Mapping[Tensor, Tensor] = field(default_factory=dict)
-    origins: tuple[Tensor, ...] = ()
-    masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
-    watch: Watch | None = None
-    layers: tuple[Explained, ...] = ()
-    layer_inputs: tuple[Explained, ...] = ()
-    rows: list[str] = field(default_factory=list)
+    baked_rows: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.calls = self.calls or self.graph.calls
-        self.inputs = self.inputs or self.graph.inputs
+    def run_time_input(self, kind: str, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """The run-time input of this kind for an explained tensor, made when it is first asked for."""
+        if (kind, name) not in self.run_time_inputs:
+            self.run_time_inputs[kind, name] = make()
+        return self.run_time_inputs[kind, name]
+
+    def without_reports(self) -> Outputs:
+        """The same collector, but for reports: those of a loop's body or of another point are no results of the file."""
+        return replace(self, reports={})
+
+
+@dataclass(frozen=True)
+class Point:
+    """The model at one point of its inputs: the tensors that stand for its own there.
+
+    Attributes:
+        calls: the model's calls, or what they became.
+        inputs: the model's inputs.
+        explained: the tensors that get an attribution.
+        layers: inner tensors a method looks at beside them.
+        target: the tensor the backward pass starts from.
+        ranked: the prediction in the target's shape, whose greatest element is the top one.
+        origins: the tensors the model begins with.
+        seed: the message the backward pass starts with; None where there are `identity_seeds`.
+        identity_seeds: the seeds of all targets as rows, which `over_targets` runs through.
+        masks: what messages are multiplied with at a tensor.
+        origin: the context this point was reached from, and how many copies of each sample were made.
+        became: what that context's tensors are here.
+    """
+
+    calls: Sequence[Call]
+    inputs: tuple[Tensor, ...]
+    explained: tuple[Explained, ...]
+    layers: tuple[Explained, ...]
+    target: Tensor
+    ranked: Tensor
+    origins: tuple[Tensor, ...]
+    seed: Tensor | None = None
+    identity_seeds: Tensor | None = None
+    masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
+    origin: tuple[AttributionContext, Copies | None] | None = None
+    became: Mapping[Tensor, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, selection: Selection) -> Point:
+        """The model as it is."""
+        graph, score = selection.graph, selection.score
+        return cls(
+            graph.calls, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins
+        )
+
+
+@dataclass(frozen=True)
+class AttributionContext:
+    """One explanation to be written into a graph. A method returns one attribution per explained tensor.
+
+    Attributes:
+        selection: what is explained of the model.
+        b: emits into the graph.
+        point: the model at the inputs themselves, or at another point (`at`).
+        outputs: what the method adds to the file beside attributions.
+        baseline: as in `onnxplain.rewrite`.
+        observer: is told what each call of the backward pass receives and sends.
+    """
+
+    selection: Selection
+    b: Builder
+    point: Point
+    outputs: Outputs = field(default_factory=Outputs)
+    baseline: Baseline = None
+    observer: Observer | None = None
+
+    def with_point(self, **changes: Any) -> AttributionContext:
+        """The same context with other values of the point's fields."""
+        return replace(self, point=replace(self.point, **changes))
+
+    # -- what is explained, and what stands for it at this point ----------------------------------------------------
+
+    @property
+    def graph(self) -> Graph:
+        """The model."""
+        return self.selection.graph
+
+    @property
+    def registry(self) -> Registry:
+        """The rules of operators."""
+        return self.selection.registry
+
+    @property
+    def batched(self) -> bool:
+        """Whether the explained output has an axis that counts samples."""
+        return self.selection.axes.batched
+
+    @property
+    def layer_inputs(self) -> tuple[Explained, ...]:
+        """The inputs that explained layers come from."""
+        return self.selection.layer_inputs
+
+    @property
+    def calls(self) -> Sequence[Call]:
+        """The model's calls at this point."""
+        return self.point.calls
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The model's inputs at this point."""
+        return self.point.inputs
+
+    @property
+    def explained(self) -> tuple[Explained, ...]:
+        """The tensors that get an attribution, at this point."""
+        return self.point.explained
 
     @property
     def sources(self) -> tuple[Tensor, ...]:
         """The explained tensors."""
         return tuple(e.tensor for e in self.explained)
+
+    @property
+    def layers(self) -> tuple[Explained, ...]:
+        """Inner tensors the method looks at, at this point."""
+        return self.point.layers
+
+    @property
+    def target(self) -> Tensor:
+        """The tensor the backward pass starts from, at this point."""
+        return self.point.target
+
+    @property
+    def seed(self) -> Tensor:
+        """The message the backward pass starts with."""
+        assert self.point.seed is not None, "with all targets, over_targets runs through the seeds"
+        return self.point.seed
+
+    @property
+    def identity_seeds(self) -> Tensor | None:
+        """The seeds of all targets as rows, where all are explained."""
+        return self.point.identity_seeds
+
+    @property
+    def origin(self) -> tuple[AttributionContext, Copies | None] | None:
+        """The context this one was reached from, with copies of each sample."""
+        return self.point.origin
+
+    @property
+    def became(self) -> Mapping[Tensor, Tensor]:
+        """What that context's tensors are here."""
+        return self.point.became
+
+    def report(self, name: str, result: Tensor) -> None:
+        """A further result for the file."""
+        self.outputs.reports[name] = result
+
+    # -- backward -------------------------------------------------------------------------------------------------
 
     def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
         """Relevance at the explained tensors: the explained score itself, where the seed takes it, carried backward."""
@@ -89,22 +218,22 @@ class Job:
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors, or at those in `of`: the seed carried backward by a composite's rules.
 
-        With `seed`, that instead of the job's own; `scored` says that it is zero where the target is. With `at`, at another
+        With `seed`, that instead of the context's own; `scored` says that it is zero where the target is. With `at`, at another
         point: the model is replayed with those tensors in place of the explained ones. `twins` are what tensors are at the
         baseline, for rules that compare with one, and the calls `there` make them.
         """
         if at is not None:
             return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
-        choose = Choice(composite, self.registry, scored=scored, watch=self.watch, twins=dict(twins or {}), there=there)
+        choose = Choice(composite, self.registry, scored=scored, observer=self.observer, twins=dict(twins or {}), there=there)
         seeds = {self.target: seed or self.seed}
         wanted = self.sources if of is None else tuple(of)
-        messages = carry(self.b, self.calls, wanted, seeds, choose, origins=self.origins, masks=self.masks)
+        messages = carry(self.b, self.calls, wanted, seeds, choose, origins=self.point.origins, masks=self.point.masks)
         return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
 
     # -- other points --------------------------------------------------------------------------------------------
 
-    def at(self, points: Mapping[Tensor, Tensor], copies: Copies | None = None) -> Job:
-        """The same job with other values of the explained tensors, in their shapes.
+    def at(self, points: Mapping[Tensor, Tensor], copies: Copies | None = None) -> AttributionContext:
+        """The same context with other values of the explained tensors, in their shapes.
 
         With `copies`, at several points of every sample at once: the points are `count` copies of the batch, and so become
         the seed and every input that has a sample axis.
@@ -116,20 +245,24 @@ class Job:
         for weight in _needing_layout(self.b, self.reached(values)):
             values.setdefault(weight, self.b.own(weight))
         calls, became = self.replay(values)
+        here = self.point
         return replace(
             self,
-            explained=tuple(replace(e, tensor=values[e.tensor]) for e in self.explained),
-            layers=tuple(replace(e, tensor=became.get(e.tensor, e.tensor)) for e in self.layers),
-            target=became.get(self.target, self.target),
-            seed=copies.tile(self.seed) if copies is not None and self.basis is None else self.seed,
-            ranked=self._copied(self.ranked, copies),
-            calls=calls,
-            inputs=tuple(became.get(t, t) for t in self.inputs),
-            reports={},
-            origin=(self, copies),
-            became=became,
-            origins=tuple(became.get(t, t) for t in self.origins),
-            masks={became.get(t, t): self._copied(m, copies) for t, m in self.masks.items()},
+            outputs=self.outputs.without_reports(),
+            point=Point(
+                calls=calls,
+                inputs=tuple(became.get(t, t) for t in here.inputs),
+                explained=tuple(replace(e, tensor=values[e.tensor]) for e in here.explained),
+                layers=tuple(replace(e, tensor=became.get(e.tensor, e.tensor)) for e in here.layers),
+                target=became.get(here.target, here.target),
+                seed=here.seed if copies is None or here.seed is None else copies.tile(here.seed),
+                ranked=self._copied(here.ranked, copies),
+                origins=tuple(became.get(t, t) for t in here.origins),
+                identity_seeds=here.identity_seeds,
+                masks={became.get(t, t): self._copied(m, copies) for t, m in here.masks.items()},
+                origin=(self, copies),
+                became=became,
+            ),
         )
 
     def _copied(self, x: Tensor, copies: Copies | None) -> Tensor:
@@ -142,7 +275,7 @@ class Job:
             return self.b.replay_all(self.calls, at, everything=False)
 
     def laid_out(self) -> list[Call]:
-        """The calls with constants of the innermost body in place of the model's, for a walk within a loop."""
+        """The calls with constants of the innermost body in place of the model's, for a backward pass within a loop."""
         weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, self.reached(self.sources))}
         return [call.reading(weights) for call in self.calls]
 
@@ -162,52 +295,25 @@ class Job:
 
     @property
     def symbol(self) -> Dim:
-        """The symbol of the sample axis where many points can ride on it; None where the model takes one at a time.
-
-        They can when the explained output and all explained tensors have that symbolic extent once, and no other input has
-        a first extent of another symbol, which might count samples too.
-        """
-        mine = self.target.shape[0] if self.batched and self.target.shape else None
-        if not isinstance(mine, str):
+        """The symbol of the sample axis where many points can be tiled along it; None where the model takes one at a time."""
+        if not self.batched:
             return None
-        firsts = {t.shape[0] for t in self.inputs if t.shape}
-        alone = all(isinstance(d, int) or d == mine for d in firsts)
-        layers = (e.tensor for e in self.layers)
-        riders = [*self.sources, *layers, self.target, *(t for t in self.inputs if t.shape and mine in t.shape)]
-        return mine if alone and all(sample_axis(t, mine) is not None for t in riders) else None
+        return shared_symbol(self.target, self.inputs, [*self.sources, *(e.tensor for e in self.layers)])
 
     def sample_axis(self, source: Tensor) -> int | None:
         """The axis of an explained tensor that counts samples: that of the output's first extent, else the first; None where
         nothing counts samples."""
-        if not self.batched:
-            return None
-        return sample_axis(source, self.target.dim(0)) or 0
+        return explained_axis(source, self.target) if self.batched else None
 
     def bake_in(self, what: str, array: np.ndarray[Any, Any], x: Tensor) -> Tensor:
-        """An array that broadcasts to a tensor as a constant of its type; `what` it is, for `rows`."""
+        """An array that broadcasts to a tensor as a constant of its type; `what` it is, for `Outputs.baked_rows`."""
         axis = self.sample_axis(x) if x.shape is not None else None
         behind = x.rank - axis if axis is not None else 0
         if behind and array.ndim >= behind and array.shape[-behind] > 1:
-            self.rows.append(what)
+            self.outputs.baked_rows.append(what)
         return self.b.const(array, x.dtype)
 
-    # -- baselines -----------------------------------------------------------------------------------------------
-
-    def reference(self, explained: Explained) -> Tensor:
-        """The baseline of an explained tensor, in its shape and type.
-
-        Raises:
-            MethodError: no baseline was given.
-            InputError: the baseline does not broadcast to the tensor.
-        """
-        return self.carried(explained, emit_baseline)
-
-    def references(self, explained: Explained) -> Tensor:
-        """Several baselines of an explained tensor: [m, samples or 1, …].
-
-        Raises: as `reference`.
-        """
-        return self.carried(explained, emit_baselines, lead=1)
+    # -- beside the points ----------------------------------------------------------------------------------------
 
     def run_time_input(self, key: str) -> Tensor:
         """An input of the explained model, given at run time under this key, stretched to the shape of the one explained tensor.
@@ -219,16 +325,15 @@ class Job:
             names = ", ".join(f"'{e.name}'" for e in self.explained)
             raise MethodError(f"'{key}' at run time needs one explained tensor, found {len(self.explained)}: {names}")
 
-        def emit(job: Job, explained: Explained) -> Tensor:
-            x, place = explained.tensor, (key, explained.name)
-            if place not in job.extra_inputs:
-                job.extra_inputs[place] = replace(x, name=job.graph.fresh(key))
-            return job.b.given(job.extra_inputs[place], x)
+        def emit(job: AttributionContext, explained: Explained) -> Tensor:
+            x = explained.tensor
+            given = job.outputs.run_time_input(key, explained.name, lambda: replace(x, name=job.graph.fresh(key)))
+            return job.b.given(given, x)
 
         return self.carried(self.explained[0], emit)
 
-    def carried(self, explained: Explained, emit: Callable[[Job, Explained], Tensor], lead: int = 0) -> Tensor:
-        """What is emitted for an explained tensor of the original job, brought to the points of this one.
+    def carried(self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0) -> Tensor:
+        """What is emitted for an explained tensor of the original context, brought to the points of this one.
 
         `lead` axes come before those of the explained tensor; where the sample axis has extent 1, it stays so.
         """
@@ -247,12 +352,3 @@ def _needing_layout(b: Builder, calls: Iterable[Call]) -> list[Tensor]:
     """The constants that a loop body needs as its own to run as fast as the model."""
     read = dict.fromkeys(t for call in calls for t in call.reads if t is not None and b.is_model_constant(t))
     return [t for t in read if t.static_shape is not None and needs_layout(t.static_shape)]
-
-
-def needs_layout(extents: Sequence[int]) -> bool:
-    """Whether the graph of a loop's body must hold a constant of these extents itself: kernels of convolutions, and small ones.
-
-    ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
-    constants itself. Matrices are exempt: it packs those of outer graphs too.
-    """
-    return len(extents) > 2 or prod(extents) <= SMALL

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import change_since, gap, over_targets
-from onnxplain.method.baselines import has_several
-from onnxplain.method.context import Job
+from onnxplain.method.baselines import has_several, reference, references
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import completeness_gap
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.accumulate import Mean, repeated
@@ -43,14 +43,14 @@ def composite(*, rule: Rule = "rescale", **rest: Any) -> Composite:
     composite=composite,
     repeats=True,
 )
-def deeplift(job: Job, *, rule: Rule = "rescale", delta: bool = True) -> dict[Tensor, Tensor]:
+def deeplift(job: AttributionContext, *, rule: Rule = "rescale", delta: bool = True) -> dict[Tensor, Tensor]:
     for e in job.explained:
         if has_several(job, e):
             raise MethodError(f"several baselines for '{e.name}': deeplift compares with one, deeplift-shap with several")
-    there = job.at({e.tensor: job.reference(e) for e in job.explained})
+    there = job.at({e.tensor: reference(job, e) for e in job.explained})
     made = compared(there, composite(rule=rule))
     if delta and job.origin is None:
-        job.reports["delta"] = gap(job, made, change_since(job, there))
+        job.report("delta", gap(job, made, change_since(job, there)))
     return dict(zip(job.sources, made, strict=True))
 
 
@@ -65,10 +65,10 @@ def deeplift(job: Job, *, rule: Rule = "rescale", delta: bool = True) -> dict[Te
     repeats=True,
 )
 def deeplift_shap(
-    job: Job, *, rule: Rule = "rescale", delta: bool = True, chunk: int | str | None = None
+    job: AttributionContext, *, rule: Rule = "rescale", delta: bool = True, chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
     b = job.b
-    baselines = [job.references(e) for e in job.explained]
+    baselines = [references(job, e) for e in job.explained]
     counts = {n for n in (r.dim(0) for r in baselines) if isinstance(n, int)}
     if len(counts) > 1:
         raise InputError(f"the explained inputs have different numbers of baselines: {', '.join(map(str, sorted(counts)))}")
@@ -82,11 +82,11 @@ def deeplift_shap(
 
     made = repeated(job, count, points, lambda there: compared(there, composite(rule=rule)), Mean(), chunk=chunk)
     if delta and job.origin is None:
-        job.reports["delta"] = completeness_gap(job, made, count, points, chunk)
+        job.report("delta", completeness_gap(job, made, count, points, chunk))
     return dict(zip(job.sources, made, strict=True))
 
 
-def compared(there: Job, rules: Composite) -> list[Tensor]:
+def compared(there: AttributionContext, rules: Composite) -> list[Tensor]:
     """m · Δx of every explained tensor, for a job at the baselines of another."""
     assert there.origin is not None
     before, copies = there.origin
@@ -94,7 +94,7 @@ def compared(there: Job, rules: Composite) -> list[Tensor]:
     here = before if copies is None else before.at({x: copies.tile(x) for x in before.sources}, copies)
     twins = {(t if copies is None else here.became.get(t, t)): there.became[t] for t in differing(before) if t in there.became}
 
-    def attributions(seeded: Job) -> list[Tensor]:
+    def attributions(seeded: AttributionContext) -> list[Tensor]:
         found = seeded.gradient(rules, twins=twins, there=there.calls)
         pairs = [(found[x], x, x0) for x, x0 in zip(here.sources, there.sources, strict=True)]
         return [replace(b.Mul(m, b.Sub(b.cast(x, m), b.cast(x0, m))), dtype=m.dtype, shape=x.shape) for m, x, x0 in pairs]
@@ -102,7 +102,7 @@ def compared(there: Job, rules: Composite) -> list[Tensor]:
     return over_targets(here, attributions)
 
 
-def differing(job: Job) -> set[Tensor]:
+def differing(job: AttributionContext) -> set[Tensor]:
     """The tensors whose values, not only extents, depend on the explained ones."""
     changed = set(job.sources)
     for call in job.calls:

@@ -11,7 +11,8 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import beside_targets
-from onnxplain.method.context import Job
+from onnxplain.method.baselines import references
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.noise import SEEDED, check_draws, noisy
 from onnxplain.method.path import completeness_gap
 from onnxplain.method.registry import find_method, method
@@ -44,7 +45,7 @@ class Draws:
     repeats=True,
 )
 def expected_gradients(
-    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.0, noise_unit: str = "range",
+    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.0, noise_unit: str = "range",
     noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
     chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
@@ -52,7 +53,7 @@ def expected_gradients(
     check_draws(samples, noise_level, noise_unit, noise)
     if any(job.sample_axis(x) not in (0, None) for x in job.sources):
         raise MethodError("a distribution of baselines needs samples along the first axis of what is explained")
-    baselines = [job.references(e) for e in job.explained]
+    baselines = [references(job, e) for e in job.explained]
     draws = _draws_given(job) if noise == "input" else _draws_made(job, samples, seed, baselines[0])
     count = b.const([samples]) if noise == SEEDED else b.Shape(draws.position, start=0, end=1)
     times = find_method(inner).per_unit if multiply is None else multiply
@@ -100,7 +101,7 @@ def expected_gradients(
 
     made = reduced(job, count, points, inner, options, Mean(), chunk=chunk, place=place if times else None)
     if delta and job.origin is None:
-        job.reports["delta"] = completeness_gap(job, made, b.Shape(baselines[0], start=0, end=1), all_baselines, chunk)
+        job.report("delta", completeness_gap(job, made, b.Shape(baselines[0], start=0, end=1), all_baselines, chunk))
     return dict(zip(job.sources, made, strict=True))
 
 
@@ -114,7 +115,7 @@ def expected_gradients(
     repeats=True,
 )
 def gradient_shap(
-    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.1, noise_unit: str = "range",
+    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.1, noise_unit: str = "range",
     noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
     chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
@@ -124,7 +125,7 @@ def gradient_shap(
     )  # fmt: skip
 
 
-def _draws_made(job: Job, samples: int, seed: int, baselines: Tensor) -> Draws:
+def _draws_made(job: AttributionContext, samples: int, seed: int, baselines: Tensor) -> Draws:
     """Draws fixed when the model is rewritten: they are the same in every host and for every sample of a batch."""
     b = job.b
     position = b.const(uniform_table(samples, seed, POSITION)[:, None], np.float64)
@@ -137,17 +138,17 @@ def _draws_made(job: Job, samples: int, seed: int, baselines: Tensor) -> Draws:
     return Draws(position, replace(number, dtype=np.dtype(np.int64), shape=(samples, 1)))
 
 
-def _draws_given(job: Job) -> Draws:
+def _draws_given(job: AttributionContext) -> Draws:
     """The run-time inputs `position` and `reference`, [draws, samples or 1]."""
     first = job.explained[0]
 
     def carried(name: str, dtype: Any) -> Tensor:
-        def emit(job: Job, explained: Explained) -> Tensor:
-            key = (name, explained.name)
-            if key not in job.extra_inputs:
+        def emit(job: AttributionContext, explained: Explained) -> Tensor:
+            def make() -> Tensor:
                 samples = job.symbol if job.symbol is not None else explained.tensor.dim(0) if job.batched else 1
-                job.extra_inputs[key] = Tensor(job.graph.fresh(name), np.dtype(dtype), ("draws", samples))
-            return job.extra_inputs[key]
+                return Tensor(job.graph.fresh(name), np.dtype(dtype), ("draws", samples))
+
+            return job.outputs.run_time_input(name, explained.name, make)
 
         return job.carried(first, emit, lead=1)
 

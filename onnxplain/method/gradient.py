@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 
 __all__: list[str] = []
@@ -17,7 +17,7 @@ __all__: list[str] = []
     axioms=("sensitivity to differentiating inputs", "implementation-invariance"),
     per_unit=True,
 )
-def gradient(job: Job) -> dict[Tensor, Tensor]:
+def gradient(job: AttributionContext) -> dict[Tensor, Tensor]:
     return job.gradient()
 
 
@@ -29,7 +29,7 @@ def gradient(job: Job) -> dict[Tensor, Tensor]:
     axioms=("implementation-invariance",),
     signed=False,
 )
-def saliency(job: Job) -> dict[Tensor, Tensor]:
+def saliency(job: AttributionContext) -> dict[Tensor, Tensor]:
     return {x: job.b.Abs(dx) for x, dx in job.gradient().items()}
 
 
@@ -41,7 +41,7 @@ def saliency(job: Job) -> dict[Tensor, Tensor]:
     axioms=("implementation-invariance",),
     signed=False,
 )
-def sensitivity(job: Job) -> dict[Tensor, Tensor]:
+def sensitivity(job: AttributionContext) -> dict[Tensor, Tensor]:
     return {x: job.b.Mul(dx, dx) for x, dx in job.gradient().items()}
 
 
@@ -52,5 +52,5 @@ def sensitivity(job: Job) -> dict[Tensor, Tensor]:
     source="Shrikumar, Greenside, Shcherbina, Kundaje 2016, Not Just a Black Box",
     axioms=("implementation-invariance",),
 )
-def input_x_gradient(job: Job) -> dict[Tensor, Tensor]:
+def input_x_gradient(job: AttributionContext) -> dict[Tensor, Tensor]:
     return {x: job.b.Mul(x, dx) for x, dx in job.gradient().items()}

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.analysis.target import emit_seed, parse_target
+from onnxplain.analysis.target import parse_target
 from onnxplain.errors import MethodError, TargetError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import over_targets, result_like
-from onnxplain.method.baselines import has_several
-from onnxplain.method.context import Job
+from onnxplain.method.baselines import has_several, reference
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import integrate, straight
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.accumulate import Sum, entries, repeated
 from onnxplain.method.sampling.quadrature import nodes_and_weights
+from onnxplain.method.seed import emit_seed
 
 __all__: list[str] = []
 
@@ -42,7 +43,7 @@ EDGES = {"riemann-left": (0.0,), "riemann-right": (1.0,), "riemann-middle": (0.5
     lands="layer",
 )
 def conductance(
-    job: Job, *, steps: int = 50, quadrature: str = "riemann-middle", chunk: int | str | None = None
+    job: AttributionContext, *, steps: int = 50, quadrature: str = "riemann-middle", chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
     """The conductance of each layer: Σ over steps k of ∂f/∂y at step k · (y at its end − y at its start).
 
@@ -53,23 +54,23 @@ def conductance(
     starts, weights = nodes_and_weights("riemann-left", steps)
     b = job.b
 
-    def moved_on(start: Job, position: float) -> Job:
+    def moved_on(start: AttributionContext, position: float) -> AttributionContext:
         """The job as far from the start of a step as `position` says, 1 being its end."""
         if position == 0:
             return start
         points = {}
         for e, x in zip(start.explained, start.sources, strict=True):
             here = start.carried(e, lambda job, own: own.tensor)
-            step = b.Mul(b.Sub(here, start.reference(e)), position / steps)
+            step = b.Mul(b.Sub(here, reference(start, e)), position / steps)
             points[x] = replace(b.Add(x, step), dtype=x.dtype, shape=x.shape)
         return start.at(points)
 
-    def attribute(start: Job) -> list[Tensor]:
+    def attribute(start: AttributionContext) -> list[Tensor]:
         end = moved_on(start, 1.0)
         there = [moved_on(start, position) for position in EDGES[quadrature]]
 
-        def share(one: Job) -> list[Tensor]:
-            slopes = [_slopes(replace(job, seed=one.seed, basis=None)) for job in there]
+        def share(one: AttributionContext) -> list[Tensor]:
+            slopes = [_slopes(job.with_point(seed=one.seed, identity_seeds=None)) for job in there]
             made = []
             for i, (y, z) in enumerate(zip(start.layers, end.layers, strict=True)):
                 mean = b.Div(b.total([s[i] for s in slopes]), len(slopes))
@@ -93,9 +94,9 @@ def conductance(
     lands="layer",
 )
 def internal_influence(
-    job: Job, *, steps: int = 50, quadrature: str = "gauss-legendre", chunk: int | str | None = None
+    job: AttributionContext, *, steps: int = 50, quadrature: str = "gauss-legendre", chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
-    def attribute(moved: Job) -> list[Tensor]:
+    def attribute(moved: AttributionContext) -> list[Tensor]:
         return over_targets(moved, _slopes)
 
     return _at_layers(job, steps, *nodes_and_weights(quadrature, steps), attribute, chunk)
@@ -110,13 +111,13 @@ def internal_influence(
     per_unit=True,
     lands="input",
 )
-def gradient_through(job: Job, *, neuron: Neuron = None) -> dict[Tensor, Tensor]:
+def gradient_through(job: AttributionContext, *, neuron: Neuron = None) -> dict[Tensor, Tensor]:
     (layer,) = job.layers
     y = layer.tensor
     slope = job.gradient(of=[y])[y]
     if neuron is not None:
         slope = replace(job.b.Mul(slope, _chosen(job, y, neuron)), dtype=y.dtype, shape=y.shape)
-    return replace(job, target=y, seed=slope).gradient()
+    return job.with_point(target=y, seed=slope).gradient()
 
 
 @method(
@@ -130,7 +131,12 @@ def gradient_through(job: Job, *, neuron: Neuron = None) -> dict[Tensor, Tensor]
     lands="input",
 )
 def neuron_conductance(
-    job: Job, *, neuron: Neuron = None, steps: int = 50, quadrature: str = "gauss-legendre", chunk: int | str | None = None
+    job: AttributionContext,
+    *,
+    neuron: Neuron = None,
+    steps: int = 50,
+    quadrature: str = "gauss-legendre",
+    chunk: int | str | None = None,
 ) -> dict[Tensor, Tensor]:
     return integrate(
         job, straight(job), inner="gradient-through", options={"neuron": neuron}, steps=steps, quadrature=quadrature,
@@ -138,7 +144,7 @@ def neuron_conductance(
     )  # fmt: skip
 
 
-def _slopes(job: Job) -> list[Tensor]:
+def _slopes(job: AttributionContext) -> list[Tensor]:
     """The gradient at each layer."""
     layers = [e.tensor for e in job.layers]
     found = job.gradient(of=layers)
@@ -146,8 +152,8 @@ def _slopes(job: Job) -> list[Tensor]:
 
 
 def _at_layers(
-    job: Job, steps: int, positions: np.ndarray[Any, Any], weights: np.ndarray[Any, Any],
-    attribute: Callable[[Job], Sequence[Tensor]], chunk: int | str | None,
+    job: AttributionContext, steps: int, positions: np.ndarray[Any, Any], weights: np.ndarray[Any, Any],
+    attribute: Callable[[AttributionContext], Sequence[Tensor]], chunk: int | str | None,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     """Σ weight · the attribution at the layers, for inputs at these positions on the line from the baseline."""
     b = job.b
@@ -157,7 +163,7 @@ def _at_layers(
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
         for e, x in zip(job.explained, job.sources, strict=True):
-            start = job.reference(e)
+            start = reference(job, e)
             step = b.Mul(entries(b, positions, numbers, x, x.rank + 1), b.Unsqueeze(b.Sub(x, start), [0]))
             made[x] = replace(b.Add(b.Unsqueeze(start, [0]), step), dtype=x.dtype, shape=("points", *(x.shape or ())))
         return made
@@ -168,7 +174,7 @@ def _at_layers(
     return dict(zip(layers, made, strict=True))
 
 
-def _chosen(job: Job, y: Tensor, neuron: Neuron) -> Tensor:
+def _chosen(job: AttributionContext, y: Tensor, neuron: Neuron) -> Tensor:
     """1 at the chosen neurons, 0 elsewhere, in the layer's shape."""
     target = parse_target(tuple(neuron) if isinstance(neuron, list) else neuron)
     if target.kind != "element":

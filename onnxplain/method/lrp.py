@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.composite_file import read_composite
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.propagation.composite import Composite
 from onnxplain.propagation.lrp import composites
@@ -46,7 +46,7 @@ def propagation(
                 raise MethodError("\n".join(f"method '{name}': {p}" for p in problems))
             return build(**options)
 
-        def run(job: Job, **options: Any) -> dict[Tensor, Tensor]:
+        def run(job: AttributionContext, **options: Any) -> dict[Tensor, Tensor]:
             run_time = {k: job.run_time_input(k) for k, v in options.items() if isinstance(v, str) and v == "input"}
             composite = checked(**{**options, **run_time})
             return job.relevance(composite) if starts_from == "score" else job.gradient(composite)

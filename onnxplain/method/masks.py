@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.analysis.explained import find_layers
-from onnxplain.analysis.liveness import liveness
 from onnxplain.errors import InputError
 from onnxplain.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 
 __all__ = ["Masks", "emit_masks"]
 
@@ -23,35 +19,30 @@ Masks: TypeAlias = "Mapping[str, str | Sequence[int] | np.ndarray[Any, Any]]"
 an array that broadcasts to the layer's tensor, or "input" for an array given at run time."""
 
 
-def emit_masks(job: Job, masks: Masks, layers: Mapping[str, str]) -> dict[Tensor, Tensor]:
-    """The masks by the tensor they belong to; `layers` says which that is.
+def emit_masks(job: AttributionContext, masks: Masks) -> dict[Tensor, Tensor]:
+    """The masks by the tensor they belong to.
 
     Concept relevance propagation conditions relevance so on channels (Achtibat et al. 2023, From Attribution Maps to
     Human-Understandable Explanations through Concept Relevance Propagation); Montavon et al. 2017, section 6.3, filter so.
 
     Raises:
-        LayerError: no such layer, or the target does not depend on it.
-        InputError: the mask does not fit, or nothing that is explained passes the layer.
+        InputError: the mask does not fit.
     """
     made: dict[Tensor, Tensor] = {}
     for name, value in masks.items():
-        (found,) = find_layers(job.graph, job.target, [layers[name]], job.registry.role)
-        x = found.tensor
-        live = liveness(job.calls, job.sources, [job.target], job.registry.role).tensors
-        if x.name not in live and x != job.target:
-            raise InputError(f"nothing that is explained passes '{name}', so a mask there says nothing; mask a layer behind it")
+        x = job.selection.masked[name]
         made[x] = _run_time(job, name, x, len(masks)) if isinstance(value, str) else _baked_in(job, name, x, value)
     return made
 
 
-def _run_time(job: Job, name: str, x: Tensor, count: int) -> Tensor:
-    key = ("mask", name)
-    if key not in job.extra_inputs:
-        job.extra_inputs[key] = replace(x, name=job.graph.fresh("mask" if count == 1 else f"{name}_mask"))
-    return job.b.given(job.extra_inputs[key], x)
+def _run_time(job: AttributionContext, name: str, x: Tensor, count: int) -> Tensor:
+    def make() -> Tensor:
+        return replace(x, name=job.graph.fresh("mask" if count == 1 else f"{name}_mask"))
+
+    return job.b.given(job.outputs.run_time_input("mask", name, make), x)
 
 
-def _baked_in(job: Job, name: str, x: Tensor, value: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
+def _baked_in(job: AttributionContext, name: str, x: Tensor, value: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
     if isinstance(value, np.ndarray):
         array = value
     else:

@@ -9,7 +9,7 @@ from typing import Any
 from onnxplain.analysis.explained import Explained
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.accumulate import Mean, Reduction, Variance
 from onnxplain.method.sampling.chunk_size import Chunk
@@ -23,7 +23,7 @@ SEEDED = "seeded"
 
 
 def noisy(
-    job: Job, numbers: Tensor, index: int, *, level: float, unit: str, seed: int, noise: str, draws: int
+    job: AttributionContext, numbers: Tensor, index: int, *, level: float, unit: str, seed: int, noise: str, draws: int
 ) -> Tensor:  # fmt: skip
     """An explained tensor with noise: [c, samples, …], one row per draw number."""
     b, e = job.b, job.explained[index]
@@ -45,20 +45,31 @@ def noisy(
     return replace(b.Add(x, replace(b.Mul(b.cast(drawn, x), scale), shape=None)), dtype=x.dtype, shape=shape)
 
 
-def _given_noise(job: Job, explained: Explained) -> Tensor:
+def _given_noise(job: AttributionContext, explained: Explained) -> Tensor:
     """The run-time input of the noise, [samples, …], made once."""
-    key = ("noise", explained.name)
     x = explained.tensor
-    if key not in job.extra_inputs:
+
+    def make() -> Tensor:
         name = "noise" if len(job.explained) == 1 else f"{explained.name}_noise"
-        job.extra_inputs[key] = replace(x, name=job.graph.fresh(name), shape=("draws", *(x.shape or ())))
-    return job.extra_inputs[key]
+        return replace(x, name=job.graph.fresh(name), shape=("draws", *(x.shape or ())))
+
+    return job.outputs.run_time_input("noise", explained.name, make)
 
 
 def _smoothed(
-    job: Job, reduction: Reduction, *, inner: str, options: Mapping[str, Any], samples: int, noise_level: float, noise_unit: str,
-    noise: str, seed: int, chunk: Chunk, squared: bool = False,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+    job: AttributionContext,
+    reduction: Reduction,
+    *,
+    inner: str,
+    options: Mapping[str, Any],
+    samples: int,
+    noise_level: float,
+    noise_unit: str,
+    noise: str,
+    seed: int,
+    chunk: Chunk,
+    squared: bool = False,
+) -> dict[Tensor, Tensor]:
     """The reduction of an inner method's attributions at noisy copies of the input."""
     b = job.b
     check_draws(samples, noise_level, noise_unit, noise)
@@ -100,7 +111,7 @@ def check_draws(samples: int, noise_level: float, noise_unit: str, noise: str) -
     repeats=True,
 )
 def smoothgrad(
-    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
+    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
     noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
@@ -119,7 +130,7 @@ def smoothgrad(
     repeats=True,
 )
 def smoothgrad_squared(
-    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
+    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
     noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
@@ -138,7 +149,7 @@ def smoothgrad_squared(
     repeats=True,
 )
 def vargrad(
-    job: Job, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
+    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
     noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(

@@ -15,8 +15,8 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import beside_targets, change_since, gap, score
-from onnxplain.method.baselines import fits, has_several, shared_baseline
-from onnxplain.method.context import Job
+from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import find_method, method
 from onnxplain.method.sampling.accumulate import (
     Mean,
@@ -53,7 +53,7 @@ class Path:
     start: Vertex
 
 
-def chain(job: Job, count: Tensor, vertex: Vertex) -> Path:
+def chain(job: AttributionContext, count: Tensor, vertex: Vertex) -> Path:
     """The path through `count` (int64 [1]) vertices to the input."""
     b = job.b
 
@@ -69,9 +69,17 @@ def chain(job: Job, count: Tensor, vertex: Vertex) -> Path:
 
 
 def integrate(
-    job: Job, path: Path, *, inner: str, options: Mapping[str, Any], steps: int, quadrature: str, multiply: bool | None,
-    delta: bool, chunk: Chunk,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+    job: AttributionContext,
+    path: Path,
+    *,
+    inner: str,
+    options: Mapping[str, Any],
+    steps: int,
+    quadrature: str,
+    multiply: bool | None,
+    delta: bool,
+    chunk: Chunk,
+) -> dict[Tensor, Tensor]:
     """Σ over segments and nodes of weight · M(point) · (end − start), for M the inner method, averaged over lines.
 
     An inner method whose attributions are not per unit of the input is averaged along the path instead: no factor.
@@ -126,11 +134,11 @@ def integrate(
     if times and single:  # the same factor at all points
         made = [placed(i, value) for i, value in enumerate(made)]
     if delta and job.origin is None:
-        job.reports["delta"] = completeness_gap(job, made, path.lines, starts, chunk)
+        job.report("delta", completeness_gap(job, made, path.lines, starts, chunk))
     return dict(zip(job.sources, made, strict=True))
 
 
-def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines: Points, chunk: Chunk) -> Tensor:
+def completeness_gap(job: AttributionContext, made: Sequence[Tensor], count: Tensor, baselines: Points, chunk: Chunk) -> Tensor:
     """What attributions sum to beyond the score's difference from its mean over `count` (int64 [1]) baselines: [samples].
 
     It is 0 where the integral is exact; with all targets [samples, targets].
@@ -153,9 +161,16 @@ def completeness_gap(job: Job, made: Sequence[Tensor], count: Tensor, baselines:
     repeats=True,
 )
 def integrated_gradients(
-    job: Job, *, inner: str = "gradient", steps: int = 50, quadrature: str = "gauss-legendre", multiply: bool | None = None,
-    delta: bool = True, chunk: int | str | None = None, **options: Any,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+    job: AttributionContext,
+    *,
+    inner: str = "gradient",
+    steps: int = 50,
+    quadrature: str = "gauss-legendre",
+    multiply: bool | None = None,
+    delta: bool = True,
+    chunk: int | str | None = None,
+    **options: Any,
+) -> dict[Tensor, Tensor]:
     path = straight(job)
     return integrate(
         job, path, inner=inner, options=options, steps=steps, quadrature=quadrature, multiply=multiply, delta=delta, chunk=chunk
@@ -167,12 +182,12 @@ def alone(b: Builder, x: Tensor) -> Tensor:
     return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=None if x.shape is None else (1, *x.shape))
 
 
-def straight(job: Job) -> Path:
+def straight(job: AttributionContext) -> Path:
     """From each baseline straight to the input."""
     b = job.b
     several = [has_several(job, e) for e in job.explained]
     starts = [
-        job.references(e) if many else alone(b, shared_baseline(job, e) or job.reference(e))
+        references(job, e) if many else alone(b, shared_baseline(job, e) or reference(job, e))
         for e, many in zip(job.explained, several, strict=True)
     ]
     counts = {n for n in (s.dim(0) for s in starts) if isinstance(n, int)}
@@ -201,7 +216,7 @@ def straight(job: Job) -> Path:
     repeats=True,
 )
 def path_integrated_gradients(
-    job: Job, *, path: Any = "input", inner: str = "gradient", steps: int = 10, quadrature: str = "gauss-legendre",
+    job: AttributionContext, *, path: Any = "input", inner: str = "gradient", steps: int = 10, quadrature: str = "gauss-legendre",
     multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = job.b
@@ -217,16 +232,17 @@ def path_integrated_gradients(
     )
 
 
-def _vertices(job: Job, explained: Explained, *, path: Any) -> Tensor:
+def _vertices(job: AttributionContext, explained: Explained, *, path: Any) -> Tensor:
     """The points of a path before the input: [points, samples or 1, …], baked in or given at run time."""
     x = explained.tensor
     value = path.get(explained.name) if isinstance(path, Mapping) else path
     if isinstance(value, str) and value == "input":
-        key = ("path", explained.name)
-        if key not in job.extra_inputs:
+
+        def make() -> Tensor:
             name = "path" if len(job.explained) == 1 else f"{explained.name}_path"
-            job.extra_inputs[key] = replace(x, name=job.graph.fresh(name), shape=("vertices", *(x.shape or ())))
-        return job.extra_inputs[key]
+            return replace(x, name=job.graph.fresh(name), shape=("vertices", *(x.shape or ())))
+
+        return job.outputs.run_time_input("path", explained.name, make)
     if value is None or isinstance(value, str):
         raise MethodError(f"the path of '{explained.name}' is an array [points, samples or 1, …], or 'input' for run time")
     array = np.asarray(value)

@@ -14,7 +14,7 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import score
 from onnxplain.method.cam import channel_sum
 from onnxplain.method.cam_geometry import Places, places
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.accumulate import Points, Sum, repeated
 from onnxplain.method.sampling.chunk_size import Chunk
@@ -32,7 +32,7 @@ __all__: list[str] = []
     picks=True,
 )
 def eigen_cam(
-    job: Job, *, relu: bool = True, upsample: bool = False, centred: bool = True, steps: int = 16,
+    job: AttributionContext, *, relu: bool = True, upsample: bool = False, centred: bool = True, steps: int = 16,
     axes: Sequence[int] | None = None, grid: Sequence[int] | None = None,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     """The power method on the Gram matrix G of places or channels, whichever are fewer: squared `steps` times it is
@@ -94,9 +94,14 @@ def _unit(vector: Tensor, b: Builder) -> Tensor:
     repeats=True,
 )
 def score_cam(
-    job: Job, *, relu: bool = True, upsample: bool = False, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None,
+    job: AttributionContext,
+    *,
+    relu: bool = True,
+    upsample: bool = False,
+    axes: Sequence[int] | None = None,
+    grid: Sequence[int] | None = None,
     chunk: int | str | None = None,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+) -> dict[Tensor, Tensor]:
     b, at = job.b, places(job, axes, grid)
     x, a = at.input.tensor, at.flat(at.layer.tensor)
     beyond = list(range(2, 2 + len(at.layout.grid or at.layout.space)))
@@ -109,7 +114,7 @@ def score_cam(
         masks = at.over_input(b.transpose(mask, [1, 0, *beyond]), lead=1)
         return {x: replace(b.Mul(x, masks), dtype=x.dtype, shape=("points", *(x.shape or ())))}
 
-    weights = replace(b.Softmax(_scores(at, replace(job, layers=()), points, chunk), axis=-1), shape=None)
+    weights = replace(b.Softmax(_scores(at, job.with_point(layers=()), points, chunk), axis=-1), shape=None)
     return _finished(at, weights, a, relu=relu, upsample=upsample)
 
 
@@ -125,9 +130,14 @@ def score_cam(
     repeats=True,
 )
 def ablation_cam(
-    job: Job, *, relu: bool = True, upsample: bool = False, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None,
+    job: AttributionContext,
+    *,
+    relu: bool = True,
+    upsample: bool = False,
+    axes: Sequence[int] | None = None,
+    grid: Sequence[int] | None = None,
     chunk: int | str | None = None,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+) -> dict[Tensor, Tensor]:
     b, at = job.b, places(job, axes, grid)
     x = at.layer.tensor
     over = [a for a in at.layout.channels(x.rank, job.batched) if x.dim(a) != 1]
@@ -142,7 +152,7 @@ def ablation_cam(
         return {x: replace(b.Where(silent, 0, x), dtype=x.dtype, shape=("points", *(x.shape or ())))}
 
     here = b.Unsqueeze(score(job), [-1])
-    without = _scores(at, replace(job, explained=(at.layer,), layers=()), points, chunk)
+    without = _scores(at, job.with_point(explained=(at.layer,), layers=()), points, chunk)
     weights = b.Div(b.Sub(here, without), _nonzero(b.Abs(here), b))
     return _finished(at, weights, at.flat(x), relu=relu, upsample=upsample)
 
@@ -155,7 +165,7 @@ def _each(at: Places, numbers: Tensor) -> Tensor:
     return made
 
 
-def _scores(at: Places, job: Job, points: Points, chunk: Chunk) -> Tensor:
+def _scores(at: Places, job: AttributionContext, points: Points, chunk: Chunk) -> Tensor:
     """The score at one point for each channel: [samples, targets where there are many, channels]."""
     b, channels = at.job.b, at.channels
     count = b.const([channels]) if isinstance(channels, int) else channels
@@ -180,8 +190,8 @@ def _finished(at: Places, weights: Tensor, a: Tensor, *, relu: bool, upsample: b
     b, job = at.job.b, at.job
     if not job.batched:
         weights = b.Unsqueeze(weights, [0])
-    if job.basis is None:
+    if job.identity_seeds is None:
         weights = b.Unsqueeze(weights, [1])
-    targets = 1 if job.basis is None else job.basis.dim(0)
+    targets = 1 if job.identity_seeds is None else job.identity_seeds.dim(0)
     flat = replace(channel_sum(b, weights, a), dtype=a.dtype, shape=(at.samples, targets, at.count()))
     return {at.input.tensor: at.finished(flat, relu=relu, upsample=upsample)}

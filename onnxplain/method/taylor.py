@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.context import Job
+from onnxplain.method.baselines import reference
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 
 __all__: list[str] = []
@@ -17,7 +18,7 @@ __all__: list[str] = []
     axioms=("implementation-invariance",),
     needs_baseline=True,
 )
-def taylor(job: Job) -> dict[Tensor, Tensor]:
-    roots = {e.tensor: job.reference(e) for e in job.explained}
+def taylor(job: AttributionContext) -> dict[Tensor, Tensor]:
+    roots = {e.tensor: reference(job, e) for e in job.explained}
     slopes = job.gradient(at=roots)
     return {x: job.b.Mul(job.b.Sub(x, root), slopes[x]) for x, root in roots.items()}

@@ -13,7 +13,7 @@ from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import inner_method
 from onnxplain.method.blur import spatial_axes
-from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.accumulate import Mean, repeated
 
@@ -29,9 +29,15 @@ __all__: list[str] = []
     repeats=True,
 )
 def translated(
-    job: Job, *, inner: str = "gradient", shifts: int | Sequence[Sequence[int]] = 1, axes: Sequence[int] | None = None,
-    fill: float = 0.0, chunk: int | str | None = None, **options: Any,
-) -> dict[Tensor, Tensor]:  # fmt: skip
+    job: AttributionContext,
+    *,
+    inner: str = "gradient",
+    shifts: int | Sequence[Sequence[int]] = 1,
+    axes: Sequence[int] | None = None,
+    fill: float = 0.0,
+    chunk: int | str | None = None,
+    **options: Any,
+) -> dict[Tensor, Tensor]:
     b = job.b
     over = [spatial_axes(job, e, axes) for e in job.explained]
     tables = [b.const(_shifts(shifts, len(chosen))) for chosen in over]
@@ -46,7 +52,7 @@ def translated(
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        lead = 1 if job.basis is None else 2
+        lead = 1 if job.identity_seeds is None else 2
         back = b.Neg(b.Gather(tables[index], numbers, axis=0))
         return shifted(job, value, back, [a + (lead if a >= int(job.batched) else 1) for a in over[index]], 0.0)
 
@@ -55,7 +61,7 @@ def translated(
     return dict(zip(job.sources, made, strict=True))
 
 
-def shifted(job: Job, x: Tensor, by: Tensor, axes: Sequence[int], fill: float) -> Tensor:
+def shifted(job: AttributionContext, x: Tensor, by: Tensor, axes: Sequence[int], fill: float) -> Tensor:
     """[c or 1, …] shifted along `axes` by int64 [c, axes] elements: [c, …]; what comes in from outside is `fill`."""
     b = job.b
     others = [i for i in range(1, x.rank) if i not in axes]

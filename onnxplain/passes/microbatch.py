@@ -21,13 +21,13 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.external_data_helper import uses_external_data
 
-from onnxplain.errors import InputError, MethodError
+from onnxplain.errors import MethodError
 from onnxplain.ir.graph import SMALL
-from onnxplain.method.context import Job, needs_layout
+from onnxplain.ir.layout_hints import needs_layout
 from onnxplain.passes.expand import all_names, fresh
 from onnxplain.passes.lift import rename_reads
 
-__all__ = ["Samples", "check_rows", "in_batches", "samples_of"]
+__all__ = ["Samples", "in_batches"]
 
 PREFIX = "onnxplain/samples"
 """What the names of the loop and of all around it begin with."""
@@ -54,38 +54,6 @@ class Samples:
             return 0
         axes = [i for i, dim in enumerate(value.type.tensor_type.shape.dim) if dim.dim_param == self.symbol]
         return axes[0] if len(axes) == 1 else None
-
-
-def samples_of(job: Job, size: int) -> Samples:
-    """The extent that counts samples, where samples can take turns: where points of path methods can ride on it (`Job.symbol`).
-
-    Raises:
-        InputError: `size` is no number of samples.
-        MethodError: the model takes a fixed number of samples, or it cannot be told which axes count them.
-    """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"batch_size is the number of samples per run, at least 1; got {size!r}")
-    mine = job.target.dim(0) if job.batched and job.target.shape else None
-    if isinstance(mine, int):
-        raise MethodError(f"batch_size: the model was exported for batches of {mine}; export it with a free first axis")
-    if mine is None:
-        raise MethodError(f"batch_size: no axis of '{job.target.name}' that has a name counts samples; leave batch_size out")
-    if job.symbol is None or not any(mine in (t.shape or ()) for t in job.inputs):
-        shown = ", ".join(f"'{t.name}' {list(t.shape or ())}" for t in dict.fromkeys((*job.inputs, *job.sources)))
-        raise MethodError(
-            f"batch_size: expected one axis '{mine}', which counts samples, in each of {shown}; leave batch_size out"
-        )
-    return Samples(size, mine)
-
-
-def check_rows(job: Job) -> None:
-    """Whether what was baked in serves every sample.
-
-    Raises:
-        InputError: an array holds one row per sample of a batch.
-    """
-    if job.rows:
-        raise InputError(f"batch_size: {job.rows[0]} holds a row for every sample; give one for all, or 'input' for run time")
 
 
 def in_batches(model: onnx.ModelProto, samples: Samples) -> onnx.ModelProto:

@@ -154,11 +154,11 @@ def backward(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Cho
     def within(calls: Sequence[Call], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
         """The same walk through the calls of a subgraph."""
         live = on_the_way(b, calls, sources, tuple(inner), choose)
-        return backward(b, live, inner, replace(choose, layers=Layers(), watch=None, one_sided=lambda tensor: False))
+        return backward(b, live, inner, replace(choose, layers=Layers(), observer=None, one_sided=lambda tensor: False))
 
     def gradient(call: Call, *incoming: Tensor | None) -> list[Tensor | None]:
         """What the operator's own gradient rule sends to all that it reads."""
-        return _gradient(b, call, incoming, replace(choose, composite=GRADIENT, watch=None))
+        return _gradient(b, call, incoming, replace(choose, composite=GRADIENT, observer=None))
 
     def detached(call: Call, message: Tensor) -> Tensor:
         """What the operator's detached rule sends to its first input."""
@@ -215,8 +215,8 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
                 x = call.reads[i]
                 assert x is not None
                 arrived.setdefault(x, []).append(m)
-            if choose.watch is not None:
-                choose.watch(call, chosen, incoming, sent)
+            if choose.observer is not None:
+                choose.observer.observe(b, call, chosen.rule, incoming, sent)
     for tensor in list(arrived):
         message(tensor)
     return messages

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import TypeAlias
 
 from onnxplain.analysis.canonize import GROUPINGS, Grouping
 from onnxplain.analysis.canonize.gelu import group_gelus
@@ -14,6 +13,7 @@ from onnxplain.errors import MethodError, nearest
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import ROLES, OpSpec, Registry, Rule
 from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.observer import Observer
 from onnxplain.propagation.rule import RelevanceRule
 
 __all__ = ["GRADIENT", "WEIGHTLESS", "Choice", "Chosen", "Composite", "Where", "effective_role"]
@@ -182,17 +182,13 @@ GRADIENT = Composite("gradient", groups=(group_gelus,))
 """Every call is served by its operator's gradient rule."""
 
 
-Watch: TypeAlias = "Callable[[Call, Chosen, Sequence[Tensor | None], Sequence[tuple[int, Tensor]]], None]"
-"""`(call, chosen rule, messages on its outputs, messages sent to what it reads, by position)`"""
-
-
 @dataclass(frozen=True)
 class Choice:
     """A composite over a registry, for one walk: which rule serves which call, and what is known of the calls around it.
 
     `layers` are the places of the walk's calls, `nonnegative` tells which tensors are provably not below zero,
     `one_sided` those whose messages are zero wherever they are below zero. `scored` says that seeds are zero where their
-    targets are. `watch` is told of each call what came in and what went out. `twins` are what tensors are at the baseline, of
+    targets are. `observer` is told of each call what came in and what went out. `twins` are what tensors are at the baseline, of
     those that differ there, where the composite's rules compare with one; the calls `there` make them.
     """
 
@@ -202,7 +198,7 @@ class Choice:
     nonnegative: Callable[[Tensor], bool] = lambda tensor: False
     one_sided: Callable[[Tensor], bool] = lambda tensor: False
     scored: bool = False
-    watch: Watch | None = None
+    observer: Observer | None = None
     twins: dict[Tensor, Tensor] = field(default_factory=dict)
     there: Sequence[Call] = ()
     _known: dict[Call, Chosen | None] = field(default_factory=dict, init=False, repr=False)

@@ -48,6 +48,10 @@ class RelevanceRule:
         """The inputs that it sends messages to; None where it may be all. What makes the others lies off the way."""
         return None
 
+    def bias_relevance(self, b: Builder, call: Call, *messages: Tensor | None) -> list[Tensor]:
+        """What the call's bias absorbs of the messages, to be summed; nothing where it has none or hands all on."""
+        return []
+
     def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
         raise TypeError(f"{type(self).__name__} does not say what it sends: define __call__")
 

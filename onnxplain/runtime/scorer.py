@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -12,14 +12,15 @@ import numpy as np
 import onnx
 
 from onnxplain.analysis.explained import find_sources
+from onnxplain.analysis.sample_axis import find_sample_axes
 from onnxplain.analysis.score import find_score
 from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, LayerError, nearest
-from onnxplain.explain.rewrite import is_batched
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph, alive
 from onnxplain.ir.registry import Registry
-from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.ir.tensor import Tensor
+from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.session import Arrays, Providers, Session
 
 __all__ = ["Array", "Forward", "Prediction"]
@@ -68,7 +69,8 @@ class Forward:
         self.inputs: tuple[Tensor, ...] = self.graph.inputs
         output = None if output is None else resolve(self.graph.model, output)
         self.score = find_score(self.graph, output, score)
-        self.batched = is_batched(self.graph, self.score.tensor)
+        self.axes = find_sample_axes(self.graph, self.score)
+        self.batched = self.axes.batched
         whole, alone = source.copy().model, source.copy().model
         known = {o.name for o in whole.graph.output}
         wanted = dict.fromkeys((self.score.tensor.name, self.score.ranked.name))
@@ -90,17 +92,17 @@ class Forward:
     @cached_property
     def sampled(self) -> set[str]:
         """The inputs whose first axis counts samples; all where the model has no such axis."""
-        if not self.batched:
-            return {t.name for t in self.inputs}
-        mine = (self.score.tensor.shape or ())[:1]
-        alike = {t.name for t in self.inputs if t.shape and mine and same_dim(t.shape[0], mine[0])}
-        return alike or {t.name for t in self.inputs if t.shape != ()}
+        return set(self.axes.sampled) if self.batched else {t.name for t in self.inputs}
 
     @cached_property
     def fixed(self) -> int | None:
         """The batch size the model was exported with; None where it is free."""
-        sizes = {t.shape[0] for t in self.inputs if t.name in self.sampled and t.shape and isinstance(t.shape[0], int)}
-        return 1 if not self.batched else max(sizes) if sizes else None
+        return self.axes.fixed if self.batched else 1
+
+    @cached_property
+    def _places(self) -> dict[str, int | None]:
+        """The axis of each input that counts samples, where arrays have one."""
+        return {t.name: self.axes.of_input(t.name) if self.batched else 0 for t in self.inputs}
 
     def explained(self, names: Sequence[str] | None, registry: Registry) -> tuple[str, ...]:
         """The inputs to perturb: those named; else numbers, text, and integers that an embedding looks up, no masks.
@@ -134,17 +136,9 @@ class Forward:
         """Run the whole model on the samples themselves, `rows` at a time."""
         names = list(dict.fromkeys([*self._outputs, self.score.tensor.name, self.score.ranked.name]))
         count = len(feeds[next(iter(self.sampled))])
-        parts = [self._run(self._whole, _rows(feeds, self.sampled, i, i + rows), names) for i in range(0, count, rows)]
-
-        def join(name: str) -> Any:
-            values = [p[name] for p in parts]
-            if len(values) == 1:
-                return values[0]
-            return np.concatenate(values) if isinstance(values[0], np.ndarray) else [v for part in values for v in part]
-
-        joined = {name: join(name) for name in names}
-        outputs = {o.name: joined[o.name] for o in self.graph.outputs}
-        return Prediction(outputs, joined[self.score.tensor.name], joined[self.score.ranked.name])
+        results = run_in_chunks(lambda part: self._run(self._whole, part, names), feeds, self._places, count, rows)
+        outputs = {o.name: results[o.name] for o in self.graph.outputs}
+        return Prediction(outputs, results[self.score.tensor.name], results[self.score.ranked.name])
 
     def scores(self, feeds: Arrays) -> Array:
         """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
@@ -158,14 +152,8 @@ class Forward:
             singles = [session.run({k: v[i] for k, v in feeds.items()}, names) for i in range(count)]
             return {name: np.stack([s[name] for s in singles]) for name in names}
         size = self.fixed or count
-        parts: list[dict[str, Any]] = []
-        for start in range(0, count, size):
-            part = _rows(feeds, self.sampled, start, min(start + size, count))
-            short = size - min(size, count - start)
-            if short:
-                part = {
-                    k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) if k in self.sampled else v for k, v in part.items()
-                }
+
+        def run(part: Arrays) -> dict[str, Any]:
             made = session.run(part, names)
             lost = [n for n in names if hasattr(made[n], "__len__") and len(made[n]) != size]
             if lost:
@@ -173,14 +161,9 @@ class Forward:
                     f"the model returned {len(made[lost[0]])} rows of '{lost[0]}' for {size} samples: it does not treat samples "
                     "apart in batches of that size; set batch_size=1"
                 )
-            parts.append({n: made[n][: size - short] for n in names})
-        if len(parts) == 1:
-            return parts[0]
-        first = parts[0]
-        return {
-            n: np.concatenate([p[n] for p in parts]) if isinstance(first[n], np.ndarray) else [v for p in parts for v in p[n]]
-            for n in names
-        }
+            return made
+
+        return run_in_chunks(run, feeds, self._places, count, size, filled=self.fixed is not None)
 
     def bytes_per_row(self, feeds: Arrays) -> int:
         """About how many bytes the tensors of one sample take, all of them together."""
@@ -206,10 +189,6 @@ class Forward:
         size = self.bytes_per_row(feeds)
         most = max(1, min(USUAL_ROWS, USUAL_MEMORY // size))
         return most if self.on_device else max(min(most, FEW_ROWS), min(most, CACHED // size))
-
-
-def _rows(feeds: Mapping[str, Array], sampled: set[str], start: int, stop: int) -> Arrays:
-    return {k: v[start:stop] if k in sampled else v for k, v in feeds.items()}
 
 
 def _cut(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], output: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxplain.errors import MethodError
-from onnxplain.explain.rewrite import Rewritten, rewrite_source
+from onnxplain.explain.request import Request
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
 from onnxplain.method.context import Baseline
-from onnxplain.method.registry import find_method, graph_method
 from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
@@ -88,16 +90,18 @@ def check(
         >>> [f.name for f in report.findings][:2]
         ['gradient against finite differences', 'gradient of each call']
     """
-    found = graph_method(method)
-    wanted = [layer] if isinstance(layer, str) else list(layer or ())
-    if wanted and found.landing(found.checked(dict(options)))[0] == "explained":
-        raise MethodError("check compares at the model's inputs; leave --layer out")
     registry = load_registry(rules)
+    request = Request.for_graph(
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, baseline=baseline, score=score
+    )
+    found = request.method
+    if request.layer and found.landing(request.options)[0] == "explained":
+        raise MethodError("check compares at the model's inputs; leave --layer out")
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
     feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
-    settings: dict[str, Any] = {"output": output, "inputs": inputs, "score": score, "registry": registry}
-    gradient = rewrite_source(source.copy(), "gradient", target=None, expose=["score"], **settings)
+    plain = request.for_method("gradient", expose=["score"])
+    gradient = rewrite_source(source.copy(), plain)
     session = Session(gradient.model, providers, folder=source.folder)
     rounds = next((c for c in graph.calls if registry.role(c) == "straight-through" and not c.y.is_float), None)
     if rounds is not None:
@@ -110,59 +114,44 @@ def check(
         local, culprit = check_calls(graph, gradient, source, feeds, registry, providers, progress)
         findings.append(local)
     if method != "gradient":
-        findings += _check_method(source, method, feeds, providers, baseline, settings | {"layer": wanted}, options)
+        findings += _check_method(source, request, feeds, providers)
     rows: list[CallConservation] = []
     if "conservation" in found.axioms:
-        finding, rows = _check_conservation(source, method, feeds, providers, baseline, settings, options)
+        finding, rows = _check_conservation(source, replace(request, layer=()), feeds, providers)
         findings.append(finding)
     return CheckReport(tuple(findings), culprit, tuple(rows))
 
 
 def _check_conservation(
-    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers, baseline: Baseline,
-    settings: Mapping[str, Any], options: Mapping[str, Any],
-) -> tuple[Finding, list[CallConservation]]:  # fmt: skip
+    source: Source, request: Request, feeds: Mapping[str, Any], providers: Providers
+) -> tuple[Finding, list[CallConservation]]:
     """What each call receives, sends and keeps, all samples together."""
     ledger = Ledger()
-    rewritten = rewrite_source(
-        source.copy(), method, target=None, baseline=baseline, options=dict(options), watching=ledger, **settings
-    )
+    rewritten = rewrite_source(source.copy(), request, observer=ledger)
     result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
     rows = balance(ledger, rewritten, result)
     arrived = sum(float(np.asarray(result[n], np.float64).sum()) for n in rewritten.about["attributions"])
     score = arrived + sum(r.received - r.sent for r in rows)
-    judge = judged if baseline is None else judged_change
+    judge = judged if request.baseline is None else judged_change
     return judge(rows, score, arrived), rows
 
 
-def _check_method(
-    source: Source, method: str, feeds: Mapping[str, Any], providers: Providers,
-    baseline: Baseline, settings: Mapping[str, Any], options: Mapping[str, Any],
-) -> list[Finding]:  # fmt: skip
+def _check_method(source: Source, request: Request, feeds: Mapping[str, Any], providers: Providers) -> list[Finding]:
     """Attributions are finite, and add up where the method promises that."""
-    found = find_method(method)
-    chosen = found.checked(dict(options))
+    method, chosen = request.method, request.options
     reported = {"delta": True} if "delta" in chosen else {}
 
     def run(**changed: Any) -> tuple[Rewritten, dict[str, Any]]:
-        rewritten = rewrite_source(
-            source.copy(),
-            method,
-            target=None,
-            baseline=baseline,
-            expose=["score"],
-            options={**options, **reported, **changed},
-            **settings,
-        )
+        wanted = replace(request.with_options(**reported, **changed), expose=("score",))
+        rewritten = rewrite_source(source.copy(), wanted)
         return rewritten, Session(rewritten.model, providers, folder=source.folder).run(feeds)
 
     rewritten, result = run()
     about = rewritten.about
     values = [np.asarray(result[n], np.float64) for n in about["attributions"]]
     finite = all(np.isfinite(v).all() for v in values)
-    findings = [
-        Finding(f"{method} is finite", finite, "no NaN or infinity" if finite else "the attribution holds NaN or infinity")
-    ]
+    detail = "no NaN or infinity" if finite else "the attribution holds NaN or infinity"
+    findings = [Finding(f"{method.name} is finite", finite, detail)]
     finer = (lambda times: run(steps=times * chosen["steps"])[1]) if "steps" in chosen else None
-    findings.append(check_completeness(rewritten, result, found.promises(chosen), finer))
+    findings.append(check_completeness(rewritten, result, method.promises(chosen), finer))
     return findings

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.explain.rewrite import Rewritten
+from onnxplain.explain.write import Rewritten
 from onnxplain.verification.findings import Finding
 
 __all__ = ["check_completeness"]

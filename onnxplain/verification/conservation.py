@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.explain.rewrite import Rewritten
+from onnxplain.builder.builder import Builder
+from onnxplain.explain.write import Rewritten
 from onnxplain.ir.node import Call
+from onnxplain.ir.registry import Rule
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.context import Job
-from onnxplain.propagation.composite import Chosen
-from onnxplain.propagation.rule import rule_name
+from onnxplain.propagation.rule import RelevanceRule, rule_name
 from onnxplain.verification.findings import CallConservation, Finding
 
 __all__ = ["Ledger", "balance", "judged", "judged_change"]
@@ -27,37 +27,39 @@ class Ledger:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []
-        self._sums: dict[str, tuple[Sequence[Tensor], Sequence[Tensor]]] = {}
+        self._sums: dict[str, tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]] = {}
 
-    def start(self, job: Job) -> None:
-        """Look at this job's walk."""
-        self._b = job.b
-        job.watch = self._watch
-        job.b.notes = {}
+    def observe(
+        self, b: Builder, call: Call, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
+    ) -> None:
+        """Keep what came in, what was sent, and what the bias absorbed."""
+        self.calls.append((call.name, call.operator, rule_name(rule)))
+        arrived = [_share(b, y, m) for y, m in zip(call.outputs, incoming, strict=False) if m is not None]
+        kept = rule.bias_relevance(b, call, *incoming) if isinstance(rule, RelevanceRule) else []
+        self._sums[call.name] = arrived, [_share(b, call.reads[i], m) for i, m in sent], kept
 
-    def _watch(self, call: Call, chosen: Chosen, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]) -> None:
-        self.calls.append((call.name, call.operator, rule_name(chosen.rule)))
-        arrived = [self._share(y, m) for y, m in zip(call.outputs, incoming, strict=False) if m is not None]
-        self._sums[call.name] = arrived, [self._share(call.reads[i], m) for i, m in sent]
+    def reports(self, b: Builder) -> dict[str, Tensor]:
+        """Three sums for every call: received, sent, kept by the bias."""
+        return {
+            f"{name}/relevance": b.Concat(*(_total(b, tensors) for tensors in sums), axis=0) for name, sums in self._sums.items()
+        }
 
-    def _share(self, of: Tensor | None, message: Tensor) -> Tensor:
-        """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
-        if of is None or not self._b.compares:
-            return message
-        return self._b.Mul(message, self._b.Sub(of, self._b.twin(of)))
 
-    def finish(self, job: Job) -> None:
-        """Report the sums."""
-        b, notes = job.b, job.b.notes or {}
+def _share(b: Builder, of: Tensor | None, message: Tensor) -> Tensor:
+    """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
+    if of is None or not b.compares:
+        return message
+    made: Tensor = b.Mul(message, b.Sub(of, b.twin(of)))
+    return made
 
-        def total(tensors: Sequence[Tensor]) -> Tensor:
-            plain = [t for t in tensors if not t.is_sequence]
-            sums: list[Any] = [b.ReduceSum(t, None, keepdims=0) for t in plain]
-            made = b.total(sums) if sums else b.const(0.0)
-            return b.Reshape(b.Cast(made, to=1), [1])
 
-        for name, (incoming, sent) in self._sums.items():
-            job.reports[f"{name}/relevance"] = b.Concat(total(incoming), total(sent), total(notes.get(name, ())), axis=0)
+def _total(b: Builder, tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of all elements, float32 [1]."""
+    plain = [t for t in tensors if not t.is_sequence]
+    sums: list[Any] = [b.ReduceSum(t, None, keepdims=0) for t in plain]
+    made = b.total(sums) if sums else b.const(0.0)
+    total: Tensor = b.Reshape(b.Cast(made, to=1), [1])
+    return total
 
 
 def balance(ledger: Ledger, rewritten: Rewritten, results: Mapping[str, Any]) -> list[CallConservation]:

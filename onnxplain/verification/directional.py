@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.explain.rewrite import Rewritten
+from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source, external_tensors
 from onnxplain.ir.graph import Graph, alive
 from onnxplain.runtime.session import Session

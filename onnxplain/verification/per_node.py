@@ -10,7 +10,7 @@ import onnx
 
 from onnxplain.analysis.liveness import liveness
 from onnxplain.errors import OnnxplainError, RuleError
-from onnxplain.explain.rewrite import Rewritten
+from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Call

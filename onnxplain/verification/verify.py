@@ -10,8 +10,8 @@ import onnx
 import onnx.checker
 
 from onnxplain.errors import InputError, ModelError
-from onnxplain.explain.rewrite import read_metadata
 from onnxplain.io.contract import metadata_problems
+from onnxplain.io.metadata import read_metadata
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor, is_float

@@ -13,7 +13,6 @@ from onnx import numpy_helper
 from onnxplain.evaluation.data import Data
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import alive
-from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepared
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import LIMIT
@@ -47,7 +46,7 @@ class Layer:
 def prepared_model(data: Data) -> onnx.ModelProto:
     """The model in the form that is explained, its weights within it."""
     made = Source(data.model(), None, data.source.digest, data.source.name)
-    return prepared(made, load_registry(data.settings["rules"])).model
+    return prepared(made, data.request.registry).model
 
 
 def oversized(data: Data) -> str | None:

@@ -17,9 +17,7 @@ from onnxplain.evaluation.metrics._shifting import shifted_model
 from onnxplain.evaluation.metrics._weights import oversized, prepared_model
 from onnxplain.evaluation.metrics.robustness import scale_of
 from onnxplain.io.reader import Source
-from onnxplain.ir.registry import load_registry
-from onnxplain.passes import prepared
-from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.scorer import Array
 
 __all__ = ["influence", "parts_of"]
 
@@ -203,10 +201,8 @@ def _shifted(data: Data, shift: float | str) -> onnx.ModelProto:
 @lru_cache(maxsize=1)
 def _kept(data: Data, shift: float | str) -> bool:
     """Whether the shifted model says of the first shifted samples what the model says of them."""
-    s = data.settings
     source = Source(_shifted(data, shift), None, data.source.digest, data.source.name)
-    forward = Forward(prepared(source, load_registry(s["rules"])), s["output"], s["score"], s["providers"], s["threads"])
-    return not _missed(data, Scoring(forward, data.batch_size), np.arange(min(8, data.count)), shift).any()
+    return not _missed(data, Scoring(data.forward(source), data.batch_size), np.arange(min(8, data.count)), shift).any()
 
 
 def _missed(data: Data, scoring: Scoring, samples: Array, shift: float | str) -> Array:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import sample_axis
+from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.ir.type_inference import RANDOM
 from onnxplain.method.attribution import result_like
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.sampling.chunk_size import Chunk, bytes_per_row, rows
-from onnxplain.method.sampling.tiling import Copies, sample_axis
-
-if TYPE_CHECKING:
-    from onnxplain.builder.builder import Builder
-    from onnxplain.method.context import Job
+from onnxplain.method.sampling.tiling import Copies
 
 __all__ = [
     "Mean",
@@ -34,7 +33,7 @@ __all__ = [
 Points = Callable[[Tensor], Mapping[Tensor, Tensor]]
 """From point numbers (int64 [c]) to the points of each explained tensor: [c, …] with its axes, samples or 1."""
 
-Attribute = Callable[["Job"], Sequence[Tensor]]
+Attribute = Callable[["AttributionContext"], Sequence[Tensor]]
 """The attributions of a job, one per explained tensor, in its shape (with an axis for the targets, if there are many)."""
 
 Place = Callable[[Tensor, int, Tensor], Tensor]
@@ -58,7 +57,7 @@ class Reduction(Protocol):
 
 
 def repeated(
-    job: Job,
+    job: AttributionContext,
     count: Tensor,
     points: Points,
     attribute: Attribute,
@@ -124,12 +123,12 @@ def repeated(
     return [replace(b.cast(t, like), dtype=like.dtype, shape=like.shape) for t, like in zip(finished, likes, strict=True)]
 
 
-def at_one_point(job: Job, points: Points) -> Job:
+def at_one_point(job: AttributionContext, points: Points) -> AttributionContext:
     """The job at the first point of every sample."""
     return job.at(_stacked(job, points(job.b.const([0])), None))
 
 
-def at_shared_point(job: Job, points: Points) -> Job | None:
+def at_shared_point(job: AttributionContext, points: Points) -> AttributionContext | None:
     """The job at the first point where that is a constant which all samples share: a batch of one, computed when the file is
     loaded. None where it is none, or more than a small network would have to be computed."""
     b, symbol = job.b, job.symbol
@@ -152,7 +151,7 @@ def at_shared_point(job: Job, points: Points) -> Job | None:
         return job.at(at)
 
 
-def _stacked(job: Job, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:
+def _stacked(job: AttributionContext, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:
     """Points [c, …] in the shape of the explained tensors, samples stretched from 1 and copies merged into one batch."""
     b = job.b
     made = {}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from onnxplain.analysis.liveness import liveness
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
-
-if TYPE_CHECKING:
-    from onnxplain.method.context import Job
+from onnxplain.method.context import AttributionContext
 
 __all__ = ["Chunk", "bytes_per_row", "memory_bytes", "row_count", "rows"]
 
@@ -31,7 +29,7 @@ CAREFUL_ROWS = 16
 """Rows in one run where nothing is said and the sizes of tensors are not known before they are made."""
 
 
-def rows(job: Job, chunk: Chunk) -> Tensor:
+def rows(job: AttributionContext, chunk: Chunk) -> Tensor:
     """Rows in one run, int64 [1]. A run never takes less than the batch it is given, with one point for each sample.
 
     Raises:
@@ -72,7 +70,7 @@ def row_count(chunk: object) -> int:
     return chunk
 
 
-def bytes_per_row(job: Job) -> Tensor | None:
+def bytes_per_row(job: AttributionContext) -> Tensor | None:
     """Bytes that one sample takes, int64 [1]: activations and messages of all tensors between the explained ones and the target.
 
     Symbolic extents are looked up at run time. None where an extent has no symbol that an input has.

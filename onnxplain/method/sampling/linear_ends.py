@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnxplain.analysis.liveness import liveness
+from onnxplain.analysis.sample_axis import sample_axis
 from onnxplain.ir.node import Call
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import inner_method
+from onnxplain.method.context import AttributionContext
 from onnxplain.method.sampling.accumulate import Place, Points, Reduction, Sum, repeated
 from onnxplain.method.sampling.chunk_size import Chunk
-from onnxplain.method.sampling.tiling import sample_axis
 from onnxplain.propagation.backward import carry
 from onnxplain.propagation.composite import GRADIENT, Choice
-
-if TYPE_CHECKING:
-    from onnxplain.method.context import Job
 
 __all__ = ["LinearEnds", "linear_ends", "reduced"]
 
@@ -48,13 +46,13 @@ class LinearEnds:
     `inner` are what the first calls hand to others, `heads` what the last ones read of others, with the message there.
     """
 
-    job: Job
+    job: AttributionContext
     first: frozenset[int]
     inner: tuple[Tensor, ...]
     last: frozenset[int]
     heads: Mapping[Tensor, Tensor]
 
-    def gradient_between(self, moved: Job) -> list[Tensor]:
+    def gradient_between(self, moved: AttributionContext) -> list[Tensor]:
         """The gradient at the inner tensors, for the job at other points."""
         assert moved.origin is not None
         _, copies = moved.origin
@@ -75,7 +73,7 @@ class LinearEnds:
 
 
 def reduced(
-    job: Job, count: Tensor, points: Points, inner: str, options: Mapping[str, Any], reduction: Reduction, *,
+    job: AttributionContext, count: Tensor, points: Points, inner: str, options: Mapping[str, Any], reduction: Reduction, *,
     chunk: Chunk, place: Place | None,
 ) -> list[Tensor]:  # fmt: skip
     """As `repeated` for the inner method of that name; gradients are not carried through linear ends at every point."""
@@ -88,10 +86,10 @@ def reduced(
     return ends.carried_back(made)
 
 
-def linear_ends(job: Job, *, sums: bool) -> LinearEnds | None:
+def linear_ends(job: AttributionContext, *, sums: bool) -> LinearEnds | None:
     """The linear ends of a job's model, the first one only for `sums` of gradients; None where neither holds a linear map, or
     messages must be seen on the way."""
-    if job.basis is not None or job.masks or job.watch is not None:
+    if job.identity_seeds is not None or job.point.masks or job.observer is not None:
         return None
     live = _live(job)
     moved = _moved(job)
@@ -116,7 +114,7 @@ def linear_ends(job: Job, *, sums: bool) -> LinearEnds | None:
     return LinearEnds(job, first, inner, last, heads)
 
 
-def _live(job: Job) -> dict[int, Call]:
+def _live(job: AttributionContext) -> dict[int, Call]:
     """The calls that carry messages, by their places, in order."""
     found = liveness(job.calls, job.sources, [job.target], job.registry.role).calls
     makers = {t.name: call for call in found for t in call.outputs if t is not None}
@@ -128,7 +126,7 @@ def _live(job: Job) -> dict[int, Call]:
     return live
 
 
-def _moved(job: Job) -> set[str]:
+def _moved(job: AttributionContext) -> set[str]:
     """The names of all tensors that depend on the point."""
     moved = {t.name for t in job.sources}
     for call in job.calls:
@@ -137,7 +135,7 @@ def _moved(job: Job) -> set[str]:
     return moved
 
 
-def _first(job: Job, live: Mapping[int, Call], moved: set[str]) -> frozenset[int]:
+def _first(job: AttributionContext, live: Mapping[int, Call], moved: set[str]) -> frozenset[int]:
     """The calls by which the explained tensors go through affine maps alone."""
     affine, places = {t.name for t in job.sources}, []
     for i, call in live.items():
@@ -154,7 +152,7 @@ def _first(job: Job, live: Mapping[int, Call], moved: set[str]) -> frozenset[int
     return frozenset(kept)
 
 
-def _last(job: Job, live: Mapping[int, Call], moved: set[str]) -> frozenset[int]:
+def _last(job: AttributionContext, live: Mapping[int, Call], moved: set[str]) -> frozenset[int]:
     """The calls from which only affine maps lead to the target; none where their tensors lack a sample axis that is needed."""
     readers: dict[str, list[int]] = {}
     for i, call in live.items():

@@ -7,20 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import sample_axis
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Dim, Tensor
 
-__all__ = ["Copies", "sample_axis"]
+__all__ = ["Copies"]
 
 
 TILED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
 """Types that ONNX Runtime has the operator Tile for, on CPU and CUDA."""
-
-
-def sample_axis(tensor: Tensor, symbol: Dim) -> int | None:
-    """The axis that counts samples: the only one of that extent; None where there is none or more than one."""
-    axes = [i for i, d in enumerate(tensor.shape or ()) if d == symbol]
-    return axes[0] if len(axes) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ becomes infinite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -114,6 +114,10 @@ class Group:
     where: Literal["", "positive", "negative"] = ""
 
 
+Branches: TypeAlias = Sequence[tuple[Branch, Call]]
+"""Branches with the replays of their call."""
+
+
 @dataclass(frozen=True)
 class LinearRule(RelevanceRule):
     """A relevance rule for linear maps. Called as every rule: `(b, call, R) -> R of the live input`."""
@@ -127,17 +131,21 @@ class LinearRule(RelevanceRule):
 
     def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
         """The relevance of the live input."""
-        relevance = messages[0]
-        assert relevance is not None
-        places = operands(b, call, self.splits_weights)
-        if self.splits_weights:
-            call = _unscaled(b, call, places)
+        call, places = self._operands(b, call)
         sent: list[Tensor] = []
-        for group in self.groups:
-            sent += self._group(b, call, places, group, relevance)
+        for group, made, share in self._shares(b, call, places, messages[0]):
+            sent += self._sent(b, call, places, group, made, share)
         shares: list[Tensor | None] = [None] * len(call.inputs)
         shares[places.x] = b.total(sent) if sent else b.zeros_like(call.input(places.x))
         return tuple(shares)
+
+    def bias_relevance(self, b: Builder, call: Call, *messages: Tensor | None) -> list[Tensor]:
+        """The shares of the bias, group by group. The operators that the rule itself emitted are found again, not doubled."""
+        call, places = self._operands(b, call)
+        if places.bias is None or self.bias == "distribute":
+            return []
+        shares = self._shares(b, call, places, messages[0])
+        return [_scaled(b, b.Mul(share, _of_bias(b, places, made)), group.weight) for group, made, share in shares]
 
     @property
     def factors_input(self) -> bool:
@@ -155,24 +163,34 @@ class LinearRule(RelevanceRule):
         """Whether a branch takes other weights than the call's own."""
         return any(branch.w is not whole for group in self.groups for branch in group.branches)
 
-    def _group(self, b: Builder, call: Call, places: LinearOperands, group: Group, relevance: Tensor) -> list[Tensor]:
-        made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
-        if not made or (group.where == "negative" and b.one_sided(call.y)):
-            return []
-        share = self._divided(b, call, places, made, self._sign(b, places, group, made), relevance)
-        if group.where and not b.one_sided(call.y):
-            outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
-            share = b.Where(outside, 0, share)
-        share = replace(share, shape=call.y.shape)
+    def _operands(self, b: Builder, call: Call) -> tuple[Call, LinearOperands]:
+        """The call as the rule sees it, and where its operands stand."""
+        places = operands(b, call, self.splits_weights)
+        return (_unscaled(b, call, places) if self.splits_weights else call), places
+
+    def _shares(
+        self, b: Builder, call: Call, places: LinearOperands, relevance: Tensor | None
+    ) -> Iterator[tuple[Group, Branches, Tensor]]:
+        """Group by group the branches that are not provably zero, and the relevance per unit of what they give together."""
+        assert relevance is not None
+        for group in self.groups:
+            made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
+            if not made or (group.where == "negative" and b.one_sided(call.y)):
+                continue
+            share = self._divided(b, call, places, made, self._sign(b, places, group, made), relevance)
+            if group.where and not b.one_sided(call.y):
+                outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
+                share = b.Where(outside, 0, share)
+            yield group, made, replace(share, shape=call.y.shape)
+
+    def _sent(self, b: Builder, call: Call, places: LinearOperands, group: Group, made: Branches, share: Tensor) -> list[Tensor]:
+        """What a group sends to the input."""
         sent = [
             b.product(copy.input(places.x), _back(b, copy, places, share, group.weight * branch.sign)) for branch, copy in made
         ]
-        if places.bias is not None and (self.bias == "distribute" or b.notes is not None):
+        if places.bias is not None and self.bias == "distribute":
             of_bias = b.Mul(share, _of_bias(b, places, made))
-            if self.bias == "distribute":
-                sent.append(_scaled(b, _spread(b, call, places, replace(of_bias, shape=call.y.shape)), group.weight))
-            elif b.notes is not None:
-                b.notes.setdefault(call.name, []).append(_scaled(b, of_bias, group.weight))
+            sent.append(_scaled(b, _spread(b, call, places, replace(of_bias, shape=call.y.shape)), group.weight))
         return [replace(s, shape=call.input(places.x).shape) for s in sent]
 
     def _sign(self, b: Builder, places: LinearOperands, group: Group, made: Sequence[tuple[Branch, Call]]) -> Sign:

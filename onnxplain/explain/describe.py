@@ -1,0 +1,98 @@
+"""What an explanation says of itself: in the metadata of an explained model, and in what forward passes give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onnxplain._version import __version__
+from onnxplain.analysis.score import Score
+from onnxplain.explain.emit import Emission
+from onnxplain.explain.request import Request
+from onnxplain.io.metadata import CONTRACT
+from onnxplain.io.reader import Source
+from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.composite import Composite
+
+__all__ = ["describe", "describe_forward"]
+
+
+def describe(request: Request, emission: Emission, source: Source) -> dict[str, Any]:
+    """What the metadata of an explained model says."""
+    given, method = request.baseline, request.method
+    baseline = given if isinstance(given, int | float | str) else None if given is None else "baked in"
+    return {
+        **_head(request, {k: _in_words(v) for k, v in request.options.items()}, method.promises(request.options)),
+        "target": str(request.target),
+        **_score(emission.selection.score),
+        "batched": emission.selection.axes.batched,
+        "baseline": baseline,
+        "attributions": {
+            name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in emission.attributions.items()
+        },
+        "run_time_inputs": _run_time_inputs(emission.run_time, emission.run_time_inputs),
+        **_origin(source),
+        "reports": dict(emission.reports),
+        "batch_size": request.batch_size,
+    }
+
+
+def describe_forward(request: Request, score: Score, names: tuple[str, ...], source: Source, *, batched: bool) -> dict[str, Any]:
+    """The same of explanations by forward passes, which explain the inputs of these names; no file holds it."""
+    options = {k: v if isinstance(v, str | int | float | None) else "given" for k, v in request.options.items()}
+    return {
+        **_head(request, options, request.method.axioms),
+        "target": "input",
+        **_score(score),
+        "batched": batched,
+        "baseline": None,
+        "attributions": {f"{n}_attribution": {"explains": n, "tensor": n, "kind": "input"} for n in names},
+        "run_time_inputs": {},
+        **_origin(source),
+        "reports": {},
+    }
+
+
+def _head(request: Request, options: Mapping[str, Any], axioms: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "contract": CONTRACT,
+        "version": __version__,
+        "method": request.method.name,
+        "method_info": request.method.info,
+        "options": dict(options),
+        "axioms": list(axioms),
+    }
+
+
+def _score(score: Score) -> dict[str, Any]:
+    shape = score.tensor.shape
+    return {
+        "output": score.output,
+        "score": {
+            "tensor": score.tensor.name,
+            "kind": score.kind,
+            "activation": score.activation,
+            "shape": None if shape is None else list(shape),
+        },
+    }
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    return {"source_sha256": source.sha256, "passes": list(source.passes or ())}
+
+
+def _run_time_inputs(run_time: Mapping[str, Tensor], inputs: Mapping[tuple[str, str], Tensor]) -> dict[str, Any]:
+    """The names of run-time inputs: by kind, and those of methods by the explained tensor too."""
+    kinds = dict.fromkeys(kind for kind, _ in inputs)
+    return {
+        **{key: t.name for key, t in run_time.items()},
+        **{kind: {name: t.name for (k, name), t in inputs.items() if k == kind} for kind in kinds},
+    }
+
+
+def _in_words(value: Any) -> str | int | float | None:
+    """An option's value as the metadata tells it: numbers and words as they are, composites by name."""
+    value = value.item() if isinstance(value, np.generic) else value.name if isinstance(value, Composite) else value
+    return value if isinstance(value, str | int | float | None) else "baked in"

@@ -1,0 +1,107 @@
+"""Engine: what an Explainer asks, whether a rewritten model answers or forward passes do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+
+from onnxplain.analysis.sample_axis import SampleAxes
+from onnxplain.analysis.target import Target
+from onnxplain.errors import InputError
+from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.session import Providers
+
+__all__ = ["Engine", "Question", "RunSettings", "count_samples"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How models are run.
+
+    Attributes:
+        providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
+        threads: threads within one operator; None leaves the choice to ONNX Runtime.
+        batch_size: samples (or perturbed copies) per run; None takes all at once, or what memory allows.
+        progress: whether to show a progress bar; None shows it on a terminal.
+    """
+
+    providers: Providers = None
+    threads: int | None = None
+    batch_size: int | None = None
+    progress: bool | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A batch to be explained.
+
+    Attributes:
+        feeds: the inputs, checked.
+        count: the number of samples; 1 where nothing counts samples.
+        target: the kind of target.
+        chosen: for the kind "input", an index per sample, negative for the top one.
+        seed: for the kind "seed", a vector in the shape of the explained output.
+        given: what else is given for this batch, by kind ("baseline", "noise", …); None where it is not.
+    """
+
+    feeds: dict[str, Array]
+    count: int
+    target: Target
+    chosen: Array | None
+    seed: Array | None
+    given: Mapping[str, Any]
+
+
+class Engine(Protocol):
+    """Answers questions about one model with one method."""
+
+    @property
+    def axes(self) -> SampleAxes:
+        """Which axes count samples."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What explanations say of themselves."""
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether inputs may hold NaN for a missing value."""
+
+    @property
+    def overall(self) -> bool:
+        """Whether it says something of all samples together, not of each."""
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The explained model that serves indices of every form.
+
+        Raises:
+            MethodError: the method needs forward passes only, so that there is none.
+        """
+
+    def explain(self, question: Question) -> Explanation:
+        """Explain the predictions for a batch.
+
+        Raises:
+            InputError, TargetError, MethodError: what is wrong, expected against found.
+        """
+
+
+def count_samples(axes: SampleAxes, feeds: Mapping[str, Array]) -> int:
+    """The number of samples; 1 where nothing counts them.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not axes.batched:
+        return 1
+    first, axis = next((a, axis) for n, a in feeds.items() if (axis := axes.of_input(n)) is not None)
+    if first.ndim <= axis or first.shape[axis] == 0:
+        raise InputError("there are no samples to explain: the first axis is empty")
+    return int(first.shape[axis])

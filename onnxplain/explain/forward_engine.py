@@ -1,0 +1,161 @@
+"""ForwardEngine: a method that needs forward passes only, on one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.analysis.sample_axis import SampleAxes
+from onnxplain.analysis.target import Target
+from onnxplain.errors import MethodError
+from onnxplain.explain.describe import describe_forward
+from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.request import Request
+from onnxplain.io.reader import Source
+from onnxplain.method.blackbox.task import Found, Task
+from onnxplain.method.registry import graph_method
+from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.readout import picked
+from onnxplain.runtime.scorer import Forward
+
+__all__ = ["ForwardEngine"]
+
+
+class ForwardEngine:
+    """Explains predictions of a prepared model by forward passes.
+
+    Args:
+        source: the model, prepared.
+        request: what is to be explained.
+        running: how the model is run; `batch_size` perturbed copies at a time.
+
+    Raises:
+        MethodError: the request holds a mask, a layer or a baseline, and the method takes none.
+    """
+
+    takes_missing = True
+
+    def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
+        method = request.method
+        if request.mask:
+            raise MethodError(f"method '{method.name}' needs forward passes only, where nothing flows backward to be masked")
+        if request.layer:
+            raise MethodError(
+                f"method '{method.name}' perturbs the model's inputs; leave layer out or choose a method that differentiates"
+            )
+        if request.baseline is not None and not method.needs_baseline:
+            raise MethodError(f"method '{method.name}' compares with no baseline; leave it out or choose another method")
+        self._request, self._method, self._running = request, method, running
+        self._forward = Forward(source, request.output, request.score, running.providers, running.threads)
+        self._names = self._forward.explained(request.inputs, request.registry)
+        batched = self._forward.batched
+        self._about = describe_forward(request, self._forward.score, self._names, source, batched=batched)
+
+    @property
+    def axes(self) -> SampleAxes:
+        """Which axes count samples."""
+        return self._forward.axes
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What an explained model would say of itself."""
+        return self._about
+
+    @property
+    def overall(self) -> bool:
+        """Whether it says something of all samples together, not of each."""
+        return self._method.name == "partial-dependence" or bool(self._request.options.get("overall"))
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """There is none.
+
+        Raises:
+            MethodError: always.
+        """
+        graph_method(self._method.name)
+        raise AssertionError("a method that a graph can hold has another engine")
+
+    def explain(self, question: Question) -> Explanation:
+        """Explain the predictions for a batch."""
+        self._refuse_unexpected(question.given)
+        batched, given = self._forward.batched, question.given.get("baseline")
+        lifted = question.feeds if batched else {k: v[None] for k, v in question.feeds.items()}
+        baseline = self._request.baseline if given is None else given
+        if not batched:
+            baseline = _lifted(baseline, {n: lifted[n].ndim for n in self._names})
+        task = self._task(lifted, question, baseline)
+        found = self._method.run(task, **self._request.options)
+        chosen = question.chosen
+        if batched and not found.overall and chosen is not None:
+            chosen = np.where(chosen < 0, task.prediction.ranked.reshape(question.count, -1).argmax(axis=1), chosen)
+        return self._explanation(found, question, task, chosen, baseline)
+
+    def _refuse_unexpected(self, given: Mapping[str, Any]) -> None:
+        """What is given for this batch must be a baseline, and the method must have none yet."""
+        name = self._method.name
+        unexpected = next((kind for kind in given if kind != "baseline"), None)
+        if unexpected is not None:
+            raise MethodError(f"method '{name}' expects no '{unexpected}' at run time")
+        own = self._request.baseline
+        if given.get("baseline") is not None and (own is not None or not self._method.needs_baseline):
+            fixed = "the Explainer was given its baseline" if own is not None else f"'{name}' compares with none"
+            raise MethodError(f"no baseline can be given here: {fixed}")
+
+    def _task(self, feeds: dict[str, Array], question: Question, baseline: Any) -> Task:
+        forward, running, count = self._forward, self._running, len(feeds[self._names[0]])
+        rows = forward.fixed or running.batch_size or max(1, min(count, 64))
+        prediction = forward.predict(feeds, rows)
+        seed = question.seed
+        if seed is not None and not forward.batched:
+            seed = np.asarray(seed)[None]
+        read = picked(question.target, prediction.scores, prediction.ranked, question.chosen, seed)
+        explained = {n: feeds[n] for n in self._names}
+        fixed = {n: v for n, v in feeds.items() if n not in explained}
+        title = f"{self._method.name} on {count} samples"
+        return Task(
+            forward, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress
+        )
+
+    def _explanation(self, found: Found, question: Question, task: Task, chosen: Array | None, baseline: Any) -> Explanation:
+        kind, batched = question.target, self._forward.batched
+
+        def cut(value: Array) -> Array:
+            if kind.kind != "all" or value.shape[1] != task.targets:  # what holds for all targets alike has one
+                value = value[:, 0]
+            return value if batched else value[0]
+
+        about = self._about | {"target": str(kind), "baseline": self._told(baseline)} | found.notes
+        attributions = {n: cut(v) for n, v in found.attributions.items()}
+        facts = {n: cut(v) for n, v in found.facts.items()}
+        gap = None if found.gap is None else np.atleast_1d(cut(found.gap))
+        if found.overall:
+            about |= {"target": "all samples", "mean_of": _mean_of(kind, chosen, task)}
+            return Explanation(attributions, {}, {}, None, about, delta=gap, facts=facts)
+        outputs = task.prediction.outputs if batched else {k: v[0] for k, v in task.prediction.outputs.items()}
+        return Explanation(attributions, question.feeds, outputs, chosen, about, delta=gap, facts=facts)
+
+    def _told(self, baseline: Any) -> Any:
+        if not self._method.needs_baseline:
+            return None
+        return baseline if isinstance(baseline, int | float | str) else "given" if baseline is not None else None
+
+
+def _mean_of(kind: Target, chosen: Array | None, task: Task) -> str:
+    """Which targets the scores of all samples together are of."""
+    if kind.kind == "all" or chosen is None:
+        return str(kind)
+    ranked = task.prediction.ranked.reshape(task.count, -1)
+    own = np.unique(np.where(chosen < 0, ranked.argmax(axis=1), chosen))
+    return str(own[0]) if len(own) == 1 else "each sample's own"
+
+
+def _lifted(baseline: Any, ranks: Mapping[str, int]) -> Any:
+    """A baseline for a model without samples, with an axis for them where it has all others."""
+    if isinstance(baseline, Mapping):
+        return {n: _lifted(v, {n: ranks[n]}) if n in ranks else v for n, v in baseline.items()}
+    array = np.asarray(baseline)
+    return array[None] if array.ndim and array.ndim == min(ranks.values()) - 1 else baseline

@@ -1,0 +1,164 @@
+"""GraphEngine: a model rewritten once for each kind of target, with its session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxplain.analysis.sample_axis import SampleAxes
+from onnxplain.analysis.target import Target
+from onnxplain.errors import MethodError, TargetError
+from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.request import Request
+from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.explain.write import Rewritten
+from onnxplain.io.reader import Source
+from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.chunks import run_in_chunks
+from onnxplain.runtime.progress import track
+from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds, sample_axis_of
+from onnxplain.runtime.session import Session
+
+__all__ = ["GraphEngine"]
+
+BY_INDEX = Target("input", ())
+"""The kind of target that serves indices of every form."""
+
+
+class GraphEngine:
+    """Runs explained models.
+
+    Args:
+        source: the model, prepared.
+        request: what is to be explained. A baseline that the method needs and the request does not give is given with every
+            question.
+        running: how models are run.
+    """
+
+    takes_missing = False
+    overall = False
+
+    def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
+        self._source, self._running, self._compares = source, running, request.compares
+        wants_baseline = request.compares and request.baseline is None
+        self._request = replace(request, baseline="input") if wants_baseline else request
+        self._made: dict[Target, tuple[Rewritten, Session]] = {}
+        self._ready(BY_INDEX)
+
+    @property
+    def axes(self) -> SampleAxes:
+        """Which axes count samples."""
+        return self._ready(BY_INDEX)[0].axes
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the explained model says of itself."""
+        return self._ready(BY_INDEX)[0].about
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The explained model that serves indices of every form, the very one that runs."""
+        return self._ready(BY_INDEX)[0].model
+
+    def _ready(self, target: Target) -> tuple[Rewritten, Session]:
+        """The rewritten model and session for a kind of target, made on first use."""
+        if target not in self._made:
+            rewritten = rewrite_source(self._source.copy(), replace(self._request, target=target))
+            session = Session(rewritten.model, self._running.providers, folder=self._source.folder, threads=self._running.threads)
+            self._made[target] = rewritten, session
+        return self._made[target]
+
+    def explain(self, question: Question) -> Explanation:
+        """Explain the predictions for a batch."""
+        if question.chosen is not None:
+            self._check_range(question.chosen)
+        rewritten, session = self._ready(question.target)
+        extra = self._extra_feeds(rewritten, session, question)
+        explanation = self._collected(rewritten, question, self._run(session, question, extra))
+        chosen = question.chosen
+        if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
+            return self._named_top(explanation, chosen)
+        return explanation
+
+    def _check_range(self, chosen: Array) -> None:
+        extents = (self.axes.score.shape or ())[int(self.axes.batched) :]
+        known = [e for e in extents if isinstance(e, int)]
+        if len(known) == len(extents):
+            total = prod(known)
+            bad = chosen[chosen >= total]
+            if bad.size:
+                raise TargetError(
+                    f"target {int(bad[0])} is out of range: output '{self.about['output']}' has {total} elements per sample"
+                )
+
+    def _extra_feeds(self, rewritten: Rewritten, session: Session, question: Question) -> dict[str, Array]:
+        """What the explained model takes beside the model's own inputs."""
+        names, given = rewritten.about["run_time_inputs"], question.given
+        extra: dict[str, Array] = {}
+        if "target" in names:
+            assert question.chosen is not None
+            extra[names["target"]] = question.chosen
+        if "seed" in names:
+            extra[names["seed"]] = np.asarray(question.seed)
+        types = {name: i.type for name, i in session.inputs.items()}
+        plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
+        explained = {name: array for name, array in question.feeds.items() if name in plain}
+        for kind in MEANING:
+            if kind in names:
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), types, explained)
+        self._refuse_unexpected(names, given)
+        return extra
+
+    def _refuse_unexpected(self, names: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        for kind, value in given.items():
+            if value is None or kind in names:
+                continue
+            method = self._request.method.name
+            if kind == "baseline":
+                fixed = "the Explainer was given its baseline" if self._compares else f"method '{method}' compares with none"
+                raise MethodError(f"no baseline can be given here: {fixed}")
+            takes = ", ".join(k for k in MEANING if k in names) or "nothing"
+            raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
+
+    def _run(self, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
+        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
+        everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
+        if not axes.batched:
+            return session.run(everything)
+        places: dict[str, int | None] = {n: axes.of_input(n) for n in question.feeds}
+        places |= {n: sample_axis_of(session.inputs[n].shape) for n in extra}
+        size = axes.fixed or self._running.batch_size or count
+        title = f"{self._request.method.name} on {count} samples"
+        over = partial(track, title=title, show=self._running.progress)
+        return run_in_chunks(session.run, everything, places, count, size, filled=axes.fixed is not None, over=over)
+
+    @staticmethod
+    def _collected(rewritten: Rewritten, question: Question, results: dict[str, Any]) -> Explanation:
+        about = rewritten.about
+        attributions = {entry["explains"]: results.pop(name) for name, entry in about["attributions"].items()}
+        delta = about["reports"].get("delta")
+        gap = None if delta is None else np.atleast_1d(results.pop(delta))
+        return Explanation(attributions, question.feeds, results, question.chosen, about, delta=gap)
+
+    def _named_top(self, explanation: Explanation, chosen: Array) -> Explanation:
+        """The explanation with the index of the top prediction where that was asked for."""
+        scores = explanation.outputs.get(self.about["output"])
+        if not isinstance(scores, np.ndarray):
+            scores = _zipped(scores)
+        if scores is None:  # the explained tensor is no output of the model
+            return replace(explanation, target=None)
+        top = scores.reshape(len(chosen), -1).argmax(axis=1)
+        return replace(explanation, target=np.where(chosen < 0, top, chosen).astype(np.int64))
+
+
+def _zipped(scores: Any) -> Array | None:
+    """The scores of a ZipMap output, a list of one dict per sample, as an array."""
+    if isinstance(scores, list) and scores and isinstance(scores[0], Mapping):
+        return np.array([list(row.values()) for row in scores])
+    return None

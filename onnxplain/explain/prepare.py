@@ -1,0 +1,58 @@
+"""First station: a model that was read, and a request, become a prepared model and a request whose names are tensors of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from onnxplain.analysis.tensor_names import resolve, resolved
+from onnxplain.errors import MethodError
+from onnxplain.explain.request import Request
+from onnxplain.io.metadata import METADATA_KEY
+from onnxplain.io.reader import Source
+from onnxplain.passes import expanded, prepared, simplified
+
+__all__ = ["WORDS", "Prepared", "prepare_source"]
+
+WORDS = ("score", "explained")
+"""What `expose` may name beside tensors: the tensor that is explained, and those that get an attribution."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready for analysis.
+
+    Attributes:
+        source: the model after all passes.
+        request: what is asked for, with tensors' names for whatever address the user wrote.
+        masked: the tensor each mask belongs to, by the name the user gave.
+    """
+
+    source: Source
+    request: Request
+    masked: Mapping[str, str]
+
+
+def prepare_source(source: Source, request: Request) -> Prepared:
+    """Run all passes, in place. The batch normalizations that the request names tensors of stay as they are.
+
+    Raises:
+        MethodError: the model is an explained model already.
+        LayerError: an operator was named by a number that the model has not.
+    """
+    if any(p.key == METADATA_KEY for p in source.model.metadata_props):
+        raise MethodError(
+            f"{source.name} is an explained model already; explain the original (onnxplain inspect shows what it holds)"
+        )
+    source = prepared(source, request.registry)
+    model = source.model
+    named = replace(
+        request,
+        output=None if request.output is None else resolve(model, request.output),
+        layer=tuple(resolved(model, request.layer)),
+        expose=tuple(e if e in WORDS else resolve(model, e) for e in request.expose),
+    )
+    masked = {name: resolve(model, name) for name in request.mask}
+    source = expanded(source, request.method.expands(request.options), request.registry)
+    source = simplified(source, (named.output, *named.layer, *masked.values(), *named.expose))
+    return Prepared(source, named, masked)

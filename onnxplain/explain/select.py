@@ -1,0 +1,98 @@
+"""Second station: all analysis. What is explained, from where, and which axes count samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnxplain.analysis.cam_layer import map_layer
+from onnxplain.analysis.explained import Explained, find_layer_inputs, find_layers, find_origins, find_sources
+from onnxplain.analysis.liveness import liveness
+from onnxplain.analysis.sample_axis import SampleAxes, find_sample_axes, shared_symbol
+from onnxplain.analysis.score import Score, find_score
+from onnxplain.analysis.selection import Selection
+from onnxplain.errors import InputError, MethodError
+from onnxplain.explain.prepare import Prepared
+from onnxplain.explain.request import Request
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.tensor import Tensor
+
+__all__ = ["select"]
+
+
+def select(prepared: Prepared) -> Selection:
+    """What is explained of a prepared model.
+
+    Raises:
+        LayerError: no such output, input or layer, or the output does not depend on it by differentiable operators.
+        MethodError: the method needs a layer, or just one, and that is not what was named; samples cannot take turns.
+        InputError: the batch size is no number of samples, or nothing that is explained passes a masked layer.
+    """
+    request, graph = prepared.request, Graph(prepared.source.model)
+    role = request.registry.role
+    score = find_score(graph, request.output, request.score)
+    explained, layers = _explained(graph, score, request)
+    axes = find_sample_axes(graph, score)
+    symbol = "" if request.batch_size is None else _turns(axes, explained, layers, request.batch_size)
+    return Selection(
+        graph,
+        request.registry,
+        score,
+        explained,
+        layers,
+        origins=find_origins(graph, score.tensor, role),
+        layer_inputs=find_layer_inputs(graph, explained, request.inputs, role),
+        axes=axes,
+        masked=_masked(graph, score, explained, prepared.masked, request),
+        symbol=symbol,
+    )
+
+
+def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Explained, ...], tuple[Explained, ...]]:
+    """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them."""
+    role, method = request.registry.role, request.method
+    lands, picks = method.landing(request.options)
+    layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
+    if lands == "explained":
+        return layers or find_sources(graph, score.tensor, request.inputs, role), ()
+    sources = find_sources(graph, score.tensor, request.inputs, role)
+    if (lands != "layer" and len(layers) > 1) or not (layers or picks):
+        count = "needs a layer" if lands == "layer" else "goes through one layer"
+        named = ", ".join(f"'{e.name}'" for e in layers) or "none"
+        raise MethodError(f"method '{method.name}' {count}, as --layer Relu:-1 (onnxplain plan lists them); named: {named}")
+    if not picks:
+        return sources, layers
+    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role)
+    return (source,), (picked,)
+
+
+def _turns(axes: SampleAxes, explained: tuple[Explained, ...], layers: tuple[Explained, ...], size: object) -> str:
+    """The extent that counts samples, where samples can take turns: where every tensor has just one axis of it."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"batch_size is the number of samples per run, at least 1; got {size!r}")
+    mine = axes.score.dim(0) if axes.batched and axes.score.shape else None
+    if isinstance(mine, int):
+        raise MethodError(f"batch_size: the model was exported for batches of {mine}; export it with a free first axis")
+    if mine is None:
+        raise MethodError(f"batch_size: no axis of '{axes.score.name}' that has a name counts samples; leave batch_size out")
+    sources = [e.tensor for e in explained]
+    symbol = shared_symbol(axes.score, axes.inputs, [*sources, *(e.tensor for e in layers)])
+    if symbol is None or not any(mine in (t.shape or ()) for t in axes.inputs):
+        shown = ", ".join(f"'{t.name}' {list(t.shape or ())}" for t in dict.fromkeys((*axes.inputs, *sources)))
+        raise MethodError(
+            f"batch_size: expected one axis '{mine}', which counts samples, in each of {shown}; leave batch_size out"
+        )
+    return symbol
+
+
+def _masked(
+    graph: Graph, score: Score, explained: tuple[Explained, ...], masked: Mapping[str, str], request: Request
+) -> dict[str, Tensor]:
+    """The tensors that masks belong to, each between what is explained and the score."""
+    role, made = request.registry.role, {}
+    for name, tensor in masked.items():
+        (found,) = find_layers(graph, score.tensor, [tensor], role)
+        live = liveness(graph.calls, [e.tensor for e in explained], [score.tensor], role).tensors
+        if found.tensor.name not in live and found.tensor != score.tensor:
+            raise InputError(f"nothing that is explained passes '{name}', so a mask there says nothing; mask a layer behind it")
+        made[name] = found.tensor
+    return made

@@ -1,0 +1,19 @@
+"""What ONNX Runtime makes of where a constant lies: which ones the graph of a loop's body should hold itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from onnxplain.ir.graph import SMALL
+
+__all__ = ["needs_layout"]
+
+
+def needs_layout(extents: Sequence[int]) -> bool:
+    """Whether the graph of a loop's body must hold a constant of these extents itself: kernels of convolutions, and small ones.
+
+    ONNX Runtime brings weights into the processor's layout, and fuses norms and activations, only where a graph holds the
+    constants itself. Matrices are exempt: it packs those of outer graphs too.
+    """
+    return len(extents) > 2 or prod(extents) <= SMALL

@@ -1,0 +1,87 @@
+"""Chunks: a batch goes through a session a few samples at a time, and results come back as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["chunks", "joined", "run_in_chunks"]
+
+Array = np.ndarray[Any, Any]
+
+
+def run_in_chunks(
+    run: Callable[[dict[str, Array]], Mapping[str, Any]],
+    feeds: Mapping[str, Array],
+    axes: Mapping[str, int | None],
+    count: int,
+    size: int,
+    *,
+    filled: bool = False,
+    over: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> dict[str, Any]:
+    """The results of all chunks, joined.
+
+    Args:
+        run: a session, or what stands for one.
+        feeds, axes, count, size, filled, over: as in `chunks`.
+    """
+    parts = []
+    for rows, part in chunks(feeds, axes, count, size, filled=filled, over=over):
+        made = run(part)
+        parts.append({k: v[:rows] if filled and rows < size and hasattr(v, "__len__") else v for k, v in made.items()})
+    return joined(parts)
+
+
+def chunks(
+    feeds: Mapping[str, Array],
+    axes: Mapping[str, int | None],
+    count: int,
+    size: int,
+    *,
+    filled: bool = False,
+    over: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> Iterator[tuple[int, dict[str, Array]]]:
+    """So many samples at a time: how many, and the arrays with these.
+
+    Args:
+        feeds: arrays by input name.
+        axes: the axis of each that counts samples; None where none does. An array with another extent there serves all samples
+            and is not cut.
+        count: the number of samples.
+        size: samples in one chunk.
+        filled: whether the last chunk is filled up to this size with copies of its last sample, for a model of fixed batch.
+        over: goes through the chunks, as a progress bar does.
+    """
+    if count == size:
+        yield count, dict(feeds)
+        return
+    for start in over(range(0, count, size)):
+        rows = min(size, count - start)
+        missing = size - rows if filled else 0
+        yield rows, {name: _cut(array, axes[name], count, start, rows, missing) for name, array in feeds.items()}
+
+
+def _cut(array: Array, axis: int | None, count: int, start: int, rows: int, missing: int) -> Array:
+    """Some samples of an array, with copies of the last for those that are missing."""
+    if axis is None or array.ndim <= axis or array.shape[axis] != count:
+        return array
+    part = array[(slice(None),) * axis + (slice(start, start + rows),)]
+    if missing:
+        part = np.concatenate([part, np.repeat(part.take([-1], axis), missing, axis)], axis)
+    return np.ascontiguousarray(part)
+
+
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The results of all chunks as one; what is no array is a list with one entry per sample."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    first = parts[0]
+    return {
+        name: np.concatenate([p[name] for p in parts])
+        if isinstance(first[name], np.ndarray)
+        else [v for p in parts for v in p[name]]
+        for name in first
+    }
