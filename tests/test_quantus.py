@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxplain.evaluation.metrics import correlation, randomisation, robustness
 from onnxplain.evaluation.case import Case
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import Measured, metric_named
+from onnxplain.evaluation.metrics import correlation, randomisation, robustness
 from onnxplain.evaluation.metrics._weights import prepared_model, with_values
 from onnxplain.evaluation.metrics.selectivity import area
 from onnxplain.evaluation.subject import Subject
