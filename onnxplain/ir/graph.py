@@ -20,11 +20,12 @@ from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from onnxplain.errors import LayerError, ModelError, nearest
+from onnxplain.ir.edit import Names, alive, captures, names_in, reads, set_nodes
 from onnxplain.ir.node import Call, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Shape, Tensor
 
-__all__ = ["SMALL", "Body", "Emitted", "Graph", "alive", "named_dims", "scope_of"]
+__all__ = ["SMALL", "Body", "Emitted", "Graph", "named_dims", "scope_of"]
 
 G_LOGGER.severity = G_LOGGER.ERROR
 
@@ -82,8 +83,7 @@ class Graph:
     _tensors: dict[str, Tensor] = field(default_factory=dict)
     _constants: dict[str, Any] = field(default_factory=dict)
     _producers: dict[str, Call] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
-    _used: dict[str, int] = field(default_factory=dict)
+    _names: Names = field(default_factory=Names)
 
     def __post_init__(self) -> None:
         self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 1)
@@ -97,8 +97,8 @@ class Graph:
         self.inputs = tuple(self._tensors[t.name] for t in read.inputs)
         self.outputs = tuple(self._tensors[t.name] for t in read.outputs)
         self._producers = {t.name: call for call in self.calls for t in call.outputs if t is not None}
-        self._names = set(self._tensors) | {c.name for c in self.calls} | _names_in_subgraphs(self.model.graph.node)
-        self._names |= {t.name for t in self.model.graph.initializer}  # those nothing reads too
+        self._names = names_in(self.model.graph)
+        self._names.take(c.name for c in self.calls)
 
     def _read(self, nodes: Any, protos: Any, table: Mapping[str, Tensor]) -> tuple[Call, ...]:
         return tuple(self._call(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
@@ -114,8 +114,8 @@ class Graph:
                 inputs += [None] * (len(known.input_classes) - len(inputs))
             if not known.variadic_outputs:
                 outputs += [None] * (len(known.output_classes) - len(outputs))
-        subgraphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
-        given = {k: self._subgraph(v, subgraphs[k], table) if k in subgraphs else _plain(v) for k, v in node.attrs.items()}
+        graphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
+        given = {k: self._subgraph(v, graphs[k], table) if k in graphs else _plain(v) for k, v in node.attrs.items()}
         attributes = {**(known.defaults if known else {}), **given}
         return Call(
             op=node.op,
@@ -126,7 +126,7 @@ class Graph:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             attributes=attributes,
-            captures=tuple(table[n] for n in _captured(proto)),
+            captures=tuple(table[n] for n in captures(proto)),
         )
 
     def _subgraph(self, graph: Any, proto: onnx.GraphProto, outer: Mapping[str, Tensor]) -> Subgraph:
@@ -172,13 +172,7 @@ class Graph:
 
     def fresh(self, name: str) -> str:
         """A name that nothing in the model has yet. It counts as taken from then on."""
-        unique, count = name, self._used.get(name, 1)
-        while unique in self._names:
-            count += 1
-            unique = f"{name}_{count}"
-        self._used[name] = count  # so that the next one does not count from the start again
-        self._names.add(unique)
-        return unique
+        return self._names.fresh(name)
 
     def finish(
         self,
@@ -204,9 +198,8 @@ class Graph:
         nodes = [node for first, node in added if first]
         nodes += [taken_over.get(node.name, node) for node in graph.node] if taken_over else graph.node
         nodes += [node for first, node in added if not first]
-        del graph.node[:]
-        graph.node.extend(alive(nodes, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
-        used = {name for node in graph.node for name in (*node.input, *_captured(node))} | {t.name for t in outputs}
+        set_nodes(graph, alive(nodes, [*(o.name for o in graph.output), *(t.name for t in outputs)]))
+        used = {name for node in graph.node for name in reads(node)} | {t.name for t in outputs}
         for name, array in constants.items():
             if name in used:
                 graph.initializer.append(_tensor_proto(name, array))
@@ -222,21 +215,9 @@ class Graph:
         return self.model
 
 
-def alive(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
-    """The nodes that the outputs depend on, in their order."""
-    wanted = set(outputs)
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted.update(node.input)
-            wanted.update(_captured(node))
-    return kept[::-1]
-
-
 def _only_in_subgraphs(proto: onnx.GraphProto, graph: Any) -> dict[str, Any]:
     """Initializers that subgraphs alone read: graphsurgeon does not list them."""
-    wanted = {name for node in proto.node for name in _captured(node)} - set(graph.tensors())
+    wanted = {name for node in proto.node for name in captures(node)} - set(graph.tensors())
     return {t.name: OnnxImporter.import_tensor(t) for t in proto.initializer if t.name in wanted}
 
 
@@ -348,32 +329,6 @@ def scope_of(node: onnx.NodeProto) -> str:
         if text:
             return text
     return node.name.strip("/").rpartition("/")[0].replace("/", ".")
-
-
-def _captured(node: onnx.NodeProto) -> list[str]:
-    """Names that the subgraphs of a node read from outside, in order of first use."""
-    found: dict[str, None] = {}
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else ())):
-            own = {v.name for v in graph.input} | {i.name for i in graph.initializer}
-            for inner in graph.node:
-                found.update((n, None) for n in (*inner.input, *_captured(inner)) if n and n not in own)
-                own.update(inner.output)
-            found.update((o.name, None) for o in graph.output if o.name not in own)
-    return list(found)
-
-
-def _names_in_subgraphs(nodes: Iterable[onnx.NodeProto]) -> set[str]:
-    """Every name used inside subgraphs: an outer tensor must not take one of them."""
-    names: set[str] = set()
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                graph = attribute.g
-                names |= {v.name for v in graph.input} | {i.name for i in graph.initializer}
-                names |= {n for inner in graph.node for n in (inner.name, *inner.output)}
-                names |= _names_in_subgraphs(graph.node)
-    return names
 
 
 def named_dims(tensor: Tensor) -> str:

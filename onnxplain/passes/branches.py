@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from onnxplain.passes.expand import all_names, defined, fresh, rename
+from onnxplain.ir.edit import Names, defined, names_in, set_nodes
+from onnxplain.passes.expand import rename
 
 __all__ = ["settle_branches"]
 
@@ -23,7 +24,7 @@ def _settle_once(model: onnx.ModelProto) -> bool:
     scalars = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) == 1 and t.data_type == onnx.TensorProto.BOOL}
     if not any(n.op_type == "If" and not n.domain and n.input[0] in scalars for n in graph.node):
         return False
-    taken = all_names(model)
+    taken = names_in(model.graph)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "If" and not node.domain and node.input[0] in scalars:
@@ -33,16 +34,15 @@ def _settle_once(model: onnx.ModelProto) -> bool:
             graph.initializer.extend(branch.initializer)
         else:
             nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
+    set_nodes(graph, nodes)
     return True
 
 
-def _taken(call: onnx.NodeProto, branch: onnx.GraphProto, taken: set[str]) -> list[onnx.NodeProto]:
+def _taken(call: onnx.NodeProto, branch: onnx.GraphProto, taken: Names) -> list[onnx.NodeProto]:
     """The nodes of a branch with names of their own, its results under the names of the call's outputs."""
-    own = [name for name in defined(branch.node) if name]
+    own = defined(branch.node)
     own += [t.name for t in branch.initializer]
-    renamed = {name: fresh(f"{call.name}.{name}", taken) for name in own}
+    renamed = {name: taken.fresh(f"{call.name}.{name}") for name in own}
     nodes = list(branch.node)
     for result, output in zip(branch.output, call.output, strict=True):
         nodes.append(onnx.helper.make_node("Identity", [result.name], [output]))

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import onnx
 from onnx.helper import make_tensor_type_proto
 
+from onnxplain.ir.edit import graphs_in
+
 __all__ = ["drop_false_claims"]
 
 
@@ -17,7 +19,7 @@ def drop_false_claims(model: onnx.ModelProto) -> bool:
     is an input has the input's type.
     """
     changed = False
-    for graph in _graphs(model.graph):
+    for graph in graphs_in(model.graph):
         kept = _without_false(graph)
         if len(kept) < len(graph.value_info):
             del graph.value_info[:]
@@ -34,14 +36,6 @@ def _without_false(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     given |= {t.values.name: make_tensor_type_proto(t.values.data_type, t.dims) for t in graph.sparse_initializer}
     given |= {v.name: v.type for v in graph.input}
     return [v for v in graph.value_info if v.name not in given or v.type == given[v.name]]
-
-
-def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    """A graph and all graphs within it."""
-    found = [graph]
-    for outer in found:
-        found += [a.g for n in outer.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]
-    return found
 
 
 def _free(values: Iterable[onnx.ValueInfoProto]) -> bool:

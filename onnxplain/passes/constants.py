@@ -7,6 +7,8 @@ from collections.abc import Collection
 import numpy as np
 import onnx
 
+from onnxplain.ir.edit import reads, set_nodes
+
 __all__ = ["fold_constants"]
 
 SMALL = 1024
@@ -56,10 +58,8 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
     if not folded:
         return False
     results = _evaluate([n for n in folded.values() if n.output[0] not in shapes], {**values, **shapes}, model)
-    wanted = {i for n in graph.node if n.name not in folded for i in _reads(n)}
-    kept = [n for n in graph.node if n.name not in folded]
-    del graph.node[:]
-    graph.node.extend(kept)
+    wanted = {i for n in graph.node if n.name not in folded for i in reads(n)}
+    set_nodes(graph, [n for n in graph.node if n.name not in folded])
     for name, tensor in {**shapes, **results}.items():
         if name in wanted:
             graph.initializer.append(tensor)
@@ -101,17 +101,6 @@ def _evaluate(
     part = onnx.helper.make_model(graph, opset_imports=[o for o in model.opset_import if not o.domain], ir_version=10)
     results = ReferenceEvaluator(part).run(None, {})
     return {n: onnx.numpy_helper.from_array(np.asarray(r), n) for n, r in zip(names, results, strict=True)}
-
-
-def _reads(node: onnx.NodeProto) -> set[str]:
-    """Everything a node reads, subgraphs included (names local to a subgraph do no harm here)."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            names |= {o.name for o in attribute.g.output}
-            for inner in attribute.g.node:
-                names |= _reads(inner)
-    return names
 
 
 def _drop_unused(graph: onnx.GraphProto, wanted: set[str], large: set[str]) -> None:

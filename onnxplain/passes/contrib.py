@@ -8,7 +8,7 @@ ONNX Runtime too, which fuses again what it can when it loads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from onnx.shape_inference import infer_node_outputs
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError, UnsupportedOperatorError
-from onnxplain.ir.graph import Body, Emitted, Graph, alive
+from onnxplain.ir.edit import alive, graphs_in, names_in, set_nodes, subgraphs
+from onnxplain.ir.graph import Body, Emitted, Graph
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Expansion, Registry, load_registry
 from onnxplain.ir.tensor import Tensor
@@ -43,7 +44,7 @@ def claim_contrib(model: onnx.ModelProto) -> bool:
     """
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
     names = {op for op, below in IN_STANDARD_DOMAIN.items() if opset < below}
-    found = [n for g in _graphs(model.graph) for n in g.node if n.domain in ("", "ai.onnx") and n.op_type in names]
+    found = [n for g in graphs_in(model.graph) for n in g.node if n.domain in ("", "ai.onnx") and n.op_type in names]
     for node in found:
         node.domain = CONTRIB
     if found and all(o.domain != CONTRIB for o in model.opset_import):
@@ -77,7 +78,7 @@ def expand_operators(model: onnx.ModelProto, registry: Registry, wanted: Iterabl
 
 
 def _expand(model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansion]) -> bool:
-    if not any((n.domain, n.op_type) in expansions for g in _graphs(model.graph) for n in g.node):
+    if not any((n.domain, n.op_type) in expansions for g in graphs_in(model.graph) for n in g.node):
         return False
     infer_shapes(model)
     writer = _Writer(model, expansions)
@@ -86,18 +87,9 @@ def _expand(model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansi
     return True
 
 
-def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    """A graph and all that are nested in it."""
-    return [graph, *(g for inner in _nested(graph.node) for g in _graphs(inner))]
-
-
-def _nested(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
-    return (a.g for node in nodes for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
-
-
 def _drop_unused_domains(model: onnx.ModelProto) -> bool:
     """ONNX Runtime lists every operator set it knows in a model it has optimized; other hosts know fewer."""
-    nodes = [n for g in _graphs(model.graph) for n in g.node] + [n for f in model.functions for n in f.node]
+    nodes = [n for g in graphs_in(model.graph) for n in g.node] + [n for f in model.functions for n in f.node]
     used = {"", "ai.onnx", *(n.domain for n in nodes)}
     kept = [o for o in model.opset_import if o.domain in used]
     if len(kept) == len(model.opset_import):
@@ -114,9 +106,7 @@ class _Draft(Graph):
         graph = self.model.graph
         self.opset = next(o.version for o in self.model.opset_import if o.domain == "")
         self.initializers = {t.name: t for t in graph.initializer}
-        for inner in _graphs(graph):
-            self._names |= {v.name for v in (*inner.input, *inner.output)} | {t.name for t in inner.initializer}
-            self._names |= {name for n in inner.node for name in (n.name, *n.output)}
+        self._names = names_in(graph)
 
     def is_constant(self, tensor: Tensor) -> bool:
         return tensor.name in self.initializers
@@ -144,11 +134,10 @@ class _Writer:
         names: dict[str, str] = {}
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
-            for inner in _nested([node]):
+            for inner in subgraphs(node):
                 self.rewrite(inner, types)
             nodes += self.expanded(b, node, types, names)
-        del graph.node[:]
-        graph.node.extend(nodes)
+        set_nodes(graph, nodes)
 
     def expanded(
         self, b: Builder, node: onnx.NodeProto, types: dict[str, onnx.TypeProto], names: dict[str, str]
@@ -229,7 +218,7 @@ class _Writer:
             raise UnsupportedOperatorError(
                 "\n".join([f"{len(self.refused)} calls cannot be written in standard operators:", *self.refused[:20]])
             )
-        used = {name for g in _graphs(self.model.graph) for n in g.node for name in n.input}
+        used = {name for g in graphs_in(self.model.graph) for n in g.node for name in n.input}
         for name, array in self.constants.items():
             if name in used:
                 self.model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 import onnx.shape_inference
 from onnx import helper, numpy_helper
+
+from onnxplain.ir.edit import graphs_in, set_nodes
 
 __all__ = ["correct_conversion", "element_types", "spell_out_hardmax"]
 
@@ -23,7 +24,7 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     except onnx.shape_inference.InferenceError:
         inferred = model
     found: dict[str, int] = {}
-    for graph in _graphs(inferred.graph):
+    for graph in graphs_in(inferred.graph):
         found |= {t.name: t.data_type for t in graph.initializer}
         infos = (*graph.input, *graph.output, *graph.value_info)
         found |= {v.name: v.type.tensor_type.elem_type for v in infos if v.type.tensor_type.elem_type}
@@ -38,7 +39,7 @@ def correct_conversion(model: onnx.ModelProto, version: int, types: Mapping[str,
         version: the operator set it was raised from.
         types: the element types of the tensors before.
     """
-    for graph in reversed(_graphs(model.graph)):  # inner graphs first: writing a graph's nodes copies those within
+    for graph in reversed(graphs_in(model.graph)):  # inner graphs first: writing a graph's nodes copies those within
         _bind_types(graph, types, {o.domain: o.version for o in model.opset_import}[""])
         if version < RESIZE_AS_TODAY:
             _map_coordinates(graph, {t.name: t for t in model.graph.initializer})
@@ -49,13 +50,11 @@ def spell_out_hardmax(graph: onnx.GraphProto) -> None:
 
     The converter forgets to. Softmax and LogSoftmax changed in the same way, and these it converts.
     """
-    for inner in reversed(_graphs(graph)):
+    for inner in reversed(graphs_in(graph)):
         if not any(n.op_type == "Hardmax" and not n.domain for n in inner.node):
             continue
         nodes = [made for node in inner.node for made in (_flattened(node) if node.op_type == "Hardmax" else [node])]
-        copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-        del inner.node[:]
-        inner.node.extend(copies)
+        set_nodes(inner, nodes)
 
 
 def _flattened(node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -105,9 +104,7 @@ def _map_coordinates(graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorPr
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         nodes += _asymmetric(node, known) if node.op_type == "Resize" and not node.domain else [node]
-    copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    set_nodes(graph, nodes)
 
 
 def _asymmetric(node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
@@ -135,15 +132,3 @@ def _asymmetric(node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto]) -> 
 
 def _constant(name: str, value: float) -> onnx.NodeProto:
     return helper.make_node("Constant", [], [name], name=name, value=helper.make_tensor("", onnx.TensorProto.FLOAT, [], [value]))
-
-
-def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    """A graph and all graphs within it, outer ones first."""
-    found: list[Any] = [graph]
-    for outer in found:
-        found += _inner(outer.node)
-    return found
-
-
-def _inner(nodes: Iterable[onnx.NodeProto]) -> list[onnx.GraphProto]:
-    return [a.g for n in nodes for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]

@@ -6,12 +6,15 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnxplain.ir.edit import graphs_in
+
 __all__ = ["write_out_sparse"]
 
 
 def write_out_sparse(model: onnx.ModelProto) -> bool:
     """Make every sparse initializer, and every Constant with a sparse value, a tensor with its zeros, as ONNX Runtime does."""
-    return _in_graph(model.graph)
+    changed = [_in_graph(graph) for graph in graphs_in(model.graph)]
+    return any(changed)
 
 
 def _in_graph(graph: onnx.GraphProto) -> bool:
@@ -20,9 +23,7 @@ def _in_graph(graph: onnx.GraphProto) -> bool:
     del graph.sparse_initializer[:]
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                changed |= _in_graph(attribute.g)
-            elif attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
+            if attribute.type == onnx.AttributeProto.SPARSE_TENSOR and node.op_type == "Constant":
                 value = _dense(attribute.sparse_tensor)
                 attribute.CopyFrom(onnx.helper.make_attribute("value", value))
                 changed = True

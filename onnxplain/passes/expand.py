@@ -13,14 +13,14 @@ import onnx
 import onnx.shape_inference
 
 from onnxplain.builder.builder import RANDOM
-from onnxplain.ir.graph import alive
+from onnxplain.ir.edit import Names, alive, defined, graphs_in, names_in, set_nodes, subgraphs
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.ir.schema import signature
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.weights import without_weights
 
-__all__ = ["all_names", "defined", "expand_functions", "fresh", "rename"]
+__all__ = ["expand_functions", "rename"]
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
@@ -54,12 +54,12 @@ def _expand_once(model: onnx.ModelProto, registry: Registry) -> bool:
             return False
         return registry.entry(node.op_type, node.domain, known.since) is None
 
-    if not any(expandable(node) for graph in _graphs(model.graph) for node in graph.node):
+    if not any(expandable(node) for graph in graphs_in(model.graph) for node in graph.node):
         return False
     types = _types(model)
-    taken = all_names(model)
+    taken = names_in(model.graph)
     replaced: set[str] = set()
-    for graph in reversed(_graphs(model.graph)):  # inner graphs first: writing a graph's nodes copies those within
+    for graph in reversed(graphs_in(model.graph)):  # inner graphs first: writing a graph's nodes copies those within
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             wanted = expandable(node) and _carries_messages(node, types)
@@ -70,21 +70,14 @@ def _expand_once(model: onnx.ModelProto, registry: Registry) -> bool:
                 missing = [o for o in body.opset_import if o.domain not in versions]
                 model.opset_import.extend(missing)
                 versions.update((o.domain, o.version) for o in missing)
-        del graph.node[:]
-        graph.node.extend(nodes)
+        set_nodes(graph, nodes)
     _forget_zeros(model, replaced)
     return bool(replaced)
 
 
-def _graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
-    """A graph, then all that are nested in it."""
-    inner = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    return [graph, *(g for i in inner for g in _graphs(i))]
-
-
 def _drop_imports(model: onnx.ModelProto) -> None:
     """Operator sets nothing uses any more: a runtime may not know them."""
-    used = {node.domain for graph in _graphs(model.graph) for node in graph.node} | {""}
+    used = {node.domain for graph in graphs_in(model.graph) for node in graph.node} | {""}
     kept = [o for o in model.opset_import if o.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
@@ -97,7 +90,7 @@ def _types(model: onnx.ModelProto) -> Types:
     infer_shapes(work)
     inferred = onnx.shape_inference.infer_shapes(work, data_prop=True)  # once more, for the nested graphs
     types: Types = {}
-    for graph in _graphs(inferred.graph):
+    for graph in graphs_in(inferred.graph):
         types |= {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)}
         types |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, list(t.dims)) for t in graph.initializer}
     return types
@@ -110,15 +103,6 @@ def _forget_zeros(model: onnx.ModelProto, names: set[str]) -> None:
             for dim in value.type.tensor_type.shape.dim:
                 if dim.HasField("dim_value") and dim.dim_value == 0:
                     dim.Clear()
-
-
-def all_names(model: onnx.ModelProto) -> set[str]:
-    """The names of all tensors and nodes."""
-    names: set[str] = set()
-    for graph in _graphs(model.graph):
-        names |= {v.name for v in graph.input} | {t.name for t in graph.initializer}
-        names.update(name for node in graph.node for name in (node.name, *node.input, *node.output))
-    return names
 
 
 def _carries_messages(node: onnx.NodeProto, types: Types) -> bool:
@@ -171,53 +155,33 @@ def _fill_attributes(nodes: Iterable[onnx.NodeProto], given: dict[str, onnx.Attr
                 else:
                     attribute.CopyFrom(value)
                     attribute.name = name
-            elif attribute.type == onnx.AttributeProto.GRAPH:
-                _fill_attributes(attribute.g.node, given)
+        for graph in subgraphs(node):
+            _fill_attributes(graph.node, given)
 
 
-def _instance(call: onnx.NodeProto, body: onnx.FunctionProto, taken: set[str]) -> list[onnx.NodeProto]:
+def _instance(call: onnx.NodeProto, body: onnx.FunctionProto, taken: Names) -> list[onnx.NodeProto]:
     """The nodes of a body in place of a call, without those that make only outputs the call leaves out."""
     renamed = dict(zip(body.input, [*call.input, *[""] * len(body.input)], strict=False))
     renamed |= {inner: outer for inner, outer in zip(body.output, call.output, strict=False) if outer}
     for inner in defined(body.node):
-        if inner and inner not in renamed:
-            renamed[inner] = fresh(f"{call.name}.{inner}", taken)
+        if inner not in renamed:
+            renamed[inner] = taken.fresh(f"{call.name}.{inner}")
     nodes = alive(list(body.node), [o for o in body.output if renamed.get(o) in set(call.output)])
     rename(nodes, renamed, call, taken)
     return nodes
 
 
-def defined(nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """The names that nodes and the graphs within them define. What else they read is captured and keeps its name."""
-    found: list[str] = []
-    for node in nodes:
-        found += node.output
-        for graph in (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH):
-            found += [*(v.name for v in graph.input), *(t.name for t in graph.initializer), *defined(graph.node)]
-    return found
-
-
-def rename(nodes: Iterable[onnx.NodeProto], names: dict[str, str], call: onnx.NodeProto, taken: set[str]) -> None:
+def rename(nodes: Iterable[onnx.NodeProto], names: dict[str, str], call: onnx.NodeProto, taken: Names) -> None:
     """Give tensors other names, and nodes names of their own within the module of the call they stand for."""
     for node in nodes:
-        node.name = fresh(node.name if "/" in node.name else f"{call.name}.{node.name or node.op_type}", taken)
+        node.name = taken.fresh(node.name if "/" in node.name else f"{call.name}.{node.name or node.op_type}")
         node.input[:] = [names.get(i, i) for i in node.input]
         node.output[:] = [names.get(o, o) for o in node.output]
         if not node.metadata_props:
             node.metadata_props.extend(call.metadata_props)
-        for graph in (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH):
+        for graph in subgraphs(node):
             rename(graph.node, names, call, taken)
             values: list[Any] = [*graph.input, *graph.output, *graph.initializer]
             for value in values:
                 value.name = names.get(value.name, value.name)
             del graph.value_info[:]
-
-
-def fresh(name: str, taken: set[str]) -> str:
-    """A name that is not taken yet, and now is."""
-    unique, count = name, 1
-    while unique in taken:
-        count += 1
-        unique = f"{name}_{count}"
-    taken.add(unique)
-    return unique

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
+from onnxplain.ir.edit import NodeWriter, names_in, reads, set_nodes
 from onnxplain.passes.constants import fold_constants
 
 __all__ = ["fold_batch_norm"]
@@ -44,10 +46,10 @@ class _Folding:
         self.makers = {o: n for n in graph.node for o in n.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
-            for name in {*node.input, *_captured(node)}:
+            for name in reads(node):
                 self.readers.setdefault(name, []).append(node)
         self.outputs = {o.name for o in graph.output}
-        self.taken = {*self.constants, *self.makers}
+        self.names = names_in(graph)
         self.gone: set[int] = set()
         self.added: dict[int, list[onnx.NodeProto]] = {}
         self.behind: dict[int, onnx.NodeProto] = {}
@@ -60,7 +62,7 @@ class _Folding:
         axis = None if linear is None else _channels(linear, outgoing=True)
         if linear is None or axis is None or not self._plain(linear, norm) or not self._between(linear, norm):
             return False
-        new = _Nodes(self, linear, norm)
+        new = _Weights(self, linear, norm)
         factor = new.factor()
         new.scale_weights(factor, axis)
         centred = new("Sub", linear.input[2], norm.input[3]) if _bias(linear) else new("Neg", norm.input[3])
@@ -84,7 +86,7 @@ class _Folding:
             return False
         if not self._plain(linear, norm) or not self._between(norm, linear):
             return False
-        new = _Nodes(self, linear, norm)
+        new = _Weights(self, linear, norm)
         factor = new.factor()
         shift = new("Sub", norm.input[2], new("Mul", norm.input[3], factor))
         if uneven:
@@ -103,9 +105,7 @@ class _Folding:
         kept = [n for n in self.model.graph.node if id(n) not in self.gone]
         following = [[self.behind[id(n)]] if id(n) in self.behind else [] for n in kept]
         nodes = [made for n, after in zip(kept, following, strict=True) for made in (*self.added.get(id(n), ()), n, *after)]
-        copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-        del self.model.graph.node[:]
-        self.model.graph.node.extend(copies)
+        set_nodes(self.model.graph, nodes)
 
     def _plain(self, linear: onnx.NodeProto, norm: onnx.NodeProto) -> bool:
         """Whether all parameters are constants of one type, in a norm with stored statistics and a map of plain weights."""
@@ -129,17 +129,17 @@ class _Folding:
         return name not in self.outputs and name not in self.keep and len(self.readers.get(name, ())) == 1
 
 
-class _Nodes:
-    """Nodes that make new weights, put before a map."""
+class _Weights:
+    """Writes what makes a map's new weights, before the map."""
 
     def __init__(self, folding: _Folding, linear: onnx.NodeProto, norm: onnx.NodeProto) -> None:
         self.folding, self.linear, self.norm = folding, linear, norm
-        self.made = folding.added.setdefault(id(linear), [])
+        made = folding.added.setdefault(id(linear), [])
+        self.new = NodeWriter(folding.names, f"{norm.name}/", made, folding.model.graph.initializer)
         self.weights = folding.constants[linear.input[1]]
 
     def __call__(self, op: str, *inputs: str, like: Sequence[int] | None = None, **attributes: Any) -> str:
-        name = self._fresh(f"{self.norm.name}/{op}")
-        self.made.append(onnx.helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        name = self.new.op(op, *inputs, **attributes)
         shape = self.folding.constants[self.norm.input[1]].dims if like is None else like
         info = onnx.helper.make_tensor_value_info(name, self.weights.data_type, list(shape))
         self.folding.model.graph.value_info.append(info)
@@ -149,7 +149,7 @@ class _Nodes:
     def factor(self) -> str:
         """a = s / √(v + ε)"""
         epsilon = _attributes(self.norm).get("epsilon", 1e-5)
-        small = self._constant([epsilon], self.weights.data_type)
+        small = self.new.constant(np.asarray([epsilon], onnx.helper.tensor_dtype_to_np_dtype(self.weights.data_type)))
         return self("Div", self.norm.input[1], self("Sqrt", self("Add", self.norm.input[4], small)))
 
     def along(self, vector: str, axis: int) -> str:
@@ -179,19 +179,20 @@ class _Nodes:
         full = [1, channels, *extents]
         plane = self("Expand", self("Reshape", shift, self.integers(column), like=column), self.integers(full), like=full)
         made = onnx.NodeProto.FromString(self.linear.SerializeToString())
-        made.name = self._fresh(f"{self.norm.name}/{self.linear.op_type}")
+        made.name = self.new.name(self.linear.op_type)
         made.input[0], made.output[0] = plane, made.name
-        self.made.append(made)
+        self.new.nodes.append(made)
         self._declare(made.name, batch=1)
         return made.name
 
     def add_behind(self, bias: str) -> None:
         """Add a bias behind the map, which has none of its own then."""
         del self.linear.input[2:]
-        total = onnx.helper.make_node("Add", [self._fresh(f"{self.linear.name}/product"), bias], [self.linear.output[0]])
-        total.name = self._fresh(f"{self.linear.name}/Add")
-        self._declare(total.input[0])
-        self.linear.output[0] = total.input[0]
+        names = self.folding.names
+        product, name = names.fresh(f"{self.linear.name}/product"), names.fresh(f"{self.linear.name}/Add")
+        total = onnx.helper.make_node("Add", [product, bias], [self.linear.output[0]], name)
+        self._declare(product)
+        self.linear.output[0] = product
         self.folding.behind[id(self.linear)] = total
 
     def _declare(self, name: str, batch: int | None = None) -> None:
@@ -211,22 +212,7 @@ class _Nodes:
 
     def integers(self, values: Sequence[int]) -> str:
         """A constant of int64."""
-        return self._constant(list(values), onnx.TensorProto.INT64)
-
-    def _constant(self, values: Sequence[float], kind: int) -> str:
-        name = self._fresh(f"{self.norm.name}/constant")
-        tensor = onnx.helper.make_tensor(name, kind, [len(values)], values)
-        self.folding.model.graph.initializer.append(tensor)
-        self.folding.constants[name] = tensor
-        return name
-
-    def _fresh(self, name: str) -> str:
-        unique, count = name, 1
-        while unique in self.folding.taken:
-            count += 1
-            unique = f"{name}_{count}"
-        self.folding.taken.add(unique)
-        return unique
+        return self.new.constant(np.asarray(values, np.int64))
 
 
 def _channels(node: onnx.NodeProto, *, outgoing: bool) -> int | None:
@@ -259,10 +245,3 @@ def _bias(node: onnx.NodeProto) -> bool:
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-
-
-def _captured(node: onnx.NodeProto) -> set[str]:
-    """Names that a node's subgraphs read."""
-    graphs = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
-    inner = [n for g in graphs for n in g.node]
-    return {o.name for g in graphs for o in g.output} | {i for n in inner for i in (*n.input, *_captured(n))}

@@ -8,6 +8,7 @@ import onnx
 import onnx.inliner
 
 from onnxplain.errors import ModelError
+from onnxplain.ir.edit import subgraphs
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.weights import without_weights
 
@@ -44,4 +45,4 @@ def _write_defaults(model: onnx.ModelProto) -> None:
             given = {a.name for a in node.attribute}
             missing = [a for a in defaults.get((node.domain, node.op_type, node.overload), ()) if a.name not in given]
             node.attribute.extend(missing)
-            graphs += [a.g.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+            graphs += [graph.node for graph in subgraphs(node)]

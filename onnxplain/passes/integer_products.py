@@ -7,13 +7,11 @@ product of both scales. Relevance belongs to the real numbers: the same product,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
-from onnxplain.passes.expand import all_names, fresh
+from onnxplain.ir.edit import Names, NodeWriter, names_in, reads, set_nodes
 
 __all__ = ["float_products"]
 
@@ -27,11 +25,11 @@ def float_products(model: onnx.ModelProto) -> bool:
     makers = {o: n for n in graph.node for o in n.output if o}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        for name in set(node.input):
+        for name in reads(node):
             readers.setdefault(name, []).append(node)
     single = {t.name for t in graph.initializer if int(np.prod(t.dims)) == 1}
     outputs = {o.name for o in graph.output}
-    taken = all_names(model)
+    names = names_in(model.graph)
     made: dict[str, list[onnx.NodeProto]] = {}
     for product in (n for n in graph.node if n.op_type in PRODUCTS and not n.domain):
         chain = _scaling(product, readers, outputs)
@@ -41,12 +39,11 @@ def float_products(model: onnx.ModelProto) -> bool:
         if product.op_type == "ConvInteger" and not {scales[1], *product.input[3:]} <= single:
             continue  # scales of filters have no place in a product of all of them
         cast, scaled = chain
-        made |= {product.output[0]: [], cast.output[0]: [], scaled.output[0]: _written(product, scaled, *scales, taken)}
+        made |= {product.output[0]: [], cast.output[0]: [], scaled.output[0]: _written(product, scaled, *scales, names)}
     if not made:
         return False
     nodes = [m for n in graph.node for m in made.get(n.output[0], [n])]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    set_nodes(graph, nodes)
     return True
 
 
@@ -77,25 +74,19 @@ def _scales(product: onnx.NodeProto, scaled: onnx.NodeProto, makers: Mapping[str
 
 
 def _written(
-    product: onnx.NodeProto, scaled: onnx.NodeProto, scale: str, weight_scale: str, taken: set[str]
+    product: onnx.NodeProto, scaled: onnx.NodeProto, scale: str, weight_scale: str, names: Names
 ) -> list[onnx.NodeProto]:
     """(X − z_X) · s_X times (W − z_W) · s_W"""
     x, w, *zeros = product.input
     x_zero, w_zero = (*zeros, "", "")[:2]
-    nodes: list[onnx.NodeProto] = []
-
-    def emit(op: str, *inputs: str, **attributes: Any) -> str:
-        name = fresh(f"{product.name}.{op}", taken)
-        nodes.append(helper.make_node(op, [i for i in inputs if i], [name], name, **attributes))
-        return name
-
-    given = emit("DequantizeLinear", x, scale, x_zero)
-    weight = emit("Cast", w, to=onnx.TensorProto.FLOAT)
+    new = NodeWriter(names, f"{product.name}.")
+    given = new.op("DequantizeLinear", x, scale, *filter(None, [x_zero]))
+    weight = new.op("Cast", w, to=onnx.TensorProto.FLOAT)
     if w_zero:
-        weight = emit("Sub", weight, emit("Cast", w_zero, to=onnx.TensorProto.FLOAT))
-    weight = emit("Mul", weight, weight_scale)
+        weight = new.op("Sub", weight, new.op("Cast", w_zero, to=onnx.TensorProto.FLOAT))
+    weight = new.op("Mul", weight, weight_scale)
     last = onnx.NodeProto()
     last.CopyFrom(product)
     last.op_type, last.name = PRODUCTS[product.op_type], scaled.name
     last.input[:], last.output[:] = [given, weight], scaled.output
-    return [*nodes, last]
+    return [*new.nodes, last]

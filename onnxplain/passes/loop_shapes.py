@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from onnxplain.ir.edit import subgraphs
 from onnxplain.passes.weights import SMALL
 
 __all__ = ["adopt_types", "assume_states", "correct_states", "declare_results", "lend_constants"]
@@ -71,15 +72,12 @@ def _has_shape(info: onnx.ValueInfoProto) -> bool:
 
 def adopt_types(node: onnx.NodeProto, inferred: onnx.NodeProto) -> None:
     """Give the subgraphs of a node the types that inference found in its copy, in place of what the file claims there."""
-    graphs = {a.name: a.g for a in inferred.attribute if a.type == onnx.AttributeProto.GRAPH}
-    for attribute in node.attribute:
-        if attribute.name in graphs and attribute.type == onnx.AttributeProto.GRAPH:
-            mine, found = attribute.g, graphs[attribute.name]
-            for name in ("value_info", "input", "output"):
-                del getattr(mine, name)[:]
-                getattr(mine, name).extend(getattr(found, name))
-            for inner, done in zip(mine.node, found.node, strict=True):
-                adopt_types(inner, done)
+    for mine, found in zip(subgraphs(node), subgraphs(inferred), strict=True):
+        for name in ("value_info", "input", "output"):
+            del getattr(mine, name)[:]
+            getattr(mine, name).extend(getattr(found, name))
+        for inner, done in zip(mine.node, found.node, strict=True):
+            adopt_types(inner, done)
 
 
 def lend_constants(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto] | None = None) -> None:
@@ -88,8 +86,7 @@ def lend_constants(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto]
     """
     small = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not t.external_data}
     visible = {**(outer or {}), **small}
-    for attribute in (a for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH):
-        inner = attribute.g
+    for inner in (g for node in graph.node for g in subgraphs(node)):
         lend_constants(inner, visible)
         own = {v.name for v in inner.input} | {t.name for t in inner.initializer}
         read = {name for node in inner.node for name in node.input} - own

@@ -7,9 +7,9 @@ be explained at one of the copies only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import onnx
+
+from onnxplain.ir.edit import replace_uses, set_nodes
 
 __all__ = ["merge_dequantized"]
 
@@ -31,9 +31,8 @@ def merge_dequantized(model: onnx.ModelProto) -> bool:
         kept.append(node)
     if not same:
         return False
-    _rename(kept, same)
-    del graph.node[:]
-    graph.node.extend(kept)
+    replace_uses(kept, same)
+    set_nodes(graph, kept)
     return True
 
 
@@ -41,15 +40,3 @@ def _usual(attribute: onnx.AttributeProto) -> bool:
     """Whether it says what is so without it."""
     usual: dict[str, int] = {"axis": 1, "block_size": 0, "output_dtype": 0}
     return attribute.i == usual.get(attribute.name)
-
-
-def _rename(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
-    """Read other tensors, in nested graphs too. Names are unique in the whole model."""
-    for node in nodes:
-        for i, name in enumerate(node.input):
-            node.input[i] = names.get(name, name)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _rename(attribute.g.node, names)
-                for value in attribute.g.output:
-                    value.name = names.get(value.name, value.name)

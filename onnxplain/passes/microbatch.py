@@ -11,10 +11,9 @@ then it is the body's own, and the outer one is gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,10 +21,9 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import uses_external_data
 
 from onnxplain.errors import MethodError
+from onnxplain.ir.edit import Names, NodeWriter, names_in, replace_uses
 from onnxplain.ir.graph import SMALL
 from onnxplain.ir.layout_hints import needs_layout
-from onnxplain.passes.expand import all_names, fresh
-from onnxplain.passes.lift import rename_reads
 
 __all__ = ["Samples", "in_batches"]
 
@@ -71,7 +69,7 @@ def in_batches(model: onnx.ModelProto, samples: Samples) -> onnx.ModelProto:
             getattr(made, field.name).extend(value)
         elif field.name != "graph":
             setattr(made, field.name, value)
-    _Loop(model.graph, made.graph, samples, all_names(model)).write()
+    _Loop(model.graph, made.graph, samples, names_in(model.graph)).write()
     return made
 
 
@@ -96,43 +94,26 @@ class _Inside:
     nodes: list[onnx.NodeProto]
 
 
-class _Nodes:
-    """Adds operators to a graph. Tensors are names; numbers become constants."""
+def _writer(graph: onnx.GraphProto, names: Names) -> NodeWriter:
+    """What adds to a graph."""
+    return NodeWriter(names, f"{PREFIX}/", graph.node, graph.initializer)
 
-    def __init__(self, graph: onnx.GraphProto, taken: set[str]) -> None:
-        self.graph, self.taken = graph, taken
 
-    def op(self, op: str, *inputs: str | Sequence[int], **attributes: Any) -> str:
-        """The output of an operator."""
-        name = self.name(op)
-        read = [i if isinstance(i, str) else self.constant(np.asarray(i, np.int64)) for i in inputs]
-        self.graph.node.append(helper.make_node(op, read, [name], name, **attributes))
-        return name
-
-    def range(self, count: str) -> str:
-        """0, 1, … below a count."""
-        zero, one = (self.constant(np.asarray(i, np.int64)) for i in (0, 1))
-        return self.op("Range", zero, self.op("Squeeze", count), one)
-
-    def constant(self, value: np.ndarray[Any, Any]) -> str:
-        name = self.name("constant")
-        self.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-        return name
-
-    def name(self, hint: str) -> str:
-        """A name that nothing has."""
-        return fresh(f"{PREFIX}/{hint}", self.taken)
+def _range(new: NodeWriter, count: str) -> str:
+    """0, 1, … below a count."""
+    zero, one = (new.constant(np.asarray(i, np.int64)) for i in (0, 1))
+    return new.op("Range", zero, new.op("Squeeze", count), one)
 
 
 class _Loop:
     """A graph, `old`, to be put into a Loop, of which `new` consists."""
 
-    def __init__(self, old: onnx.GraphProto, new: onnx.GraphProto, samples: Samples, taken: set[str]) -> None:
+    def __init__(self, old: onnx.GraphProto, new: onnx.GraphProto, samples: Samples, names: Names) -> None:
         self.old, self.samples = old, samples
         self.single = samples.size == 1
         self.inputs = {v.name: axis for v in old.input if (axis := samples.axis(v)) is not None}
         self.outputs = _joined(old, samples)
-        self.new, self.outer, self.taken = new, _Nodes(new, taken), taken
+        self.new, self.outer, self.names = new, _writer(new, names), names
 
     def write(self) -> None:
         """Fill the new graph."""
@@ -159,20 +140,20 @@ class _Loop:
             return _Runs(count, count)
         runs = outer.op("Div", outer.op("Add", count, [self.samples.size - 1]), [self.samples.size])
         each = outer.op("Div", outer.op("Sub", outer.op("Add", count, runs), [1]), outer.op("Max", runs, [1]))
-        return _Runs(count, runs, each, outer.range(each), outer.op("Sub", count, each))
+        return _Runs(count, runs, each, _range(outer, each), outer.op("Sub", count, each))
 
     def _places(self, count: str) -> dict[str, str]:
         """By input, the row of every sample, int64 [n]: its own, or 0 where there is one row for all; but for the first input,
         which is counted. Any other number of rows ends the run with an error here."""
         outer, made = self.outer, {}
         for name, axis in list(self.inputs.items())[1:]:
-            rows = outer.range(outer.op("Shape", name, start=axis, end=axis + 1))
+            rows = _range(outer, outer.op("Shape", name, start=axis, end=axis + 1))
             made[name] = outer.op("Reshape", outer.op("Expand", rows, count), count)
         return made
 
     def _fill(self, body: onnx.GraphProto, inside: _Inside, runs: _Runs, places: dict[str, str]) -> None:
         """Write the body: the samples of a run, the old graph, its results."""
-        inner = _Nodes(body, self.taken)
+        inner = _writer(body, self.names)
         body.name = inner.name("body")
         step, go_on = inner.name("step"), inner.name("go_on")
         body.input.append(helper.make_tensor_value_info(step, TensorProto.INT64, []))
@@ -189,7 +170,7 @@ class _Loop:
         body.initializer.extend(inside.small.values())
         before = len(body.node)
         body.node.extend(inside.nodes)
-        rename_reads(body.node[before:], names)
+        replace_uses(body.node[before:], names)
         for node in body.node[before:]:
             node.output[:] = [names.get(name, name) for name in node.output]
         for field in MOVED:
@@ -255,7 +236,7 @@ class _Loop:
     def _kept(self, runs: _Runs) -> str:
         """Where every sample lies in the blocks one after the other: those of the last block later by what it begins earlier."""
         outer = self.outer
-        number = outer.range(runs.count)
+        number = _range(outer, runs.count)
         begin = outer.op("Mul", outer.op("Div", number, runs.each), runs.each)
         return outer.op("Add", number, outer.op("Max", outer.op("Sub", begin, runs.last), [0]))
 

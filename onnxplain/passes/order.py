@@ -4,11 +4,12 @@ and ONNX Runtime runs the file all the same."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, MutableSequence, Sequence
+from collections.abc import Sequence
 
 import onnx
 
 from onnxplain.errors import ModelError
+from onnxplain.ir.edit import graphs_in, reads, set_nodes
 
 __all__ = ["sort_nodes"]
 
@@ -19,16 +20,14 @@ def sort_nodes(model: onnx.ModelProto) -> bool:
     Raises:
         ModelError: nodes wait for each other in a cycle.
     """
-    graphs = [model.graph]
-    for graph in graphs:
-        graphs += [a.g for n in graph.node for a in n.attribute if a.type == onnx.AttributeProto.GRAPH]
-    done = [_sort(graph.node) for graph in reversed(graphs)]  # inner graphs first: sorting one copies those within
+    done = [_sort(graph) for graph in reversed(graphs_in(model.graph))]  # inner graphs first: sorting one copies those within
     return any(done)
 
 
-def _sort(nodes: MutableSequence[onnx.NodeProto]) -> bool:
+def _sort(graph: onnx.GraphProto) -> bool:
+    nodes = list(graph.node)
     makers = {o: i for i, node in enumerate(nodes) for o in node.output if o}
-    needs = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
+    needs = [{makers[name] for name in reads(node) if name in makers} for node in nodes]
     if all(not needed or max(needed) < i for i, needed in enumerate(needs)):
         return False
     readers: dict[int, list[int]] = {}
@@ -46,9 +45,7 @@ def _sort(nodes: MutableSequence[onnx.NodeProto]) -> bool:
                 heapq.heappush(ready, reader)
     if len(order) < len(nodes):
         raise ModelError(f"{_cycle(nodes, needs)}; ONNX Runtime runs no such file: write it again without the cycle")
-    kept = [nodes[i] for i in order]
-    del nodes[:]
-    nodes.extend(kept)
+    set_nodes(graph, [nodes[i] for i in order])
     return True
 
 
@@ -60,13 +57,3 @@ def _cycle(nodes: Sequence[onnx.NodeProto], needs: Sequence[set[int]]) -> str:
     names = [f"{nodes[i].op_type} '{nodes[i].name or nodes[i].output[0]}'" for i in path[path.index(path[-1]) :]]
     shown = names if len(names) < 8 else [*names[:3], "…", *names[-3:]]
     return f"the graph has a cycle: {' needs '.join(shown)}"
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Every name that a node reads; those local to its subgraphs do no harm."""
-    yield from node.input
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from (o.name for o in attribute.g.output)
-            for inner in attribute.g.node:
-                yield from _reads(inner)

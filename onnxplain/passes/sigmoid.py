@@ -7,13 +7,13 @@ a final activation. The numbers stay what they are, to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from onnxplain.passes.expand import all_names, fresh
+from onnxplain.ir.edit import Names, graphs_in, names_in, reads, set_nodes
 
 __all__ = ["merge_sigmoids"]
 
@@ -21,20 +21,12 @@ __all__ = ["merge_sigmoids"]
 def merge_sigmoids(model: onnx.ModelProto) -> bool:
     """Write 1 / (1 + exp(z)) as Sigmoid(−z), in subgraphs too; what nothing reads any more goes."""
     numbers = {t.name: t for t in model.graph.initializer if int(np.prod(t.dims)) == 1 and not t.external_data}
-    taken = all_names(model)
-    merged = [_merge(graph, numbers, taken) for graph in _graphs(model.graph)]
+    taken = names_in(model.graph)
+    merged = [_merge(graph, numbers, taken) for graph in reversed(graphs_in(model.graph))]
     return any(merged)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
-    yield graph
-
-
-def _merge(graph: onnx.GraphProto, numbers: Mapping[str, onnx.TensorProto], taken: set[str]) -> bool:
+def _merge(graph: onnx.GraphProto, numbers: Mapping[str, onnx.TensorProto], taken: Names) -> bool:
     makers = {o: n for n in graph.node for o in n.output if not n.domain}
     ranks = {
         v.name: len(v.type.tensor_type.shape.dim)
@@ -59,14 +51,13 @@ def _merge(graph: onnx.GraphProto, numbers: Mapping[str, onnx.TensorProto], take
         changed = True
         x = _negated(z, makers, is_number)
         if x is None:
-            x = fresh(f"{node.name}.Neg", taken)
+            x = taken.fresh(f"{node.name}.Neg")
             nodes.append(helper.make_node("Neg", [z], [x], x))
         nodes.append(helper.make_node("Sigmoid", [x], node.output, node.name))
         nodes[-1].metadata_props.extend(node.metadata_props)
     if changed:
         kept = _read(nodes, [o.name for o in graph.output])
-        del graph.node[:]
-        graph.node.extend(kept)
+        set_nodes(graph, kept)
     return changed
 
 
@@ -112,7 +103,7 @@ def _negated(z: str, makers: Mapping[str, onnx.NodeProto], is_number: IsNumber) 
 def _read(nodes: list[onnx.NodeProto], outputs: list[str]) -> list[onnx.NodeProto]:
     """The nodes without links of such chains that nothing reads."""
     while True:
-        read = {*outputs, *(name for node in nodes for name in _names(node))}
+        read = {*outputs, *(name for node in nodes for name in reads(node))}
         kept = [n for n in nodes if n.op_type not in LINKS or n.domain or read.intersection(n.output)]
         if len(kept) == len(nodes):
             return kept
@@ -120,12 +111,3 @@ def _read(nodes: list[onnx.NodeProto], outputs: list[str]) -> list[onnx.NodeProt
 
 
 LINKS = frozenset({"Neg", "Mul", "Div", "Sub", "Exp", "Add"})
-
-
-def _names(node: onnx.NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from (o.name for o in attribute.g.output)
-            for inner in attribute.g.node:
-                yield from _names(inner)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx
 
+from onnxplain.ir.edit import Names, set_nodes
+
 __all__ = ["tidy"]
 
 
@@ -17,21 +19,15 @@ def tidy(model: onnx.ModelProto) -> bool:
 
 def unique_names(model: onnx.ModelProto) -> bool:
     """Give unnamed nodes a name and all but the first of equal names a suffix."""
-    taken = {n.name for n in model.graph.node if n.name}
+    taken = Names(n.name for n in model.graph.node)
     seen: set[str] = set()
     changed = False
     for i, node in enumerate(model.graph.node):
         if node.name and node.name not in seen:
             seen.add(node.name)
             continue
-        base, count = node.name or f"{node.op_type}_{i}", 1
-        name = base
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        node.name = name
-        taken.add(name)
-        seen.add(name)
+        node.name = taken.fresh(node.name or f"{node.op_type}_{i}")
+        seen.add(node.name)
         changed = True
     return changed
 
@@ -61,8 +57,7 @@ def _constants_to_initializers(model: onnx.ModelProto) -> bool:
             graph.initializer[-1].name = node.output[0]
     if len(kept) == len(graph.node):
         return False
-    del graph.node[:]
-    graph.node.extend(kept)
+    set_nodes(graph, kept)
     model.ir_version = max(model.ir_version, 4)
     return True
 

@@ -7,9 +7,9 @@ for every attribute of every operator, with 2 and −1, against 0 and 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import onnx
+
+from onnxplain.ir.edit import graphs_in
 
 __all__ = ["settle_yes_or_no"]
 
@@ -28,19 +28,17 @@ YES_UNLESS_ZERO = frozenset({
 
 def settle_yes_or_no(model: onnx.ModelProto) -> bool:
     """Write 1 where an attribute means yes and 0 where it means no. What ONNX Runtime refuses stays as it is."""
-    return _in_nodes(model.graph.node)
+    changed = [_settle(node) for graph in graphs_in(model.graph) for node in graph.node]
+    return any(changed)
 
 
-def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> bool:
+def _settle(node: onnx.NodeProto) -> bool:
     changed = False
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                changed |= _in_nodes(attribute.g.node)
-            elif attribute.type == onnx.AttributeProto.INT and attribute.i not in (0, 1) and not node.domain:
-                meant = _meant(node.op_type, attribute.name, attribute.i)
-                changed |= meant != attribute.i
-                attribute.i = meant
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.INT and attribute.i not in (0, 1) and not node.domain:
+            meant = _meant(node.op_type, attribute.name, attribute.i)
+            changed |= meant != attribute.i
+            attribute.i = meant
     return changed
 
 

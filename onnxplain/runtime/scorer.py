@@ -17,7 +17,8 @@ from onnxplain.analysis.score import find_score
 from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.io.reader import Source
-from onnxplain.ir.graph import Graph, alive
+from onnxplain.ir.edit import alive, set_nodes
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.chunks import run_in_chunks
@@ -193,8 +194,6 @@ class Forward:
 
 def _cut(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], output: str) -> None:
     """Leave the given nodes and one output in the model."""
-    copied = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copied)
+    set_nodes(model.graph, nodes)
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(output))

@@ -11,7 +11,8 @@ import onnx
 
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source, external_tensors
-from onnxplain.ir.graph import Graph, alive
+from onnxplain.ir.edit import alive, set_nodes
+from onnxplain.ir.graph import Graph
 from onnxplain.runtime.session import Session
 from onnxplain.verification.findings import Finding, is_small, sizes_of
 from onnxplain.verification.finite_differences import double, run
@@ -42,8 +43,7 @@ def forward_of(
     single: Forward = lambda given: np.asarray(session.run(given, [name])[name], np.float64)  # noqa: E731
     if not is_small(graph) or not known or any(external_tensors(source.model)):
         return "float32", single
-    del model.graph.node[:]
-    model.graph.node.extend(needed)
+    set_nodes(model.graph, needed)
     exact = double(model)
     try:
         run(exact, feeds, [name])

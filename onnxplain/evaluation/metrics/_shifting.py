@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxplain.ir.edit import NodeWriter, names_in, set_nodes
 from onnxplain.runtime.scorer import Array
 
 __all__ = ["shifted_model"]
@@ -32,8 +33,7 @@ def shifted_model(model: onnx.ModelProto, name: str, shift: Array) -> onnx.Model
         nodes.append(node)
         if name in node.input:
             nodes += made.absorb(node)
-    del model.graph.node[:]
-    model.graph.node.extend([*made.first, *nodes])
+    set_nodes(model.graph, [*made.new.nodes, *nodes])
     return model
 
 
@@ -44,7 +44,8 @@ class _Shifted:
     shift: Array
 
     def __post_init__(self) -> None:
-        self.first: list[onnx.NodeProto] = []
+        self.new = NodeWriter(names_in(self.model.graph), constants=self.model.graph.initializer)  # goes first
+        self.unshifted = ""
         self.constants = {t.name: t for t in self.model.graph.initializer}
         value = next(v for v in self.model.graph.input if v.name == self.name).type.tensor_type
         self.dtype = helper.tensor_dtype_to_np_dtype(value.elem_type)
@@ -63,24 +64,17 @@ class _Shifted:
 
     def _constant(self, values: Array, like: str, dtype: Any = None) -> str:
         """A new initializer; others may read the old one."""
-        name, count = f"{like}_shifted", 1
-        while name in self.constants:
-            name, count = f"{like}_shifted{count}", count + 1
-        tensor = numpy_helper.from_array(np.asarray(values, dtype or self.dtype), name)
-        self.model.graph.initializer.append(tensor)
-        self.constants[name] = tensor
-        return name
+        return self.new.constant(np.asarray(values, dtype or self.dtype), f"{like}_shifted")
 
     def _replace(self, node: onnx.NodeProto, new: str) -> None:
         node.input[:] = [new if i == self.name else i for i in node.input]
 
     def _less(self) -> str:
         """The moved input less the shift, made once."""
-        made = f"{self.name}_unshifted"
-        if not self.first:
+        if not self.unshifted:
             shift = self._constant(self.shift, self.name)
-            self.first.append(helper.make_node("Sub", [self.name, shift], [made], name=made))
-        return made
+            self.unshifted = self.new.op("Sub", self.name, shift, hint=f"{self.name}_unshifted")
+        return self.unshifted
 
     def _conv(self, node: onnx.NodeProto) -> bool:
         weight = self._value(node.input[1])
@@ -97,9 +91,7 @@ class _Shifted:
             half = len(pads) // 2
             ends = self._constant(np.array([0, 0, *pads[:half], 0, 0, *pads[half:]]), f"{self.name}_ends", np.int64)
             border = self._constant(self.shift, f"{self.name}_border")
-            padded = f"{node.output[0]}_bordered"
-            self.first.append(helper.make_node("Pad", [self.name, ends, border], [padded], name=padded))
-            inputs[0] = padded
+            inputs[0] = self.new.op("Pad", self.name, ends, border, hint=f"{node.output[0]}_bordered")
             kept = [a for a in node.attribute if a.name != "pads"]
             del node.attribute[:]
             node.attribute.extend(kept)
@@ -122,7 +114,7 @@ class _Shifted:
         if node.input[0] != self.name or weight is None or weight.ndim != 2:
             return False
         less = np.broadcast_to(self.shift, weight.shape[0]) @ weight.astype(np.float64)
-        product = f"{node.output[0]}_unbiased"
+        product = self.new.name(f"{node.output[0]}_unbiased")
         bias = self._constant(-less, node.input[1])
         self.behind.append(helper.make_node("Add", [product, bias], [node.output[0]], name=product))
         node.output[0] = product

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from onnxplain.evaluation.data import Data
 from onnxplain.io.reader import Source
-from onnxplain.ir.graph import alive
+from onnxplain.ir.edit import alive
 from onnxplain.passes import prepared
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import LIMIT
