@@ -27,7 +27,7 @@ def counts() -> Counter[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         subprocess.run(
-            [sys.executable, "-m", "pytest", "tests/test_gradients.py", "-n", "auto", f"--junit-xml={report}"],
+            [sys.executable, "-m", "pytest", "tests/rules/test_gradients.py", "-n", "auto", f"--junit-xml={report}"],
             cwd=ROOT,
             check=False,
         )

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import OnnxplainError
-from onnxplain.explain.rewrite import read_metadata, rewrite
+from onnxplain.explain.rewrite import rewrite
+from onnxplain.io.metadata import read_metadata
 from onnxplain.method.registry import Method, all_methods
 from onnxplain.verification.verify import added_inputs
 

@@ -111,6 +111,12 @@ class Explainer:
             request: what is to be explained; its target is of no account.
             running: how the model is run.
             labels: names of the classes.
+
+        Returns:
+            The Explainer.
+
+        Raises:
+            OnnxplainError: model and request do not fit together.
         """
         made = cls.__new__(cls)
         made._begin(model, request, running or RunSettings(), labels)

@@ -6,40 +6,41 @@ product of both scales. Relevance belongs to the real numbers: the same product,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnx
 
-from onnxplain.ir.edit import Names, NodeWriter, names_in, reads, set_nodes
+from onnxplain.ir.edit import Names, NodeWriter, names_in, set_nodes
+from onnxplain.ir.pattern import Match, match, op, var
+from onnxplain.passes.view import FileView
 
 __all__ = ["float_products"]
 
 PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
+
+QUANTIZED = op.DynamicQuantizeLinear(var("x")).named("quantizer")
+PRODUCT = op[tuple(PRODUCTS)](QUANTIZED, var("w"), ...).named("product").only_here()
+SCALED = op.Cast(PRODUCT).named("cast").only_here() * (var("scale") * var("other scale"))
+"""A product of integers, and the scaling behind it."""
 
 
 def float_products(model: onnx.ModelProto) -> bool:
     """Write `Mul(Cast(product of integers), scales)` as a product of floating-point numbers, where the scales are that of a
     DynamicQuantizeLinear and that of the weights; anything else stays."""
     graph = model.graph
-    makers = {o: n for n in graph.node for o in n.output if o}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in reads(node):
-            readers.setdefault(name, []).append(node)
+    view = FileView(graph)
     single = {t.name for t in graph.initializer if int(np.prod(t.dims)) == 1}
-    outputs = {o.name for o in graph.output}
-    names = names_in(model.graph)
+    names = names_in(graph)
     made: dict[str, list[onnx.NodeProto]] = {}
-    for product in (n for n in graph.node if n.op_type in PRODUCTS and not n.domain):
-        chain = _scaling(product, readers, outputs)
-        scales = None if chain is None else _scales(product, chain[1], makers)
-        if chain is None or scales is None:
+    for node in graph.node:
+        found = match(view, SCALED, node.output[0]) if node.op_type == "Mul" else None
+        scales = _scales(view, found) if found else None
+        if not found or scales is None:
             continue
+        product = found.named["product"]
         if product.op_type == "ConvInteger" and not {scales[1], *product.input[3:]} <= single:
             continue  # scales of filters have no place in a product of all of them
-        cast, scaled = chain
-        made |= {product.output[0]: [], cast.output[0]: [], scaled.output[0]: _written(product, scaled, *scales, names)}
+        made |= {product.output[0]: [], found.named["cast"].output[0]: []}
+        made[node.output[0]] = _written(product, node, *scales, names)
     if not made:
         return False
     nodes = [m for n in graph.node for m in made.get(n.output[0], [n])]
@@ -47,30 +48,12 @@ def float_products(model: onnx.ModelProto) -> bool:
     return True
 
 
-def _scaling(
-    product: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]], outputs: set[str]
-) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
-    """The Cast behind a product and the Mul behind that, where nothing else reads what lies between."""
-    found: list[onnx.NodeProto] = []
-    node = product
-    for op in ("Cast", "Mul"):
-        after = readers.get(node.output[0], [])
-        if len(after) != 1 or after[0].op_type != op or after[0].domain or node.output[0] in outputs:
-            return None
-        node = after[0]
-        found.append(node)
-    return found[0], found[1]
-
-
-def _scales(product: onnx.NodeProto, scaled: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> tuple[str, str] | None:
+def _scales(view: FileView, found: Match[str, onnx.NodeProto]) -> tuple[str, str] | None:
     """The scale of the first factor and that of the weights, which are constant."""
-    quantizer = makers.get(product.input[0])
-    both = next((m for i in scaled.input if (m := makers.get(i)) is not None and m.op_type == "Mul"), None)
-    if both is None or quantizer is None or quantizer.op_type != "DynamicQuantizeLinear":
-        return None
-    others = [i for i in both.input if i != quantizer.output[1]]
-    constant = len(others) == 1 and others[0] not in makers and product.input[1] not in makers
-    return (quantizer.output[1], others[0]) if constant else None
+    mine, product = found.named["quantizer"].output[1], found.named["product"]
+    others = [found[name] for name in ("scale", "other scale") if found[name] != mine]
+    constant = len(others) == 1 and view.maker(others[0]) is None and view.maker(product.input[1]) is None
+    return (mine, others[0]) if constant else None
 
 
 def _written(

@@ -3,6 +3,8 @@
 An activation is a function of each element alone. Found as ways that leave a tensor, go through elementwise operators
 with constants only, and meet again: x · σ(x), ½ x (1 + erf(x / √2)). Where none of them saturates or bends (x · x), it is
 a function, but none that lets through what is above zero.
+
+No pattern: what lies between is not known beforehand, only that it is elementwise and meets again.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.ir.node import Call
+from onnxplain.ir.pattern import Match
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["COMPOUND", "Dataflow"]
@@ -17,7 +18,7 @@ COMPOUND = "onnxplain"
 
 
 class Dataflow:
-    """Live calls with their links."""
+    """Live calls with their links; a view for patterns."""
 
     def __init__(
         self,
@@ -40,6 +41,39 @@ class Dataflow:
     def maker(self, tensor: Tensor | None) -> Call | None:
         """The live call that makes a tensor."""
         return None if tensor is None else self.makers.get(tensor.name)
+
+    # -- as patterns see it --------------------------------------------------------------------------------------------
+
+    def name(self, tensor: Tensor) -> str:
+        """A tensor's name."""
+        return tensor.name
+
+    def operator(self, call: Call) -> str:
+        """The operator of a call."""
+        return call.operator
+
+    def inputs(self, call: Call) -> Sequence[Tensor | None]:
+        """What a call reads."""
+        return call.inputs
+
+    def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        """The values of a small constant."""
+        return self.value(tensor)
+
+    def rank(self, tensor: Tensor) -> int | None:
+        """The number of a tensor's axes."""
+        return None if tensor.shape is None else len(tensor.shape)
+
+    def is_shared(self, tensor: Tensor) -> bool:
+        """Whether more than one call reads a tensor, or somebody asks for it."""
+        return tensor.name in self.kept or len(self.readers.get(tensor.name, ())) > 1
+
+    # -- what is grouped -----------------------------------------------------------------------------------------------
+
+    def group(self, op: str, found: Match[Tensor, Call], inputs: Sequence[Tensor | None], **attributes: Any) -> Call | None:
+        """The calls of a match as one, as `compound`."""
+        parts = sorted(found.nodes, key=lambda call: self.order[call.name])
+        return self.compound(op, parts, inputs, **attributes)
 
     def scalar(self, tensor: Tensor | None) -> bool:
         """Whether this is a constant of one element."""

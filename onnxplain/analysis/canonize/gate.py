@@ -2,6 +2,8 @@
 
 Of two live operands of a product, one is the gate where it is squashed into [0, 1] or comes from an activation, attention
 weights where a softmax made it, a statistic where reductions and elementwise functions made it. The other is the signal.
+
+No patterns: what lies between a gate and its use is any number of operators, in any order.
 """
 
 from __future__ import annotations

@@ -6,32 +6,31 @@ from collections.abc import Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
 from onnxplain.ir.node import Call
+from onnxplain.ir.pattern import match, op, var
 from onnxplain.ir.tensor import Tensor, same_dim
 
 __all__ = ["group_biases"]
 
-MAPS = {"MatMul": None, "Gemm": 2, "Conv": 2, "ConvTranspose": 2, "Einsum": None}
-"""Linear operators, and where they have a bias of their own."""
+PRODUCT = op["MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"](var("a"), var("b")).named("product")
+BIASED = PRODUCT + var("bias")
+"""A linear operator without a bias of its own, and what is added behind it."""
 
 
 def group_biases(flow: Dataflow) -> Sequence[Call]:
     """`Linear(x, w, bias)` for every product with one live operand whose result has a constant added to it."""
-    found = [c for call in flow.calls if call.op == "Add" and not call.domain and (c := _with_bias(flow, call)) is not None]
+    found = [c for call in flow.calls if call.op == "Add" and (c := _with_bias(flow, call)) is not None]
     return flow.replaced(found)
 
 
 def _with_bias(flow: Dataflow, add: Call) -> Call | None:
-    live = [i for i in range(2) if add.wants(i)]
+    found = match(flow, BIASED, add.y)
+    if not found or not flow.fixed(found["bias"]) or _enlarges(found["bias"], found.named["product"].y):
+        return None
+    product = found.named["product"]
+    live = [i for i in range(2) if product.wants(i)]
     if len(live) != 1:
         return None
-    product, bias = flow.maker(add.input(live[0])), add.input(1 - live[0])
-    if product is None or product.domain or product.op not in MAPS or len([t for t in product.inputs if t is not None]) != 2:
-        return None
-    operands = [i for i in range(2) if product.wants(i)]
-    if len(operands) != 1 or not flow.fixed(bias) or _enlarges(bias, product.y):
-        return None
-    x, w = product.input(operands[0]), product.input(1 - operands[0])
-    return flow.compound("Linear", [product, add], [x, w, bias])
+    return flow.group("Linear", found, [product.input(live[0]), product.input(1 - live[0]), found["bias"]])
 
 
 def _enlarges(bias: Tensor, y: Tensor) -> bool:

@@ -6,30 +6,36 @@ from collections.abc import Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
 from onnxplain.ir.node import Call
+from onnxplain.ir.pattern import Pattern, match, op, var
 
 __all__ = ["group_softmax"]
 
 
+def _share(e: Pattern) -> Pattern:
+    return e / op.ReduceSum(e, ...).named("sum")
+
+
+X = var("x")
+SPELLINGS = (
+    _share(op.Exp(X - op.ReduceMax(X, ...).named("max"))),
+    _share(op.Exp(X)),
+)
+"""Ways to write a softmax, the largest first."""
+
+
 def group_softmax(flow: Dataflow) -> Sequence[Call]:
     """`Softmax(x)` for e / Σ e with e = exp(x) or exp(x − max x), over one axis."""
-    found = [c for call in flow.calls if call.op == "Div" and not call.domain and (c := _softmax(flow, call)) is not None]
+    found = [c for call in flow.calls if call.op == "Div" and (c := _softmax(flow, call)) is not None]
     return flow.replaced(found)
 
 
 def _softmax(flow: Dataflow, div: Call) -> Call | None:
-    exp, total = flow.maker(div.input(0)), flow.maker(div.input(1))
-    if exp is None or total is None or exp.op != "Exp" or total.op != "ReduceSum" or total.x != exp.y:
-        return None
-    axis = _axis(flow, total)
-    if axis is None:
-        return None
-    parts, x = [exp, total, div], exp.x
-    shifted = flow.maker(exp.x)
-    if shifted is not None and shifted.op == "Sub":
-        largest = flow.maker(shifted.input(1))
-        if largest is not None and largest.op == "ReduceMax" and largest.x == shifted.x and _axis(flow, largest) == axis:
-            parts, x = [largest, shifted, *parts], shifted.x
-    return flow.compound("Softmax", parts, [x], axis=axis)
+    for spelling in SPELLINGS:
+        found = match(flow, spelling, div.y)
+        axes = {_axis(flow, reduction) for reduction in found.named.values()} if found else {None}
+        if found and len(axes) == 1 and axes != {None}:
+            return flow.group("Softmax", found, [found["x"]], axis=axes.pop())
+    return None
 
 
 def _axis(flow: Dataflow, reduction: Call) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableSequence, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from onnxplain.ir.edit.names import Names
 from onnxplain.ir.edit.subgraphs import reads, subgraphs
 
-__all__ = ["NodeWriter", "alive", "replace_uses", "set_nodes"]
+__all__ = ["NodeWriter", "alive", "replace_uses", "set_nodes", "without_dead"]
 
 Operand: TypeAlias = "str | Sequence[int] | np.ndarray[Any, Any]"
 """The name of a tensor, "" for an optional one left out, or the values of a new constant; plain numbers are int64."""
@@ -81,6 +81,24 @@ def alive(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.
         if wanted.intersection(node.output):
             kept.append(node)
             wanted.update(reads(node))
+    return kept[::-1]
+
+
+def without_dead(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], among: Collection[str]) -> list[onnx.NodeProto]:
+    """The nodes without those of some that nothing reads any more.
+
+    Args:
+        nodes: in topological order.
+        outputs: the names of tensors that are read from outside.
+        among: the names of tensors whose nodes may go; all other nodes stay.
+    """
+    read = set(outputs)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        made = {name for name in node.output if name}
+        if made & read or not made <= set(among):
+            kept.append(node)
+            read.update(reads(node))
     return kept[::-1]
 
 

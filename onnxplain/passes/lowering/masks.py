@@ -9,15 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from onnxplain.ir.graph import Emitted
+from onnxplain.ir.pattern import op, var
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.lowering.scope import STEEP, Scope
 
 __all__ = ["hard_swish", "masked", "spread"]
 
-HARD_SWISH = (
-    "Where", ("GreaterOrEqual", "x", 3.0), "message",
-    ("Where", ("LessOrEqual", "x", -3.0), 0.0, ("Mul", "message", ("Add", ("Mul", "x", 1 / 3), 0.5))),
+X, MESSAGE = var("x"), var("message")
+HARD_SWISH = op.Where(
+    op.GreaterOrEqual(X, 3), MESSAGE,
+    op.Where(op.LessOrEqual(X, -3), 0, MESSAGE * (X * (1 / 3) + 0.5)),
 )  # fmt: skip
+SPREAD = op.Where(op.And(var("rows"), var("columns")), MESSAGE, 0)
 SIDES = {
     "Greater": (1, False), "GreaterOrEqual": (1, True), "Less": (-1, False), "LessOrEqual": (-1, True),
     "not Greater": (-1, True), "not GreaterOrEqual": (-1, False), "not Less": (1, True), "not LessOrEqual": (1, False),
@@ -32,7 +35,7 @@ def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
     anew, of x that is read for the steps anyway, so that the forward run need not keep it.
     """
     found = s.match(call.outputs[0], HARD_SWISH)
-    if found is None or not s.is_blocked(found["x"]) or not _meets(s, found["message"]):
+    if not found or not s.is_blocked(found["x"]) or not _meets(s, found["message"]):
         return None
     x = found["x"]
 
@@ -67,8 +70,8 @@ def masked(s: Scope, call: Emitted) -> Emitted | None:
 
 def spread(s: Scope, call: Emitted) -> Emitted | None:
     """A message in some rows and columns, else 0: its product with ones and zeros, which is one pass instead of three."""
-    found = s.match(call.outputs[0], ("Where", ("And", "rows", "columns"), "message", 0.0))
-    if found is None or s.is_wild(found["message"]):
+    found = s.match(call.outputs[0], SPREAD)
+    if not found or s.is_wild(found["message"]):
         return None
     rows, columns = (s.b.value(found[k]) for k in ("rows", "columns"))
     dtype = s.b.known(found["message"]).dtype

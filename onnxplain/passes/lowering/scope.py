@@ -11,11 +11,12 @@ import numpy as np
 from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.graph import Body, Emitted
 from onnxplain.ir.node import Call
+from onnxplain.ir.pattern import Match, NoMatch, Pattern, match
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import in_blocks, is_image, whole
 from onnxplain.passes.lowering.pools import pooled
 
-__all__ = ["STEEP", "Form", "Pattern", "Scope"]
+__all__ = ["STEEP", "Form", "Scope"]
 
 FINITE = frozenset(
     {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Sub", "Sum", "Mul", "Neg", "Where", "AveragePool", "Resize", "Pad"}
@@ -33,8 +34,34 @@ STEEP = 3e38
 Form: TypeAlias = "Callable[[Scope, Emitted], Emitted | None]"
 """What takes the place of a call, after what it needs has been emitted; None where the form does not fit."""
 
-Pattern: TypeAlias = "str | float | tuple[Any, ...]"
-"""Of a tensor: a name for whatever it is, a number it is equal to, or the operator that made it with patterns of its inputs."""
+
+class _EmittedView:
+    """Emitted calls as patterns see them."""
+
+    def __init__(self, b: Emitter) -> None:
+        self.b = b
+
+    def name(self, tensor: Tensor) -> str:
+        return tensor.name
+
+    def maker(self, tensor: Tensor) -> Emitted | None:
+        return self.b.maker(tensor)
+
+    def operator(self, call: Emitted) -> str:
+        return f"{call.domain}.{call.op}" if call.domain else call.op
+
+    def inputs(self, call: Emitted) -> Sequence[Tensor | None]:
+        return call.inputs
+
+    def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        return self.b.value(tensor)
+
+    def rank(self, tensor: Tensor) -> int | None:
+        shape = self.b.known(tensor).shape
+        return None if shape is None else len(shape)
+
+    def is_shared(self, tensor: Tensor) -> bool:
+        return sum(tensor in call.inputs for call in self.b.calls) > 1
 
 
 @dataclass
@@ -103,21 +130,9 @@ class Scope:
         value = self.b.value(t)
         return float(value.reshape(())) if value is not None and value.size == 1 and value.dtype.kind in "fiu" else None
 
-    def match(self, t: Tensor | None, pattern: Pattern, found: dict[str, Tensor] | None = None) -> dict[str, Tensor] | None:
-        """The tensors that the names of a pattern stand for, where emitted calls made a tensor as the pattern says."""
-        found = {} if found is None else found
-        if t is None:
-            return None
-        if isinstance(pattern, str):
-            return found if found.setdefault(pattern, t) == t else None
-        if isinstance(pattern, float):
-            number = self.number(t)
-            return found if number is not None and np.float32(number) == np.float32(pattern) else None
-        op, *inputs = pattern
-        call = self.b.maker(t)
-        if call is None or call.domain or call.op != op or len(call.inputs) != len(inputs):
-            return None
-        return found if all(self.match(i, p, found) is not None for i, p in zip(call.inputs, inputs, strict=True)) else None
+    def match(self, t: Tensor, pattern: Pattern) -> Match[Tensor, Emitted] | NoMatch:
+        """Match a tensor with a pattern of emitted calls."""
+        return match(_EmittedView(self.b), pattern, t)
 
     # -- what is made --------------------------------------------------------------------------------------------------
 

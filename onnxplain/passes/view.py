@@ -1,0 +1,62 @@
+"""Nodes as they lie in a file, as patterns see them."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from onnxplain.ir.edit import reads
+
+__all__ = ["FileView"]
+
+SMALL = 4096
+"""Elements up to which a constant is read."""
+
+
+class FileView:
+    """One graph of a file; tensors are their names.
+
+    Args:
+        graph: what is searched.
+        outside: the initializers of the graphs around it, by name.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorProto] | None = None) -> None:
+        self._constants = ChainMap({t.name: t for t in graph.initializer}, dict(outside or {}))
+        self._makers = {n.output[0]: n for n in graph.node if n.output}
+        values = (*graph.value_info, *graph.input, *graph.output)
+        typed = {v.name: v.type.tensor_type for v in values if v.type.tensor_type.HasField("shape")}
+        self._ranks = {name: len(kind.shape.dim) for name, kind in typed.items()}
+        self._readers: dict[str, int] = {o.name: 2 for o in graph.output}
+        for node in graph.node:
+            for name in reads(node):
+                self._readers[name] = self._readers.get(name, 0) + 1
+
+    def name(self, value: str) -> str:
+        return value
+
+    def maker(self, value: str) -> onnx.NodeProto | None:
+        return self._makers.get(value)
+
+    def operator(self, node: onnx.NodeProto) -> str:
+        return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+    def inputs(self, node: onnx.NodeProto) -> Sequence[str | None]:
+        return [name or None for name in node.input]
+
+    def constant(self, value: str) -> np.ndarray[Any, Any] | None:
+        tensor = self._constants.get(value)
+        if tensor is None or tensor.external_data or int(np.prod(tensor.dims)) > SMALL:
+            return None
+        return numpy_helper.to_array(tensor)
+
+    def rank(self, value: str) -> int | None:
+        return self._ranks.get(value)
+
+    def is_shared(self, value: str) -> bool:
+        return self._readers.get(value, 0) > 1

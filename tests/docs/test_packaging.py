@@ -1,0 +1,105 @@
+"""The package as a stranger gets it: wheel, sdist, README."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and sdist, built by the project's own backend."""
+    out = tmp_path_factory.mktemp("dist")
+    for build in ("build_wheel", "build_sdist"):
+        code = f"import hatchling.build as h; print(h.{build}({str(out)!r}))"
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    return out
+
+
+def test_wheel_and_sdist_carry_the_rules(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    for path in (ROOT / "rules").glob("*.py"):
+        assert f"onnxplain/rules/{path.name}" in names
+    assert "onnxplain/py.typed" in names
+    assert "onnxplain/results/templates/report.html" in names
+    assert any(n.endswith("licenses/LICENSE") for n in names)
+    assert any(n.endswith("licenses/NOTICE") for n in names)
+    assert not any(n.startswith(("rules/", "tests/", "fixtures/")) for n in names)
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = sdist.getnames()
+    assert any(re.fullmatch(r"onnxplain-[^/]+/rules/linear.py", n) for n in names)
+
+
+def test_wheel_works_from_another_directory(built: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    where = subprocess.run(
+        [sys.executable, "-c", "import onnxplain.ir.registry as r; print(r.own_rules())"],
+        cwd=elsewhere, env=environment, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    assert Path(where) == (site / "onnxplain" / "rules").resolve()
+    done = subprocess.run(
+        [sys.executable, "-m", "onnxplain", "explain", ROOT / "fixtures/digits/model.onnx", ROOT / "fixtures/digits/digit_3.npy", "-o", "e.html"],
+        cwd=elsewhere, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere / "e.html").stat().st_size > 10_000
+
+
+def test_readme_tables_are_those_of_the_registry() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def commands() -> list[str]:
+    """The commands of the README's shell section."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## From the shell")[1].split("```")[1]
+    return [line.removeprefix("$ ") for line in section.splitlines() if line.startswith("$ ")]
+
+
+def test_readme_commands_run(tmp_path: Path) -> None:
+    (tmp_path / "fixtures").symlink_to(ROOT / "fixtures")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert len(commands()) >= 8
+    for command in commands():
+        words = shlex.split(command)
+        assert words[0] == "onnxplain"
+        done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def test_readme_python_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python")[1].split("```")[0].replace('"model.onnx"', repr(str(ROOT / "fixtures/digits/model.onnx")))
+    setup = f"import numpy as np\nimages = np.load({str(ROOT / 'fixtures/digits/data.npz')!r})['image']\n"
+    done = subprocess.run(
+        [sys.executable, "-c", setup + code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "explanation.html").exists()
