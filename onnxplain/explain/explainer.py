@@ -108,15 +108,12 @@ class Explainer:
 
         Args:
             model: a path, the bytes of a file, or a ModelProto.
-            request: what is to be explained; its target is of no account.
+            request: what is to be explained; its target does not matter.
             running: how the model is run.
             labels: names of the classes.
 
         Returns:
             The Explainer.
-
-        Raises:
-            OnnxplainError: model and request do not fit together.
         """
         made = cls.__new__(cls)
         made._begin(model, request, running or RunSettings(), labels)
