@@ -1,4 +1,4 @@
-"""The walk: reverse mode over a sequence of calls, with any family of rules."""
+"""The backward pass: reverse mode over a sequence of nodes, with any family of rules."""
 
 from __future__ import annotations
 
