@@ -1,4 +1,4 @@
-"""Types and shapes of what an emitted operator makes, as far as the schema tells without asking onnx's inference."""
+"""Types and shapes of emitted operators, as far as the schema tells them without a run of onnx's inference."""
 
 from __future__ import annotations
 
