@@ -14,12 +14,13 @@ __all__ = ["fold_constants"]
 SMALL = 1024
 """Elements up to which a constant is small."""
 
+# operators: those that shape arithmetic consists of, which run when a model is prepared
 FOLDABLE = frozenset(
     """Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity Less
     LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Shape Size Slice
     Split Sqrt Squeeze Sub Transpose Unsqueeze Where""".split()
 )
-"""Operators that shape arithmetic consists of. All are exact and give the same result everywhere."""
+"""All are exact and give the same result everywhere."""
 
 
 def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
@@ -41,6 +42,7 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
     for node in graph.node:
         if node.domain or node.op_type not in FOLDABLE or outputs.intersection(node.output):
             continue
+        # operators: their results are written here
         if node.op_type in ("Shape", "Size"):
             extent = static.get(node.input[0])
             if extent is not None:

@@ -87,6 +87,7 @@ def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
     activation = explanation.about.get("score", {}).get("activation", "")
     if activation == "LogSoftmax":
         return np.exp(values), "exp of the model's log-probabilities"
+    # operators: activations that make probabilities, not their logarithms
     if activation in ("Softmax", "Sigmoid") or (values.min() >= 0 and values.max() <= 1):
         return values, "as the model gives them"
     if values.max() <= 0 and np.allclose(np.exp(values).sum(axis=1), 1, atol=1e-3):

@@ -21,6 +21,7 @@ PARAMETERS: dict[str, tuple[list[float | None], list[float | None]]] = {
 }
 """Defaults of alpha and beta for the functions that have them; None where runtimes do not agree on one."""
 
+# operators: the activations that the standard names by default
 USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 

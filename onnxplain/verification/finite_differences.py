@@ -32,6 +32,7 @@ FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOA
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "softmax_precision")
 """Attributes that hold a data type as a number."""
 
+# operators: the attribute of each that holds a data type
 DEFAULT_FLOAT = {
     **dict.fromkeys(("EyeLike", "RandomNormal", "RandomUniform"), "dtype"),
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), "output_datatype"),

@@ -47,6 +47,7 @@ def group_activations(flow: Dataflow) -> Sequence[Call]:
 def _with_factor(flow: Dataflow, group: Call) -> Call:
     """The group with the number that its result is multiplied by, as in (x · (1 + erf(x / √2))) · ½."""
     readers = flow.readers.get(group.y.name, ())
+    # operators: a factor is multiplied by or divided by
     if group.op != "Activation" or len(readers) != 1 or readers[0].op not in ("Mul", "Div") or readers[0].domain:
         return group
     live = [i for i in range(2) if readers[0].wants(i)]
@@ -59,6 +60,7 @@ def group_shifts(flow: Dataflow) -> Sequence[Call]:
     """`Shift(x)` for x ± c with a single number c: it belongs to a function, and is no bias that could take relevance."""
 
     def shifts(call: Call) -> bool:
+        # operators: a number is added or taken off
         if call.op not in ("Add", "Sub") or call.domain:
             return False
         live = [i for i in range(2) if call.wants(i)]

@@ -38,6 +38,7 @@ def group_gates(flow: Dataflow) -> Sequence[Call]:
     kin), `Attend` with attention weights; the attribute `signal` says which input is the signal."""
     made: list[Call] = []
     for call in flow.calls:
+        # operators: the products that the compounds stand for
         if call.op not in ("Mul", "Div", "MatMul", "Einsum") or call.domain or [*call.live] != [True, True]:
             continue
         kind, signal = _kind(flow, call)
@@ -50,7 +51,7 @@ def group_gates(flow: Dataflow) -> Sequence[Call]:
 
 def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
     a, c = call.input(0), call.input(1)
-    if call.op in ("MatMul", "Einsum"):
+    if flow.traits(call).multiplies:
         return ("Attend", 1) if _made_by(flow, a, _weighs) else ("Attend", 0) if _made_by(flow, c, _weighs) else ("", 0)
     if call.op == "Div":
         return ("Normalize", 0) if _statistic(flow, c) else ("", 0)
@@ -93,6 +94,7 @@ def _clips_to_one(flow: Dataflow, call: Call, factor: float) -> bool:
 def _rescales(flow: Dataflow, call: Call) -> bool:
     """Whether a call multiplies or divides by a number."""
     live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    # operators: a factor is multiplied by or divided by
     return call.op in ("Mul", "Div") and len(live) == 1 and flow.scalar(call.input(1 - live[0]))
 
 

@@ -27,6 +27,7 @@ def group_gelus(flow: Dataflow) -> Sequence[Call]:
     made: list[Call] = []
     inside: set[str] = set()
     for call in reversed(flow.calls):  # the largest first: with all numbers behind it
+        # operators: the last step of the formula, in either spelling
         if call.op not in ("Mul", "Div") or call.domain or call.name in inside:
             continue
         found = match(flow, GELU, call.y)

@@ -11,6 +11,7 @@ from onnxplain.ir.tensor import Tensor, same_dim
 
 __all__ = ["group_biases"]
 
+# operators: products whose bias is added behind them
 PRODUCT = op["MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"](var("a"), var("b")).named("product")
 BIASED = PRODUCT + var("bias")
 """A linear operator without a bias of its own, and what is added behind it."""

@@ -153,6 +153,7 @@ class _Reader:
             products=sum(self._role(call) in ("product", "bilinear") for call in self.live if call.domain != "onnxplain"),
             norms=ops["Normalize"] + ops["BatchNormalization"] + sum(self._role(call) == "norm" for call in self.live),
             recurrent=sum(self._traits(call).recurrent for call in self.live),
+            # operators: a residual sum, in either spelling
             residual=sum(call.op in ("Add", "Sum") and sum(call.live[: len(call.inputs)]) > 1 for call in self.live),
             control=tuple(self._address(call) for call in self.live if call.bodies),
             dropout=dropout,

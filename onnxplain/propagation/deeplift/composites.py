@@ -12,7 +12,8 @@ from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
 
-# The names below are choices of rules, not facts.
+# operators of this file: which rule serves which is a composite's choice, and no fact
+
 MAXIMA = ("MaxPool", "GlobalMaxPool", "MaxRoiPool", "Max", "Min", "ReduceMax", "ReduceMin")
 
 QUADRATIC = ("ReduceSumSquare", "ReduceL2")

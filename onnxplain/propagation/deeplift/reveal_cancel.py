@@ -30,6 +30,7 @@ Pair: TypeAlias = "tuple[Tensor, Tensor]"
 def reveal_cancel(b: Builder, call: Call, m: Tensor) -> Messages:
     """A nonlinearity f of z, and the linear map or sum that makes z: m⁺ and m⁻ are those of the rising and falling parts of z."""
     before, function = call.parts
+    # operators: the sums that a neuron may begin with
     if before.op in ("Add", "Sub"):
         changes = _changes_of_sum(b, before)
         rising, falling = _multipliers(b, before, function, m, changes)

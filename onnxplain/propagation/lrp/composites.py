@@ -25,6 +25,8 @@ from onnxplain.propagation.lrp.role_rules import (
 
 __all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "uniform"]
 
+# operators of this file: which rule serves which is a composite's choice, and no fact
+
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 SAMPLERS = ("GridSample", "RoiAlign", "DeformConv")

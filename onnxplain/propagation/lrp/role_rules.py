@@ -100,7 +100,7 @@ def share_positive(value: float = STABILIZER) -> NamedRule:
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         parts = replace(call, inputs=tuple(t if t is None else positive(b, t) for t in call.inputs))
         copy = b.replay(call, parts.inputs)
-        adds = call.operator in ("Add", "Sum", "Mean")  # a difference of positive parts has any sign
+        adds = b.spec(call).traits.keeps_nonnegative == "all"  # a difference of positive parts has any sign
         return _contributions(b, copy, b.quotient(relevance, copy.y, value, "positive" if adds else ""))
 
     return rule
@@ -130,6 +130,7 @@ def signal(value: float = STABILIZER) -> NamedRule:
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
         kept = call.get(SIGNAL, 0)
         of = call.parts[0] if call.parts else call
+        # operators: the products of elements that a gate may be
         if of.op in ("Mul", "Div"):
             return _at(call, kept, b.sum_to(relevance, call.input(kept), call.y.shape))
         shares = _contributions(b, call, b.quotient(relevance, call.y, value))
@@ -192,6 +193,7 @@ def proportional(value: float = STABILIZER) -> NamedRule:
     return rule
 
 
+# operators: the average over the same windows as a maximum
 AVERAGES = {"MaxPool": "AveragePool", "GlobalMaxPool": "GlobalAveragePool"}
 
 
