@@ -22,6 +22,9 @@ from onnxplain.propagation.rectified_relevance import one_sided_tensors
 
 __all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
 
+UNBOUNDED_SLOPES = frozenset({"Sqrt", "Log", "Reciprocal", "Div", "Pow", "Exp", "Asin", "Acos", "Acosh", "Atanh"})
+"""Functions of each element whose slope may be infinite or undefined where a message of 0 arrives."""
+
 
 def carry(
     b: Builder,
@@ -235,6 +238,8 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
             m = sent[i]
             if m is None:
                 continue
+            if call.op in UNBOUNDED_SLOPES and rule is spec.rule:
+                m = _zero_where_zero(b, call, i, incoming, m)
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
             yield i, b.know(replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape))
@@ -243,6 +248,30 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect
         where = f"{call}{f' in {call.scope}' if call.scope else ''}"
         raise RuleError(f"{where}: its rule failed on this form of it ({type(error).__name__}: {error})") from error
+
+
+def _zero_where_zero(b: Builder, call: Call, index: int, incoming: Sequence[Tensor | None], m: Tensor) -> Tensor:
+    """The message of a function of each element, 0 where the incoming one is 0: a slope may be infinite there, and 0 · ∞ is NaN.
+
+    Elements behind a branch of Where that is not taken, or behind a mask, have the message 0 whatever their slope.
+    """
+    dy = incoming[0]
+    if dy is None or (call.op == "Div" and index == 0 and _nowhere_zero(b, call.input(1))):
+        return m
+    if call.op == "Pow" and index == 0 and _at_least_one(b, call.input(1)):
+        return m
+    return replace(b.Where(b.Equal(dy, 0), 0, m), shape=m.shape, dtype=m.dtype)
+
+
+def _nowhere_zero(b: Builder, divisor: Tensor) -> bool:
+    known = b.value(divisor)
+    return known is not None and bool((known != 0).all())
+
+
+def _at_least_one(b: Builder, exponent: Tensor) -> bool:
+    """Whether x to this power has a finite slope wherever x is finite: a whole number of at least 1."""
+    known = b.value(exponent)
+    return known is not None and bool(((known >= 1) & (known % 1 == 0)).all())
 
 
 def _full_shape(call: Call, x: Tensor, core: int) -> Shape:

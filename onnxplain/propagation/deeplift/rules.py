@@ -48,6 +48,8 @@ EXACT = frozenset(
 )
 """Functions evaluated without rounding, so that Δy/Δx is right however small Δx."""
 
+ROOTS = frozenset({"Sqrt", "Pow"})
+"""Functions that are finite where their derivative is not."""
 
 JOINTLY = frozenset(
     {"Add", "Sub", "Sum", "Mean", "Concat", "Pad", "OneHot", "CastLike", "MatMul", "Einsum"}
@@ -123,7 +125,15 @@ def secant(b: Builder, call: Call, other: Call) -> Tensor:
 
     if call.op in EXACT and not call.parts:
         return exact_slope(b, x, x0, call.y, other.y, derivative(call))
-    return slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
+    made = slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
+    if not any(part.op in ROOTS for part in call.parts or (call,)):
+        return made
+    # Where the derivatives are infinite the plain quotient stands, and 0 where nothing changes.
+    dx = b.Sub(x, x0)
+    same = b.Equal(dx, 0)
+    plain = b.Where(same, 0, b.Div(b.Sub(call.y, other.y), b.Where(same, 1, dx)))
+    finite = b.Equal(b.Sub(made, made), 0)
+    return replace(b.Where(finite, made, plain), shape=call.y.shape, dtype=x.dtype)
 
 
 @named("rescale", "m_x = m_y · Δy/Δx", f"{PAPER}, section 3.5.1")
