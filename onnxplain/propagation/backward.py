@@ -17,6 +17,7 @@ from onnxplain.ir.node import Call
 from onnxplain.ir.registry import OpSpec, Rule
 from onnxplain.ir.tensor import Shape, Tensor
 from onnxplain.propagation.composite import GRADIENT, Choice
+from onnxplain.propagation.operands import whole_power
 from onnxplain.propagation.precision import in_float32
 from onnxplain.propagation.rectified_relevance import one_sided_tensors
 
@@ -258,7 +259,7 @@ def _zero_where_zero(b: Builder, call: Call, index: int, incoming: Sequence[Tens
     dy = incoming[0]
     if dy is None or (call.op == "Div" and index == 0 and _nowhere_zero(b, call.input(1))):
         return m
-    if call.op == "Pow" and index == 0 and _at_least_one(b, call.input(1)):
+    if call.op == "Pow" and index == 0 and whole_power(b, call.input(1)):
         return m
     return replace(b.Where(b.Equal(dy, 0), 0, m), shape=m.shape, dtype=m.dtype)
 
@@ -266,12 +267,6 @@ def _zero_where_zero(b: Builder, call: Call, index: int, incoming: Sequence[Tens
 def _nowhere_zero(b: Builder, divisor: Tensor) -> bool:
     known = b.value(divisor)
     return known is not None and bool((known != 0).all())
-
-
-def _at_least_one(b: Builder, exponent: Tensor) -> bool:
-    """Whether x to this power has a finite slope wherever x is finite: a whole number of at least 1."""
-    known = b.value(exponent)
-    return known is not None and bool(((known >= 1) & (known % 1 == 0)).all())
 
 
 def _full_shape(call: Call, x: Tensor, core: int) -> Shape:
