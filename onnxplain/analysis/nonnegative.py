@@ -55,6 +55,9 @@ def nonnegative_tensors(
             return True
         if call.op in KEEPS:
             return known(call.inputs[0])
+        if call.op == "Pow":
+            exponents = value(inputs[1])
+            return exponents is not None and bool((exponents % 2 == 0).all())
         if call.op in JOINS:
             return all(known(t) for t in inputs)
         if call.op == "DequantizeLinear":
