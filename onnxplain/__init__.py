@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
     from onnxplain.ir.node import Call
+    from onnxplain.ir.ops import OpTraits
     from onnxplain.ir.registry import Messages, expansion, rule
     from onnxplain.ir.tensor import Tensor
     from onnxplain.propagation.composite import Composite, Where
@@ -43,6 +44,7 @@ _HOME = {
     "GaussianRBM": "concepts.rbm",
     "Messages": "ir.registry",
     "OnnxplainError": "errors",
+    "OpTraits": "ir.ops",
     "Plan": "explain.plan",
     "Prototypes": "concepts.prototype",
     "RuleError": "errors",
@@ -76,6 +78,7 @@ __all__ = [
     "GaussianRBM",
     "Messages",
     "OnnxplainError",
+    "OpTraits",
     "Plan",
     "Prototypes",
     "RuleError",

@@ -14,6 +14,7 @@ from onnxplain.analysis.spatial_axes import Axes, Layout, extents, layouts, toke
 from onnxplain.errors import LayerError
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import Traits, standard_traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["map_layer"]
@@ -23,7 +24,12 @@ EACH_TOKEN = frozenset({"elementwise", "sum", "scale", "product", "norm", "softm
 
 
 def map_layer(
-    graph: Graph, target: Tensor, sources: Sequence[Explained], layer: Explained | None, role: Callable[[Call], str]
+    graph: Graph,
+    target: Tensor,
+    sources: Sequence[Explained],
+    layer: Explained | None,
+    role: Callable[[Call], str],
+    traits: Traits,
 ) -> tuple[Explained, Explained]:
     """The input that a map lies on, and the layer that it is made from, both with their layouts.
 
@@ -38,7 +44,7 @@ def map_layer(
     if not spatial:
         shown = ", ".join(f"'{e.name}' {named_dims(e.tensor)}" for e in sources)
         raise LayerError(f"a map needs an input [samples, channels, height, width] or alike; found {shown}")
-    axes = layouts(graph.calls, lambda t: _ints(graph, t))
+    axes = layouts(graph.calls, lambda t: _ints(graph, t), traits)
     for e in spatial:
         live = liveness(graph.calls, [e.tensor], [target], role)
         seen = _Seen(live, axes, axes.get(e.tensor.name) or _usual(e.tensor))
@@ -146,7 +152,7 @@ class _Seen:
         y = call.y
         if y.shape is None or x.shape is None or len(y.shape) != len(x.shape) or role(call) not in EACH_TOKEN:
             return False
-        return y.shape[1] == x.shape[1] and _by_itself(call, x, 1)
+        return y.shape[1] == x.shape[1] and _by_itself(call, x, role(call))
 
 
 def _live_inputs(call: Call) -> list[Tensor]:
@@ -183,6 +189,7 @@ def _passages(live: Live, source: Tensor, target: Tensor, ends: Iterable[str] = 
 def _fewer(call: Call, x: Tensor, layout: Layout) -> bool:
     """Whether a call selects fewer tokens than there are places."""
     (axis,) = layout.space
+    # operators: the forms in which exporters select a class token
     if call.op not in ("Gather", "Slice", "Split") or (call.op != "Slice" and call["axis"] % x.rank != axis):
         return False
     if call.y.shape is None or len(call.y.shape) < x.rank:
@@ -191,11 +198,12 @@ def _fewer(call: Call, x: Tensor, layout: Layout) -> bool:
     return isinstance(kept, int) and kept < prod(layout.grid)
 
 
-def _by_itself(call: Call, x: Tensor, axis: int) -> bool:
-    """Whether a call treats every token alone."""
-    if call.op in ("MatMul", "Gemm", "Einsum", "Conv"):
+def _by_itself(call: Call, x: Tensor, role: str) -> bool:
+    """Whether a call treats every token, along axis 1, alone."""
+    if standard_traits(call).multiplies:
         w = call.inputs[1]
         return call.op == "MatMul" and call.inputs[0] == x and w is not None and w.shape is not None and len(w.shape) == 2
-    if call.op in ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"):
-        return int(call["axis"]) % x.rank > axis
-    return not call.op.endswith("Normalization") or call.op == "BatchNormalization"
+    if role in ("softmax", "norm"):
+        axis = call.get("axis")
+        return axis is not None and int(axis) % x.rank > 1
+    return True

@@ -12,20 +12,10 @@ from math import prod
 
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Entrance", "entrances"]
-
-MOVES = frozenset({
-    "Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-})  # fmt: skip
-"""Operators that leave integers as they are."""
-
-SHIFTS = frozenset({"Add", "Clip", "Max", "Min", "Mod", "Mul", "Sub", "Where"})
-"""Operators that make other numbers for the same tokens, where all else is constant: offsets, ids counted from the end."""
-
-EXTENTS = frozenset({"Shape", "Size"})
-"""Operators that read no values."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,9 @@ class _Follower:
     def follow(self, call: Call) -> None:
         """Note what a call makes of the values."""
         reads = [t.name for t in call.inputs if t is not None]
-        if call.op not in EXTENTS and not self.varying.isdisjoint([*reads, *(t.name for t in call.reads if t is not None)]):
+        if not standard_traits(call).shape_only and not self.varying.isdisjoint(
+            [*reads, *(t.name for t in call.reads if t is not None)]
+        ):
             self.varying.update(y.name for y in call.outputs if y is not None)
         self._dequantized(call, reads)
         if not self.values.isdisjoint(reads):
@@ -71,16 +63,16 @@ class _Follower:
             return
         if call.op == "DequantizeLinear":
             self.found.append(Entrance(call.y, kind))
-        elif call.op in MOVES:
+        elif _hands_on(call):
             self.quantized.update((y.name, kind) for y in call.outputs if y is not None)
 
     def _values(self, call: Call, reads: list[str]) -> None:
         outputs = [y for y in call.outputs if y is not None]
-        if call.op in MOVES and not call.domain:
+        if _hands_on(call):
             floats = [y for y in outputs if y.is_float]
             self.found += [Entrance(y, "cast") for y in floats]
             self.values.update(y.name for y in outputs if not y.is_float)
-        elif call.op in SHIFTS and not call.domain and self._shifts(call):
+        elif standard_traits(call).elementwise and self._shifts(call):
             self.values.add(call.y.name)
         elif call.op == "Gather" and call.x.name not in self.values:
             self._looked_up(call)
@@ -98,7 +90,7 @@ class _Follower:
             self.quantized[call.y.name] = "embedding"
 
     def _ones(self, call: Call) -> None:
-        if call.op in MOVES or (call.op == "Where" and call.x.name in self.ones):
+        if _hands_on(call) or (call.op == "Where" and call.x.name in self.ones):
             for y in call.outputs:
                 if y is not None and y.is_float:
                     self.found.append(Entrance(y, "one-hot"))
@@ -106,8 +98,11 @@ class _Follower:
                     self.ones.add(y.name)
 
     def _shifts(self, call: Call) -> bool:
-        """Whether integers stay the tokens they were: whatever else an operator reads is constant or a condition."""
+        """Whether integers stay the tokens they were, though as other numbers (an offset, ids counted from the end): whatever
+        else an operator reads is constant or a condition."""
         data = call.inputs[1:] if call.op == "Where" else call.inputs
+        if call.y.dtype is not None and any(t is not None and t.dtype not in (None, call.y.dtype) for t in data):
+            return False  # a comparison
         others = [t for t in data if t is not None and t.name not in self.values]
         return not call.y.is_float and len(others) < len(data) and all(t.name not in self.varying for t in others)
 
@@ -118,6 +113,12 @@ class _Follower:
         value = self.graph.value(tensor)
         size = None if tensor.static_shape is None else prod(tensor.static_shape)
         return value.size > 1 if value is not None else size > 1 if size is not None else tensor.rank > 0
+
+
+def _hands_on(call: Call) -> bool:
+    """Whether an operator leaves integers as they are, in another place or type."""
+    facts = standard_traits(call)
+    return bool(facts.moves_elements) or facts.recodes
 
 
 def entrances(graph: Graph, tensor: Tensor) -> tuple[list[Entrance], list[str]]:

@@ -9,33 +9,22 @@ import ml_dtypes
 import numpy as np
 
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["nonnegative_tensors"]
 
-MAKES = frozenset(
-    {"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Hardmax", "Exp", "Abs", "Softplus", "Sqrt", "ReduceL1", "ReduceL2"}
-    | {"ReduceSumSquare", "GlobalLpPool", "LpPool"}
-)
-"""Operators whose results are never below zero."""
-
-KEEPS = frozenset(
-    {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth", "Slice"}
-    | {"Split", "Expand", "Tile", "Gather", "MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePool", "ReduceMax"}
-    | {"ReduceMin", "ReduceSum", "ReduceMean", "Dropout", "LeakyRelu", "Elu", "Selu", "Celu", "HardSwish", "Gelu", "Swish"}
-)
-"""Operators of one input whose results are not below zero where it is not."""
-
-JOINS = frozenset({"Add", "Mul", "Div", "Concat", "Sum", "Mean", "Min"})
-"""Operators whose results are not below zero where none of their inputs is."""
-
 
 def nonnegative_tensors(
-    calls: Iterable[Call], value: Callable[[Tensor], np.ndarray[Any, Any] | None], given: Iterable[Tensor] = ()
+    calls: Iterable[Call],
+    value: Callable[[Tensor], np.ndarray[Any, Any] | None],
+    traits: Traits,
+    given: Iterable[Tensor] = (),
 ) -> frozenset[str]:
     """The names of tensors not below zero, made by calls in topological order.
 
-    `value` gives the values of small constants; `given` are tensors that count as not below zero.
+    `value` gives the values of small constants, `traits` the facts about operators; `given` are tensors that count as not below
+    zero.
     """
     found = {t.name for t in given}
 
@@ -48,18 +37,18 @@ def nonnegative_tensors(
         return values is not None and values.dtype.kind in "fiub" and bool((values >= 0).all())
 
     def proven(call: Call) -> bool:
+        facts, inputs = traits(call), [t for t in call.inputs if t is not None]
+        if facts.nonnegative:
+            return True
+        if "first" in (facts.keeps_nonnegative, facts.moves_elements, facts.selects_elements) and known(call.inputs[0]):
+            return True
+        if "all" in (facts.keeps_nonnegative, facts.moves_elements, facts.selects_elements) and all(known(t) for t in inputs):
+            return True
         if call.domain:
             return False
-        inputs = [t for t in call.inputs if t is not None]
-        if call.op in MAKES:
-            return True
-        if call.op in KEEPS:
-            return known(call.inputs[0])
         if call.op == "Pow":
             exponents = value(inputs[1])
             return exponents is not None and bool((exponents % 2 == 0).all())
-        if call.op in JOINS:
-            return all(known(t) for t in inputs)
         if call.op == "DequantizeLinear":
             return _is_unsigned(call, value)
         if call.op == "Max":

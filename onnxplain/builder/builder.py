@@ -21,9 +21,8 @@ from onnxplain.builder.emitter import Literal, Operand
 from onnxplain.builder.factored_relevance import STABILIZER, Products
 from onnxplain.ir.node import Call
 from onnxplain.ir.tensor import Shape, Tensor, same_dim
-from onnxplain.ir.type_inference import RANDOM
 
-__all__ = ["RANDOM", "STABILIZER", "Builder", "Literal", "Operand"]
+__all__ = ["STABILIZER", "Builder", "Literal", "Operand"]
 
 
 class Builder(Products):

@@ -19,6 +19,7 @@ from onnxplain.errors import RuleError, nearest
 from onnxplain.ir.constant_folding import FOLDED
 from onnxplain.ir.graph import SMALL, Body, Emitted, Graph
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec
 from onnxplain.ir.schema import Signature, operators_of, signature
 from onnxplain.ir.tensor import Tensor
@@ -29,10 +30,6 @@ __all__ = ["Emitter", "Literal", "Operand", "Recorded"]
 Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.ndarray[Any, Any]"
 Operand: TypeAlias = "Tensor | Literal | None"
 """What an emitted operator takes: a tensor, a Python or NumPy value of fitting type, or None for "left out"."""
-
-
-PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum"})
-MOVED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 COMPARED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
@@ -344,10 +341,11 @@ class Emitter:
             call = self.maker(current) or self.graph.producer(current)
             if call is None or call.domain:
                 return False
-            if call.op in PRODUCTS:
+            facts, (first, *rest) = standard_traits(call), call.inputs
+            if facts.multiplies:
                 return True
-            first, *rest = call.inputs
-            if call.op not in MOVED and not (call.op in ("Mul", "Div") and all(self.is_constant(t) for t in rest)):
+            scales = facts.linear_in == "each" or call.op == "Div"
+            if facts.moves_elements != "first" and not (scales and all(self.is_constant(t) for t in rest)):
                 return False
             current = first
         return False
@@ -516,7 +514,7 @@ class Emitter:
             True
         """
         if self._unsigned is None:
-            self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, self.graph.inputs)
+            self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, standard_traits, self.graph.inputs)
         return tensor.name in self._unsigned
 
     @property

@@ -61,7 +61,7 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
         raise MethodError(f"method '{method.name}' {count}, as --layer Relu:-1 (onnxplain plan lists them); named: {named}")
     if not picks:
         return sources, layers
-    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role)
+    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role, request.registry.traits)
     return (source,), (picked,)
 
 

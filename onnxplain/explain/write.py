@@ -59,7 +59,7 @@ class Rewritten:
 
 def lower(emission: Emission) -> Lowered:
     """The emitted operators in the form that runs fastest."""
-    return Lowered(emission, lowered(emission.b))
+    return Lowered(emission, lowered(emission.b, emission.selection.registry.traits))
 
 
 def write(lowered: Lowered, prepared: Prepared, *, whole: bool = False) -> Written:

@@ -41,6 +41,7 @@ def _squeeze(x: np.ndarray[Any, Any], axes: np.ndarray[Any, Any] | None = None) 
     return np.squeeze(x, None if axes is None else tuple(int(a) for a in axes))
 
 
+# operators: an implementation of each
 FOLDED: dict[str, Callable[..., np.ndarray[Any, Any] | None]] = {
     "Add": np.add,
     "Cast": _cast,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import change_since, gap, over_targets
 from onnxplain.method.baselines import has_several, reference, references
@@ -21,9 +22,6 @@ __all__: list[str] = []
 PAPER = "Shrikumar, Greenside, Kundaje 2017, Learning Important Features Through Propagating Activation Differences"
 
 Rule: TypeAlias = Literal["rescale", "reveal-cancel"]
-
-EXTENTS = frozenset({"Shape", "Size", "ConstantOfShape", "EyeLike"})
-"""Operators whose results depend on extents alone."""
 
 
 def composite(*, rule: Rule = "rescale", **rest: Any) -> Composite:
@@ -106,6 +104,6 @@ def differing(job: AttributionContext) -> set[Tensor]:
     """The tensors whose values, not only extents, depend on the explained ones."""
     changed = set(job.sources)
     for call in job.calls:
-        if call.op not in EXTENTS and any(t is not None and t in changed for t in call.reads):
+        if not standard_traits(call).shape_only and any(t is not None and t in changed for t in call.reads):
             changed.update(t for t in call.outputs if t is not None)
     return changed

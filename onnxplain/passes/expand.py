@@ -12,8 +12,8 @@ from typing import Any
 import onnx
 import onnx.shape_inference
 
-from onnxplain.builder.builder import RANDOM
 from onnxplain.ir.edit import Names, alive, defined, graphs_in, names_in, set_nodes, subgraphs
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.ir.schema import signature
 from onnxplain.passes.shapes import infer_shapes
@@ -50,7 +50,7 @@ def _expand_once(model: onnx.ModelProto, registry: Registry) -> bool:
     def expandable(node: onnx.NodeProto) -> bool:
         """Whether the standard has a body for a call and the registry no rule. Random ones stay: they are drawn once."""
         known = signature(node.op_type, node.domain, versions.get(node.domain, 1))
-        if known is None or not known.has_body or node.op_type in RANDOM:
+        if known is None or not known.has_body or traits_of(node.op_type, node.domain).random:
             return False
         return registry.entry(node.op_type, node.domain, known.since) is None
 

@@ -24,6 +24,7 @@ from onnxplain.errors import MethodError
 from onnxplain.ir.edit import Names, NodeWriter, names_in, replace_uses
 from onnxplain.ir.graph import SMALL
 from onnxplain.ir.layout_hints import needs_layout
+from onnxplain.ir.ops import traits_of
 
 __all__ = ["Samples", "in_batches"]
 
@@ -32,9 +33,6 @@ PREFIX = "onnxplain/samples"
 
 MOVED = ("sparse_initializer", "quantization_annotation")
 """What goes into the body as it is, beside nodes and small constants."""
-
-FOLDED = frozenset({"Abs", "Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Neg", "Pow", "Relu", "Sub", "Transpose"})
-"""Operators that are taken out of the body where they make matrices of weights."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,9 @@ class _Loop:
             inside.laid_out.append(tensor) if needs_layout(tensor.dims) else matrices.add(tensor.name)
         for node in self.old.node:
             reads = set(node.input)
-            if node.op_type not in FOLDED or node.domain or not reads & matrices or not reads <= matrices | inside.small.keys():
+            facts = traits_of(node.op_type, node.domain)
+            rewrites = facts.elementwise or facts.moves_elements == "first"
+            if not rewrites or not reads & matrices or not reads <= matrices | inside.small.keys():
                 inside.nodes.append(node)
                 continue
             matrices.update(node.output)

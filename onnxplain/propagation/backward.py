@@ -10,10 +10,11 @@ from onnxplain.analysis.canonize import canonize
 from onnxplain.analysis.layer_depth import Layers
 from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.nonnegative import nonnegative_tensors
-from onnxplain.builder.builder import RANDOM, Builder
+from onnxplain.builder.builder import Builder
 from onnxplain.builder.emitter import Walking
 from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec, Rule
 from onnxplain.ir.tensor import Shape, Tensor
 from onnxplain.propagation.composite import GRADIENT, Choice
@@ -74,7 +75,9 @@ def carry(
     whole = on_the_way(b, calls, sources, tuple(seeds), choose, kept=masks)
     choose = placed(b, calls, origins or sources, tuple(seeds), whole, choose)
     if choose.composite.canonize:
-        sided = one_sided_tensors(whole.calls, lambda call: _rule(choose, call), dict.fromkeys(seeds, choose.scored))
+        sided = one_sided_tensors(
+            whole.calls, lambda call: _rule(choose, call), dict.fromkeys(seeds, choose.scored), choose.registry.traits
+        )
         choose = replace(choose, one_sided=lambda t: t.name in sided)
     remaining, arrived = list(masks), dict(seeds)
     while remaining:
@@ -113,7 +116,7 @@ def on_the_way(
     groupings = choose.composite.groupings
     if not groupings:
         return live
-    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b), groupings)
+    grouped = canonize(live.calls, (*sources, *targets, *kept), b.value, partial(_is_fixed, b), choose.registry.traits, groupings)
     live = liveness(grouped, sources, targets, choose.registry.role)
     return liveness(live.calls, sources, targets, choose.registry.role, choose.over(live.calls, choose.nonnegative).heard)
 
@@ -125,7 +128,7 @@ def placed(
     if not choose.composite.canonize:
         return choose
     whole = on_the_way(b, calls, origins, targets, choose) if choose.composite.needs_places else live
-    signs = nonnegative_tensors(calls, b.value)
+    signs = nonnegative_tensors(calls, b.value, choose.registry.traits)
     return choose.over(whole.calls, lambda t: t.name in signs)
 
 
@@ -137,7 +140,7 @@ def _is_fixed(b: Builder, tensor: Tensor) -> bool:
         if b.is_constant(current):
             continue
         maker = b.graph.producer(current)
-        if maker is None or maker.op in RANDOM or not left:
+        if maker is None or standard_traits(maker).random or not left:
             return False
         waiting += [t for t in maker.reads if t is not None]
     return True

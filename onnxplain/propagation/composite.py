@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
 from onnxplain.analysis.canonize import GROUPINGS, Grouping
@@ -11,16 +11,17 @@ from onnxplain.analysis.canonize.gelu import group_gelus
 from onnxplain.analysis.layer_depth import NOWHERE, Layers, Place, find_layers
 from onnxplain.errors import MethodError, nearest
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import OpTraits, traits_of
 from onnxplain.ir.registry import ROLES, OpSpec, Registry, Rule
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.observer import Observer
 from onnxplain.propagation.rule import RelevanceRule
 
-__all__ = ["GRADIENT", "WEIGHTLESS", "Choice", "Chosen", "Composite", "Where", "effective_role"]
+__all__ = ["GRADIENT", "Choice", "Chosen", "Composite", "Where", "effective_role"]
 
 
-WEIGHTLESS = ("BatchNormalization", "DFT", "STFT")
-"""Linear maps that have no weights to take apart: they count as no layers."""
+TRAITS = (*(f.name for f in fields(OpTraits)), "lets_through")
+"""The facts that a condition can name."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ class Where:
         scopes: shell patterns for module scopes.
         first: only linear layers with no other linear layer before them.
         last: only linear layers with no other linear layer behind them.
+        traits: facts about operators, fields of `OpTraits` or "lets_through": one that any of them is claimed of.
         depth: only nodes with at least and at most so many linear layers up to them; negative numbers count from the deepest.
 
     Raises:
-        MethodError: there is no such role, or the depth goes from high to low.
+        MethodError: there is no such role or trait, or the depth goes from high to low.
 
     Example:
         >>> from onnxplain import Where
@@ -55,17 +57,21 @@ class Where:
     first: bool = False
     last: bool = False
     depth: tuple[int, int] | None = None
+    traits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [role for role in self.roles if role not in ROLES]
         if unknown:
             raise MethodError(f"no role '{unknown[0]}'; {nearest(unknown[0], ROLES)}")
+        strange = [name for name in self.traits if name not in TRAITS]
+        if strange:
+            raise MethodError(f"no trait '{strange[0]}'; {nearest(strange[0], TRAITS)}")
         if self.depth is not None:
             low, high = self.depth
             if low > high and (low < 0) == (high < 0):
                 raise MethodError(f"a depth goes from the lower to the higher, found [{low}, {high}]")
 
-    def matches(self, call: Call, role: str, place: Place = NOWHERE, deepest: int = 0) -> bool:
+    def matches(self, call: Call, role: str, place: Place = NOWHERE, deepest: int = 0, traits: OpTraits | None = None) -> bool:
         """Whether a node meets the condition.
 
         Args:
@@ -73,13 +79,16 @@ class Where:
             role: the role it plays.
             place: where it stands among the linear layers.
             deepest: how many linear layers lie behind one another at most.
+            traits: the facts about its operator; None for those of the standard.
 
         Returns:
             True where it meets all given fields.
         """
+        facts = traits_of(call.op, call.domain) if traits is None else traits
         return (
             (not self.operators or call.operator in self.operators or _origin(call) in self.operators)
             and (not self.roles or role in self.roles)
+            and (not self.traits or any(getattr(facts, name) for name in self.traits))
             and (not self.names or any(fnmatchcase(call.name, pattern) for pattern in self.names))
             and (not self.scopes or any(fnmatchcase(call.scope, pattern) for pattern in self.scopes))
             and (not self.first or place.first)
@@ -93,7 +102,7 @@ class Where:
         return deepest > 0 and low <= depth <= high
 
     def __str__(self) -> str:
-        given = {"operator": self.operators, "role": self.roles, "name": self.names, "scope": self.scopes}
+        given = {"operator": self.operators, "role": self.roles, "trait": self.traits, "name": self.names, "scope": self.scopes}
         parts = [f"{k} {' or '.join(v)}" for k, v in given.items() if v]
         parts += ["first linear layer"] * self.first + ["last linear layer"] * self.last
         if self.depth is not None:
@@ -156,10 +165,10 @@ class Composite:
             The rule and the reason; None where there is no rule.
         """
         spec = registry.find(call)
-        role = effective_role(call, spec)
+        role, facts = effective_role(call, spec), registry.traits(call)
         place, deepest = (NOWHERE, 0) if layers is None else (layers.place(call), layers.depth)
         for where, rule in self.entries:
-            if where.matches(call, role, place, deepest) and _meant(where, rule, call, role):
+            if where.matches(call, role, place, deepest, facts) and _meant(where, rule, role, facts):
                 # A composite's rule sends messages in the shapes of the inputs: nothing is summed behind it.
                 own = _unregistered(call, rule) if spec is None else replace(spec, broadcasts=False)
                 return Chosen(rule, own, str(where), where)
@@ -223,7 +232,7 @@ class Choice:
     def is_layer(self, call: Call) -> bool:
         """Whether a call is a linear layer: a linear map with weights that mix elements."""
         spec = self.registry.find(call)
-        return spec is not None and effective_role(call, spec) == "linear" and call.op not in WEIGHTLESS
+        return spec is not None and effective_role(call, spec) == "linear" and not spec.traits.weightless
 
 
 def effective_role(call: Call, spec: OpSpec | None) -> str:
@@ -236,19 +245,19 @@ def effective_role(call: Call, spec: OpSpec | None) -> str:
         return "linear"
     if spec.role == "product" and live <= 1:
         return "scale"
-    if call.op in ("Clip", "Max", "Min") and live <= 1 and not call.domain:  # ReLU6 and its kin
+    if spec.role == "select" and spec.traits.piecewise_linear and live <= 1:  # ReLU6 and its kin
         return "elementwise"
     if spec.role == "linear" and spec.weight is not None and call.wants(spec.weight) and call.wants(0):
         return "bilinear"
     return spec.role
 
 
-def _meant(where: Where, rule: Rule, call: Call, role: str) -> bool:
+def _meant(where: Where, rule: Rule, role: str, facts: OpTraits) -> bool:
     """Whether an entry means a call that it matches. A rule for linear maps serves these alone, and one that takes weights
-    apart those that have some, unless the entry names operators or roles."""
-    if not (isinstance(rule, RelevanceRule) and rule.for_linear_maps) or where.operators:
+    apart those that have some, unless the entry names operators, traits or roles."""
+    if not (isinstance(rule, RelevanceRule) and rule.for_linear_maps) or where.operators or where.traits:
         return True
-    if rule.splits_weights and call.op in WEIGHTLESS:
+    if rule.splits_weights and facts.weightless:
         return False
     return bool(where.roles) or role == "linear"
 
@@ -259,4 +268,4 @@ def _origin(call: Call) -> str:
 
 
 def _unregistered(call: Call, rule: Rule) -> OpSpec:
-    return OpSpec(call.op, call.domain, call.version, rule, "function")
+    return OpSpec(call.op, call.domain, call.version, rule, "function", traits=traits_of(call.op, call.domain))

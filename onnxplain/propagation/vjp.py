@@ -41,4 +41,4 @@ def vjp(
     for start in starts:
         message = messages.get(start) or b.zeros_like(start)
         results.append(b.rename(message, f"{start.name}_gradient"))
-    return graph.finish(lowered(b), b.constants, results, inputs=list(seeds.values()))
+    return graph.finish(lowered(b, registry.traits), b.constants, results, inputs=list(seeds.values()))

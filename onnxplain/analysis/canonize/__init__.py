@@ -18,6 +18,7 @@ from onnxplain.analysis.canonize.gate import group_gates
 from onnxplain.analysis.canonize.linear import group_biases
 from onnxplain.analysis.canonize.softmax import group_softmax
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["GROUPINGS", "Grouping", "canonize"]
@@ -40,6 +41,7 @@ def canonize(
     kept: Iterable[Tensor],
     value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
     fixed: Callable[[Tensor], bool],
+    traits: Traits,
     groupings: Sequence[Grouping] = GROUPINGS,
 ) -> Sequence[Call]:
     """Live calls in topological order with compounds in place of what they stand for.
@@ -49,8 +51,9 @@ def canonize(
         kept: tensors that must stay visible: those explained, and the target.
         value: the values of small constants.
         fixed: whether a tensor is the same for every input.
+        traits: the facts about a node's operator.
         groupings: what is grouped, in this order.
     """
     for group in groupings:
-        calls = group(Dataflow(calls, frozenset(t.name for t in kept), value, fixed))
+        calls = group(Dataflow(calls, frozenset(t.name for t in kept), value, fixed, traits))
     return calls

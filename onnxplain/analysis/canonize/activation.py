@@ -17,24 +17,6 @@ from onnxplain.ir.tensor import Tensor
 
 __all__ = ["group_activations", "group_shifts"]
 
-FUNCTIONS = frozenset(
-    {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Shrink", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
-    | {"Softplus", "Softsign", "Mish", "Swish", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Pow", "Clip"}
-    | {"Sin", "Cos", "Tan", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "PRelu", "Cast", "Identity"}
-    | {"QuantizeLinear", "DequantizeLinear"}
-)
-"""Functions of each element alone, of one live operand."""
-
-PAIRS = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Sum"})
-"""Elementwise functions of several operands."""
-
-
-BENDS = frozenset(
-    {"Relu", "LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Shrink", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"}
-    | {"Softplus", "Softsign", "Mish", "Swish", "Gelu", "Erf", "Exp", "Clip", "Max", "Min", "Where", "Abs", "Atan", "PRelu"}
-)
-"""What bends a line into an activation."""
-
 
 def group_activations(flow: Dataflow) -> Sequence[Call]:
     """`Activation(x)` for the largest groups of elementwise calls whose ways from one tensor meet again, with the factor
@@ -42,7 +24,7 @@ def group_activations(flow: Dataflow) -> Sequence[Call]:
     origin: dict[str, Tensor] = {}  # what each tensor is an elementwise function of, one call back
     groups: dict[str, Call] = {}  # by the name of the output
     for call in flow.calls:
-        if call.op not in FUNCTIONS | PAIRS or call.domain:
+        if not flow.traits(call).elementwise or call.parts:
             continue
         live = list(dict.fromkeys(t for i, t in enumerate(call.inputs) if t is not None and call.wants(i)))
         if not live or not _constants_fit(call):
@@ -55,7 +37,7 @@ def group_activations(flow: Dataflow) -> Sequence[Call]:
             continue
         origin[call.y.name] = root
         members = _members(flow, call, root)
-        kind = "Activation" if any(part.op in BENDS for part in members) else "Function"
+        kind = "Activation" if any(flow.traits(part).activation for part in members) else "Function"
         group = flow.compound(kind, members, [root])
         if group is not None:
             groups[call.y.name] = _with_factor(flow, group)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match
 from onnxplain.ir.tensor import Tensor
 
@@ -26,11 +27,13 @@ class Dataflow:
         kept: frozenset[str],
         value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
         fixed: Callable[[Tensor], bool],
+        traits: Traits,
     ) -> None:
         self.calls = calls
         self.kept = kept
         self.value = value
         self.fixed = fixed
+        self.traits = traits
         self.order = {call.name: i for i, call in enumerate(calls)}
         self.makers = {t.name: call for call in calls for t in call.outputs if t is not None}
         self.readers: dict[str, list[Call]] = {}

@@ -8,39 +8,29 @@ No patterns: what lies between a gate and its use is any number of operators, in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import OpTraits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["group_gates"]
 
-SQUASHES = frozenset({"Sigmoid", "HardSigmoid"})
-"""Activations into [0, 1]."""
 
-ACTIVATIONS = frozenset({"Activation", "Swish", "Gelu", "Relu", "HardSwish", "Elu", "Mish", "Softplus"})
-"""What makes the gate of a gated linear unit."""
+def _squashes(facts: OpTraits) -> bool:
+    """Activations into [0, 1]."""
+    return facts.within_one and bool(facts.elementwise)
 
-WEIGHTS = frozenset({"Softmax"})
-"""What makes attention weights."""
 
-REDUCES = frozenset(
-    {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMin", "ReduceLogSumExp"}
-)
-"""What makes a statistic."""
+def _weighs(facts: OpTraits) -> bool:
+    """What makes attention weights."""
+    return facts.within_one and not facts.elementwise
 
-MOVES = frozenset(
-    {"Identity", "Cast", "CastLike", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Dropout", "Where", "Tile"}
-    | {"QuantizeLinear", "DequantizeLinear"}
-)
-"""What moves a gate to where it is used."""
 
-THROUGH = frozenset(
-    {"Sqrt", "Reciprocal", "Add", "Pow", "Mul", "Div", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Abs"}
-    | {"Activation", "Function", "Shift", "Sub", "Sum", "Min", "Neg"}
-)
-"""What may lie between a reduction and where its result is used as a statistic."""
+def _lets_through(facts: OpTraits) -> bool:
+    """What makes the gate of a gated linear unit."""
+    return facts.lets_through
 
 
 def group_gates(flow: Dataflow) -> Sequence[Call]:
@@ -61,28 +51,34 @@ def group_gates(flow: Dataflow) -> Sequence[Call]:
 def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
     a, c = call.input(0), call.input(1)
     if call.op in ("MatMul", "Einsum"):
-        return ("Attend", 1) if _made_by(flow, a, WEIGHTS) else ("Attend", 0) if _made_by(flow, c, WEIGHTS) else ("", 0)
+        return ("Attend", 1) if _made_by(flow, a, _weighs) else ("Attend", 0) if _made_by(flow, c, _weighs) else ("", 0)
     if call.op == "Div":
         return ("Normalize", 0) if _statistic(flow, c) else ("", 0)
     for divisor, signal in ((c, 0), (a, 1)):
         if _statistic(flow, divisor, inverted=True):
             return "Normalize", signal
-    for kind, operators in (("Gate", SQUASHES), ("GatedUnit", ACTIVATIONS)):
-        gates = [_made_by(flow, t, operators) for t in (a, c)]
+    for kind, makes in (("Gate", _squashes), ("GatedUnit", _lets_through)):
+        gates = [_made_by(flow, t, makes) for t in (a, c)]
         if sum(gates) == 1:
             return kind, gates.index(False)
     return "", 0
 
 
-def _made_by(flow: Dataflow, tensor: Tensor, operators: frozenset[str]) -> bool:
-    """Whether one of these operators made a tensor, moved, rescaled or taken from one since."""
+def _made_by(flow: Dataflow, tensor: Tensor, makes: Callable[[OpTraits], bool]) -> bool:
+    """Whether an operator of that kind made a tensor, moved, rescaled or taken from one since."""
     maker, factor = flow.maker(tensor), 1.0
-    while maker is not None and (maker.op in MOVES or _rescales(flow, maker) or _complements(flow, maker)):
+    while maker is not None and (_hands_on(flow, maker) or _rescales(flow, maker) or _complements(flow, maker)):
         factor *= _scale(flow, maker) if _rescales(flow, maker) else 1.0
         maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.wants(i)), None))
     if maker is None:
         return False
-    return maker.op in operators or (operators is SQUASHES and _clips_to_one(flow, maker, factor))
+    return makes(flow.traits(maker)) or (makes is _squashes and _clips_to_one(flow, maker, factor))
+
+
+def _hands_on(flow: Dataflow, call: Call) -> bool:
+    """Whether a call brings a gate to where it is used: moved, repeated, masked or in another precision."""
+    facts = flow.traits(call)
+    return facts.moves_elements == "first" or facts.recodes or facts.quantizes or call.op == "Where"
 
 
 def _clips_to_one(flow: Dataflow, call: Call, factor: float) -> bool:
@@ -129,9 +125,10 @@ def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> boo
         maker = flow.maker(waiting.pop())
         if maker is None:
             return False
-        if maker.op in REDUCES and not maker.domain:
+        facts = flow.traits(maker)
+        if facts.reduces:
             continue
-        if maker.op not in THROUGH:
+        if not facts.elementwise and not facts.moves_elements:
             return False
         inverted = inverted and not _inverts(flow, maker)
         fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.wants(i) and t.name not in seen]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from onnxplain.evaluation.advice.structure import RECTIFIERS, SMOOTH, Structure
+from onnxplain.evaluation.advice.structure import Structure
 
 __all__ = ["STATEMENTS", "Statement", "Verdict", "statements"]
 
@@ -159,7 +159,7 @@ def biases(s: Structure) -> Statement | None:
 
 @looks
 def activations(s: Structure) -> Statement | None:
-    rectifying, smooth, squashing = s.bending(RECTIFIERS), s.bending(SMOOTH), s.squashing
+    rectifying, smooth, squashing = s.bending("rectifier"), s.bending("smooth"), s.squashing
     if not rectifying + smooth + squashing:
         return None
     found = {"rectifying": rectifying, "smooth": smooth, "saturating": squashing}

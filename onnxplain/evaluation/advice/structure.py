@@ -22,6 +22,7 @@ from onnxplain.errors import LayerError
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import Activation, OpTraits
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes import prepared, simplified
@@ -31,19 +32,6 @@ from onnxplain.propagation.composite import Choice, Composite, effective_role
 __all__ = ["Layer", "Structure", "read_structure"]
 
 Array = np.ndarray[Any, Any]
-
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "DeformConv"})
-RECTIFIERS = frozenset({"Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "Max"})
-"""Activations that are linear on either side of a bend."""
-SMOOTH = frozenset({"Gelu", "Swish", "Elu", "Selu", "Celu", "Softplus", "HardSwish", "Mish", "Activation"})
-"""Activations that let through what is above zero, with a bend drawn out; `Activation` is one written in several operators."""
-SQUASHES = frozenset({"Tanh", "Sigmoid", "HardSigmoid", "Softsign", "Erf"})
-"""Activations whose slope vanishes on both sides."""
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-GATES = frozenset({"Gate", "GatedUnit"})
-MAXIMA = frozenset({"MaxPool", "GlobalMaxPool", "MaxRoiPool"})
-SUMS = frozenset({"AveragePool", "GlobalAveragePool", "LpPool", "GlobalLpPool"})
-REDUCTIONS = {"ReduceMax": "max", "ReduceMean": "sum", "ReduceSum": "sum"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class Structure:
     depth: int = 0
     merging: tuple[tuple[str, str], ...] = ()
     pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    activations: dict[str, int] = field(default_factory=dict)
+    activations: dict[Activation, int] = field(default_factory=dict)
     attention: int = 0
     gates: int = 0
     products: int = 0
@@ -95,14 +83,14 @@ class Structure:
         """The layers of one kind."""
         return tuple(layer for layer in self.layers if layer.kind == kind)
 
-    def bending(self, operators: Iterable[str]) -> int:
-        """How many activations are among these operators."""
-        return sum(self.activations.get(op, 0) for op in operators)
+    def bending(self, kind: Activation) -> int:
+        """How many activations are of a kind."""
+        return self.activations.get(kind, 0)
 
     @property
     def squashing(self) -> int:
         """Activations that saturate, without those that are gates."""
-        return max(0, self.bending(SQUASHES) - self.gates)
+        return max(0, self.bending("squash") - self.gates)
 
 
 def read_structure(
@@ -149,7 +137,7 @@ class _Reader:
     def structure(self, scored: Score, dropout: int) -> Structure:
         """All counts."""
         explained = self.explained
-        axes = layouts(self.graph.calls, self._ints)
+        axes = layouts(self.graph.calls, self._ints, self.choose.registry.traits)
         ops = Counter(call.op for call in self.live if call.domain in ("", "onnxplain"))
         linear = [call for call in self.live if self.choose.is_layer(call)]
         return Structure(
@@ -159,12 +147,12 @@ class _Reader:
             depth=self.places.depth,
             merging=tuple(self._merging(linear)),
             pools=self._pools(axes),
-            activations={op: n for op, n in ops.items() if op in RECTIFIERS | SMOOTH | SQUASHES},
+            activations=self._activations(),
             attention=ops["Attend"],
-            gates=sum(ops[op] for op in GATES),
+            gates=ops["Gate"] + ops["GatedUnit"],
             products=sum(self._role(call) in ("product", "bilinear") for call in self.live if call.domain != "onnxplain"),
             norms=ops["Normalize"] + ops["BatchNormalization"] + sum(self._role(call) == "norm" for call in self.live),
-            recurrent=sum(ops[op] for op in RECURRENT),
+            recurrent=sum(self._traits(call).recurrent for call in self.live),
             residual=sum(call.op in ("Add", "Sum") and sum(call.live[: len(call.inputs)]) > 1 for call in self.live),
             control=tuple(self._address(call) for call in self.live if call.bodies),
             dropout=dropout,
@@ -172,6 +160,14 @@ class _Reader:
             score=scored.tensor.name,
             activation=scored.activation,
         )
+
+    def _activations(self) -> dict[Activation, int]:
+        """How many activations of each kind there are; a maximum is taken for a rectifier, as max(x, 0) is one."""
+        kinds = Counter(self._traits(call).activation if call.op != "Max" else "rectifier" for call in self.live)
+        return {kind: n for kind, n in kinds.items() if kind not in ("", "bend")}
+
+    def _traits(self, call: Call) -> OpTraits:
+        return self.choose.registry.traits(call)
 
     def _role(self, call: Call) -> str:
         return effective_role(call, self.choose.registry.find(call))
@@ -183,7 +179,7 @@ class _Reader:
         product = call.parts[0] if call.parts else call
         weight = next((t for i, t in enumerate(call.inputs) if t is not None and i < 2 and not call.wants(i)), None)
         bias = self._bias(call)
-        if product.op in CONVOLUTIONS:
+        if self._traits(product).convolves:
             kind = "convolution"
         else:
             x = next(t for i, t in enumerate(call.inputs) if t is not None and call.wants(i))
@@ -240,11 +236,11 @@ class _Reader:
         """Calls that pool places, by kind."""
         found: dict[str, list[str]] = {"max": [], "sum": []}
         for call in self.live:
-            kind = "max" if call.op in MAXIMA else "sum" if call.op in SUMS else REDUCTIONS.get(call.op, "")
-            if call.op in REDUCTIONS and not set(self._reduced(call)) & set(axes.get(call.x.name, ())):
+            facts = self._traits(call)
+            if facts.reduces and not set(self._reduced(call)) & set(axes.get(call.x.name, ())):
                 continue
-            if kind:
-                found[kind].append(self._address(call))
+            if facts.pools or (facts.reduces and (facts.selects_elements or facts.linear_in)):
+                found["max" if facts.selects_elements else "sum"].append(self._address(call))
         return {kind: tuple(names) for kind, names in found.items()}
 
     def _reduced(self, call: Call) -> list[int]:

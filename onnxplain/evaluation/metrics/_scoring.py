@@ -69,6 +69,7 @@ class Scoring:
         The softmax of what the model returns where that has several elements that are none; the score itself where it has one.
         """
         ranked = self.ranked(feeds)
+        # operators: activations after which a score is a probability, not its logarithm
         if self._final in ("Softmax", "Sigmoid") or ranked.shape[1] == 1 or _normalised(ranked):
             return ranked
         powers = np.exp(ranked - ranked.max(axis=1, keepdims=True))

@@ -7,21 +7,13 @@ import onnx
 
 from onnxplain.errors import MethodError
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.blackbox.task import Found, Task
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array, Forward
 
 __all__ = ["garson_shares", "layer_weights"]
-
-ACTIVATIONS = frozenset(
-    """Cast Celu Clip Dropout Elu Erf Gelu HardSigmoid HardSwish Identity LeakyRelu LogSoftmax Mish Relu Selu Sigmoid Softmax
-    Softplus Softsign Swish Tanh ThresholdedRelu Flatten Reshape Squeeze""".split()
-)
-"""Operators between layers of weights: connection weights look past them."""
-
-SHIFTS = frozenset(("Add", "Sub", "Mul", "Div"))
-"""Operators that, with a constant, are a bias or put the input on a scale: connection weights are those behind the scale."""
 
 
 @method(
@@ -88,7 +80,7 @@ def layer_weights(task: Task) -> list[Array]:
         if call.op == "Concat" and len(live) == 2 and _is_opposite(forward, live):  # the two classes of one unit
             found.append(np.array([[-1.0, 1.0]]))
             live = live[1:]
-        elif call.op in ("MatMul", "Gemm") and not call.domain:
+        elif call.op in ("MatMul", "Gemm") and not call.domain:  # operators: dense layers
             found.append(_dense(forward, call, live))
         elif call.op == "Mul" and len(live) == 2 and (gated := _gated(forward, live)):  # swish
             live = [gated]
@@ -118,8 +110,11 @@ def _is_opposite(forward: Forward, pair: list[Tensor]) -> bool:
 
 
 def _is_passed(call: Call, live: list[Tensor]) -> bool:
-    plain = not call.domain and (call.op in ACTIVATIONS or call.op in SHIFTS)
-    return len(live) == 1 and (plain or (call.domain == "ai.onnx.ml" and call.op in ("Scaler", "Imputer")))
+    """Whether connection weights look past an operator: an activation, the elements as they are, or a constant that is a bias
+    or puts the input on a scale."""
+    facts = standard_traits(call)
+    kept = facts.keeps_order or facts.recodes or facts.of_logits or (call.domain == "ai.onnx.ml" and facts.elementwise)
+    return len(live) == 1 and bool(facts.activation or kept or (facts.elementwise == "all" and facts.linear_in))
 
 
 def _dense(forward: Forward, call: Call, live: list[Tensor]) -> Array:

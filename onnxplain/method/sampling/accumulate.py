@@ -10,8 +10,8 @@ import numpy as np
 
 from onnxplain.analysis.sample_axis import sample_axis
 from onnxplain.builder.builder import Builder
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor, same_dim
-from onnxplain.ir.type_inference import RANDOM
 from onnxplain.method.attribution import result_like
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.sampling.chunk_size import Chunk, bytes_per_row, rows
@@ -137,7 +137,7 @@ def at_shared_point(job: AttributionContext, points: Points) -> AttributionConte
         return None
     found, calls, at = points(b.const([0])), job.reached(job.sources), {}
     moved = {*job.sources, *(t for call in calls for t in call.outputs)}
-    if any(call.bodies or call.op in RANDOM for call in calls):
+    if any(call.bodies or standard_traits(call).random for call in calls):
         return None
     if not all(t is None or t in moved or b.is_constant(t) for call in calls for t in call.reads):
         return None

@@ -13,6 +13,7 @@ from typing import Any
 from onnxplain.analysis.liveness import liveness
 from onnxplain.analysis.sample_axis import sample_axis
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import OpTraits, standard_traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import inner_method
 from onnxplain.method.context import AttributionContext
@@ -22,21 +23,6 @@ from onnxplain.propagation.backward import carry
 from onnxplain.propagation.composite import GRADIENT, Choice
 
 __all__ = ["LinearEnds", "linear_ends", "reduced"]
-
-MAPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Linear in each operand, and worth it."""
-
-ALONE = frozenset(
-    {"Mul", "Div", "BatchNormalization", "AveragePool", "GlobalAveragePool", "ReduceSum", "ReduceMean", "Reshape", "Flatten"}
-    | {"Squeeze", "Unsqueeze", "Transpose", "Slice", "Pad", "Expand", "Identity"}
-)
-"""Affine in one operand if the others stay the same, Div in the first."""
-
-TOGETHER = frozenset({"Add", "Sub", "Sum", "Mean", "Concat"})
-"""Affine in all operands together."""
-
-EXTENTS = frozenset({"Shape", "Size"})
-"""Operators whose results tell nothing of the values that they read."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,7 @@ def _moved(job: AttributionContext) -> set[str]:
     """The names of all tensors that depend on the point."""
     moved = {t.name for t in job.sources}
     for call in job.calls:
-        if call.op not in EXTENTS and any(t is not None and t.name in moved for t in call.reads):
+        if not standard_traits(call).shape_only and any(t is not None and t.name in moved for t in call.reads):
             moved.update(t.name for t in call.outputs if t is not None)
     return moved
 
@@ -139,14 +125,16 @@ def _first(job: AttributionContext, live: Mapping[int, Call], moved: set[str]) -
     """The calls by which the explained tensors go through affine maps alone."""
     affine, places = {t.name for t in job.sources}, []
     for i, call in live.items():
-        if _is_affine(call, moved) and all(t is None or t.name in affine or t.name not in moved for t in call.reads):
+        if _is_affine(call, moved, job.registry.traits(call)) and all(
+            t is None or t.name in affine or t.name not in moved for t in call.reads
+        ):
             places.append(i)
             affine.update(t.name for t in call.outputs if t is not None)
     # What follows the last map costs little, and may be part of what is differentiated as one.
     kept: set[int] = set()
     wanted: set[str] = set()
     for i in reversed(places):
-        if live[i].op in MAPS or any(t is not None and t.name in wanted for t in live[i].outputs):
+        if standard_traits(live[i]).multiplies or any(t is not None and t.name in wanted for t in live[i].outputs):
             kept.add(i)
             wanted.update(t.name for t in live[i].reads if t is not None)
     return frozenset(kept)
@@ -163,11 +151,11 @@ def _last(job: AttributionContext, live: Mapping[int, Call], moved: set[str]) ->
     for i, call in reversed(list(live.items())):
         made = [t.name for t in call.outputs if t is not None]
         onward = {k for name in made for k in readers.get(name, ())}
-        if (onward or job.target.name in made) and onward <= places and _is_affine(call, moved):
+        if (onward or job.target.name in made) and onward <= places and _is_affine(call, moved, job.registry.traits(call)):
             places.add(i)
     behind: set[str] = set()  # a map: what comes before the first one costs little
     for i in sorted(places):
-        if live[i].op in MAPS or any(t is not None and t.name in behind for t in live[i].reads):
+        if standard_traits(live[i]).multiplies or any(t is not None and t.name in behind for t in live[i].reads):
             behind.update(t.name for t in live[i].outputs if t is not None)
         else:
             places.discard(i)
@@ -178,11 +166,11 @@ def _last(job: AttributionContext, live: Mapping[int, Call], moved: set[str]) ->
     return frozenset(places)
 
 
-def _is_affine(call: Call, moved: set[str]) -> bool:
+def _is_affine(call: Call, moved: set[str], facts: OpTraits) -> bool:
     """Whether a call is affine in what it passes messages to, and all else that it reads is the same at every point."""
-    if call.domain or call.op not in MAPS | ALONE | TOGETHER or call.get("training_mode"):
+    if not facts.linear_in or facts.recodes or call.get("training_mode"):
         return False
     varies = [i for i, t in enumerate(call.reads) if t is not None and t.name in moved]
     if not all(call.wants(i) for i in varies) or any(t is not None and t.is_sequence for t in (*call.reads, *call.outputs)):
         return False
-    return (call.op in TOGETHER or len(varies) == 1) and (call.op != "Div" or varies == [0])
+    return facts.linear_in == "together" or varies == [0] or (facts.linear_in == "each" and len(varies) == 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.graph import Emitted
+from onnxplain.ir.ops import Traits
 from onnxplain.passes.lowering.masks import hard_swish, masked, spread
 from onnxplain.passes.lowering.pixels import gated, repeated, scaled, summed
 from onnxplain.passes.lowering.scope import STEEP, Form, Scope
@@ -29,6 +30,7 @@ def joined(s: Scope, call: Emitted) -> Emitted | None:
     return None if moved is None else s.instead(call, "Add", *(moved if t == plain[0] else t for t in call.inputs))
 
 
+# operators: a choice of forms for each
 FORMS: dict[str, tuple[Form, ...]] = {
     "Where": (hard_swish, masked, spread),
     "Add": (joined,),
@@ -40,8 +42,8 @@ FORMS: dict[str, tuple[Form, ...]] = {
 """What may take the place of an operator; the first that fits does."""
 
 
-def lowered(b: Emitter) -> list[Emitted]:
-    """What has been emitted at the top level, in the forms that run fast."""
-    scope = Scope(b, FORMS)
+def lowered(b: Emitter, traits: Traits) -> list[Emitted]:
+    """What has been emitted at the top level, in the forms that run fast; `traits` gives the facts about operators."""
+    scope = Scope(b, FORMS, traits)
     scope.read(b.graph.calls)
     return scope.lowered(b.calls)

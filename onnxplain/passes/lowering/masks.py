@@ -21,6 +21,7 @@ HARD_SWISH = op.Where(
     op.Where(op.LessOrEqual(X, -3), 0, MESSAGE * (X * (1 / 3) + 0.5)),
 )  # fmt: skip
 SPREAD = op.Where(op.And(var("rows"), var("columns")), MESSAGE, 0)
+# operators: how each comparison splits the line
 SIDES = {
     "Greater": (1, False), "GreaterOrEqual": (1, True), "Less": (-1, False), "LessOrEqual": (-1, True),
     "not Greater": (-1, True), "not GreaterOrEqual": (-1, False), "not Less": (1, True), "not LessOrEqual": (1, False),

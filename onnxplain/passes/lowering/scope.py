@@ -11,22 +11,13 @@ import numpy as np
 from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.graph import Body, Emitted
 from onnxplain.ir.node import Call
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match, NoMatch, Pattern, match
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import in_blocks, is_image, whole
 from onnxplain.passes.lowering.pools import pooled
 
 __all__ = ["STEEP", "Form", "Scope"]
-
-FINITE = frozenset(
-    {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Sub", "Sum", "Mul", "Neg", "Where", "AveragePool", "Resize", "Pad"}
-    | {"Reshape", "Expand", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "ScatterElements", "ReduceSum"}
-    | {"ReduceMean", "Identity", "Cast", "Relu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softmax", "Clip", "Concat"}
-    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "OneHot"}
-    | {"Shape", "Size", "Range", "ConstantOfShape", "Constant", "ArgMax", "MaxPool", "GlobalAveragePool", "Tile", "Max", "Min"}
-    | {"HardSwish", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign", "Max", "Min", "Abs", "Sign"}
-)
-"""Operators that make finite numbers of finite ones, but for overflow. Slopes of roots and logarithms may be infinite."""
 
 STEEP = 3e38
 """The slope at which a hard sigmoid is a step in float32: 0 at 0, 1 at all normal numbers above."""
@@ -70,6 +61,7 @@ class Scope:
 
     b: Emitter
     forms: Mapping[str, Sequence[Form]]
+    traits: Traits
     top: bool = True
     blocked: set[str] = field(default_factory=set)
     extents: set[Any] = field(default_factory=set)
@@ -197,8 +189,8 @@ class Scope:
     def _is_finite(self, call: Emitted) -> bool:
         """Whether nothing it reads, and nothing it does, is infinite."""
         divisor = self.b.value(call.inputs[1]) if call.op == "Div" else None
-        finite = call.op in FINITE or (divisor is not None and bool(divisor.all()))
-        return finite and not call.domain and not any(t is not None and t.name in self.wild for t in call.inputs)
+        finite = self.traits(call).finite or (divisor is not None and bool(divisor.all()))
+        return finite and not any(t is not None and t.name in self.wild for t in call.inputs)
 
     def _note(self, op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Mapping[str, Any]) -> None:
         """Remember whether the result of an operator is in blocks."""
@@ -211,5 +203,5 @@ class Scope:
             self.extents.add(made.shape)
 
     def _body(self, body: Body) -> Body:
-        inner = Scope(self.b, self.forms, top=False, wild=set(self.wild), fixed=set(self.fixed))
+        inner = Scope(self.b, self.forms, self.traits, top=False, wild=set(self.wild), fixed=set(self.fixed))
         return replace(body, calls=tuple(inner.lowered(body.calls)))

@@ -12,6 +12,7 @@ from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
 
+# The names below are choices of rules, not facts.
 MAXIMA = ("MaxPool", "GlobalMaxPool", "MaxRoiPool", "Max", "Min", "ReduceMax", "ReduceMin")
 
 QUADRATIC = ("ReduceSumSquare", "ReduceL2")

@@ -44,17 +44,6 @@ __all__ = [
 
 PAPER = "Shrikumar, Greenside, Kundaje 2017, Learning Important Features Through Propagating Activation Differences"
 
-EXACT = frozenset(
-    {"Relu", "LeakyRelu", "PRelu", "Clip", "Max", "Min", "Abs", "ThresholdedRelu", "Shrink", "HardSigmoid", "Cast", "Identity"}
-)
-"""Functions evaluated without rounding, so that Δy/Δx is right however small Δx."""
-
-JOINTLY = frozenset(
-    {"Add", "Sub", "Sum", "Mean", "Concat", "Pad", "OneHot", "CastLike", "MatMul", "Einsum"}
-    | {"SequenceConstruct", "SequenceInsert", "ConcatFromSequence", "ScatterElements", "ScatterND", "TensorScatter"}
-)
-"""Linear in all live operands together, or, with one live operand, in whichever it is."""
-
 # -- twins -------------------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +110,7 @@ def secant(b: Builder, call: Call, other: Call) -> Tensor:
         found = b.gradient(at, b.full_like(call.y, 1))[index]
         return b.zeros_like(x) if found is None else found
 
-    if call.op in EXACT and not call.parts:
+    if b.spec(call).traits.piecewise_linear and not call.parts:  # evaluated without rounding: Δy/Δx is right however small Δx
         return exact_slope(b, x, x0, call.y, other.y, derivative(call))
     made = slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
     if not any(_is_root(b, part) for part in call.parts or (call,)):
@@ -153,7 +142,9 @@ def linear(b: Builder, call: Call, *m: Tensor | None) -> Messages:
     """The gradient, for operators that are linear in all their live operands together."""
     live = [i for i in range(len(call.inputs)) if call.wants(i)]
     spec = b.spec(call)
-    if call.op not in JOINTLY and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
+    facts = spec.traits
+    jointly = facts.linear_in == "together" or facts.moves_elements == "all" or facts.selects_elements == "all"
+    if not (jointly or facts.multiplies) and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
         raise RuleError(f"DeepLIFT has no rule for it with live operands {live}: it is linear in the first only")
     if call.op == "RoiAlign" and call["mode"] == "max":
         raise RuleError("DeepLIFT has no rule for its maxima over interpolated points; export it with averages")

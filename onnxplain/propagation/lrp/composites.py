@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import WEIGHTLESS, Composite, Where
+from onnxplain.propagation.composite import Composite, Where
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.linear_rules import STABILIZER, Bias, LinearRule
 from onnxplain.propagation.lrp.role_rules import (
@@ -29,12 +29,6 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 SAMPLERS = ("GridSample", "RoiAlign", "DeformConv")
 """What reads an image at places that may depend on the input too: the image is the signal, the places are its gate."""
-
-RECTIFIERS = (
-    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "HardSwish", "Softplus", "Gelu", "Swish",
-    "Mish", "onnxplain.Activation",
-)  # fmt: skip
-"""Activations that let through what is above zero."""
 
 Sums: TypeAlias = Literal["contribution", "positive"]
 """How a sum of live tensors shares relevance: by contribution, or among summands above zero only."""
@@ -60,7 +54,7 @@ def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[W
     return [
         *shares,
         (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
-        (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
+        (Where(traits=("weightless",)), lrp.epsilon(value)),
         (Where(operators=HOMOGENEOUS), share(value)),
         (Where(operators=SAMPLERS), signal(value)),
         (Where(roles=("sum",)), share(value)),
@@ -91,7 +85,7 @@ def layered(
     if first is not None:
         entries.append((Where(first=True), first))
     entries.append((Where(operators=CONVOLUTIONS, roles=("linear",)), convolution))
-    entries.append((Where(operators=WEIGHTLESS), lrp.epsilon(value)))
+    entries.append((Where(traits=("weightless",)), lrp.epsilon(value)))
     entries.append((Where(roles=("linear",)), dense))
     return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED, float32=True)
 
@@ -115,4 +109,4 @@ def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) 
 
 def modified_backprop(name: str, rule: Rule) -> Composite:
     """Gradients, but for activations that let through what is above zero."""
-    return Composite(name, ((Where(operators=RECTIFIERS), rule),), canonize=True, expands=())
+    return Composite(name, ((Where(traits=("lets_through",)), rule),), canonize=True, expands=())

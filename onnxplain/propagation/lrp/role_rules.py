@@ -12,7 +12,6 @@ from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.operands import positive
-from onnxplain.propagation.rectified_relevance import MOVES
 from onnxplain.propagation.rule import NamedRule, named
 
 __all__ = [
@@ -49,7 +48,9 @@ def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
     Relevance y · m on elements y that are elements of x is x · m there.
     """
     rests = [b.rest(r, y) for r, y in zip(relevance, call.outputs, strict=False)]
-    if call.operator in MOVES and all((m is None) == (r is None) for m, r in zip(rests, relevance, strict=False)):
+    facts = b.spec(call).traits
+    hands_on = bool(facts.moves_elements) or facts.selects_elements == "first"
+    if hands_on and all((m is None) == (r is None) for m, r in zip(rests, relevance, strict=False)):
         return _products(b, call, b.gradient(call, *rests))
     return tuple(b.gradient(call, *relevance))
 
