@@ -46,6 +46,9 @@ def nonnegative_tensors(
             return True
         if call.domain:
             return False
+        if call.op == "Pow":
+            exponents = value(inputs[1])
+            return exponents is not None and bool((exponents % 2 == 0).all())
         if call.op == "DequantizeLinear":
             return _is_unsigned(call, value)
         if call.op == "Max":

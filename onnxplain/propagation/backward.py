@@ -18,10 +18,18 @@ from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec, Rule
 from onnxplain.ir.tensor import Shape, Tensor
 from onnxplain.propagation.composite import GRADIENT, Choice
+from onnxplain.propagation.operands import whole_power
 from onnxplain.propagation.precision import in_float32
 from onnxplain.propagation.rectified_relevance import one_sided_tensors
 
 __all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
+
+UNBOUNDED_SLOPES = frozenset({"Sqrt", "Log", "Reciprocal", "Div", "Pow", "Exp", "Asin", "Acos", "Acosh", "Atanh"})
+"""Functions of each element whose slope may be infinite or undefined where a message of 0 arrives."""
+
+
+UNBOUNDED_AT_ZERO = frozenset({"Sqrt", "Log", "Reciprocal", "Div", "Pow"})
+"""Those of them whose slope is finite wherever their operand (their divisor) is not zero."""
 
 
 def carry(
@@ -242,6 +250,8 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
                 continue
             if not isinstance(m, Tensor):
                 raise RuleError(f"its rule gives {type(m).__name__} for input {i} ('{x.name}'); a message is a tensor or None")
+            if call.op in UNBOUNDED_SLOPES and rule is spec.rule:
+                m = _zero_where_zero(b, call, i, incoming, m)
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
             elif not fits(m.shape, x.shape):
@@ -266,6 +276,38 @@ def fits(found: Shape, wanted: Shape) -> bool:
 
 def _shown(shape: Shape) -> str:
     return "unknown" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+
+
+def _zero_where_zero(b: Builder, call: Call, index: int, incoming: Sequence[Tensor | None], m: Tensor) -> Tensor:
+    """The message of a function of each element, 0 where the incoming one is 0: a slope may be infinite there, and 0 · ∞ is NaN.
+
+    Elements behind a branch of Where that is not taken, or behind a mask, have the message 0 whatever their slope.
+    """
+    dy = incoming[0]
+    if dy is None or (call.op == "Pow" and index == 0 and whole_power(b, call.input(1))):
+        return m
+    critical = call.input(1) if call.op == "Div" else call.x
+    if call.op in UNBOUNDED_AT_ZERO and _nowhere_zero(b, critical):
+        return m
+    return replace(b.Where(b.Equal(dy, 0), 0, m), shape=m.shape, dtype=m.dtype)
+
+
+def _nowhere_zero(b: Builder, tensor: Tensor) -> bool:
+    """Whether a tensor is provably not zero: a constant, what is added to a number above zero, or the root of such."""
+    while True:
+        known = b.value(tensor)
+        if known is not None:
+            return bool((known != 0).all())
+        call = b.graph.producer(tensor)
+        if call is None or call.domain:
+            return False
+        if call.op == "Add":
+            operands = [t for t in call.inputs if t is not None]
+            above = any((v := b.value(t)) is not None and bool((v > 0).all()) for t in operands)
+            return above and all(b.nonnegative(t) for t in operands)
+        if call.op not in ("Sqrt", "Abs", "Neg", "Reciprocal"):  # zero only where their operand is, or is infinite
+            return False
+        tensor = call.x
 
 
 def _full_shape(call: Call, x: Tensor, core: int) -> Shape:

@@ -9,7 +9,7 @@ from onnxplain.errors import RuleError
 from onnxplain.ir.node import Call
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["LinearOperands", "negative", "operands", "positive"]
+__all__ = ["LinearOperands", "negative", "operands", "positive", "whole_power"]
 
 
 def positive(b: Builder, t: Tensor) -> Tensor:
@@ -53,3 +53,9 @@ def operands(b: Builder, call: Call, needs_weights: bool) -> LinearOperands:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
     fixed = weight is not None and b.is_constant(call.input(weight))
     return LinearOperands(x, weight, bias if bias in present and bias != x else None, fixed)
+
+
+def whole_power(b: Builder, exponent: Tensor) -> bool:
+    """Whether x to this power has a finite slope wherever x is finite: a constant whole number of at least 1."""
+    known = b.value(exponent)
+    return known is not None and bool(((known >= 1) & (known % 1 == 0)).all())

@@ -43,23 +43,28 @@ def softmax(b: Builder, call: Call, m: Tensor) -> Messages:
 @named("log-sum-exp", "m_x = L / Σ L · m_y with L the logarithmic means of softmax x and softmax x₀", "as for softmax")
 def log_sum_exp(b: Builder, call: Call, m: Tensor) -> Messages:
     """log Σ eˣ over axes."""
-    axes = b.ints(call.inputs[1]) if call.inputs[1] is not None else []
-    if axes is None:
-        raise RuleError("the axes it reduces are not known before it runs")
-    if not axes and call["noop_with_empty_axes"]:
-        return only(call, m)
-    axes = axes or list(range(call.x.rank))
+    given = call.inputs[1]
+    known = b.ints(given) if given is not None else []
+    if call["noop_with_empty_axes"]:
+        if known is None:
+            raise RuleError("the axes it reduces are not known before it runs")
+        if not known:
+            return only(call, m)
+    # Axes that are no constant yet, as raising the opset leaves them, reduce as the call itself does.
+    axes = given if known is None and given is not None else known or list(range(call.x.rank))
     means = log_means(b, call.x, axes)
     total = b.ReduceSum(means, axes, keepdims=1)
     return only(call, b.Mul(b.keepdims(m, call), b.Div(means, b.Where(b.Equal(total, 0), 1, total))))
 
 
-def log_means(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:
+def log_means(b: Builder, x: Tensor, axes: Sequence[int] | Tensor) -> Tensor:
     """L = (y − y₀) / (log y − log y₀) of y = softmax x: between y and y₀. Masked scores (−∞) have 0."""
 
+    over = axes if isinstance(axes, Tensor) else list(axes)
+
     def logs(t: Tensor) -> Tensor:
-        below = b.Sub(t, b.ReduceMax(t, list(axes), keepdims=1))
-        return b.Sub(below, b.Log(b.ReduceSum(b.Exp(below), list(axes), keepdims=1)))
+        below = b.Sub(t, b.ReduceMax(t, over, keepdims=1))
+        return b.Sub(below, b.Log(b.ReduceSum(b.Exp(below), over, keepdims=1)))
 
     log_y, log_y0 = logs(x), logs(b.twin(x))
     counts = b.Greater(b.Add(log_y, log_y0), -np.inf)  # false where one of them is no number

@@ -21,6 +21,7 @@ from onnxplain.errors import RuleError
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.operands import whole_power
 from onnxplain.propagation.rule import named
 
 __all__ = [
@@ -111,7 +112,20 @@ def secant(b: Builder, call: Call, other: Call) -> Tensor:
 
     if b.spec(call).traits.piecewise_linear and not call.parts:  # evaluated without rounding: Δy/Δx is right however small Δx
         return exact_slope(b, x, x0, call.y, other.y, derivative(call))
-    return slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
+    made = slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
+    if not any(_is_root(b, part) for part in call.parts or (call,)):
+        return made
+    # Where the derivatives are infinite the plain quotient stands, and 0 where nothing changes.
+    dx = b.Sub(x, x0)
+    same = b.Equal(dx, 0)
+    plain = b.Where(same, 0, b.Div(b.Sub(call.y, other.y), b.Where(same, 1, dx)))
+    finite = b.Equal(b.Sub(made, made), 0)
+    return replace(b.Where(finite, made, plain), shape=call.y.shape, dtype=x.dtype)
+
+
+def _is_root(b: Builder, call: Call) -> bool:
+    """Whether a function may be finite where its derivative is not."""
+    return call.op == "Sqrt" or (call.op == "Pow" and not whole_power(b, call.input(1)))
 
 
 @named("rescale", "m_x = m_y · Δy/Δx", f"{PAPER}, section 3.5.1")
