@@ -24,13 +24,6 @@ from onnxplain.propagation.rectified_relevance import one_sided_tensors
 
 __all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
 
-UNBOUNDED_SLOPES = frozenset({"Sqrt", "Log", "Reciprocal", "Div", "Pow", "Exp", "Asin", "Acos", "Acosh", "Atanh"})
-"""Functions of each element whose slope may be infinite or undefined where a message of 0 arrives."""
-
-
-UNBOUNDED_AT_ZERO = frozenset({"Sqrt", "Log", "Reciprocal", "Div", "Pow"})
-"""Those of them whose slope is finite wherever their operand (their divisor) is not zero."""
-
 
 def carry(
     b: Builder,
@@ -250,7 +243,7 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
                 continue
             if not isinstance(m, Tensor):
                 raise RuleError(f"its rule gives {type(m).__name__} for input {i} ('{x.name}'); a message is a tensor or None")
-            if call.op in UNBOUNDED_SLOPES and rule is spec.rule:
+            if spec.traits.unbounded_slope and rule is spec.rule:
                 m = _zero_where_zero(b, call, i, incoming, m)
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
@@ -287,7 +280,7 @@ def _zero_where_zero(b: Builder, call: Call, index: int, incoming: Sequence[Tens
     if dy is None or (call.op == "Pow" and index == 0 and whole_power(b, call.input(1))):
         return m
     critical = call.input(1) if call.op == "Div" else call.x
-    if call.op in UNBOUNDED_AT_ZERO and _nowhere_zero(b, critical):
+    if b.spec(call).traits.unbounded_slope == "at zero" and _nowhere_zero(b, critical):
         return m
     return replace(b.Where(b.Equal(dy, 0), 0, m), shape=m.shape, dtype=m.dtype)
 
@@ -305,7 +298,8 @@ def _nowhere_zero(b: Builder, tensor: Tensor) -> bool:
             operands = [t for t in call.inputs if t is not None]
             above = any((v := b.value(t)) is not None and bool((v > 0).all()) for t in operands)
             return above and all(b.nonnegative(t) for t in operands)
-        if call.op not in ("Sqrt", "Abs", "Neg", "Reciprocal"):  # zero only where their operand is, or is infinite
+        # operators: zero only where their operand is, or is infinite
+        if call.op not in ("Sqrt", "Abs", "Neg", "Reciprocal"):
             return False
         tensor = call.x
 

@@ -174,6 +174,19 @@ def makes_logits_probabilities(case: Case) -> None:
         np.testing.assert_allclose(np.diff(logs, axis=-1), np.diff(x, axis=-1))
 
 
+def has_unbounded_slope(case: Case) -> None:
+    step = 1e-13
+    near = [step, -2 * step] if case[1].unbounded_slope == "at zero" else [300.0, 1 - 10 * step, 1 + 10 * step]
+    place = 1 if case[1].linear_in == "first" else 0  # of a quotient the divisor
+    inputs = [np.full(2, 0.5) for _ in case[3]]
+    slopes = []
+    for at in near:
+        inputs[place] = np.array([at, at + max(step, at * step)])
+        low, high = evaluate(case[0], Sample(tuple(x.shape for x in inputs), case[2].attributes), inputs)
+        slopes.append(abs(high - low) / float(np.diff(inputs[place])[0]))
+    assert np.nanmax(slopes) > 1e4
+
+
 def slope(case: Case, place: float) -> float:
     at, made = on_a_line(case)
     return float(np.interp(place, (at[1:] + at[:-1]) / 2, np.diff(made) / np.diff(at)))
@@ -287,6 +300,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     "keeps_nonnegative": keeps_nonnegative,
     "within_one": is_within_one,
     "finite": is_finite,
+    "unbounded_slope": has_unbounded_slope,
     "of_logits": makes_logits_probabilities,
     "shape_only": shape_only,
     "random": is_random,
@@ -363,6 +377,7 @@ FALSE: dict[str, tuple[str, OpTraits]] = {
     "keeps_nonnegative": ("Neg", OpTraits(keeps_nonnegative="first")),
     "within_one": ("Softplus", OpTraits(within_one=True)),
     "finite": ("Reciprocal", OpTraits(finite=True)),
+    "unbounded_slope": ("Tanh", OpTraits(unbounded_slope="at zero")),
     "of_logits": ("Hardmax", OpTraits(of_logits=True)),
     "shape_only": ("Identity", OpTraits(shape_only=True)),
     "random": ("Identity", OpTraits(random=True)),

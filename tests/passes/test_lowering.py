@@ -77,7 +77,7 @@ def test_messages_stay_in_blocks_between_convolutions(extent: Any, tmp_path: Pat
 
 def test_plain_forms_cost_more_reordering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = sum(optimized(rewrite(residual(), target=1), tmp_path)[op] for op in ("ReorderInput", "ReorderOutput"))
-    monkeypatch.setattr(writing, "lowered", lambda b: b.calls)
+    monkeypatch.setattr(writing, "lowered", lambda b, traits: b.calls)
     plain = sum(optimized(rewrite(residual(), target=1), tmp_path)[op] for op in ("ReorderInput", "ReorderOutput"))
     assert made < 0.7 * plain
 
@@ -86,7 +86,7 @@ def test_numbers_are_those_of_the_plain_forms(monkeypatch: pytest.MonkeyPatch) -
     x = np.random.default_rng(1).standard_normal((3, 3, 16, 16)).astype(np.float32)
     made = run(rewrite(residual(), target=1), {"x": x})["x_attribution"]
     reference = ReferenceEvaluator(rewrite(residual(), target=1)).run(["x_attribution"], {"x": x})[0]
-    monkeypatch.setattr(writing, "lowered", lambda b: b.calls)
+    monkeypatch.setattr(writing, "lowered", lambda b, traits: b.calls)
     plain = run(rewrite(residual(), target=1), {"x": x})["x_attribution"]
     np.testing.assert_allclose(made, plain, atol=1e-6 * np.abs(plain).max())
     np.testing.assert_allclose(reference, plain, atol=1e-5 * np.abs(plain).max())

@@ -130,7 +130,7 @@ def test_weightless_maps_are_passed_by() -> None:
     path = FIXTURES / "stft" / "model.onnx"
     rows = plan(path, "lrp-epsilon-gamma-box").rows
     (spectrum,) = (r for r in rows if r.operator == "STFT")
-    assert (spectrum.rule, spectrum.reason) == ("epsilon", "operator BatchNormalization or DFT or STFT")
+    assert (spectrum.rule, spectrum.reason) == ("epsilon", "trait weightless")
     assert [r.operator for r in rows if r.rule == "box"] == ["Conv"]
     everywhere = own_composite("own", [(Where(), lrp.z_plus())])
     assert next(r for r in plan(path, "lrp", composite=everywhere).rows if r.operator == "STFT").rule == "epsilon"
