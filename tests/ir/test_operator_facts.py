@@ -249,7 +249,7 @@ def input_ranks(case: Case) -> None:
 
 
 def by_onnx_runtime(case: Case, inputs: list[Array]) -> bool:
-    """Whether ONNX Runtime runs a call."""
+    """Whether ONNX Runtime runs a node."""
     feeds = {f"x{i}": np.asarray(x, np.float32) for i, x in enumerate(inputs)}
     node = helper.make_node(case[0], list(feeds), ["y"], **case[2].attributes)
     kinds = [helper.make_tensor_value_info(name, TensorProto.FLOAT, x.shape) for name, x in feeds.items()]

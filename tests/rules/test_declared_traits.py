@@ -11,7 +11,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from onnxplain import OpTraits, Where, rewrite, rule
+from onnxplain import NodePattern, OpTraits, rewrite, rule
 from onnxplain.analysis.nonnegative import nonnegative_tensors
 from onnxplain.errors import MethodError, RuleError
 from onnxplain.ir.graph import Graph
@@ -81,13 +81,13 @@ def test_a_declared_rectifier_is_one_for_guided_backpropagation(tmp_path: Path) 
 def test_a_declared_sign_is_proven(tmp_path: Path, traits: str, proven: set[str]) -> None:
     registry = load_registry(folder(tmp_path / "rules", traits))
     graph = Graph(net("my.domain.Bend"))
-    assert nonnegative_tensors(graph.calls, graph.value, registry.traits) == proven
+    assert nonnegative_tensors(graph.nodes, graph.value, registry.traits) == proven
 
 
 def test_versions_that_disagree_claim_what_they_share(tmp_path: Path) -> None:
     text = RULE.replace("TRAITS", RECTIFIER) + RULE.replace("TRAITS", ", since=2, traits=OpTraits(nonnegative=True)")
     (tmp_path / "two.py").write_text(text, encoding="utf-8")
-    bend = next(c for c in Graph(net("my.domain.Bend")).calls if c.op == "Bend")
+    bend = next(c for c in Graph(net("my.domain.Bend")).nodes if c.op == "Bend")
     assert load_registry(tmp_path).traits(bend) == OpTraits(nonnegative=True)
 
 
@@ -95,10 +95,10 @@ def test_versions_that_disagree_claim_what_they_share(tmp_path: Path) -> None:
 def test_the_facts_about_standard_operators_are_the_standards(traits: OpTraits) -> None:
     with pytest.raises(RuleError, match="Relu"):
         rule("Relu", role="elementwise", traits=traits)
-    assert load_registry().traits(Graph(net("Relu")).calls[1]).zero_below_zero
+    assert load_registry().traits(Graph(net("Relu")).nodes[1]).zero_below_zero
 
 
 def test_conditions_name_facts_there_are() -> None:
-    assert str(Where(traits=("weightless",))) == "trait weightless"
+    assert str(NodePattern(traits=("weightless",))) == "trait weightless"
     with pytest.raises(MethodError, match="weightless"):
-        Where(traits=("weightles",))
+        NodePattern(traits=("weightles",))

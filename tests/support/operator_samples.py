@@ -1,4 +1,4 @@
-"""One call of every operator that facts are claimed of, for the standard's reference evaluator."""
+"""One node of every operator that facts are claimed of, for the standard's reference evaluator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPSET = 24
 
 @dataclass(frozen=True)
 class Sample:
-    """A call: inputs that are operands (their shapes) or settings (their values), and attributes."""
+    """A node: inputs that are operands (their shapes) or settings (their values), and attributes."""
 
     inputs: tuple[tuple[int, ...] | Array, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +125,7 @@ SAMPLES = {
     "GRU": Sample(((3, 2, 4), (1, 6, 4), (1, 6, 2)), {"hidden_size": 2}),
     "RNN": Sample(((3, 2, 4), (1, 2, 4), (1, 2, 2)), {"hidden_size": 2}),
 }  # fmt: skip
-"""Calls of operators; those that are not listed are functions of each element, or take one operand."""
+"""Nodes of operators; those that are not listed are functions of each element, or take one operand."""
 
 
 BY_ONNX_RUNTIME = frozenset({"MaxRoiPool", "GlobalLpPool", "Multinomial"})
@@ -133,7 +133,7 @@ BY_ONNX_RUNTIME = frozenset({"MaxRoiPool", "GlobalLpPool", "Multinomial"})
 
 
 def sample(op: str, traits: OpTraits | None = None) -> Sample:
-    """The call of an operator."""
+    """The node of an operator."""
     facts = traits_of(op) if traits is None else traits
     if op in SAMPLES:
         return SAMPLES[op]
@@ -144,12 +144,12 @@ def sample(op: str, traits: OpTraits | None = None) -> Sample:
 
 
 def draw(given: Sample, random: np.random.Generator) -> list[Array]:
-    """Inputs of a call, its operands drawn."""
+    """Inputs of a node, its operands drawn."""
     return [random.standard_normal(i) if isinstance(i, tuple) else i for i in given.inputs]
 
 
 def evaluate(op: str, given: Sample, inputs: Sequence[Array]) -> Any:
-    """The first result of a call: by the standard's reference evaluator in double precision, where it has the operator."""
+    """The first result of a node: by the standard's reference evaluator in double precision, where it has the operator."""
     names = [f"x{i}" if x.size or x.dtype != np.float64 else "" for i, x in enumerate(inputs)]
     single = op in BY_ONNX_RUNTIME
     inputs = [x.astype(np.float32) if single and x.dtype == np.float64 else x for x in inputs]
