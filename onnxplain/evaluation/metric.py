@@ -125,7 +125,7 @@ def metric(
     """Enter the decorated function `(batch, *, options…) -> MetricResult | array [n]` as a metric.
 
     Args:
-        name: lower-batch, with hyphens, as in the literature.
+        name: lower-case, with hyphens, as in the literature.
         family: one of `FAMILIES`.
         better: which end of the scale is good.
         summary: one line for tables.

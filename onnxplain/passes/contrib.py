@@ -287,7 +287,7 @@ def _tensor(name: str, kind: onnx.TypeProto | None) -> Tensor:
 
 
 def _message(model_node: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
-    """The node of an emitted node. Its name starts with that of the node it came from, and it carries its metadata."""
+    """The file's node for an emitted one. Its name starts with that of the node it came from, and it carries its metadata."""
 
     def attribute(value: Any) -> Any:
         if isinstance(value, Body):

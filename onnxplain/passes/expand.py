@@ -160,7 +160,7 @@ def _fill_attributes(nodes: Iterable[onnx.NodeProto], given: dict[str, onnx.Attr
 
 
 def _instance(call: onnx.NodeProto, body: onnx.FunctionProto, taken: Names) -> list[onnx.NodeProto]:
-    """The nodes of a body in place of a node, without those that make only outputs the node leaves out."""
+    """The nodes of a body in place of a call, without those that make only outputs the call leaves out."""
     renamed = dict(zip(body.input, [*call.input, *[""] * len(body.input)], strict=False))
     renamed |= {inner: outer for inner, outer in zip(body.output, call.output, strict=False) if outer}
     for inner in defined(body.node):
