@@ -15,12 +15,12 @@ from typing import Any, Protocol, TypeAlias, overload
 import numpy as np
 
 from onnxplain.analysis.nonnegative import nonnegative_tensors
-from onnxplain.errors import RuleError
+from onnxplain.errors import RuleError, nearest
 from onnxplain.ir.constant_folding import FOLDED
 from onnxplain.ir.graph import SMALL, Body, Emitted, Graph
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import OpSpec
-from onnxplain.ir.schema import Signature, signature
+from onnxplain.ir.schema import Signature, operators_of, signature
 from onnxplain.ir.tensor import Tensor
 from onnxplain.ir.type_inference import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
 
@@ -148,8 +148,10 @@ class Emitter:
             array([ 2., -5.], dtype=float32)
         """
         known = signature(op, domain, self.graph.opset) if not domain else None
-        operands = self._operands(op, inputs, known)
         attributes = {k: v for k, v in attributes.items() if v is not None}
+        if not domain:
+            self._check(op, inputs, outputs, attributes, known)
+        operands = self._operands(op, inputs, known)
         shape = elementwise_shape(operands) if op in ELEMENTWISE else None
         if op == "Unsqueeze":
             shape = unsqueezed_shape(operands[0], self.ints(operands[1]))
@@ -157,6 +159,23 @@ class Emitter:
         likes = [Tensor("", output_dtype(op, known, i, operands, attributes), shape, sequence) for i in range(outputs)]
         made = self._emit(op, domain, operands, attributes, likes, known)
         return made[0] if outputs == 1 else made
+
+    def _check(
+        self, op: str, inputs: Sequence[Operand], outputs: int, attributes: Mapping[str, Any], known: Signature | None
+    ) -> None:
+        """Refuse what the standard does not have where it is written, not where the file is loaded."""
+        opset = self.graph.opset
+        if known is None:
+            raise RuleError(f"there is no operator '{op}' in opset {opset}; {nearest(op, operators_of(opset))}")
+        for name in attributes.keys() - known.attributes:
+            raise RuleError(f"{op} has no attribute '{name}'; {nearest(name, known.attributes)}")
+        least, most = known.inputs
+        given = len(inputs)
+        if not least <= given <= most or any(t is None for t in inputs[:least]):
+            wanted = f"{least}" if least == most else f"{least} or more" if most > 1000 else f"{least} to {most}"
+            raise RuleError(f"{op} takes {wanted} inputs, found {given - sum(t is None for t in inputs)}")
+        if outputs > known.outputs[1]:
+            raise RuleError(f"{op} has {known.outputs[1]} outputs, asked for {outputs}")
 
     def _emit(
         self,

@@ -227,6 +227,8 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
     try:
         result = rule(b, call, *incoming)
         sent = result if isinstance(result, tuple) else (result,)
+        if len(sent) > len(call.reads):
+            raise RuleError(f"its rule gives {len(sent)} messages, the node has {len(call.reads)} inputs")
         for i, x in enumerate(call.reads):
             if x is None or not call.wants(i):
                 continue
@@ -235,14 +237,32 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
             m = sent[i]
             if m is None:
                 continue
+            if not isinstance(m, Tensor):
+                raise RuleError(f"its rule gives {type(m).__name__} for input {i} ('{x.name}'); a message is a tensor or None")
             if spec.broadcasts:
                 m = b.sum_to(m, x, _full_shape(call, x, spec.core))
+            elif not fits(m.shape, x.shape):
+                raise RuleError(
+                    f"its message for input {i} ('{x.name}') has the shape {_shown(m.shape)}, that input {_shown(x.shape)}"
+                )
             yield i, b.know(replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape))
     except RuleError as error:
         raise RuleError(f"{call}{f' in {call.scope}' if call.scope else ''}: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect
         where = f"{call}{f' in {call.scope}' if call.scope else ''}"
         raise RuleError(f"{where}: its rule failed on this form of it ({type(error).__name__}: {error})") from error
+
+
+def fits(found: Shape, wanted: Shape) -> bool:
+    """Whether two shapes may be the same, as far as they are known. Names of extents say nothing: several may mean one extent."""
+    if found is None or wanted is None:
+        return True
+    pairs = zip(found, wanted, strict=False)
+    return len(found) == len(wanted) and all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
+
+
+def _shown(shape: Shape) -> str:
+    return "unknown" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
 
 
 def _full_shape(call: Call, x: Tensor, core: int) -> Shape:
