@@ -15,10 +15,11 @@ from onnxplain.builder.emitter import Walking
 from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.ir.node import Call
 from onnxplain.ir.registry import OpSpec, Rule
-from onnxplain.ir.tensor import Shape, Tensor
+from onnxplain.ir.tensor import Shape, Tensor, may_be_equal, shown
 from onnxplain.propagation.composite import GRADIENT, Choice
 from onnxplain.propagation.precision import in_float32
 from onnxplain.propagation.rectified_relevance import one_sided_tensors
+from onnxplain.propagation.rule import rule_name
 
 __all__ = ["backward", "carry", "missing_operators", "on_the_way", "placed"]
 
@@ -224,45 +225,38 @@ def _walk(b: Builder, live: Live, seeds: Mapping[Tensor, Tensor], choose: Choice
 
 def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequence[Tensor | None]) -> Iterable[tuple[int, Tensor]]:
     """The messages one rule sends to the live inputs of its call by position, each in the shape and type of its input."""
+    where = f"{call}{f' in {call.scope}' if call.scope else ''}, rule '{rule_name(rule)}'"
     try:
         result = rule(b, call, *incoming)
         sent = result if isinstance(result, tuple) else (result,)
-        if len(sent) > len(call.reads):
-            raise RuleError(f"its rule gives {len(sent)} messages, the node has {len(call.reads)} inputs")
+        if any(m is not None for m in sent[len(call.reads) :]):  # a rule of several operators may say None of inputs that some have
+            raise RuleError(f"{len(sent)} messages for a node with {len(call.reads)} input{'s' if len(call.reads) > 1 else ''}")
         for i, x in enumerate(call.reads):
             if x is None or not call.wants(i):
                 continue
             if i >= len(sent):
-                raise RuleError(f"its rule gives no message for input {i} ('{x.name}')")
-            m = sent[i]
-            if m is None:
-                continue
-            if not isinstance(m, Tensor):
-                raise RuleError(f"its rule gives {type(m).__name__} for input {i} ('{x.name}'); a message is a tensor or None")
-            if spec.broadcasts:
-                m = b.sum_to(m, x, _full_shape(call, x, spec.core))
-            elif not fits(m.shape, x.shape):
-                raise RuleError(
-                    f"its message for input {i} ('{x.name}') has the shape {_shown(m.shape)}, that input {_shown(x.shape)}"
-                )
-            yield i, b.know(replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape))
+                raise RuleError(f"no message for input {i} ('{x.name}')")
+            if sent[i] is not None:
+                yield i, _fitted(b, call, spec, i, x, sent[i])
     except RuleError as error:
-        raise RuleError(f"{call}{f' in {call.scope}' if call.scope else ''}: {error}") from error
+        raise RuleError(f"{where}: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect
-        where = f"{call}{f' in {call.scope}' if call.scope else ''}"
-        raise RuleError(f"{where}: its rule failed on this form of it ({type(error).__name__}: {error})") from error
+        raise RuleError(f"{where}: failed on this form of the operator ({type(error).__name__}: {error})") from error
 
 
-def fits(found: Shape, wanted: Shape) -> bool:
-    """Whether two shapes may be the same, as far as they are known. Names of extents say nothing: several may mean one extent."""
-    if found is None or wanted is None:
-        return True
-    pairs = zip(found, wanted, strict=False)
-    return len(found) == len(wanted) and all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
-
-
-def _shown(shape: Shape) -> str:
-    return "unknown" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+def _fitted(b: Builder, call: Call, spec: OpSpec, index: int, x: Tensor, message: object) -> Tensor:
+    """A message in the shape and type of its input; one that contradicts what is known of the input is refused."""
+    said = f"for input {index} ('{x.name}')"
+    if not isinstance(message, Tensor):
+        raise RuleError(f"the message {said} is of the class {type(message).__name__}, expected a tensor or None")
+    wanted = _full_shape(call, x, spec.core) if spec.broadcasts else x.shape
+    if not may_be_equal(message.shape, wanted):
+        raise RuleError(f"the message {said} has the shape {shown(message.shape)}, expected {shown(wanted)}")
+    if x.message_dtype is not None and not message.is_float:
+        raise RuleError(f"the message {said} has the type {message.dtype}, expected {x.dtype}")
+    if spec.broadcasts:
+        message = b.sum_to(message, x, wanted)
+    return b.know(replace(message if x.message_dtype is None else b.cast(message, x), shape=x.shape))
 
 
 def _full_shape(call: Call, x: Tensor, core: int) -> Shape:

@@ -1,0 +1,96 @@
+"""Shapes of matrix products, sums of products and windows that slide over an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxplain.ir.inference.applied import Applied
+from onnxplain.ir.inference.dims import broadcast, common
+from onnxplain.ir.tensor import Dim, Shape
+
+__all__ = ["contracted", "convolved", "general_product", "matrix_product", "pooled"]
+
+
+def matrix_product(n: Applied) -> Shape:
+    a, b = n.shape(0), n.shape(1)
+    if a is None or b is None or not a or not b:
+        return None
+    left, right = a if len(a) > 1 else (1, *a), b if len(b) > 1 else (*b, 1)
+    outer = broadcast([left[:-2], right[:-2]]) or ()
+    rows, columns = left[-2:-1] if len(a) > 1 else (), right[-1:] if len(b) > 1 else ()
+    return (*outer, *rows, *columns)
+
+
+def general_product(n: Applied) -> Shape:
+    a, b = n.shape(0), n.shape(1)
+    rows = None if a is None else a[1 if n.attribute("transA") else 0]
+    columns = None if b is None else b[0 if n.attribute("transB") else 1]
+    return rows, columns
+
+
+def contracted(n: Applied) -> Shape:
+    """Einsum without an ellipsis."""
+    text = n.attribute("equation").replace(" ", "")
+    if isinstance(text, bytes):
+        text = text.decode()
+    if "..." in text:
+        return None
+    terms, arrow, result = text.partition("->")
+    letters: dict[str, Dim] = {}
+    for i, term in enumerate(terms.split(",")):
+        x = n.shape(i)
+        for letter, d in zip(term, x if x is not None else (None,) * len(term), strict=False):
+            known = letters.get(letter)
+            # An extent of 1 stretches, so that a symbol says nothing where another operand may say more.
+            letters[letter] = d if letter not in letters or known == 1 else known if d == 1 else common(known, d)
+    if not arrow:
+        result = "".join(sorted(c for c in letters if terms.count(c) == 1))
+    return tuple(letters.get(c) for c in result)
+
+
+def convolved(n: Applied) -> Shape:
+    x, w = n.shape(), n.shape(1)
+    if x is None:
+        return None if w is None else (None,) * len(w)
+    kernel: Sequence[Dim] | None = n.attributes.get("kernel_shape") or (None if w is None else w[2:])
+    space = _windows(n, x[2:], kernel)
+    return (x[0], None if w is None else w[0], *space)
+
+
+def pooled(n: Applied) -> Shape:
+    x = n.shape()
+    return None if x is None else (*x[:2], *_windows(n, x[2:], n.attributes["kernel_shape"]))
+
+
+def _windows(n: Applied, extents: Sequence[Dim], kernel: Sequence[Dim] | None) -> list[Dim]:
+    count = len(extents)
+    ones, zeros = [1] * count, [0] * (2 * count)
+    strides, dilations = n.attributes.get("strides") or ones, n.attributes.get("dilations") or ones
+    pads, auto = n.attributes.get("pads") or zeros, n.attributes.get("auto_pad") or "NOTSET"
+    auto = auto.decode() if isinstance(auto, bytes) else auto
+    made: list[Dim] = []
+    for i, extent in enumerate(extents):
+        size = None if kernel is None else kernel[i]
+        if auto.startswith("SAME"):
+            made.append(extent if strides[i] == 1 else -(-extent // strides[i]) if isinstance(extent, int) else None)
+        elif not isinstance(size, int):
+            made.append(None)
+        else:
+            both = 0 if auto == "VALID" else pads[i] + pads[count + i]
+            made.append(_steps(extent, (size - 1) * dilations[i] + 1 - both, strides[i], ceil=bool(n.attributes.get("ceil_mode"))))
+            if made[-1] is not None and n.attributes.get("ceil_mode"):
+                made[-1] = None if not isinstance(extent, int) else _fitting(int(made[-1]), extent, pads[i], strides[i])
+    return made
+
+
+def _steps(extent: Dim, size: int, stride: int, *, ceil: bool) -> Dim:
+    """How many windows of that size fit, padding taken off it."""
+    if isinstance(extent, int):
+        free = extent - size
+        return (-(-free // stride) if ceil else free // stride) + 1
+    return extent if stride == 1 and size == 1 else None
+
+
+def _fitting(count: int, extent: int, before: int, stride: int) -> Dim:
+    """One window less where the last one would start in the padding behind the image."""
+    return count - 1 if (count - 1) * stride >= extent + before else count
