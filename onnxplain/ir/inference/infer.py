@@ -48,9 +48,16 @@ def _from_bodies(n: Applied) -> list[Tensor]:
     starts = n.inputs[2:] if n.op == "Loop" else n.inputs[: len(n.inputs) - n.attributes["num_scan_inputs"]]
     ends = body.outputs[1:] if n.op == "Loop" else body.outputs
     # Where no step is taken, the states are what they started as.
-    states = [t if s is None else _either(s, t) for s, t in zip(starts, ends, strict=False)]
-    stacks = [Tensor("", t.dtype, None if t.shape is None else (None, *t.shape)) for t in ends[len(starts) :]]
+    states = [_outside(t) if s is None else _either(s, _outside(t)) for s, t in zip(starts, ends, strict=False)]
+    stacks = [_outside(t) for t in ends[len(starts) :]]
+    stacks = [Tensor("", t.dtype, None if t.shape is None else (None, *t.shape)) for t in stacks]
     return [*states, *stacks]
+
+
+def _outside(t: Tensor) -> Tensor:
+    """What is known of a body's tensor outside: symbols may stand for something else in each step, numbers may not."""
+    shape = None if t.shape is None else tuple(d if isinstance(d, int) else None for d in t.shape)
+    return Tensor("", t.dtype, shape, t.is_sequence)
 
 
 def _either(a: Tensor, b: Tensor) -> Tensor:
