@@ -1,4 +1,4 @@
-"""The layer that a map is made from: the one named, or the last place where everything passes that has height and width."""
+"""Choose the layer that a class activation map is made from: the one named, or the last one with spatial axes on every path."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def _ints(graph: Graph, tensor: Tensor | None) -> list[int] | None:
 
 
 def _usual(tensor: Tensor) -> Axes:
-    """The places of an input that nothing tells of: all after the channels, which come first, or last where those are few."""
+    """The spatial axes of an input for which the dataflow shows none: all after the channels.
+
+    The channels come first, or last where the last axis is short.
+    """
     assert tensor.shape is not None
     rank = len(tensor.shape)
     last = tensor.shape[-1] in (1, 3, 4) and tensor.shape[1] not in (1, 3, 4)
@@ -77,7 +80,7 @@ def _usual(tensor: Tensor) -> Axes:
 
 
 class _Seen:
-    """What is known of the places of the tensors between one input and the target."""
+    """The spatial axes of the tensors between one input and the target."""
 
     def __init__(self, live: Live, axes: dict[str, Axes], over: Axes) -> None:
         self.live, self.axes, self.over = live, axes, over
@@ -97,10 +100,11 @@ class _Seen:
         return token_layout(tensor, grids, over[0] if len(over) == 1 else None)
 
     def candidates(self, source: Tensor, target: Tensor, role: Callable[[Call], str]) -> list[tuple[Tensor, Layout]]:
-        """The tensors with places through which everything from the source passes that the score reads every place of.
+        """The tensors with spatial axes that all paths from the source pass through, and of which the score depends on every
+        place.
 
-        Tokens of attention have one more: behind the last tensor through which everything passes, its norm, where only the
-        class token is read of all that goes past the norm. What a norm divides out has no say before it.
+        With attention there is one more candidate: the norm behind the last such tensor, where everything that bypasses the norm
+        is read only at the class token. The channels that a norm divides out have no influence before it.
         """
         found = [(t, layout) for t in _passages(self.live, source, target) if (layout := self._spatial(t)) is not None]
         partly = self._partly_read(target, role)
@@ -118,7 +122,9 @@ class _Seen:
         return layout if layout is not None and _places(tensor, layout) > 1 else None
 
     def _partly_read(self, target: Tensor, role: Callable[[Call], str]) -> set[str]:
-        """The tensors of which the score reads only some tokens: the class token, from there on alone."""
+        """The tensors of which the score depends on some tokens only: everything behind the point from which only the class token
+        is read.
+        """
         found: set[str] = set()
         readers: dict[str, list[tuple[Call, Tensor]]] = {}
         for call in reversed(self.live.calls):
@@ -161,7 +167,7 @@ def _places(tensor: Tensor, layout: Layout) -> int:
 
 
 def _passages(live: Live, source: Tensor, target: Tensor, ends: Iterable[str] = ()) -> Iterator[Tensor]:
-    """The tensors that every way from the source to the target, or to where a tensor of `ends` is read, passes through."""
+    """The tensors that lie on every path from the source to the target, or to where a tensor of `ends` is read."""
     last = {source.name: -1}
     for i, call in enumerate(live.calls):
         last.update((t.name, i) for t in _live_inputs(call))

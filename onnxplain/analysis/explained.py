@@ -22,10 +22,12 @@ __all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "fin
 class Explained:
     """A tensor that gets an attribution.
 
-    `name` is what the user calls it (an input or a tensor name), `tensor` where the attribution lands, `kind` why:
-    "input", "embedding" (the rows an integer input looks up), "one-hot" (ones where its values are), "cast" (an integer input as
-    a float), "layer", or "map" (a map over the places of an input, made from the tensor). `layout` says which axes count places,
-    where a map needs that. `source` is the model's input that it stands in for, "" for a layer.
+    Attributes:
+        name: what the user calls it: an input or a tensor name.
+        tensor: the tensor that the attribution belongs to.
+        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "layer", or
+            "map" (a map over the spatial axes of an input, made from the tensor).
+        layout: its spatial axes, where a map needs them.
     """
 
     name: str
@@ -120,7 +122,7 @@ def _numbered(name: str, taken: set[str]) -> str:
 
 
 def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
-    """Where an input's attribution can land."""
+    """The tensors that can carry an input's attribution in its place."""
     if tensor.dtype is None:
         return []
     if tensor.is_float:
@@ -130,7 +132,7 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
 
 
 def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Call], str]) -> str:
-    """Where the way from inputs to the target loses its derivative."""
+    """Where the paths from the inputs to the target have no derivative, in words."""
     if not graph.inputs:
         return "the model has no inputs to explain"
     shown = ", ".join(f"'{n}'" for n in names)

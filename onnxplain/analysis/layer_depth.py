@@ -12,8 +12,13 @@ __all__ = ["NOWHERE", "Layers", "Place", "find_layers"]
 
 @dataclass(frozen=True)
 class Place:
-    """`depth` counts the linear layers up to and including the call on the longest way from an explained tensor; `first`
-    and `last` say whether it is a linear layer with no other before or behind it."""
+    """Where a node stands among the linear layers.
+
+    Attributes:
+        depth: the number of linear layers on the longest path from an explained tensor to the node, itself included.
+        first: whether it is a linear layer with no other before it.
+        last: whether it is a linear layer with no other behind it.
+    """
 
     depth: int = 0
     first: bool = False
@@ -25,13 +30,13 @@ NOWHERE = Place()
 
 @dataclass(frozen=True)
 class Layers:
-    """The places of calls by their names, and the greatest depth."""
+    """Where nodes stand among the linear layers, by their names, and the greatest depth."""
 
     places: dict[str, Place] = field(default_factory=dict)
     depth: int = 0
 
     def place(self, call: Call) -> Place:
-        """The place of a call; that of nothing for calls in subgraphs, which have no place among the layers."""
+        """Where a node stands. Nodes in subgraphs have no position among the layers."""
         return self.places.get(call.name, NOWHERE)
 
 

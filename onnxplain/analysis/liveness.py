@@ -1,4 +1,4 @@
-"""Which tensors carry messages: those that depend on a source and that the target depends on."""
+"""Which tensors carry messages: those that depend on a source and that a target depends on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ KEEPS = frozenset({"layout", "select", "sum"})
 
 @dataclass(frozen=True)
 class Live:
-    """The live calls in topological order, each with its `live` inputs marked, and the names of all live tensors."""
+    """What lies between sources and targets.
+
+    Attributes:
+        calls: the nodes in topological order, each of which knows the inputs that need a message.
+        tensors: the names of the tensors that carry messages.
+    """
 
     calls: tuple[Call, ...]
     tensors: frozenset[str]

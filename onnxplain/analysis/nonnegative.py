@@ -1,4 +1,4 @@
-"""Which tensors are provably not below zero: what activations and sums of such make, whatever the input."""
+"""Which tensors are provably not below zero, whatever the input: results of activations and of sums of such results."""
 
 from __future__ import annotations
 

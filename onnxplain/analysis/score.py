@@ -20,10 +20,14 @@ TRANSPARENT = {("", "Identity"), ("ai.onnx.ml", "ZipMap")}
 
 @dataclass(frozen=True)
 class Score:
-    """The explained tensor, the model output it belongs to, and its kind.
+    """The tensor that is explained.
 
-    `kind` is "logit" where a final activation was left out, else "output". `ranked` is the prediction itself, in the same
-    shape: it decides which element is the top one.
+    Attributes:
+        tensor: the tensor.
+        output: the model's output that it belongs to.
+        kind: "logit" where a final activation was left out, else "output".
+        activation: the final activation that was left out.
+        ranked: the prediction itself, in the same shape, which decides which element is the top one.
     """
 
     tensor: Tensor
@@ -98,7 +102,7 @@ def _before_rounding(graph: Graph, tensor: Tensor) -> Tensor:
 
 
 def _through(graph: Graph, tensor: Tensor) -> Tensor:
-    """The tensor a transparent chain of operators starts from."""
+    """The tensor at the start of a chain of operators that keep the order of elements."""
     maker = graph.producer(tensor)
     while maker is not None and (maker.domain, maker.op) in TRANSPARENT:
         tensor = maker.x

@@ -60,7 +60,7 @@ def layouts(calls: Sequence[Call], ints: Callable[[Tensor | None], list[int] | N
 
 
 def _seed(call: Call, known: dict[str, Axes], ints: Callable[[Tensor | None], list[int] | None]) -> None:
-    """What an operator says by itself."""
+    """What an operator's own definition says about spatial axes."""
     x = call.inputs[0] if call.inputs else None
     if x is None or x.shape is None or call.domain or not call.outputs:
         return
@@ -77,7 +77,7 @@ def _seed(call: Call, known: dict[str, Axes], ints: Callable[[Tensor | None], li
 
 
 def _carry(call: Call, known: dict[str, Axes]) -> None:
-    """From inputs to outputs and back, where the axes stay what they are."""
+    """Hand spatial axes on from inputs to outputs and back, where the axes stay the same."""
     if call.domain or call.op in MIXING or call.op in CHANNELS_FIRST or call.op.startswith(("Reduce", "Arg")):
         return
     for y in call.outputs:
@@ -95,7 +95,7 @@ def _carry(call: Call, known: dict[str, Axes]) -> None:
 
 
 def _enter(known: dict[str, Axes], tensor: Tensor, axes: Axes) -> None:
-    """Not along axes that only broadcast."""
+    """Hand spatial axes on to an operand, except along axes where it only broadcasts."""
     if tensor.shape is not None and any(tensor.shape[a] != 1 for a in axes):
         known[tensor.name] = axes
 

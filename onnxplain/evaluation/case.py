@@ -1,4 +1,4 @@
-"""Case: what a metric sees - a batch of samples with the attributions of one method, and the model to ask."""
+"""What a metric works on: a batch of samples with the attributions of one method, and the model to ask."""
 
 from __future__ import annotations
 

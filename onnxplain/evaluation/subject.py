@@ -1,4 +1,4 @@
-"""Subject: what is judged - a method of ours, which can explain again, or attributions from elsewhere."""
+"""What is judged: one of our methods, which can explain again, or attributions made elsewhere."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Subject:
         return self._explains.explain(self.data.rows_of(samples), self.data.target[samples], self.data.baseline[samples])
 
     def everything(self) -> Array:
-        """Attributions of all samples, made once, float64 [n, …]."""
+        """The attributions of all samples, made once, float64 [n, …]."""
         if self._given is None:
             step = max(1, self.data.batch_size or 64)
             numbers = np.arange(self.data.count)
@@ -148,19 +148,19 @@ class Subject:
         return self._given
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Something that a metric needs of all samples together, made once per key."""
+        """A value that a metric computes once for all samples, by key."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
     def forget(self) -> None:
-        """Let go of what was kept for later batches."""
+        """Drop what was kept for later batches."""
         self._changed.clear()
         self._made.clear()
 
     @property
     def again(self) -> Explains | None:
-        """What explains again; None for attributions from elsewhere."""
+        """What can explain other inputs; None for attributions made elsewhere."""
         return self._explains
 
     def changed(self, key: Any, make: Callable[[], onnx.ModelProto]) -> Explains:
@@ -187,11 +187,16 @@ def _path(data: Data) -> str:
 
 
 def shared_out(attribution: Array, groups: Array) -> Array:
-    """Attributions whose elements have that of their whole group, with the group's shared out evenly, so that they sum to it.
+    """Share the attribution of a group evenly among its elements, so that they sum to it.
+
+    Every element of `attribution` holds the value of its whole group.
 
     Args:
         attribution: [n, …].
         groups: the group of each element, int [n, …]; −1 is none.
+
+    Returns:
+        Attributions [n, …].
     """
     made = np.zeros(attribution.shape)
     for row, of, into in zip(

@@ -51,7 +51,7 @@ class Explainer:
         output: as in `onnxplain.rewrite`.
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.
-        baseline: as in `onnxplain.rewrite`. None lets each call bring its own.
+        baseline: as in `onnxplain.rewrite`. None lets every batch bring its own.
         score: as in `onnxplain.rewrite`.
         mask: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
@@ -108,15 +108,12 @@ class Explainer:
 
         Args:
             model: a path, the bytes of a file, or a ModelProto.
-            request: what is to be explained; its target is of no account.
+            request: what is to be explained; its target does not matter.
             running: how the model is run.
             labels: names of the classes.
 
         Returns:
             The Explainer.
-
-        Raises:
-            OnnxplainError: model and request do not fit together.
         """
         made = cls.__new__(cls)
         made._begin(model, request, running or RunSettings(), labels)

@@ -104,7 +104,7 @@ class Graph:
         return tuple(self._call(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
 
     def _call(self, node: Any, proto: onnx.NodeProto, table: Mapping[str, Tensor]) -> Call:
-        """One operator application; `table` holds the tensors it can see by name."""
+        """The node of a proto; `table` holds the tensors it can see, by name."""
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
         known = signature(node.op, domain, self._versions.get(domain, 1) if domain else self.opset)
         inputs = [table[t.name] if t.name else None for t in node.inputs]
@@ -171,7 +171,7 @@ class Graph:
         return np.asarray(onnx.numpy_helper.to_array(values.tensor))
 
     def fresh(self, name: str) -> str:
-        """A name nothing in the model has yet, and now taken."""
+        """A name that nothing in the model has yet. It counts as taken from then on."""
         return self._names.fresh(name)
 
     def finish(
@@ -288,8 +288,11 @@ def _shape(tensor: Any) -> Shape:
 
 
 def _images(calls: Iterable[Emitted], ends: Iterable[str]) -> list[onnx.ValueInfoProto]:
-    """Types and extents of images between calls: ONNX Runtime keeps its layout for convolutions where extents are provably equal,
-    and cannot follow names of extents through everything that rules emit."""
+    """Give image tensors between emitted nodes their types and extents.
+
+    ONNX Runtime keeps its layout for convolutions only where extents are provably equal, and cannot follow the names of extents
+    through everything that rules emit.
+    """
     made = (t for call in calls for t in call.outputs if t.name not in ends)
     return [_value_info(t) for t in made if t.dtype is not None and t.shape is not None and len(t.shape) == 4]
 

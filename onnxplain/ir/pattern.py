@@ -156,6 +156,11 @@ class _Var(Pattern):
         return f"'{view.name(goal.value)}' and '{view.name(found.values[self.label])}' are two tensors, both {self.label}"
 
 
+NUMBERS_IN_A_ROW = 3
+"""Numbers that a product is multiplied with one after the other, at most. A longer chain is no spelling of anything, and would
+be gone through again from each of its nodes."""
+
+
 def _fits(values: np.ndarray[Any, Any], room: int | None) -> bool:
     """Whether a constant is a single number and has no more axes than there is room for."""
     return values.size == 1 and values.dtype.kind in "fiuV" and (room is None or values.ndim <= room)  # V: bfloat16 and its kin
@@ -254,6 +259,8 @@ def _operands(view: View[Any, Any], patterns: Sequence[Pattern], given: Sequence
 class _Product(Pattern):
     factors: tuple[Pattern, ...]
     label: str
+    met: int = 0
+    """The numbers on the way here, in a row."""
 
     def ways(self, view: View[Any, Any], goal: _Goal[Any], found: Match[Any, Any]) -> list[_Way] | str:
         direct: list[_Way] = [([replace(goal, pattern=self.factors[0])], found)] if len(self.factors) == 1 else []
@@ -267,13 +274,15 @@ class _Product(Pattern):
 
     def _rescaled(self, view: View[Any, Any], kind: str, operands: tuple[Any, Any], found: Match[Any, Any]) -> Iterator[_Way]:
         """The product is that of the factors, times or divided by a number."""
+        if self.met == NUMBERS_IN_A_ROW:
+            return
         for value, other in (operands, operands[::-1])[: 2 if kind == "Mul" else 1]:
             given = view.constant(other)
             if given is None or not _fits(given, view.rank(value) or 0) or (kind == "Div" and not given.item()):
                 continue
             number = float(given.item()) if kind == "Mul" else 1 / float(given.item())
             numbers = {**found.numbers, self.label: found.numbers.get(self.label, 1.0) * number}
-            yield [_Goal(self, value)], replace(found, numbers=numbers)
+            yield [_Goal(replace(self, met=self.met + 1), value)], replace(found, numbers=numbers)
 
     def _split(self, kind: str, operands: tuple[Any, Any], found: Match[Any, Any]) -> Iterator[_Way]:
         """One operand is the product of some factors, the other that of the others."""

@@ -58,4 +58,3 @@ def output_dtype(
 
 def _first_dtype(inputs: Sequence[Tensor | None]) -> np.dtype[Any] | None:
     return next((t.dtype for t in inputs if t is not None and t.dtype is not None), None)
-

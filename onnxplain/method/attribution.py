@@ -119,7 +119,7 @@ def beside_targets(job: AttributionContext, x: Tensor, lead: int = 0) -> Tensor:
 
 
 def score(job: AttributionContext) -> Tensor:
-    """What is explained of every sample, a number: ⟨seed, output⟩, [samples]; with all targets [samples, targets]."""
+    """The explained number of every sample, ⟨cotangent, output⟩: [samples]; with all targets [samples, targets]."""
     b, y = job.b, job.target
     samples = (y.shape or (None,))[: int(job.batched)]
     if job.identity_seeds is not None:
@@ -131,13 +131,13 @@ def score(job: AttributionContext) -> Tensor:
 
 
 def change_since(job: AttributionContext, there: AttributionContext) -> Tensor:
-    """How much higher the explained score is than at another point, in the shape of `score`."""
+    """The explained score less the score at another point, in the shape of `score`."""
     b, y = job.b, job.target
     return score(job.with_point(target=replace(b.Sub(y, there.target), dtype=y.dtype, shape=y.shape)))
 
 
 def gap(job: AttributionContext, made: Sequence[Tensor], change: Tensor) -> Tensor:
-    """What attributions sum to beyond a change of the score, in its shape."""
+    """The convergence delta: by how much the attributions exceed a change of the score, in its shape."""
     b = job.b
     total = b.total([replace(per_sample(job, m, x), shape=change.shape) for m, x in zip(made, job.sources, strict=True)])
     return replace(b.Sub(b.cast(total, change), change), dtype=change.dtype, shape=change.shape)

@@ -77,7 +77,7 @@ def blurred(job: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequence[i
 
 
 def spatial_axes(job: AttributionContext, explained: Explained, axes: Sequence[int] | None) -> list[int]:
-    """The axes of an explained tensor along which neighbours are near each other: those given, else all after the channels."""
+    """The axes along which an explained tensor is blurred: those given, else all after the channels."""
     x = explained.tensor
     first = 1 + int(job.batched)
     chosen = range(first, x.rank) if axes is None else [a % x.rank for a in axes if -x.rank <= a < x.rank]
@@ -91,7 +91,7 @@ def spatial_axes(job: AttributionContext, explained: Explained, axes: Sequence[i
 
 
 def _first_sigma(explained: Explained, sigma: float | None, axes: Sequence[int]) -> float:
-    """The blur at the start, in elements: a quarter of the largest extent, if nothing is said."""
+    """The width of the blur at the start of the path, in elements: a quarter of the largest extent where none is given."""
     if sigma is not None:
         if not sigma > 0:
             raise MethodError(f"sigma is the width of the blur at the start, in elements, and positive; got {sigma!r}")

@@ -38,7 +38,7 @@ def activation_map(name: str, *, summary: str, formula: str, source: str) -> Cal
 
 
 def weighed(at: Places, weigh: Weigh) -> Tensor:
-    """The map of the job's one target before its ReLU: [samples, 1, places]."""
+    """The map of the only target, before its ReLU: [samples, 1, places]."""
     x = at.layer.tensor
     slope = at.job.gradient(of=[x])[x]
     made = weigh(at.job.b, at.flat(x), at.flat(slope))

@@ -126,7 +126,7 @@ def gradient_shap(
 
 
 def _draws_made(job: AttributionContext, samples: int, seed: int, baselines: Tensor) -> Draws:
-    """Drawn when rewriting: the same in every host. Every sample of a batch gets the same."""
+    """Draws fixed when the model is rewritten: they are the same in every host and for every sample of a batch."""
     b = job.b
     position = b.const(uniform_table(samples, seed, POSITION)[:, None], np.float64)
     chosen = uniform_table(samples, seed, REFERENCE)[:, None]

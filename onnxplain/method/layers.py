@@ -45,7 +45,10 @@ EDGES = {"riemann-left": (0.0,), "riemann-right": (1.0,), "riemann-middle": (0.5
 def conductance(
     job: AttributionContext, *, steps: int = 50, quadrature: str = "riemann-middle", chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
-    """Σ_k ∂f/∂y at step k · (y at its end − y at its start): the layer's own steps add up to its change, however few."""
+    """The conductance of each layer: Σ over steps k of ∂f/∂y at step k · (y at its end − y at its start).
+
+    The layer's own steps add up to its change, however few they are.
+    """
     if quadrature not in EDGES:
         raise MethodError(f"conductance takes the quadratures {', '.join(EDGES)}; got '{quadrature}'")
     starts, weights = nodes_and_weights("riemann-left", steps)
@@ -152,7 +155,7 @@ def _at_layers(
     job: AttributionContext, steps: int, positions: np.ndarray[Any, Any], weights: np.ndarray[Any, Any],
     attribute: Callable[[AttributionContext], Sequence[Tensor]], chunk: int | str | None,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
-    """Σ weight · what `attribute` gives at the layers, for inputs at these positions on the line from the baseline."""
+    """Σ weight · the attribution at the layers, for inputs at these positions on the line from the baseline."""
     b = job.b
     if any(has_several(job, e) for e in job.explained):
         raise MethodError("a layer's path starts at one baseline, shared by all samples or one per sample; got several of them")
@@ -172,7 +175,7 @@ def _at_layers(
 
 
 def _chosen(job: AttributionContext, y: Tensor, neuron: Neuron) -> Tensor:
-    """1 at the neurons, 0 elsewhere, in the layer's shape."""
+    """1 at the chosen neurons, 0 elsewhere, in the layer's shape."""
     target = parse_target(tuple(neuron) if isinstance(neuron, list) else neuron)
     if target.kind != "element":
         raise MethodError(f"a neuron is one choice for each axis of the layer after the samples, as 3 or 3,10,12; got {neuron!r}")

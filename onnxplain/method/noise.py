@@ -91,7 +91,7 @@ def _smoothed(
 
 
 def check_draws(samples: int, noise_level: float, noise_unit: str, noise: str) -> None:
-    """Refuse what makes no sense."""
+    """Check the options of random draws."""
     if not isinstance(samples, int) or samples < 1:
         raise MethodError(f"samples must be at least 1, got {samples!r}")
     if not noise_level >= 0:

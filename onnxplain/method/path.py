@@ -178,7 +178,7 @@ def integrated_gradients(
 
 
 def alone(b: Builder, x: Tensor) -> Tensor:
-    """One tensor as a row of them: [1, …]."""
+    """A tensor with an axis of extent 1 in front: [1, …]."""
     return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=None if x.shape is None else (1, *x.shape))
 
 

@@ -72,7 +72,7 @@ def eigen_cam(
 
 
 def _nonzero(x: Tensor, b: Builder) -> Tensor:
-    """1 in place of 0."""
+    """The tensor with 1 in place of 0."""
     made: Tensor = b.Where(b.Equal(x, 0), 1, x)
     return made
 

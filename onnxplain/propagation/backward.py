@@ -1,4 +1,4 @@
-"""The walk: reverse mode over a sequence of calls, with any family of rules."""
+"""The backward pass: reverse mode over a sequence of nodes, with any family of rules."""
 
 from __future__ import annotations
 
@@ -229,7 +229,9 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
     try:
         result = rule(b, call, *incoming)
         sent = result if isinstance(result, tuple) else (result,)
-        if any(m is not None for m in sent[len(call.reads) :]):  # a rule of several operators may say None of inputs that some have
+        if any(
+            m is not None for m in sent[len(call.reads) :]
+        ):  # a rule of several operators may say None of inputs that some have
             raise RuleError(f"{len(sent)} messages for a node with {len(call.reads)} input{'s' if len(call.reads) > 1 else ''}")
         for i, x in enumerate(call.reads):
             if x is None or not call.wants(i):

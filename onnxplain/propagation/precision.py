@@ -1,5 +1,6 @@
-"""Half-precision models walked in float32: what carries messages is computed once more in float32, and the walk goes through
-that. Contributions and their quotients overflow and vanish in float16; the model's own outputs stay what they are.
+"""Half-precision models propagated in float32.
+
+All tensors that carry messages are computed a second time, in float32, and the backward pass goes through those.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of a model: the walk with nothing around it. Checks and tests are built on it."""
+"""Vector-Jacobian products of a model: a backward pass and nothing else. Checks and tests are built on them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _with_factor(flow: Dataflow, group: Call) -> Call:
 
 
 def group_shifts(flow: Dataflow) -> Sequence[Call]:
-    """`Shift(x)` for x ± c with a single number c: part of a function, no bias that could take relevance."""
+    """`Shift(x)` for x ± c with a single number c: it belongs to a function, and is no bias that could take relevance."""
 
     def shifts(call: Call) -> bool:
         if call.op not in ("Add", "Sub") or call.domain:

@@ -1,4 +1,4 @@
-"""What the groupings look at: who makes a tensor, who reads it, and what is constant."""
+"""The dataflow as groupings see it: which node makes a tensor, which nodes read it, and what is constant."""
 
 from __future__ import annotations
 
@@ -85,8 +85,16 @@ class Dataflow:
         return tensor.name not in self.kept and all(c.name in within for c in self.readers.get(tensor.name, ()))
 
     def compound(self, op: str, parts: Sequence[Call], inputs: Sequence[Tensor | None], **attributes: Any) -> Call | None:
-        """The parts, in topological order, as one call with the last one's output; None where another call reads, or the
-        user asks for, what only the parts may see."""
+        """Several nodes as one.
+
+        Args:
+            op: the operator of the compound, in the domain `onnxplain`.
+            parts: the nodes, in topological order.
+            inputs: what the compound reads.
+
+        Returns:
+            A node with the output of the last part; None where another node reads an inner tensor, or the user asks for it.
+        """
         members = {part.name: part for part in parts}
         last = parts[-1]
         inner = [t for part in parts[:-1] for t in part.outputs if t is not None]

@@ -1,7 +1,7 @@
-"""GELU written out with Erf, as exporters do below opset 20.
+"""GELU written out with Erf, as exporters write it below opset 20.
 
-As a whole its derivative needs x alone; walked operator by operator three tensors as large as x are kept for it, and ONNX Runtime
-cannot fuse the forward operators, whose inner tensors the walk would read.
+The derivative of the whole needs x alone. Propagated operator by operator it would keep three tensors as large as x, and it would
+read inner tensors of the forward operators, which ONNX Runtime then could not fuse.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ GELU = product(1 + op.Erf(SCALED), X, number="factor")
 
 def group_gelus(flow: Dataflow) -> Sequence[Call]:
     """`Gelu(x)` with `scale` and `factor` for factor · x · (1 + erf(scale · x)), its numbers multiplied in any order."""
+    if not any(call.op == "Erf" for call in flow.calls):
+        return flow.calls
     made: list[Call] = []
     inside: set[str] = set()
     for call in reversed(flow.calls):  # the largest first: with all numbers behind it

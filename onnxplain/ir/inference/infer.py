@@ -102,4 +102,3 @@ def _shape(found: Any) -> Shape:
         return d.dim_value if d.HasField("dim_value") else d.dim_param or None
 
     return tuple(dim(d) for d in found.tensor_type.shape.dim)
-

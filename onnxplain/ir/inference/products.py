@@ -77,7 +77,9 @@ def _windows(n: Applied, extents: Sequence[Dim], kernel: Sequence[Dim] | None) -
             made.append(None)
         else:
             both = 0 if auto == "VALID" else pads[i] + pads[count + i]
-            made.append(_steps(extent, (size - 1) * dilations[i] + 1 - both, strides[i], ceil=bool(n.attributes.get("ceil_mode"))))
+            made.append(
+                _steps(extent, (size - 1) * dilations[i] + 1 - both, strides[i], ceil=bool(n.attributes.get("ceil_mode")))
+            )
             if made[-1] is not None and n.attributes.get("ceil_mode"):
                 made[-1] = None if not isinstance(extent, int) else _fitting(int(made[-1]), extent, pads[i], strides[i])
     return made

@@ -175,7 +175,8 @@ def _resized(n: Applied) -> Shape:
         # In float32, as ONNX Runtime multiplies.
         extents = [x[a] for a in axes]
         sizes = [
-            int(np.floor(np.float32(d) * s)) if isinstance(d, int) else d if s == 1 else None for d, s in zip(extents, scales, strict=True)
+            int(np.floor(np.float32(d) * s)) if isinstance(d, int) else d if s == 1 else None
+            for d, s in zip(extents, scales, strict=True)
         ]
     if sizes is None or n.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return tuple(None if a in axes else d for a, d in enumerate(x))
@@ -198,7 +199,9 @@ LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu Quantize
 ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh TensorScatter
 ThresholdedRelu Trilu RandomNormalLike RandomUniformLike Bernoulli"""
 
-REDUCTIONS = """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"""
+REDUCTIONS = (
+    """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"""
+)
 
 NOT_TENSORS = "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SplitToSequence ConcatFromSequence"
 
@@ -253,4 +256,3 @@ RULES: dict[str, Rule] = {
     "Unsqueeze": moves.unsqueezed,
 }
 """The rule of each operator. What is missing here is left to onnx's own inference."""
-

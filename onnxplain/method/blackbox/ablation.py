@@ -1,4 +1,4 @@
-"""Feature ablation: what the score loses when one feature, or group of features, is gone."""
+"""Feature ablation: how much of the score is lost when one feature, or group of features, is removed."""
 
 from __future__ import annotations
 

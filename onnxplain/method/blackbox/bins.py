@@ -26,11 +26,11 @@ class Column:
     scale: tuple[float, float] | None
 
     def of(self, rows: Array) -> Array:
-        """The column's values in rows [m, …], or its value in one row without the axis of rows."""
+        """The column's values in rows [m, …], or its value in a single row."""
         return np.asarray(rows.reshape(len(rows), -1)[:, self.index] if rows.ndim > 1 else rows.reshape(-1)[self.index])
 
     def place(self, values: Any) -> Array:
-        """The bin of each value; its place on the scale; the category itself."""
+        """The bin of each value, its position on the scale, or the category itself."""
         if self.scale is not None:
             return np.nan_to_num((np.asarray(values, np.float64) - self.scale[0]) / self.scale[1], nan=0.0)  # missing: the mean
         if self.edges is not None:
@@ -39,7 +39,9 @@ class Column:
         return np.asarray(values)
 
     def like(self, mine: Array, places: Array) -> Array:
-        """The column's feature in the local model, for drawn values: whether the bin or category is mine, or the place itself."""
+        """The column's feature in the local model, for drawn values: whether they share the sample's bin or category, or their
+        position.
+        """
         return places if self.scale is not None else np.asarray(places == self.place(mine), np.float64)
 
     def here(self, mine: Array) -> float:

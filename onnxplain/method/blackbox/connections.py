@@ -1,4 +1,4 @@
-"""Connection weights of perceptrons, read from the graph: what Garson and Olden make of them. Nothing is run or perturbed."""
+"""Connection weights of perceptrons, read from the graph (Garson, Olden). Nothing is run or perturbed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Game: what the score becomes when only some of the features are there, in batches that fit into memory."""
+"""The cooperative game of the score: its value when only some features are present, in batches that fit into memory."""
 
 from __future__ import annotations
 

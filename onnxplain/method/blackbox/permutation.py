@@ -1,4 +1,4 @@
-"""Permutation: what the score loses when a feature takes values that it has in other rows."""
+"""Permutation: how much of the score is lost when a feature takes the values that it has in other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Players: which elements of the inputs come and go together."""
+"""Players: which elements of the inputs are present or absent together."""
 
 from __future__ import annotations
 

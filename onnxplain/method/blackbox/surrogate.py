@@ -17,7 +17,13 @@ __all__ = ["Lesson", "fidelity", "flat", "lesson"]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Rows of numbers [m, features] with the scores [m, elements] to imitate; `kept` are held out to see how well it is done."""
+    """Training data of a surrogate.
+
+    Attributes:
+        x: rows of numbers, [m, features].
+        y: the model's scores for them, [m, elements].
+        kept: which rows are held out to measure the fit.
+    """
 
     x: Array
     y: Array
@@ -81,7 +87,7 @@ def fidelity(imitated: Array, y: Array) -> tuple[float, float]:
 
 
 def told(task: Task, **numbers: float) -> Arrays:
-    """Facts that hold for all samples and targets."""
+    """Facts that hold for all samples and targets, in the form of facts per sample."""
     return {name: np.full((task.count, task.targets), value) for name, value in numbers.items()}
 
 

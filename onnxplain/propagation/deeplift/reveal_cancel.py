@@ -1,5 +1,6 @@
-"""The RevealCancel rule of DeepLIFT: what raises and what lowers a nonlinearity's input is weighed apart, so that what cancels
-there is revealed.
+"""The RevealCancel rule of DeepLIFT.
+
+What raises and what lowers the input of a nonlinearity is weighed separately, which reveals contributions that cancel.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ JOINTLY = frozenset(
 
 
 def twin_call(b: Builder, call: Call) -> Call:
-    """The call at the baseline."""
+    """The node at the baseline: the same operator, reading what its inputs are there."""
 
     def there(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         return tuple(None if t is None else b.twin(t) for t in tensors)
@@ -70,12 +70,12 @@ def twin_call(b: Builder, call: Call) -> Call:
 
 
 def change(b: Builder, x: Tensor) -> Tensor:
-    """Δx: a tensor less its twin."""
+    """Δx: a tensor less its value at the baseline."""
     return replace(b.Sub(x, b.twin(x)), shape=x.shape, dtype=x.dtype)
 
 
 def mean(b: Builder, x: Tensor) -> Tensor:
-    """The mean of a tensor and its twin; itself where nothing changes it."""
+    """The mean of a tensor and its value at the baseline; the tensor itself where these are the same."""
     if b.twin(x) == x or not x.is_float:
         return x
     return replace(b.Mul(b.Add(x, b.twin(x)), 0.5), shape=x.shape, dtype=x.dtype)
@@ -111,7 +111,7 @@ def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Ten
 
 
 def secant(b: Builder, call: Call, other: Call) -> Tensor:
-    """The slope of a function of one live operand between two calls of it."""
+    """The slope of a function of one live operand between the node and the same node at the baseline."""
     index = only_live(call)
     x, x0 = call.input(index), other.input(index)
     if x.shape is not None and call.y.shape is not None and len(x.shape) != len(call.y.shape):
@@ -137,7 +137,7 @@ def rescale(b: Builder, call: Call, m: Tensor, *rest: Tensor | None) -> Messages
 
 @named("linear", "m_x = Wᵀ · m_y", f"{PAPER}, section 3.5.1")
 def linear(b: Builder, call: Call, *m: Tensor | None) -> Messages:
-    """The gradient, for what is linear in all its live operands together."""
+    """The gradient, for operators that are linear in all their live operands together."""
     live = [i for i in range(len(call.inputs)) if call.wants(i)]
     spec = b.spec(call)
     if call.op not in JOINTLY and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
@@ -213,7 +213,7 @@ def product(b: Builder, call: Call, m: Tensor) -> Messages:
 
 @named("average", "m_x = (∂y/∂x + ∂y/∂x at the twin)/2 · m_y", "a choice taken half as here and half as at the baseline")
 def average(b: Builder, call: Call, *m: Tensor | None) -> Messages:
-    """Selection by a condition. What its change alone does is no operand's, and stays in the gap that `delta` reports."""
+    """Selection by a condition. The effect of a change in the condition belongs to no operand; `delta` reports it."""
     condition = call.input(0)
     here = b.gradient(call, *m)
     if b.twin(condition) == condition:

@@ -56,22 +56,22 @@ Part: TypeAlias = "Callable[[Builder, Tensor], Tensor | None]"
 
 
 def whole(b: Builder, t: Tensor) -> Tensor:
-    """t"""
+    """The tensor itself."""
     return t
 
 
 def squared(b: Builder, t: Tensor) -> Tensor:
-    """t²"""
+    """The squared elements."""
     return replace(b.Mul(t, t), shape=t.shape, dtype=t.dtype)
 
 
 def ones(b: Builder, t: Tensor) -> Tensor:
-    """1 everywhere"""
+    """1 everywhere."""
     return b.full_like(t, 1)
 
 
 def none(b: Builder, t: Tensor) -> None:
-    """left out"""
+    """Leave the tensor out."""
 
 
 SIGNS: dict[Part, int] = {positive: 1, squared: 1, ones: 1, negative: -1}
@@ -79,7 +79,7 @@ SIGNS: dict[Part, int] = {positive: 1, squared: 1, ones: 1, negative: -1}
 
 
 def favoured(part: Part, factor: float) -> Part:
-    """t + factor · part(t)"""
+    """The tensor with one part of it added once more, times a factor: t + factor · part(t)."""
 
     def made(b: Builder, t: Tensor) -> Tensor:
         more = part(b, t)

@@ -35,7 +35,7 @@ __all__ = [
 
 @named("pass", "R_x = R_y", "Bach et al. 2015, section 3: relevance passes nonlinearities unchanged", passes=True)
 def pass_on(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
-    """The relevance of the first output, for the one live input of the same shape."""
+    """Hand the relevance of the first output on to the one live input of the same shape."""
     (live,) = _live(call, 1)
     arrived = next((r for r in relevance if r is not None), None)
     x = call.input(live)
@@ -44,7 +44,7 @@ def pass_on(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
 
 @named("move", "R_x is R_y put back where it came from", "the gradient of a selection; winner takes all for maxima", passes=True)
 def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
-    """The operator's own gradient rule: layout, selection, and maxima, where the winner takes all.
+    """The operator's own gradient rule, for layout, selection, and maxima, where the winner takes all.
 
     Relevance y · m on elements y that are elements of x is x · m there.
     """
@@ -55,7 +55,10 @@ def move(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
 
 
 def share(value: float = STABILIZER) -> NamedRule:
-    """Each input gets its contribution's share: x · ∂y/∂x · R / y, for sums, means and other homogeneous functions."""
+    """Proportional shares: each input gets the share that it contributes to the output.
+
+    x · ∂y/∂x · R / y, for sums, means and other homogeneous functions.
+    """
 
     @named(
         "share",
@@ -85,7 +88,7 @@ def scatter(value: float = STABILIZER) -> NamedRule:
 
 
 def share_positive(value: float = STABILIZER) -> NamedRule:
-    """Sums under z⁺: only summands above zero get shares, so that summands that cancel do not explode."""
+    """Proportional shares of the summands above zero alone, as under z⁺: summands that cancel then cannot explode."""
 
     @named(
         "share-positive",
@@ -103,7 +106,7 @@ def share_positive(value: float = STABILIZER) -> NamedRule:
 
 
 def half(value: float = STABILIZER) -> NamedRule:
-    """Products of two live operands: each gets half of the relevance, shared by contribution."""
+    """Products of two live operands: each gets half of the relevance (the uniform rule of AttnLRP), shared by contribution."""
 
     @named("half", "R_a = a · ∂y/∂a · R / (2 y + ε sign y)", "Achtibat et al. 2024, AttnLRP", factors_input=True)
     def rule(b: Builder, call: Call, relevance: Tensor, *rest: Tensor | None) -> Messages:
@@ -114,7 +117,7 @@ def half(value: float = STABILIZER) -> NamedRule:
 
 
 def signal(value: float = STABILIZER) -> NamedRule:
-    """Products of a signal and a gate: the signal takes all, the gate is a constant."""
+    """Products of a signal and a gate: the signal takes all relevance, and the gate counts as a constant."""
 
     @named(
         "signal",
@@ -165,12 +168,12 @@ def normalize(value: float = STABILIZER) -> NamedRule:
 
 @named("stop", "R_x = 0", "relevance ends here", only=lambda call: ())
 def stop(b: Builder, call: Call, *relevance: Tensor | None) -> Messages:
-    """Nothing passes."""
+    """Block all relevance."""
     return (None,) * len(call.reads)
 
 
 def proportional(value: float = STABILIZER) -> NamedRule:
-    """Max pooling taken for the average it is close to: each element of a window gets its share of the window's sum."""
+    """Max pooling treated as average pooling: each element of a window gets its share of the window's sum."""
 
     @named(
         "proportional",
