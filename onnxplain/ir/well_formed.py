@@ -27,8 +27,8 @@ def check_form(
         outputs: how many outputs are asked for.
 
     Raises:
-        RuleError: there is no such operator or attribute, or there are too few or too many inputs or outputs. The message names the
-            nearest name or the right number.
+        RuleError: there is no such operator or attribute, or there are too few or too many inputs or outputs. The message names
+            the nearest name or the right number.
     """
     if known is None:
         raise RuleError(f"there is no operator '{op}' in opset {opset}; {nearest(op, operators_of(opset))}")

@@ -229,9 +229,8 @@ def outgoing(b: Builder, call: Call, rule: Rule, spec: OpSpec, incoming: Sequenc
     try:
         result = rule(b, call, *incoming)
         sent = result if isinstance(result, tuple) else (result,)
-        if any(
-            m is not None for m in sent[len(call.reads) :]
-        ):  # a rule of several operators may say None of inputs that some have
+        # A rule of several operators may return None for inputs that only some of them have.
+        if any(m is not None for m in sent[len(call.reads) :]):
             raise RuleError(f"{len(sent)} messages for a node with {len(call.reads)} input{'s' if len(call.reads) > 1 else ''}")
         for i, x in enumerate(call.reads):
             if x is None or not call.wants(i):

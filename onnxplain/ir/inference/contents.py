@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,10 +23,14 @@ DEEPEST = 16
 class Made(Protocol):
     """A node of the model or one that is emitted."""
 
-    op: str
-    domain: str
-    inputs: Any
-    attributes: Any
+    @property
+    def op(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+    @property
+    def inputs(self) -> Sequence[Tensor | None]: ...
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...
 
 
 def contents(

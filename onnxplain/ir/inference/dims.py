@@ -1,4 +1,4 @@
-"""Arithmetic with extents that are numbers, symbols or unknown. A result is stated only where it holds for every value of the symbols."""
+"""Arithmetic with extents that are numbers, symbols or unknown. A result holds whatever the symbols stand for."""
 
 from __future__ import annotations
 

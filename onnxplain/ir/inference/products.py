@@ -63,36 +63,31 @@ def pooled(n: Applied) -> Shape:
 
 
 def _windows(n: Applied, extents: Sequence[Dim], kernel: Sequence[Dim] | None) -> list[Dim]:
+    """How many places a window takes along each axis."""
     count = len(extents)
-    ones, zeros = [1] * count, [0] * (2 * count)
-    strides, dilations = n.attributes.get("strides") or ones, n.attributes.get("dilations") or ones
-    pads, auto = n.attributes.get("pads") or zeros, n.attributes.get("auto_pad") or "NOTSET"
-    auto = auto.decode() if isinstance(auto, bytes) else auto
+    strides, dilations = (n.attributes.get(name) or [1] * count for name in ("strides", "dilations"))
+    pads = n.attributes.get("pads") or [0] * (2 * count)
+    auto = n.attribute("auto_pad", "NOTSET")
+    if auto.startswith("SAME"):
+        return [d if s == 1 else -(-d // s) if isinstance(d, int) else None for d, s in zip(extents, strides, strict=True)]
     made: list[Dim] = []
     for i, extent in enumerate(extents):
         size = None if kernel is None else kernel[i]
-        if auto.startswith("SAME"):
-            made.append(extent if strides[i] == 1 else -(-extent // strides[i]) if isinstance(extent, int) else None)
-        elif not isinstance(size, int):
-            made.append(None)
+        before, after = (0, 0) if auto == "VALID" else (pads[i], pads[count + i])
+        if isinstance(size, int):
+            span = (size - 1) * dilations[i] + 1
+            made.append(_places(extent, span, before, after, strides[i], ceil=bool(n.attributes.get("ceil_mode"))))
         else:
-            both = 0 if auto == "VALID" else pads[i] + pads[count + i]
-            made.append(
-                _steps(extent, (size - 1) * dilations[i] + 1 - both, strides[i], ceil=bool(n.attributes.get("ceil_mode")))
-            )
-            if made[-1] is not None and n.attributes.get("ceil_mode"):
-                made[-1] = None if not isinstance(extent, int) else _fitting(int(made[-1]), extent, pads[i], strides[i])
+            made.append(None)
     return made
 
 
-def _steps(extent: Dim, size: int, stride: int, *, ceil: bool) -> Dim:
-    """How many windows of that size fit, padding taken off it."""
-    if isinstance(extent, int):
-        free = extent - size
-        return (-(-free // stride) if ceil else free // stride) + 1
-    return extent if stride == 1 and size == 1 else None
-
-
-def _fitting(count: int, extent: int, before: int, stride: int) -> Dim:
-    """One window less where the last one would start in the padding behind the image."""
-    return count - 1 if (count - 1) * stride >= extent + before else count
+def _places(extent: Dim, span: int, before: int, after: int, stride: int, *, ceil: bool) -> Dim:
+    """How many windows of a span fit into a padded extent."""
+    if not isinstance(extent, int):
+        return extent if stride == 1 and span == 1 + before + after else None
+    free = extent + before + after - span
+    if not ceil:
+        return free // stride + 1
+    # The last window must not start in the padding behind the image.
+    return min(-(-free // stride), (extent + before - 1) // stride) + 1

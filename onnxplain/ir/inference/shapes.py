@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -170,14 +170,8 @@ def _resized(n: Applied) -> Shape:
         return None
     axes = range(len(x)) if axes is None else [a % len(x) for a in axes]
     sizes: Sequence[Dim] | None = n.dims(3)
-    scales = n.value(n.input(2))
-    if sizes is None and n.input(3) is None and scales is not None and len(scales) == len(axes):
-        # In float32, as ONNX Runtime multiplies.
-        extents = [x[a] for a in axes]
-        sizes = [
-            int(np.floor(np.float32(d) * s)) if isinstance(d, int) else d if s == 1 else None
-            for d, s in zip(extents, scales, strict=True)
-        ]
+    if sizes is None and n.input(3) is None:
+        sizes = _scaled([x[a] for a in axes], n.value(n.input(2)))
     if sizes is None or n.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         return tuple(None if a in axes else d for a, d in enumerate(x))
     made = list(x)
@@ -186,24 +180,32 @@ def _resized(n: Applied) -> Shape:
     return tuple(made)
 
 
+def _scaled(extents: Sequence[Dim], scales: np.ndarray[Any, Any] | None) -> list[Dim] | None:
+    """Extents times scales, in float32 as ONNX Runtime multiplies."""
+    if scales is None or len(scales) != len(extents):
+        return None
+    pairs = zip(extents, scales.astype(np.float32), strict=True)
+    return [int(np.floor(np.float32(d) * s)) if isinstance(d, int) else d if s == 1 else None for d, s in pairs]
+
+
 def _unknown(n: Applied) -> Shape:
     return None
 
 
-BROADCAST = """Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod
-Mul Or Pow Sub Sum Where Xor"""
+BROADCAST = """Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min
+Mod Mul Or Pow Sub Sum Where Xor"""
 
-SAME = """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumProd CumSum DequantizeLinear Elu
-EyeLike Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LeakyRelu Log
-LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear Reciprocal Relu ReverseSequence Round Scatter
-ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh TensorScatter
-ThresholdedRelu Trilu RandomNormalLike RandomUniformLike Bernoulli"""
+SAME = """Abs Acos Acosh Asin Asinh Atan Atanh Bernoulli BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumProd CumSum
+DequantizeLinear Elu Erf Exp EyeLike Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization
+IsInf IsNaN LRN LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear
+RandomNormalLike RandomUniformLike Reciprocal Relu ReverseSequence Round Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign
+Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh TensorScatter ThresholdedRelu Trilu"""
 
-REDUCTIONS = (
-    """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"""
-)
+REDUCTIONS = """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+ReduceSumSquare"""
 
-NOT_TENSORS = "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SplitToSequence ConcatFromSequence"
+NOT_TENSORS = """ConcatFromSequence SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SplitToSequence"""
+"""Sequences and what comes out of them: their elements need not have one shape."""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(BROADCAST.split(), _broadcast),
