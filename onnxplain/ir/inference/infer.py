@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.errors import RuleError
 from onnxplain.ir.graph import Body
 from onnxplain.ir.inference.applied import Applied
 from onnxplain.ir.inference.dims import merged
-from onnxplain.ir.inference.shapes import RULES
-from onnxplain.ir.tensor import Dim, Shape, Tensor
+from onnxplain.ir.inference.shapes import RULES, Rule
+from onnxplain.ir.tensor import Dim, Shape, Tensor, shown
 from onnxplain.ir.type_inference import SEQUENCES, output_dtype
 
 __all__ = ["infer"]
@@ -31,13 +32,22 @@ def infer(n: Applied) -> list[Tensor]:
     dtypes = [output_dtype(n.op, n.known, i, n.inputs, n.attributes) for i in range(n.outputs)]
     rule = None if n.domain else RULES.get(n.op)
     if rule is not None:
-        found = rule(n)
-        shapes = found if isinstance(found, list) else [found]
+        shapes = _by_rule(n, rule)
     elif n.known is not None:
         shapes = _by_onnx(n)
     else:
         shapes = [None] * n.outputs
     return [Tensor("", dtype, shape, n.op in SEQUENCES) for dtype, shape in zip(dtypes, shapes, strict=True)]
+
+
+def _by_rule(n: Applied, rule: Rule) -> list[Shape]:
+    try:
+        found = rule(n)
+    except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:  # an axis that is not there, ranks that differ
+        given = ", ".join("nothing" if t is None else shown(t.shape) for t in n.inputs)
+        said = ", ".join(f"{k}={v}" for k, v in n.attributes.items())
+        raise RuleError(f"{n.op} does not fit inputs of shape {given}{f' with {said}' if said else ''}") from error
+    return found if isinstance(found, list) else [found]
 
 
 def _from_bodies(n: Applied) -> list[Tensor]:
@@ -72,9 +82,10 @@ def _by_onnx(n: Applied) -> list[Shape]:
     if any(t.dtype is None or t.is_sequence for t in tensors) or any(isinstance(a, np.ndarray) for a in n.attributes.values()):
         return [None] * n.outputs
     names = {t.name or f"input_{i}": t for i, t in enumerate(tensors)}
-    node = onnx.helper.make_node(
-        n.op, ["" if t is None else t.name for t in n.inputs], [f"output_{i}" for i in range(n.outputs)], **n.attributes
-    )
+    # Some of its rules take an attribute that is left out for 0, whatever its default is.
+    attributes = {**(n.known.defaults if n.known else {}), **n.attributes}
+    names_in, names_out = ["" if t is None else t.name for t in n.inputs], [f"output_{i}" for i in range(n.outputs)]
+    node = onnx.helper.make_node(n.op, names_in, names_out, **attributes)
     values = {name: v for name, t in names.items() if (v := n.value(t)) is not None}
     try:
         found = onnx.shape_inference.infer_node_outputs(
@@ -86,7 +97,11 @@ def _by_onnx(n: Applied) -> list[Shape]:
         )
     except onnx.shape_inference.InferenceError:  # it stops where a rule's promise about a symbol is beyond it
         return [None] * n.outputs
-    return [_shape(found.get(f"output_{i}")) for i in range(n.outputs)]
+    shapes = [_shape(found.get(f"output_{i}")) for i in range(n.outputs)]
+    if all(t.static_shape is not None for t in tensors):
+        return shapes
+    # Some of its rules count a symbol as 0: numbers that are made of extents are certain only where all extents are numbers.
+    return [None if s is None else tuple(d if isinstance(d, str) else None for d in s) for s in shapes]
 
 
 def _element(tensor: Tensor) -> int:

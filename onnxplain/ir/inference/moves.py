@@ -129,7 +129,10 @@ def _cut(extent: Dim, start: Dim, end: Dim, step: int | None) -> Dim:
     if step is None:
         return None
     if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
-        return len(range(*slice(start, None if step < 0 and end < -extent else end, step).indices(extent)))
+        # Unlike in Python, a start before the first element is the first element, also on the way back.
+        low, high = (0, extent) if step > 0 else (-1, extent - 1)
+        begin = min(max(start + extent if start < 0 else start, 0), high)
+        return len(range(begin, min(max(end + extent if end < 0 else end, low), high), step))
     if step == 1 and start == 0 and extent is not None and (same_dim(extent, end) or (isinstance(end, int) and end >= 2**31 - 1)):
         return extent
     return None

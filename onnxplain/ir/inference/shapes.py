@@ -67,8 +67,8 @@ def _layer_norm(n: Applied) -> list[Shape]:
     return [x, *[statistics] * (n.outputs - 1)]
 
 
-def _first_only(n: Applied) -> list[Shape]:
-    return [n.shape(), *[None] * (n.outputs - 1)]
+def _batch_norm(n: Applied) -> list[Shape]:
+    return [n.shape(), *[n.shape(3)] * (n.outputs - 1)]
 
 
 def _both(n: Applied) -> list[Shape]:
@@ -197,9 +197,9 @@ Mod Mul Or Pow Sub Sum Where Xor"""
 
 SAME = """Abs Acos Acosh Asin Asinh Atan Atanh Bernoulli BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumProd CumSum
 DequantizeLinear Elu Erf Exp EyeLike Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization
-IsInf IsNaN LRN LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear
-RandomNormalLike RandomUniformLike Reciprocal Relu ReverseSequence Round Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign
-Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh TensorScatter ThresholdedRelu Trilu"""
+IsInf IsNaN LRN LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear RMSNormalization
+RandomNormalLike RandomUniformLike Reciprocal Relu ReverseSequence Round Scatter ScatterElements ScatterND Selu Shrink Sigmoid
+Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh TensorScatter ThresholdedRelu Trilu"""
 
 REDUCTIONS = """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
 ReduceSumSquare"""
@@ -215,7 +215,7 @@ RULES: dict[str, Rule] = {
     "ArgMax": _chosen,
     "ArgMin": _chosen,
     "AveragePool": products.pooled,
-    "BatchNormalization": _first_only,
+    "BatchNormalization": _batch_norm,
     "CenterCropPad": _center,
     "Concat": moves.concatenated,
     "ConstantOfShape": _filled,
