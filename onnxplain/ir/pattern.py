@@ -7,7 +7,7 @@
 `match` returns what the names stand for, or why there is no match. A pattern used twice stands for one tensor both times.
 Operands of commutative operators are tried in any order, alternatives (`|`) from left to right, and every choice is taken back
 where the rest does not fit. Patterns know tensors and nodes only through a `View`, so that they fit nodes as they lie in a file
-and the nodes of a walk alike. Nothing here recurses: a pattern may be as deep as a graph.
+and the nodes of a backward pass alike. Nothing here recurses: a pattern may be as deep as a graph.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from onnxplain.ir.ops import traits_of
+
 __all__ = ["Match", "NoMatch", "Pattern", "View", "match", "number", "op", "product", "var"]
 
 V = TypeVar("V")
 N = TypeVar("N")
-
-COMMUTATIVE = frozenset({"Add", "And", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor"})
-"""Operators whose operands may change places."""
 
 
 class View(Protocol[V, N]):
@@ -230,7 +229,7 @@ class _Node(Pattern):
             named={**found.named, self.label: node} if self.label else found.named,
             _made={**found._made, id(self): value},
         )
-        orders = _orders(view, self.inputs, given) if view.operator(node) in COMMUTATIVE else [self.inputs]
+        orders = _orders(view, self.inputs, given) if traits_of(view.operator(node)).commutative else [self.inputs]
         return [(list(_operands(view, order, given)), after) for order in orders]
 
 
@@ -266,7 +265,7 @@ class _Product(Pattern):
         direct: list[_Way] = [([replace(goal, pattern=self.factors[0])], found)] if len(self.factors) == 1 else []
         node = view.maker(goal.value)
         kind = "" if node is None else view.operator(node)
-        if kind not in ("Mul", "Div"):
+        if kind not in ("Mul", "Div"):  # operators: the ways to write a product with a number
             return direct or f"'{view.name(goal.value)}' is no product"
         after = replace(found, nodes=_with(found.nodes, node))
         left, right = view.inputs(node)

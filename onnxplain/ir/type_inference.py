@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.ir.ops import claims
 from onnxplain.ir.schema import Signature
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["FIXED", "RANDOM", "SEQUENCES", "output_dtype"]
 
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM = claims("random")
 """Operators that give another result each time; never merged, never moved out of a loop."""
 
-SEQUENCES = {"SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence"}
+SEQUENCES = claims("makes_sequence")
 """Operators that make sequences."""
 
 FIXED: dict[str, np.dtype[Any]] = {
@@ -32,12 +33,12 @@ FIXED: dict[str, np.dtype[Any]] = {
 def output_dtype(
     op: str, known: Signature | None, index: int, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]
 ) -> np.dtype[Any] | None:
-    if op in ("Cast", "EyeLike") or op in RANDOM:
+    if op in ("Cast", "EyeLike") or op in RANDOM:  # operators: an attribute of theirs names the type
         number = attributes.get("to", attributes.get("dtype"))
         if number is not None:
             return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
-        return np.dtype(np.float32) if op in ("RandomNormal", "RandomUniform") else _first_dtype(inputs)
-    if op in SEQUENCES or op in ("SequenceAt", "ConcatFromSequence"):
+        return np.dtype(np.float32) if op in RANDOM and not inputs else _first_dtype(inputs)
+    if op in SEQUENCES or op in ("SequenceAt", "ConcatFromSequence"):  # operators: what reads the elements of sequences
         element = attributes.get("dtype")
         return _first_dtype(inputs) if element is None else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))
     if op == "ConstantOfShape":

@@ -11,7 +11,7 @@ from onnxplain.ir.edit import reads, set_nodes
 
 __all__ = ["fold_constants"]
 
-SMALL = 1024
+SMALL_CONSTANT_ELEMENTS = 1024
 """Elements up to which a constant is small."""
 
 FOLDABLE = frozenset(
@@ -33,7 +33,11 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
     static = {n: _static(t) for n, t in infos.items()}
     static.update((t.name, list(t.dims)) for t in graph.initializer)
     read = {i for n in graph.node if set(also).intersection(n.output) for i in n.input}
-    values = {t.name: t for t in graph.initializer if (int(np.prod(t.dims)) <= SMALL or t.name in read) and not t.external_data}
+    values = {
+        t.name: t
+        for t in graph.initializer
+        if (int(np.prod(t.dims)) <= SMALL_CONSTANT_ELEMENTS or t.name in read) and not t.external_data
+    }
     outputs = {o.name for o in graph.output}
     folded: dict[str, onnx.NodeProto] = {}
     made: set[str] = set()
@@ -51,7 +55,7 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
         if not node.input or not all(not i or i in values or i in made for i in node.input):
             continue
         sizes = [static.get(o) for o in node.output]
-        large = {o for o, s in zip(node.output, sizes, strict=True) if s is None or int(np.prod(s)) > SMALL}
+        large = {o for o, s in zip(node.output, sizes, strict=True) if s is None or int(np.prod(s)) > SMALL_CONSTANT_ELEMENTS}
         if large <= set(also) and None not in sizes:
             folded[node.name] = node
             made.update(node.output)
@@ -107,5 +111,5 @@ def _drop_unused(graph: onnx.GraphProto, wanted: set[str], large: set[str]) -> N
     """Remove small initializers, and the large ones named, that nothing reads any more."""
     for i in range(len(graph.initializer) - 1, -1, -1):
         tensor = graph.initializer[i]
-        if tensor.name not in wanted and (int(np.prod(tensor.dims)) <= SMALL or tensor.name in large):
+        if tensor.name not in wanted and (int(np.prod(tensor.dims)) <= SMALL_CONSTANT_ELEMENTS or tensor.name in large):
             del graph.initializer[i]

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeGuard
 import numpy as np
 import onnx
 
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.tensor import Dim
 
 __all__ = ["name_extents"]
@@ -85,7 +86,7 @@ def _value(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable
     if not known or any(v is None for v in known):
         return None
     first, *rest = [v for v in known if v is not None]
-    if node.op_type in ("Identity", "Reshape", "Squeeze", "Unsqueeze"):  # the same elements, be they one or a vector
+    if traits_of(node.op_type).keeps_order:  # the same elements, be they one or a vector
         return first
     if node.op_type == "Cast":
         return first if settings["to"] in (onnx.TensorProto.INT32, onnx.TensorProto.INT64) else None

@@ -18,8 +18,8 @@ from tests.support.paths import FIXTURES
 
 def proven(made: onnx.ModelProto) -> list[str]:
     graph = Graph(made)
-    names = nonnegative_tensors(graph.calls, Builder(graph).value)
-    return [t.name for call in graph.calls for t in call.outputs if t is not None and t.name in names]
+    names = nonnegative_tensors(graph.nodes, Builder(graph).value)
+    return [t.name for node in graph.nodes for t in node.outputs if t is not None and t.name in names]
 
 
 @pytest.mark.parametrize("name", ["resnet", "densenet", "mobilenet", "unet", "vit", "stft", "detector_head"])

@@ -1,4 +1,4 @@
-"""Types and shapes of what an emitted node returns. What is stated holds in every run; what is not certain is left unknown."""
+"""Types and shapes of what a node returns, stated only where they hold in every run."""
 
 from onnxplain.ir.inference.applied import Applied
 from onnxplain.ir.inference.contents import contents
