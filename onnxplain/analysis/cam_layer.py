@@ -13,7 +13,7 @@ from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.spatial_axes import Axes, Layout, extents, layouts, token_layout
 from onnxplain.errors import LayerError
 from onnxplain.ir.graph import Graph, named_dims
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits, standard_traits
 from onnxplain.ir.tensor import Tensor
 
@@ -28,7 +28,7 @@ def map_layer(
     target: Tensor,
     sources: Sequence[Explained],
     layer: Explained | None,
-    role: Callable[[Call], str],
+    role: Callable[[Node], str],
     traits: Traits,
 ) -> tuple[Explained, Explained]:
     """The input that a map lies on, and the layer that it is made from, both with their layouts.
@@ -44,9 +44,9 @@ def map_layer(
     if not spatial:
         shown = ", ".join(f"'{e.name}' {named_dims(e.tensor)}" for e in sources)
         raise LayerError(f"a map needs an input [samples, channels, height, width] or alike; found {shown}")
-    axes = layouts(graph.calls, lambda t: _ints(graph, t), traits)
+    axes = layouts(graph.nodes, lambda t: _ints(graph, t), traits)
     for e in spatial:
-        live = liveness(graph.calls, [e.tensor], [target], role)
+        live = liveness(graph.nodes, [e.tensor], [target], role)
         seen = _Seen(live, axes, axes.get(e.tensor.name) or _usual(e.tensor))
         on = replace(e, layout=Layout(seen.over))
         if layer is not None:
@@ -99,13 +99,13 @@ class _Seen:
         if len(self.over) != 2:
             return None
         grids: list[Axes] = []
-        for call in self.live.calls:
-            grids += [g for y in call.outputs if y is not None and len(g := extents(y, self.axes)) == 2 and g not in grids]
-            if any(y == tensor for y in call.outputs):
+        for node in self.live.nodes:
+            grids += [g for y in node.outputs if y is not None and len(g := extents(y, self.axes)) == 2 and g not in grids]
+            if any(y == tensor for y in node.outputs):
                 break
         return token_layout(tensor, grids, over[0] if len(over) == 1 else None)
 
-    def candidates(self, source: Tensor, target: Tensor, role: Callable[[Call], str]) -> list[tuple[Tensor, Layout]]:
+    def candidates(self, source: Tensor, target: Tensor, role: Callable[[Node], str]) -> list[tuple[Tensor, Layout]]:
         """The tensors with spatial axes that all paths from the source pass through, and of which the score depends on every
         place.
 
@@ -118,8 +118,8 @@ class _Seen:
         if not partly or not found or not found[-1][1].grid:
             return found
         last = found[-1][0]
-        whole = replace(self.live, calls=tuple(c for c in self.live.calls if not _all_within(c, partly)))
-        ends = {x.name for c in self.live.calls if _all_within(c, partly) for x in _live_inputs(c) if not self._each(c, x, role)}
+        whole = replace(self.live, nodes=tuple(c for c in self.live.nodes if not _all_within(c, partly)))
+        ends = {x.name for c in self.live.nodes if _all_within(c, partly) for x in _live_inputs(c) if not self._each(c, x, role)}
         more = [(t, layout) for t in _passages(whole, source, target, ends) if (layout := self._spatial(t)) is not None]
         return [*found, *((t, layout) for t, layout in more if layout.grid and t.dim(-1) == last.dim(-1))]
 
@@ -127,14 +127,14 @@ class _Seen:
         layout = self.layout(tensor)
         return layout if layout is not None and _places(tensor, layout) > 1 else None
 
-    def _partly_read(self, target: Tensor, role: Callable[[Call], str]) -> set[str]:
+    def _partly_read(self, target: Tensor, role: Callable[[Node], str]) -> set[str]:
         """The tensors of which the score depends on some tokens only: everything behind the point from which only the class token
         is read.
         """
         found: set[str] = set()
-        readers: dict[str, list[tuple[Call, Tensor]]] = {}
-        for call in reversed(self.live.calls):
-            for y in call.outputs:
+        readers: dict[str, list[tuple[Node, Tensor]]] = {}
+        for node in reversed(self.live.nodes):
+            for y in node.outputs:
                 if y is None or y == target or not readers.get(y.name):
                     continue
                 layout = self.layout(y) if y.shape is not None and len(y.shape) == 3 else None
@@ -143,25 +143,25 @@ class _Seen:
                 reads = readers[y.name]
                 if all(_fewer(c, x, layout) or (_all_within(c, found) and self._each(c, x, role)) for c, x in reads):
                     found.add(y.name)
-            for x in _live_inputs(call):
-                readers.setdefault(x.name, []).append((call, x))
+            for x in _live_inputs(node):
+                readers.setdefault(x.name, []).append((node, x))
         return found
 
-    def _each(self, call: Call, x: Tensor, role: Callable[[Call], str]) -> bool:
-        """Whether a call treats every token of an operand alone, and keeps them all."""
-        y = call.y
-        if y.shape is None or x.shape is None or len(y.shape) != len(x.shape) or role(call) not in EACH_TOKEN:
+    def _each(self, node: Node, x: Tensor, role: Callable[[Node], str]) -> bool:
+        """Whether a node treats every token of an operand alone, and keeps them all."""
+        y = node.y
+        if y.shape is None or x.shape is None or len(y.shape) != len(x.shape) or role(node) not in EACH_TOKEN:
             return False
-        return y.shape[1] == x.shape[1] and _by_itself(call, x, role(call))
+        return y.shape[1] == x.shape[1] and _by_itself(node, x, role(node))
 
 
-def _live_inputs(call: Call) -> list[Tensor]:
-    return [t for i, t in enumerate(call.reads) if t is not None and call.wants(i)]
+def _live_inputs(node: Node) -> list[Tensor]:
+    return [t for i, t in enumerate(node.reads) if t is not None and node.needs_input_grad(i)]
 
 
-def _all_within(call: Call, names: set[str]) -> bool:
-    """Whether all outputs of a call are among the named tensors."""
-    return all(y is None or y.name in names for y in call.outputs)
+def _all_within(node: Node, names: set[str]) -> bool:
+    """Whether all outputs of a node are among the named tensors."""
+    return all(y is None or y.name in names for y in node.outputs)
 
 
 def _places(tensor: Tensor, layout: Layout) -> int:
@@ -175,35 +175,35 @@ def _places(tensor: Tensor, layout: Layout) -> int:
 def _passages(live: Live, source: Tensor, target: Tensor, ends: Iterable[str] = ()) -> Iterator[Tensor]:
     """The tensors that lie on every path from the source to the target, or to where a tensor of `ends` is read."""
     last = {source.name: -1}
-    for i, call in enumerate(live.calls):
-        last.update((t.name, i) for t in _live_inputs(call))
-    last.update((name, len(live.calls)) for name in ends)
+    for i, node in enumerate(live.nodes):
+        last.update((t.name, i) for t in _live_inputs(node))
+    last.update((name, len(live.nodes)) for name in ends)
     reach = last[source.name]
-    for i, call in enumerate(live.calls):
-        made = [t for t in call.outputs if t is not None and t.name in live.tensors]
+    for i, node in enumerate(live.nodes):
+        made = [t for t in node.outputs if t is not None and t.name in live.tensors]
         if reach <= i and len(made) == 1 and made[0] != target:
             yield made[0]
         reach = max([reach, *(last.get(t.name, i) for t in made)])
 
 
-def _fewer(call: Call, x: Tensor, layout: Layout) -> bool:
-    """Whether a call selects fewer tokens than there are places."""
+def _fewer(node: Node, x: Tensor, layout: Layout) -> bool:
+    """Whether a node selects fewer tokens than there are places."""
     (axis,) = layout.space
     # operators: the forms in which exporters select a class token
-    if call.op not in ("Gather", "Slice", "Split") or (call.op != "Slice" and call["axis"] % x.rank != axis):
+    if node.op not in ("Gather", "Slice", "Split") or (node.op != "Slice" and node["axis"] % x.rank != axis):
         return False
-    if call.y.shape is None or len(call.y.shape) < x.rank:
-        return call.y.shape is not None
-    kept = call.y.shape[axis]
+    if node.y.shape is None or len(node.y.shape) < x.rank:
+        return node.y.shape is not None
+    kept = node.y.shape[axis]
     return isinstance(kept, int) and kept < prod(layout.grid)
 
 
-def _by_itself(call: Call, x: Tensor, role: str) -> bool:
-    """Whether a call treats every token, along axis 1, alone."""
-    if standard_traits(call).multiplies:
-        w = call.inputs[1]
-        return call.op == "MatMul" and call.inputs[0] == x and w is not None and w.shape is not None and len(w.shape) == 2
+def _by_itself(node: Node, x: Tensor, role: str) -> bool:
+    """Whether a node treats every token, along axis 1, alone."""
+    if standard_traits(node).multiplies:
+        w = node.inputs[1]
+        return node.op == "MatMul" and node.inputs[0] == x and w is not None and w.shape is not None and len(w.shape) == 2
     if role in ("softmax", "norm"):
-        axis = call.get("axis")
+        axis = node.get("axis")
         return axis is not None and int(axis) % x.rank > 1
     return True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
@@ -38,50 +38,50 @@ class Layout:
         return [i for i in range(int(batched), rank) if i not in self.space]
 
 
-def layouts(calls: Sequence[Call], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> dict[str, Axes]:
+def layouts(nodes: Sequence[Node], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> dict[str, Axes]:
     """The axes that count places, by tensor name, where the dataflow tells.
 
     `ints` gives the values of small constants, `traits` the facts about operators.
     """
     known: dict[str, Axes] = {}
-    for call in calls:
-        _seed(call, known, ints, traits)
+    for node in nodes:
+        _seed(node, known, ints, traits)
     before = -1
     while len(known) > before:
         before = len(known)
-        for call in (*calls, *reversed(calls)):
-            _carry(call, known, traits)
+        for node in (*nodes, *reversed(nodes)):
+            _carry(node, known, traits)
     return known
 
 
-def _seed(call: Call, known: dict[str, Axes], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> None:
+def _seed(node: Node, known: dict[str, Axes], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> None:
     """What an operator's own definition says about spatial axes."""
-    x = call.inputs[0] if call.inputs else None
-    if x is None or x.shape is None or not call.outputs:
+    x = node.inputs[0] if node.inputs else None
+    if x is None or x.shape is None or not node.outputs:
         return
     rank = len(x.shape)
-    if traits(call).channels_first:
-        for t in (x, call.outputs[0]):
+    if traits(node).channels_first:
+        for t in (x, node.outputs[0]):
             if t is not None and t.shape is not None and len(t.shape) == rank > 2:
                 known.setdefault(t.name, tuple(range(2, rank)))
-    elif traits(call).reduces and rank > 2 and len(call.inputs) > 1:
-        axes = [a % rank for a in ints(call.inputs[1]) or ()]
+    elif traits(node).reduces and rank > 2 and len(node.inputs) > 1:
+        axes = [a % rank for a in ints(node.inputs[1]) or ()]
         # A norm written in operators keeps its one axis; who sums one axis away, or several, sums over places.
-        if 0 not in axes and len(axes) < rank - 1 and (len(axes) > 1 or (axes and not call.get("keepdims", 1))):
+        if 0 not in axes and len(axes) < rank - 1 and (len(axes) > 1 or (axes and not node.get("keepdims", 1))):
             known.setdefault(x.name, tuple(sorted(axes)))
 
 
-def _carry(call: Call, known: dict[str, Axes], traits: Traits) -> None:
+def _carry(node: Node, known: dict[str, Axes], traits: Traits) -> None:
     """Hand spatial axes on from inputs to outputs and back, where the axes stay the same."""
-    facts = traits(call)
-    if (call.domain and not facts.elementwise) or facts.mixes_axes or facts.channels_first or facts.reduces:
+    facts = traits(node)
+    if (node.domain and not facts.elementwise) or facts.mixes_axes or facts.channels_first or facts.reduces:
         return
-    for y in call.outputs:
-        for place, x in enumerate(call.inputs):
+    for y in node.outputs:
+        for place, x in enumerate(node.inputs):
             if x is None or y is None or x.shape is None or y.shape is None or len(x.shape) != len(y.shape):
                 continue
-            perm = call.get("perm") or list(reversed(range(len(x.shape)))) if call.op == "Transpose" else range(len(x.shape))
-            if call.op == "MatMul" and not _rows(call, place):
+            perm = node.get("perm") or list(reversed(range(len(x.shape)))) if node.op == "Transpose" else range(len(x.shape))
+            if node.op == "MatMul" and not _rows(node, place):
                 continue
             there, back = list(perm), {p: i for i, p in enumerate(perm)}
             if x.name in known and y.name not in known:
@@ -96,9 +96,9 @@ def _enter(known: dict[str, Axes], tensor: Tensor, axes: Axes) -> None:
         known[tensor.name] = axes
 
 
-def _rows(call: Call, place: int) -> bool:
+def _rows(node: Node, place: int) -> bool:
     """Whether this operand's rows pass a matrix product one by one: the first, where the second is one matrix."""
-    w = call.inputs[1]
+    w = node.inputs[1]
     return place == 0 and w is not None and w.shape is not None and len(w.shape) == 2
 
 

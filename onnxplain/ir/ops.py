@@ -65,6 +65,7 @@ class OpTraits:
         keeps_nonnegative: no result is below zero where the first operand, or no operand, is.
         within_one: every result lies in [0, 1].
         finite: finite operands give finite results, but for overflow.
+        unbounded_slope: its slope may be infinite or undefined where its operand (its divisor) is zero, or elsewhere too.
         of_logits: makes probabilities, or their logarithms, of logits.
         shape_only: the result depends on the extents of the operand, not on its values.
         random: gives another result each time.
@@ -108,6 +109,7 @@ class OpTraits:
     keeps_nonnegative: Operands = ""
     within_one: bool = False
     finite: bool = False
+    unbounded_slope: Literal["", "at zero", "anywhere"] = ""
     of_logits: bool = False
     shape_only: bool = False
     random: bool = False
@@ -192,11 +194,14 @@ STANDARD: Mapping[str, OpTraits] = {
     "Atan": _Function(activation="squash", zero_at_zero=True),
     "Shrink": _Function(activation="bend", piecewise_linear=True),
     "Abs": _Function(activation="bend", piecewise_linear=True, zero_at_zero=True, nonnegative=True, finite=True),
-    "Exp": _Function(activation="bend", nonnegative=True),
+    "Exp": _Function(activation="bend", nonnegative=True, unbounded_slope="anywhere"),
     # -- other functions of each element alone --------------------------------------------------------------------------
-    "Sqrt": _Function(zero_at_zero=True, nonnegative=True),
-    **dict.fromkeys(("Sin", "Tan", "Sinh", "Asin", "Asinh", "Atanh"), _Function(zero_at_zero=True)),
-    **dict.fromkeys(("Cos", "Cosh", "Acos", "Acosh", "Log", "Reciprocal"), _Function()),
+    "Sqrt": _Function(zero_at_zero=True, nonnegative=True, unbounded_slope="at zero"),
+    **dict.fromkeys(("Log", "Reciprocal"), _Function(unbounded_slope="at zero")),
+    **dict.fromkeys(("Asin", "Atanh"), _Function(zero_at_zero=True, unbounded_slope="anywhere")),
+    **dict.fromkeys(("Acos", "Acosh"), _Function(unbounded_slope="anywhere")),
+    **dict.fromkeys(("Sin", "Tan", "Sinh", "Asinh"), _Function(zero_at_zero=True)),
+    **dict.fromkeys(("Cos", "Cosh"), _Function()),
     "Neg": _Function(linear_in="together", zero_at_zero=True, finite=True),
     "Sign": _Function(zero_at_zero=True, finite=True),
     **dict.fromkeys(("Ceil", "Floor", "Round"), _Function(zero_at_zero=True)),
@@ -214,11 +219,11 @@ STANDARD: Mapping[str, OpTraits] = {
     "Mean": OpTraits(elementwise="all", linear_in="together", commutative=True, keeps_nonnegative="all"),
     "Sub": _Pair(linear_in="together"),
     "Mul": _Pair(linear_in="each", commutative=True, zero_at_zero=True, keeps_nonnegative="all", keeps_blocks="all"),
-    "Div": OpTraits(elementwise="all", linear_in="first", zero_at_zero=True, keeps_nonnegative="all"),
+    "Div": OpTraits(elementwise="all", linear_in="first", zero_at_zero=True, keeps_nonnegative="all", unbounded_slope="at zero"),
     "Max": _Pair(selects_elements="all", activation="bend", piecewise_linear=True, commutative=True),
     "Min": _Pair(selects_elements="all", activation="bend", piecewise_linear=True, commutative=True),
     "Where": _Pair(selects_elements="all", activation="bend"),
-    "Pow": OpTraits(elementwise="all"),
+    "Pow": OpTraits(elementwise="all", unbounded_slope="at zero"),
     "Mod": OpTraits(elementwise="all"),
     **dict.fromkeys(("And", "Or", "Equal"), _Pair(commutative=True)),
     "Xor": OpTraits(elementwise="all", commutative=True),

@@ -7,7 +7,7 @@
 `match` returns what the names stand for, or why there is no match. A pattern used twice stands for one tensor both times.
 Operands of commutative operators are tried in any order, alternatives (`|`) from left to right, and every choice is taken back
 where the rest does not fit. Patterns know tensors and nodes only through a `View`, so that they fit nodes as they lie in a file
-and the nodes of a walk alike. Nothing here recurses: a pattern may be as deep as a graph.
+and the nodes of a backward pass alike. Nothing here recurses: a pattern may be as deep as a graph.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from onnxplain.errors import RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.ops import UNKNOWN, Operation, OpTraits, traits_of
 from onnxplain.ir.tensor import Tensor
 
@@ -25,7 +25,7 @@ Messages: TypeAlias = "Tensor | None | tuple[Tensor | None, ...]"
 """What a rule returns: one message, or None for "provably zero", per input; a single message for one-input operators."""
 
 Rule: TypeAlias = Callable[..., Messages]
-"""`(builder, call, *messages) -> Messages`, with one message (or None) per output of the operator."""
+"""`(builder, node, *messages) -> Messages`, with one message (or None) per output of the operator."""
 
 ROLES = {
     "linear": "linear in one operand, the others being weights and biases (Conv, Gemm)",
@@ -136,22 +136,22 @@ class Registry:
         versions = table.setdefault((spec.domain, spec.op), [])
         versions[:] = sorted([s for s in versions if s.since != spec.since] + [spec], key=lambda s: s.since)
 
-    def find(self, call: Call) -> OpSpec | None:
-        """The newest entry not newer than the call's operator version."""
-        return self.entry(call.op, call.domain, call.version)
+    def find(self, node: Node) -> OpSpec | None:
+        """The newest entry not newer than the node's operator version."""
+        return self.entry(node.op, node.domain, node.version)
 
     def entry(self, op: str, domain: str, version: int) -> OpSpec | None:
         """The newest entry not newer than an operator version."""
         return next((s for s in reversed(self.entries.get((domain, op), ())) if s.since <= version), None)
 
-    def find_detached(self, call: Call) -> OpSpec | None:
+    def find_detached(self, node: Node) -> OpSpec | None:
         """The entry for the derivative with statistics held constant."""
-        fitting = [s for s in self.detached.get((call.domain, call.op), ()) if s.since <= call.version]
+        fitting = [s for s in self.detached.get((node.domain, node.op), ()) if s.since <= node.version]
         return fitting[-1] if fitting else None
 
-    def role(self, call: Call) -> str:
-        """The role of the call's operator; "" where the registry has no entry."""
-        spec = self.find(call)
+    def role(self, node: Node) -> str:
+        """The role of the node's operator; "" where the registry has no entry."""
+        spec = self.find(node)
         return "" if spec is None else spec.role
 
     def traits(self, node: Operation) -> OpTraits:
@@ -218,9 +218,9 @@ def rule(
         >>> from onnxplain import OpTraits, rule
         >>> bend = OpTraits(elementwise="first", activation="rectifier", nonnegative=True)
         >>> @rule("MyRelu", role="elementwise", domain="my.domain", traits=bend)
-        ... def my_relu(b, call, dy):
+        ... def my_relu(b, node, dy):
         ...     '''dx = dy where x > 0, else 0'''
-        ...     return b.Where(b.Greater(call.x, 0), dy, 0)
+        ...     return b.Where(b.Greater(node.x, 0), dy, 0)
         >>> my_relu.__doc__
         'dx = dy where x > 0, else 0'
     """
@@ -264,9 +264,9 @@ def expansion(
     Example:
         >>> from onnxplain import expansion
         >>> @expansion("Swish", domain="my.domain", beta=1.0)
-        ... def swish(b, call):
+        ... def swish(b, node):
         ...     '''y = x · σ(β x)'''
-        ...     return b.Mul(call.x, b.Sigmoid(b.Mul(call.x, call["beta"])))
+        ...     return b.Mul(node.x, b.Sigmoid(b.Mul(node.x, node["beta"])))
         >>> swish.__name__
         'swish'
     """

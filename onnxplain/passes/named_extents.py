@@ -40,6 +40,7 @@ def name_extents(graph: onnx.GraphProto, inferred: Mapping[str, onnx.ValueInfoPr
         rank = len(extents(node.output[0]) or ()) if made is not None else 2
         if made is not None and rank < 2:  # rows of rows have another order of axes
             values[node.output[0]] = made
+        # operators: the second operand of these is the shape of the result
         if node.op_type in ("Reshape", "Expand") and len(node.input) > 1:
             mine, wanted = extents(node.output[0]) or [], _wanted(node, values, extents) or []
             for old, new in zip(mine, wanted, strict=True) if len(mine) == len(wanted) else ():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.ir.graph import SMALL
+from onnxplain.ir.graph import READABLE_ELEMENTS
 from onnxplain.ir.ops import traits_of
 from onnxplain.ir.schema import signature
 from onnxplain.passes.order import sort_nodes
@@ -112,7 +112,7 @@ class _Parts:
     def _values(self, name: str) -> np.ndarray[Any, Any] | None:
         """The values of a small constant."""
         found = self.constants.get(name)
-        if found is None or prod(found.dims) > SMALL or found.data_location == onnx.TensorProto.EXTERNAL:
+        if found is None or prod(found.dims) > READABLE_ELEMENTS or found.data_location == onnx.TensorProto.EXTERNAL:
             return None
         return onnx.numpy_helper.to_array(found)
 

@@ -69,8 +69,10 @@ def commands() -> list[str]:
 def test_workflows_hooks_and_pages_call_targets_that_exist() -> None:
     hooks = [hook["entry"] for repo in read(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
-    template = (GITHUB / "PULL_REQUEST_TEMPLATE.md").read_text(encoding="utf-8")
-    named = re.findall(r"^make (\S+)", "\n".join([*commands(), *hooks]), re.MULTILINE)
+    template = (GITHUB / "pull_request_template.md").read_text(encoding="utf-8")
+    named = re.findall(
+        r"^make (\S+)", "\n".join([*commands(), *hooks, (ROOT / ".ci" / "run").read_text(encoding="utf-8")]), re.MULTILINE
+    )
     named += [t for page in pages for t in re.findall(r"(?:`|\$ )make ([\w-]+)", page.read_text(encoding="utf-8"))]
     named += re.findall(r"`make ([\w-]+)", template)
     assert {"lint", "test", "slow"} <= set(named)

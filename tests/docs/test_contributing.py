@@ -146,11 +146,11 @@ def test_the_rule_shares_by_size_in_convolutions_and_dense_layers_with_biases(
     code = """
 import sys
 import numpy as np
-from onnxplain import Explainer, Where
+from onnxplain import Explainer, NodePattern
 from onnxplain.method.own_composite import own_composite
 from onnxplain.propagation.lrp.by_size import by_size
 folder = sys.argv[1]
-mine = own_composite("mine", [(Where(roles=("linear",)), by_size())])
+mine = own_composite("mine", [(NodePattern(roles=("linear",)), by_size())])
 found = Explainer(f"{folder}/model.onnx", "lrp", composite=mine)(np.load(f"{folder}/x.npy"), target=1)
 np.save(f"{folder}/relevance.npy", found.attribution)
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.pattern import Match, match, number, op, product, var
 from onnxplain.ir.tensor import Tensor
 
@@ -20,16 +20,17 @@ SCALED = X * number("scale") | X / number("over")
 GELU = product(1 + op.Erf(SCALED), X, number="factor")
 
 
-def group_gelus(flow: Dataflow) -> Sequence[Call]:
+def group_gelus(flow: Dataflow) -> Sequence[Node]:
     """`Gelu(x)` with `scale` and `factor` for factor · x · (1 + erf(scale · x)), its numbers multiplied in any order."""
-    if not any(call.op == "Erf" for call in flow.calls):
-        return flow.calls
-    made: list[Call] = []
+    if not any(node.op == "Erf" for node in flow.nodes):
+        return flow.nodes
+    made: list[Node] = []
     inside: set[str] = set()
-    for call in reversed(flow.calls):  # the largest first: with all numbers behind it
-        if call.op not in ("Mul", "Div") or call.domain or call.name in inside:
+    for node in reversed(flow.nodes):  # the largest first: with all numbers behind it
+        # operators: the last step of the formula, in either spelling
+        if node.op not in ("Mul", "Div") or node.domain or node.name in inside:
             continue
-        found = match(flow, GELU, call.y)
+        found = match(flow, GELU, node.y)
         gelu = _gelu(flow, found) if found else None
         if gelu is not None:
             made.append(gelu)
@@ -37,7 +38,7 @@ def group_gelus(flow: Dataflow) -> Sequence[Call]:
     return flow.replaced(made)
 
 
-def _gelu(flow: Dataflow, found: Match[Tensor, Call]) -> Call | None:
+def _gelu(flow: Dataflow, found: Match[Tensor, Node]) -> Node | None:
     numbers = found.numbers
     if not numbers.get("over", 1.0):
         return None

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from onnxplain.errors import MetricError
-from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.scorer import Array, Scorer
 from onnxplain.runtime.session import Arrays
 
 __all__ = ["Scoring"]
@@ -22,8 +22,8 @@ class Scoring:
         rows: in one run, at most; None for what memory allows.
     """
 
-    def __init__(self, forward: Forward, rows: int | None = None) -> None:
-        self.forward = forward
+    def __init__(self, scorer: Scorer, rows: int | None = None) -> None:
+        self.forward = scorer
         self._most = rows
         self.runs = 0
 

@@ -18,7 +18,7 @@ from onnxplain.passes import prepared
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import LIMIT
 
-__all__ = ["DRAWS", "Layer", "layers_of", "oversized", "prepared_model", "randomised", "redrawn", "with_values"]
+__all__ = ["DRAWS", "LearnedLayer", "layers_of", "oversized", "prepared_model", "randomised", "redrawn", "with_values"]
 
 DRAWS = {
     "normal": "from a normal distribution of the tensor's own mean and deviation",
@@ -27,7 +27,7 @@ DRAWS = {
 
 
 @dataclass(frozen=True)
-class Layer:
+class LearnedLayer:
     """One application of learned weights: the node's name, and the initializers that hold weights and biases."""
 
     name: str
@@ -52,11 +52,11 @@ def _itemsize(data_type: int) -> int:
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize
 
 
-def layers_of(data: Data) -> list[Layer]:
+def layers_of(data: Data) -> list[LearnedLayer]:
     """The layers that the explained score depends on, the input first; weights used twice belong to their first use."""
-    forward = data.scoring.forward
-    graph = forward.graph.model.graph
-    nodes = alive(list(graph.node), [forward.score.tensor.name])
+    scorer = data.scoring.forward
+    graph = scorer.graph.model.graph
+    nodes = alive(list(graph.node), [scorer.score.tensor.name])
     big = {t.name for t in graph.initializer if len(t.dims) and int(np.prod(t.dims)) > 1 and _is_number(t.data_type)}
     makers = {node.output[0]: node for node in nodes if _hands_on(node)}
     behind = {name: node for node in nodes if node.op_type == "Add" for name in node.input}
@@ -75,7 +75,7 @@ def layers_of(data: Data) -> list[Layer]:
         fresh = tuple(name for name in dict.fromkeys(mine) if name in big and name not in seen)
         if fresh:
             seen.update(fresh)
-            found.append(Layer(node.name or node.output[0], fresh))
+            found.append(LearnedLayer(node.name or node.output[0], fresh))
     return found
 
 

@@ -12,7 +12,7 @@ from onnxplain.ir.tensor import Shape, Tensor
 
 __all__ = ["in_blocks", "is_image"]
 
-BLOCK = 16
+BLOCK_CHANNELS = 16
 """The channels of a block, with AVX-512 (else 8, which divides it)."""
 
 GRAIN = 4
@@ -44,7 +44,7 @@ def is_image(t: Tensor) -> bool:
 def whole(t: Tensor) -> bool:
     """Whether an image's channels fill its blocks."""
     channels = t.dim(1)
-    return isinstance(channels, int) and channels % BLOCK == 0
+    return isinstance(channels, int) and channels % BLOCK_CHANNELS == 0
 
 
 def _convolves(read: Shape, made: Shape, group: int) -> bool:
@@ -53,10 +53,10 @@ def _convolves(read: Shape, made: Shape, group: int) -> bool:
     if not isinstance(inward, int) or not isinstance(outward, int):
         return False
     if group == 1:
-        return inward < BLOCK or inward % GRAIN == 0
+        return inward < BLOCK_CHANNELS or inward % GRAIN == 0
     if inward == outward == group:
         return outward % GRAIN == 0
-    return (inward // group) % BLOCK == 0 and (outward // group) % BLOCK == 0
+    return (inward // group) % BLOCK_CHANNELS == 0 and (outward // group) % BLOCK_CHANNELS == 0
 
 
 def _repeats(attributes: Mapping[str, Any]) -> bool:
