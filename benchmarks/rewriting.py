@@ -32,7 +32,7 @@ if out:
     from onnxplain.io.writer import write_model
     source = read(path, hold=True)
     made = rewrite_source(source, Request.for_graph(method)).model
-    write_model(made, Path(out), source.folder, source.held)
+    write_model(made, Path(out), source.folder, source.lazy_weights)
 else:
     made = onnxplain.rewrite(path, method)
 seconds = time.perf_counter() - start

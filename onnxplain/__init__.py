@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from onnxplain.explain.explainer import Explainer
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
-    from onnxplain.ir.node import Call
+    from onnxplain.ir.node import Node
+    from onnxplain.ir.ops import OpTraits
     from onnxplain.ir.registry import Messages, expansion, rule
     from onnxplain.ir.tensor import Tensor
-    from onnxplain.propagation.composite import Composite, Where
+    from onnxplain.propagation.composite import Composite, NodePattern
     from onnxplain.results.explanation import Explanation
     from onnxplain.verification.check import check
     from onnxplain.verification.findings import CheckReport
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 _HOME = {
     "Advice": "evaluation.advice.advise",
     "Builder": "builder.builder",
-    "Call": "ir.node",
     "CheckReport": "verification.findings",
     "Composite": "propagation.composite",
     "Evaluation": "evaluation.report.evaluation",
@@ -42,13 +43,15 @@ _HOME = {
     "Extents": "builder.extents",
     "GaussianRBM": "concepts.rbm",
     "Messages": "ir.registry",
+    "Node": "ir.node",
+    "NodePattern": "propagation.composite",
     "OnnxplainError": "errors",
+    "OpTraits": "ir.ops",
     "Plan": "explain.plan",
     "Prototypes": "concepts.prototype",
     "RuleError": "errors",
     "Tcav": "concepts.tcav",
     "Tensor": "ir.tensor",
-    "Where": "propagation.composite",
     "advise": "evaluation.advice.advise",
     "check": "verification.check",
     "evaluate": "evaluation.study",
@@ -66,7 +69,6 @@ _HOME = {
 __all__ = [
     "Advice",
     "Builder",
-    "Call",
     "CheckReport",
     "Composite",
     "Evaluation",
@@ -75,13 +77,15 @@ __all__ = [
     "Extents",
     "GaussianRBM",
     "Messages",
+    "Node",
+    "NodePattern",
     "OnnxplainError",
+    "OpTraits",
     "Plan",
     "Prototypes",
     "RuleError",
     "Tcav",
     "Tensor",
-    "Where",
     "__version__",
     "advise",
     "check",
@@ -97,8 +101,19 @@ __all__ = [
     "verify",
 ]
 
+_RENAMED = {"Call": "Node", "Where": "NodePattern"}
+"""Names of the version before, and what they are called now."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(
+            f"onnxplain.{name} is called onnxplain.{new} now; the next version drops the old name",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return __getattr__(new)
     # Public names are imported on first use, so that `import onnxplain` stays quick.
     if name in _HOME:
         value = getattr(import_module(f"onnxplain.{_HOME[name]}"), name)

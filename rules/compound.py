@@ -1,6 +1,6 @@
-"""Compound calls: what canonization groups. Their gradient is that of their parts."""
+"""Compound nodes: what canonization groups. Their gradient is that of their parts."""
 
-from onnxplain import Builder, Call, Messages, Tensor, rule
+from onnxplain import Builder, Messages, Node, Tensor, rule
 
 OWN = "onnxplain"
 
@@ -10,6 +10,6 @@ OWN = "onnxplain"
 @rule("Softmax", role="softmax", domain=OWN)
 @rule("Neuron", role="function", domain=OWN)
 @rule("Gate", "GatedUnit", "Normalize", "Attend", role="gate", domain=OWN)
-def parts(b: Builder, call: Call, dy: Tensor) -> Messages:
+def parts(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The messages that the parts' own rules send to the inputs of the whole."""
-    return tuple(b.gradient(call, dy))
+    return tuple(b.gradient(node, dy))

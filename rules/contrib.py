@@ -6,7 +6,7 @@ from math import pi, sqrt
 import numpy as np
 import onnx
 
-from onnxplain import Builder, Call, RuleError, Tensor, expansion
+from onnxplain import Builder, Node, RuleError, Tensor, expansion
 
 MS = "com.microsoft"
 
@@ -18,17 +18,17 @@ PARAMETERS = {
 """Activations that are fused into others, with the attributes their parameters stand for, in order."""
 
 
-def activated(b: Builder, call: Call, y: Tensor) -> Tensor:
-    """The activation fused into a call, applied to y; y where there is none."""
-    name = call.get("activation") or ""
-    values = list(call.get("activation_params") or ())
+def activated(b: Builder, node: Node, y: Tensor) -> Tensor:
+    """The activation fused into a node, applied to y; y where there is none."""
+    name = node.get("activation") or ""
+    values = list(node.get("activation_params") or ())
     if not name:
         return y
     if name == "Clip":
         return b.Clip(y, *values[:2])
     if name not in PARAMETERS:
         raise RuleError(f"its activation {name} is not known")
-    given = {key: call.get(f"activation_{key}") for key in PARAMETERS[name]}
+    given = {key: node.get(f"activation_{key}") for key in PARAMETERS[name]}
     given |= dict(zip(PARAMETERS[name], values, strict=False))
     made: Tensor = b.op(name, y, **given)
     return made
@@ -38,32 +38,32 @@ def activated(b: Builder, call: Call, y: Tensor) -> Tensor:
 
 
 @expansion("FusedConv", domain=MS, inputs=4)
-def fused_conv(b: Builder, call: Call) -> Tensor:
+def fused_conv(b: Builder, node: Node) -> Tensor:
     """Y = activation(X ∗ W + B + Z)"""
-    x, w, bias, z = call.inputs
-    settings = {k: call.get(k) for k in ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")}
+    x, w, bias, z = node.inputs
+    settings = {k: node.get(k) for k in ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")}
     y = b.Conv(x, w, bias, **settings)
-    return activated(b, call, y if z is None else b.Add(y, z))
+    return activated(b, node, y if z is None else b.Add(y, z))
 
 
 @expansion("FusedGemm", domain=MS, inputs=3)
-def fused_gemm(b: Builder, call: Call) -> Tensor:
+def fused_gemm(b: Builder, node: Node) -> Tensor:
     """Y = activation(α · A B + β · C)"""
-    a, w, c = call.inputs
-    return activated(b, call, b.Gemm(a, w, c, **{k: call.get(k) for k in ("alpha", "beta", "transA", "transB")}))
+    a, w, c = node.inputs
+    return activated(b, node, b.Gemm(a, w, c, **{k: node.get(k) for k in ("alpha", "beta", "transA", "transB")}))
 
 
 @expansion("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", domain=MS, inputs=2, alpha=1.0)
-def fused_matmul(b: Builder, call: Call) -> Tensor:
+def fused_matmul(b: Builder, node: Node) -> Tensor:
     """Y = activation(α · A' B') with A' and B' transposed as asked"""
-    first, second = (_oriented(b, call, x, side) for x, side in zip(call.inputs, "AB", strict=True))
-    return activated(b, call, scaled(b, b.MatMul(first, second), call["alpha"]))
+    first, second = (_oriented(b, node, x, side) for x, side in zip(node.inputs, "AB", strict=True))
+    return activated(b, node, scaled(b, b.MatMul(first, second), node["alpha"]))
 
 
-def _oriented(b: Builder, call: Call, x: Tensor | None, side: str) -> Tensor:
+def _oriented(b: Builder, node: Node, x: Tensor | None, side: str) -> Tensor:
     """`trans` exchanges the last two axes, `transBatch` moves the first axis behind all but the last."""
     assert x is not None
-    swap, move = call.get(f"trans{side}", 0), call.get(f"transBatch{side}", 0)
+    swap, move = node.get(f"trans{side}", 0), node.get(f"transBatch{side}", 0)
     if not (swap or move) or x.rank < 2:
         return x
     *rest, rows, columns = range(x.rank)
@@ -78,21 +78,21 @@ def scaled(b: Builder, x: Tensor, factor: float) -> Tensor:
 
 
 @expansion("GemmFastGelu", domain=MS, inputs=3)
-def gemm_fast_gelu(b: Builder, call: Call) -> Tensor:
+def gemm_fast_gelu(b: Builder, node: Node) -> Tensor:
     """Y = gelu(X W + b), by tanh"""
-    x, w, bias = call.inputs
+    x, w, bias = node.inputs
     return _tanh_gelu(b, added(b, b.MatMul(x, w), bias))
 
 
 @expansion("MatMulNBits", domain=MS, inputs=6, bits=4, weight_prepacked=0)
-def matmul_n_bits(b: Builder, call: Call) -> Tensor:
+def matmul_n_bits(b: Builder, node: Node) -> Tensor:
     """Y = A Wᵀ + bias with W = (q − zero) · scale per block of columns, q packed into bytes, low bits first.
 
     Kernels that round A to int8 (accuracy_level 4) are explained as what they approximate.
     """
-    a, packed, scales, zeros, groups, bias = call.inputs
-    bits, block, rows, columns = call["bits"], call["block_size"], call["N"], call["K"]
-    if call["weight_prepacked"] or groups is not None or bits not in (2, 4, 8):
+    a, packed, scales, zeros, groups, bias = node.inputs
+    bits, block, rows, columns = node["bits"], node["block_size"], node["N"], node["K"]
+    if node["weight_prepacked"] or groups is not None or bits not in (2, 4, 8):
         raise RuleError("its weights are packed for one device, regrouped, or have neither 2, 4 nor 8 bits")
     assert a is not None
     assert packed is not None
@@ -112,13 +112,13 @@ def matmul_n_bits(b: Builder, call: Call) -> Tensor:
 
 
 @expansion("GatherBlockQuantized", domain=MS, inputs=4, bits=4, block_size=128, gather_axis=0, quantize_axis=1)
-def gather_block_quantized(b: Builder, call: Call) -> Tensor:
+def gather_block_quantized(b: Builder, node: Node) -> Tensor:
     """Rows of a table W = (q − zero) · scale, q packed into bytes, with one scale for each block of columns"""
-    packed, indices, scales, zeros = call.inputs
-    if packed is None or packed.dtype != np.uint8 or packed.rank != 2 or call["quantize_axis"] not in (1, -1):
+    packed, indices, scales, zeros = node.inputs
+    if packed is None or packed.dtype != np.uint8 or packed.rank != 2 or node["quantize_axis"] not in (1, -1):
         raise RuleError("its table holds no bytes, is no matrix, or has its blocks along the rows")
     assert scales is not None
-    bits, block, (rows, count) = call["bits"], call["block_size"], (scales.dim(0), scales.dim(1))
+    bits, block, (rows, count) = node["bits"], node["block_size"], (scales.dim(0), scales.dim(1))
     width = packed.dim(1)
     if not (isinstance(rows, int) and isinstance(count, int) and isinstance(width, int)):
         raise RuleError("the extents of its table are unknown")
@@ -155,16 +155,16 @@ def added(b: Builder, x: Tensor | None, *others: Tensor | None) -> Tensor:
 
 
 @expansion("Gelu", "BiasGelu", domain=MS, inputs=2)
-def gelu(b: Builder, call: Call) -> Tensor:
+def gelu(b: Builder, node: Node) -> Tensor:
     """½ x (1 + erf(x / √2)) with x the sum of the inputs"""
-    x = added(b, *call.inputs)
+    x = added(b, *node.inputs)
     return b.Mul(b.Mul(x, 0.5), b.Add(b.Erf(b.Div(x, sqrt(2))), 1))
 
 
 @expansion("FastGelu", domain=MS, inputs=2)
-def fast_gelu(b: Builder, call: Call) -> Tensor:
+def fast_gelu(b: Builder, node: Node) -> Tensor:
     """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) with x the sum of the inputs"""
-    return _tanh_gelu(b, added(b, *call.inputs))
+    return _tanh_gelu(b, added(b, *node.inputs))
 
 
 def _tanh_gelu(b: Builder, x: Tensor) -> Tensor:
@@ -173,29 +173,29 @@ def _tanh_gelu(b: Builder, x: Tensor) -> Tensor:
 
 
 @expansion("QuickGelu", domain=MS, alpha=1.702)
-def quick_gelu(b: Builder, call: Call) -> Tensor:
+def quick_gelu(b: Builder, node: Node) -> Tensor:
     """x · sigmoid(α x)"""
-    return b.Mul(call.x, b.Sigmoid(scaled(b, call.x, call["alpha"])))
+    return b.Mul(node.x, b.Sigmoid(scaled(b, node.x, node["alpha"])))
 
 
 @expansion("BiasSplitGelu", domain=MS, inputs=2)
-def bias_split_gelu(b: Builder, call: Call) -> Tensor:
+def bias_split_gelu(b: Builder, node: Node) -> Tensor:
     """left · gelu(right) with left and right the halves of x + bias"""
-    left, right = b.Split(added(b, *call.inputs), axis=-1, num_outputs=2, outputs=2)
+    left, right = b.Split(added(b, *node.inputs), axis=-1, num_outputs=2, outputs=2)
     return b.Mul(left, b.Mul(b.Mul(right, 0.5), b.Add(b.Erf(b.Div(right, sqrt(2))), 1)))
 
 
 @expansion("BiasAdd", domain=MS, inputs=3)
-def bias_add(b: Builder, call: Call) -> Tensor:
+def bias_add(b: Builder, node: Node) -> Tensor:
     """x + bias + skip"""
-    return added(b, *call.inputs)
+    return added(b, *node.inputs)
 
 
 @expansion("BiasSoftmax", domain=MS, inputs=2, axis=1)
-def bias_softmax(b: Builder, call: Call) -> Tensor:
+def bias_softmax(b: Builder, node: Node) -> Tensor:
     """softmax(x + bias) over all axes from `axis` on"""
-    x, axis = call.x, call["axis"] % call.x.rank
-    total = added(b, *call.inputs)
+    x, axis = node.x, node["axis"] % node.x.rank
+    total = added(b, *node.inputs)
     if axis == x.rank - 1:
         return b.Softmax(total, axis=-1)
     return b.reshape(b.Softmax(b.Reshape(total, [*[0] * axis, -1]), axis=-1), x)
@@ -205,35 +205,35 @@ def bias_softmax(b: Builder, call: Call) -> Tensor:
 
 
 @expansion("LayerNormalization", domain=MS, inputs=3, outputs=3, axis=-1, epsilon=1e-5, stash_type=1)
-def layer_normalization(b: Builder, call: Call) -> tuple[Tensor, ...]:
+def layer_normalization(b: Builder, node: Node) -> tuple[Tensor, ...]:
     """The standard's own, before the standard had it"""
-    settings = {k: call[k] for k in ("axis", "epsilon", "stash_type")}
-    return b.LayerNormalization(*call.inputs, outputs=3, **settings)
+    settings = {k: node[k] for k in ("axis", "epsilon", "stash_type")}
+    return b.LayerNormalization(*node.inputs, outputs=3, **settings)
 
 
 @expansion("SimplifiedLayerNormalization", domain=MS, inputs=2, outputs=2, axis=-1, epsilon=1e-5)
-def simplified_layer_normalization(b: Builder, call: Call) -> tuple[Tensor, Tensor]:
+def simplified_layer_normalization(b: Builder, node: Node) -> tuple[Tensor, Tensor]:
     """x · r · scale with r = 1/√(mean x² + ε)"""
-    axis = call["axis"]
-    axes = [-1] if axis == -1 else list(range(axis % call.x.rank, call.x.rank))
-    return _rms_norm(b, call.x, call.input(1), axes, call["epsilon"])
+    axis = node["axis"]
+    axes = [-1] if axis == -1 else list(range(axis % node.x.rank, node.x.rank))
+    return _rms_norm(b, node.x, node.input(1), axes, node["epsilon"])
 
 
 @expansion("SkipLayerNormalization", domain=MS, inputs=5, outputs=4, epsilon=1e-12)
-def skip_layer_normalization(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
+def skip_layer_normalization(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """The layer norm of x + skip + bias; the last output is that sum"""
-    x, skip, scale, shift, bias = call.inputs
+    x, skip, scale, shift, bias = node.inputs
     total = added(b, x, skip, bias)
-    return *b.LayerNormalization(total, scale, shift, axis=-1, epsilon=call["epsilon"], outputs=3), total
+    return *b.LayerNormalization(total, scale, shift, axis=-1, epsilon=node["epsilon"], outputs=3), total
 
 
 @expansion("SkipSimplifiedLayerNormalization", domain=MS, inputs=4, outputs=4, epsilon=1e-12)
-def skip_simplified_layer_normalization(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
+def skip_simplified_layer_normalization(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """The root-mean-square norm of x + skip + bias; the last output is that sum"""
-    x, skip, scale, bias = call.inputs
+    x, skip, scale, bias = node.inputs
     assert scale is not None
     total = added(b, x, skip, bias)
-    y, r = _rms_norm(b, total, scale, [-1], call["epsilon"])
+    y, r = _rms_norm(b, total, scale, [-1], node["epsilon"])
     return y, None, r, total
 
 
@@ -246,17 +246,17 @@ def _rms_norm(b: Builder, x: Tensor, scale: Tensor, axes: Sequence[int], epsilon
 
 
 @expansion("EmbedLayerNormalization", domain=MS, inputs=9, outputs=3, epsilon=1e-12)
-def embed_layer_normalization(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
+def embed_layer_normalization(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """The layer norm of word + position + segment embeddings; the second output counts the ones in each row of the mask"""
-    words, segments, word_table, position_table, segment_table, scale, shift, mask, positions = call.inputs
+    words, segments, word_table, position_table, segment_table, scale, shift, mask, positions = node.inputs
     assert words is not None
     length = b.dim(words, 1)
     place = b.Slice(position_table, [0], length, [0]) if positions is None else b.Gather(position_table, positions, axis=0)
     total = b.Add(b.Gather(word_table, words, axis=0), place)
     if segments is not None:
         total = b.Add(total, b.Gather(segment_table, segments, axis=0))
-    y = b.LayerNormalization(total, scale, shift, axis=-1, epsilon=call["epsilon"])
-    if call.outputs[1] is None:
+    y = b.LayerNormalization(total, scale, shift, axis=-1, epsilon=node["epsilon"])
+    if node.outputs[1] is None:
         return y, None, total
     if mask is None:
         counts = b.Expand(b.const(np.array([0], np.int32)), b.dim(words, 0))
@@ -266,10 +266,10 @@ def embed_layer_normalization(b: Builder, call: Call) -> tuple[Tensor | None, ..
 
 
 @expansion("GroupNorm", "SkipGroupNorm", domain=MS, inputs=5, outputs=2, channels_last=1, epsilon=1e-5)
-def group_norm(b: Builder, call: Call) -> tuple[Tensor, Tensor]:
+def group_norm(b: Builder, node: Node) -> tuple[Tensor, Tensor]:
     """Each group of channels of x + skip + bias normalized, scaled and shifted by channel; then x · sigmoid(x) if asked for"""
-    x, scale, shift, skip, bias = call.inputs
-    groups, last = call["groups"], call["channels_last"]
+    x, scale, shift, skip, bias = node.inputs
+    groups, last = node["groups"], node["channels_last"]
     if skip is not None and skip.rank == 2:
         skip = b.Unsqueeze(skip, [1, 2])
     if not last:
@@ -277,7 +277,7 @@ def group_norm(b: Builder, call: Call) -> tuple[Tensor, Tensor]:
     total = added(b, x, skip, bias)
     first = b.Transpose(total, perm=[0, 3, 1, 2]) if last else total
     ones, zeros = (b.const(np.full(groups, value), total.dtype) for value in (1.0, 0.0))
-    normal = b.InstanceNormalization(b.Reshape(first, [0, groups, -1]), ones, zeros, epsilon=call["epsilon"])
+    normal = b.InstanceNormalization(b.Reshape(first, [0, groups, -1]), ones, zeros, epsilon=node["epsilon"])
     normal = b.Reshape(normal, b.Shape(first))
     y = b.Add(b.Mul(b.Transpose(normal, perm=[0, 2, 3, 1]) if last else normal, scale), shift)
-    return b.Mul(y, b.Sigmoid(y)) if call["activation"] else y, total
+    return b.Mul(y, b.Sigmoid(y)) if node["activation"] else y, total

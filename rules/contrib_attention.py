@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 import onnx
 
-from onnxplain import Builder, Call, RuleError, Tensor, expansion
+from onnxplain import Builder, Node, RuleError, Tensor, expansion
 
 MS = "com.microsoft"
 INT64 = onnx.TensorProto.INT64
@@ -24,12 +24,12 @@ REFUSED = {
 """Attributes without an exact meaning in standard operators, or without a kernel on the CPU to compare with."""
 
 
-def refuse(call: Call, attributes: Sequence[str], inputs: Sequence[int] = (), outputs: Sequence[int] = ()) -> None:
+def refuse(node: Node, attributes: Sequence[str], inputs: Sequence[int] = (), outputs: Sequence[int] = ()) -> None:
     """Refuse what the attributes, inputs and outputs named here would mean."""
     for name in attributes:
-        if call.get(name, 0):
+        if node.get(name, 0):
             raise RuleError(REFUSED[name])
-    for kind, tensors, wanted in (("input", call.inputs, inputs), ("output", call.outputs, outputs)):
+    for kind, tensors, wanted in (("input", node.inputs, inputs), ("output", node.outputs, outputs)):
         for i in wanted:
             if tensors[i] is not None:
                 raise RuleError(f"its {kind} {i} is not supported")
@@ -86,13 +86,13 @@ def causal_bias(b: Builder, q: Tensor, k: Tensor, past: Tensor | None, axis: int
     return filled(b, b.LessOrEqual(columns, rows), lowest(like), like)
 
 
-def mask_bias(b: Builder, call: Call, mask: Tensor, q: Tensor, k: Tensor, batch: Tensor) -> Tensor:
+def mask_bias(b: Builder, node: Node, mask: Tensor, q: Tensor, k: Tensor, batch: Tensor) -> Tensor:
     """What a mask adds to the scores: 0 where a key counts, the filter value where it does not.
 
     A mask of rank 2 or 3 says 1 for keys that count; one of rank 1 holds the number of keys of each sample, or their ends
     and then their starts.
     """
-    value = call["mask_filter_value"]
+    value = node["mask_filter_value"]
     if mask.rank in (2, 3):
         axes = [1, 2] if mask.rank == 2 else [1]
         return filled(b, b.Greater(b.Unsqueeze(mask, axes), 0), value, batch)
@@ -120,36 +120,36 @@ def attended(b: Builder, q: Tensor, k: Tensor, v: Tensor, scale: float, biases: 
 
 
 @expansion("Attention", domain=MS, inputs=7, outputs=2, mask_filter_value=-10000.0)
-def attention(b: Builder, call: Call) -> tuple[Tensor, Tensor | None]:
+def attention(b: Builder, node: Node) -> tuple[Tensor, Tensor | None]:
     """Q, K, V = split(X W + b); past keys and values come before the new ones"""
-    x, w, bias, mask, past, extra, _ = call.inputs
+    x, w, bias, mask, past, extra, _ = node.inputs
     assert x is not None
-    refuse(call, ["past_present_share_buffer", "do_rotary"], inputs=[6])
-    count = call["num_heads"]
-    sizes = list(call.get("qkv_hidden_sizes") or [extent(w, 1) // 3] * 3)
+    refuse(node, ["past_present_share_buffer", "do_rotary"], inputs=[6])
+    count = node["num_heads"]
+    sizes = list(node.get("qkv_hidden_sizes") or [extent(w, 1) // 3] * 3)
     projected = b.MatMul(x, w) if bias is None else b.Add(b.MatMul(x, w), bias)
     q, k, v = (heads(b, t, count) for t in b.Split(projected, sizes, axis=2, outputs=3))
     if past is not None:
         k, v = (b.Concat(b.Gather(past, i, axis=0), new, axis=2) for i, new in enumerate((k, v)))
     present = None
-    if call.outputs[1] is not None:
+    if node.outputs[1] is not None:
         present = b.Concat(b.Unsqueeze(k, [0]), b.Unsqueeze(v, [0]), axis=0)
-    scale = call.get("scale") or 1 / sqrt(sizes[0] // count)
+    scale = node.get("scale") or 1 / sqrt(sizes[0] // count)
     biases = [
         extra,
-        None if mask is None else mask_bias(b, call, mask, q, k, x),
-        causal_bias(b, q, k, past, 3, x) if call.get("unidirectional") else None,
+        None if mask is None else mask_bias(b, node, mask, q, k, x),
+        causal_bias(b, q, k, past, 3, x) if node.get("unidirectional") else None,
     ]
     return attended(b, q, k, v, scale, biases), present
 
 
 @expansion("MultiHeadAttention", domain=MS, inputs=10, outputs=4, mask_filter_value=-10000.0)
-def multi_head_attention(b: Builder, call: Call) -> tuple[Tensor, Tensor, Tensor]:
+def multi_head_attention(b: Builder, node: Node) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values come apart, packed by two or packed by three, or as heads already"""
-    query, key, value, bias, mask, extra, past_key, past_value, *_ = call.inputs
+    query, key, value, bias, mask, extra, past_key, past_value, *_ = node.inputs
     assert query is not None
-    refuse(call, [], inputs=[8, 9], outputs=[3])
-    count = call["num_heads"]
+    refuse(node, [], inputs=[8, 9], outputs=[3])
+    count = node["num_heads"]
     packed = [query] if key is None else [query, key] if value is None else [query, key, value]
     parts = [part for x in packed for part in _unpacked(b, x)]
     size = extent(query, 2) // count if query.rank == 3 else extent(query, -1)
@@ -157,17 +157,17 @@ def multi_head_attention(b: Builder, call: Call) -> tuple[Tensor, Tensor, Tensor
         each = count * size
         sizes = [each, each, extent(bias, 0) - 2 * each]
         parts = [_with_bias(b, p, t, count) for p, t in zip(parts, b.Split(bias, sizes, axis=0, outputs=3), strict=True)]
-    if call.get("unidirectional") and key is not None and key.rank == 3 and _differ(query.dim(1), key.dim(1)):
+    if node.get("unidirectional") and key is not None and key.rank == 3 and _differ(query.dim(1), key.dim(1)):
         raise RuleError("it is causal between sequences of different lengths, on which kernels do not agree")
     q, k, v = (heads(b, t, count) if layout == "flat" else t for t, layout in parts)
     if past_key is not None and past_value is not None:
         k, v = b.Concat(past_key, k, axis=2), b.Concat(past_value, v, axis=2)
     biases = [
         extra,
-        None if mask is None else mask_bias(b, call, mask, q, k, query),
-        causal_bias(b, q, k, past_key, 2, query) if call.get("unidirectional") else None,
+        None if mask is None else mask_bias(b, node, mask, q, k, query),
+        causal_bias(b, q, k, past_key, 2, query) if node.get("unidirectional") else None,
     ]
-    return attended(b, q, k, v, call.get("scale") or 1 / sqrt(size), biases), k, v
+    return attended(b, q, k, v, node.get("scale") or 1 / sqrt(size), biases), k, v
 
 
 def _unpacked(b: Builder, x: Tensor) -> list[tuple[Tensor, str]]:
@@ -190,23 +190,23 @@ def _with_bias(b: Builder, part: tuple[Tensor, str], bias: Tensor, count: int) -
 
 
 @expansion("RotaryEmbedding", domain=MS, inputs=4)
-def rotary_embedding(b: Builder, call: Call) -> Tensor:
+def rotary_embedding(b: Builder, node: Node) -> Tensor:
     """Pairs of elements turned by the angles of their positions; elements beyond the rotary size stay as they are"""
-    x, place, cosines, sines = call.inputs
+    x, place, cosines, sines = node.inputs
     assert x is not None
     assert place is not None
-    refuse(call, ["is_packed_batching"])
+    refuse(node, ["is_packed_batching"])
     rotary = 2 * extent(cosines, 1)
     if x.rank == 3:
-        count = call.get("num_heads", 0)
-        size = extent(x, 2) // count if count and call.get("rotary_embedding_dim", 0) else rotary
+        count = node.get("num_heads", 0)
+        size = extent(x, 2) // count if count and node.get("rotary_embedding_dim", 0) else rotary
         parts, axis = b.Reshape(x, [0, 0, -1, size]), 2
     else:
         parts, axis, size = x, 1, extent(x, 3)
     if place.rank == 1:
         place = b.Unsqueeze(b.Add(positions(b, x, x.rank - 2 if x.rank == 4 else 1), place), [0])
     angles = [b.Unsqueeze(b.Gather(t, place, axis=0), [axis]) for t in (cosines, sines)]
-    turned = rotated(b, parts, angles[0], angles[1], rotary, size, bool(call.get("interleaved", 0)))
+    turned = rotated(b, parts, angles[0], angles[1], rotary, size, bool(node.get("interleaved", 0)))
     return turned if axis == 1 else b.reshape(turned, x)
 
 
@@ -231,18 +231,18 @@ def rotated(b: Builder, x: Tensor, cosine: Tensor, sine: Tensor, rotary: int, si
     "GroupQueryAttention", domain=MS, inputs=16, outputs=4,
     local_window_size=-1, causal=1, k_quant_type="NONE", v_quant_type="NONE", smooth_softmax=-1,
 )  # fmt: skip
-def group_query_attention(b: Builder, call: Call) -> tuple[Tensor, Tensor, Tensor]:
+def group_query_attention(b: Builder, node: Node) -> tuple[Tensor, Tensor, Tensor]:
     """Groups of query heads share a key head. The new keys of a sample lie behind the `seqlens_k` + 1 − new keys it has.
 
     Where the cache is longer than that, what lies behind is masked. A first prompt starts at position 0.
     """
-    query, key, value, past_key, past_value, lengths, total, cosines, sines, place, extra, sinks, *_ = call.inputs
+    query, key, value, past_key, past_value, lengths, total, cosines, sines, place, extra, sinks, *_ = node.inputs
     assert query is not None
     assert lengths is not None
-    refuse(call, ["sliding_window_cache"], inputs=[12, 13, 14, 15], outputs=[3])
-    if (call["k_quant_type"], call["v_quant_type"]) != ("NONE", "NONE"):
+    refuse(node, ["sliding_window_cache"], inputs=[12, 13, 14, 15], outputs=[3])
+    if (node["k_quant_type"], node["v_quant_type"]) != ("NONE", "NONE"):
         raise RuleError("its cache is quantized")
-    count, groups = call["num_heads"], call["kv_num_heads"]
+    count, groups = node["num_heads"], node["kv_num_heads"]
     if key is None:
         size = extent(query, 2) // (count + 2 * groups)
         flat: Sequence[Tensor | None] = b.Split(query, [count * size, groups * size, groups * size], axis=2, outputs=3)
@@ -254,10 +254,10 @@ def group_query_attention(b: Builder, call: Call) -> tuple[Tensor, Tensor, Tenso
     longest = b.Reshape(b.Cast(total, to=INT64), [1])
     start = b.Where(b.Equal(longest, new), 0, b.Sub(b.Add(last, 1), new))
     where = b.Add(b.Unsqueeze(positions(b, query, 1), [0]), start)
-    if call.get("do_rotary", 0):
+    if node.get("do_rotary", 0):
         at = where if place is None else place
         angles = [b.Unsqueeze(b.Gather(t, at, axis=0), [1]) for t in (cosines, sines)]
-        settings = (2 * extent(cosines, 1), size, bool(call.get("rotary_interleaved", 0)))
+        settings = (2 * extent(cosines, 1), size, bool(node.get("rotary_interleaved", 0)))
         q, k = (rotated(b, t, angles[0], angles[1], *settings) for t in (q, k))
     if past_key is not None and past_value is not None:
         k, v = (_appended(b, p, t, start, new, longest) for p, t in ((past_key, k), (past_value, v)))
@@ -266,18 +266,18 @@ def group_query_attention(b: Builder, call: Call) -> tuple[Tensor, Tensor, Tenso
         k, v = (b.Slice(t, [0], longest, [2]) for t in present)
     if count != groups:
         k, v = (_repeated(b, t, groups, count) for t in (k, v))
-    s = scores(b, q, k, call.get("scale") or 1 / sqrt(size))
-    if call.get("softcap", 0):
-        s = b.Mul(b.Tanh(b.Div(s, call["softcap"])), call["softcap"])
+    s = scores(b, q, k, node.get("scale") or 1 / sqrt(size))
+    if node.get("softcap", 0):
+        s = b.Mul(b.Tanh(b.Div(s, node["softcap"])), node["softcap"])
     column, row = positions(b, k, 2), b.Unsqueeze(where, [1, 3])
     kept = b.LessOrEqual(column, b.Unsqueeze(last, [1, 2]))
-    if call["causal"]:
+    if node["causal"]:
         kept = b.And(kept, b.LessOrEqual(column, row))
-    if call["local_window_size"] > 0:
-        kept = b.And(kept, b.Greater(column, b.Sub(row, call["local_window_size"])))
+    if node["local_window_size"] > 0:
+        kept = b.And(kept, b.Greater(column, b.Sub(row, node["local_window_size"])))
     bias = filled(b, kept, lowest(query), query)
     s = b.Add(s, bias if extra is None else b.Add(extra, bias))
-    return merged(b, b.MatMul(_softmax(b, s, sinks, call["smooth_softmax"] == 1), v)), *present
+    return merged(b, b.MatMul(_softmax(b, s, sinks, node["smooth_softmax"] == 1), v)), *present
 
 
 def _appended(b: Builder, past: Tensor, new: Tensor, start: Tensor, count: Tensor, longest: Tensor) -> Tensor:
@@ -307,11 +307,11 @@ def _softmax(b: Builder, s: Tensor, sinks: Tensor | None, smooth: bool) -> Tenso
 
 
 @expansion("GatedRelativePositionBias", domain=MS, inputs=7)
-def gated_relative_position_bias(b: Builder, call: Call) -> Tensor:
+def gated_relative_position_bias(b: Builder, node: Node) -> Tensor:
     """(u (r · a − 1) + 2) · P, with the gates u and r the sigmoids of both halves of Q W + c, each summed"""
-    query, bias, position, w, c, a, _ = call.inputs
-    refuse(call, [], inputs=[6])
-    q = heads(b, b.Add(query, bias), call["num_heads"])
+    query, bias, position, w, c, a, _ = node.inputs
+    refuse(node, [], inputs=[6])
+    q = heads(b, b.Add(query, bias), node["num_heads"])
     halves = b.Reshape(b.Add(b.MatMul(q, w), c), [0, 0, 0, 2, -1])
     u, r = b.Split(b.Sigmoid(b.ReduceSum(halves, [-1], keepdims=0)), axis=3, num_outputs=2, outputs=2)
     return b.Mul(b.Add(b.Mul(u, b.Sub(b.Mul(r, a), 1)), 2), position)

@@ -10,33 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Messages, Tensor, rule
+from onnxplain import Builder, Messages, Node, Tensor, rule
 from onnxplain.rulekit import loop_history as history
 
 
 def back(
-    b: Builder, call: Call, name: str, values: dict[Tensor, Tensor], messages: Sequence[Tensor | None], sources: Sequence[Tensor]
+    b: Builder, node: Node, name: str, values: dict[Tensor, Tensor], messages: Sequence[Tensor | None], sources: Sequence[Tensor]
 ) -> list[Tensor]:
     """Messages at `sources` (inputs of a subgraph or outer tensors), from messages at the subgraph's outputs.
 
     `values` are the values of the subgraph's inputs, from which it is run again.
     """
-    subgraph = call.attributes[name]
-    calls, became = b.replay_all(subgraph.calls, values)
-    seeds: dict[Tensor, Tensor] = {}
+    subgraph = node.attributes[name]
+    nodes, became = b.replay_all(subgraph.nodes, values)
+    target_messages: dict[Tensor, Tensor] = {}
     for output, message in zip(subgraph.outputs, messages, strict=True):
         if message is not None:
             end = became.get(output, output)
-            seeds[end] = b.total([seeds[end], message]) if end in seeds else message
+            target_messages[end] = b.total([target_messages[end], message]) if end in target_messages else message
     places = [became.get(s, s) for s in sources]
-    found = b.walk(calls, seeds, places)
+    found = b.backpropagate(nodes, target_messages, places)
     return [found[p] if p in found else b.zeros_like(p) for p in places]
 
 
-def live_captures(call: Call) -> list[Tensor]:
+def live_captures(node: Node) -> list[Tensor]:
     """The outer tensors that a message is asked for."""
-    first = len(call.inputs)
-    return [t for i, t in enumerate(call.captures, start=first) if call.wants(i)]
+    first = len(node.inputs)
+    return [t for i, t in enumerate(node.captures, start=first) if node.needs_input_grad(i)]
 
 
 def as_messages(made: Tensor | tuple[Tensor, ...], on: Sequence[Tensor]) -> list[Tensor]:
@@ -50,29 +50,29 @@ def filled(b: Builder, messages: Sequence[Tensor | None], finals: Sequence[Tenso
     return [b.zeros_like(final) if m is None else m for m, final in zip(messages, finals, strict=True)]
 
 
-def spread(call: Call, inputs: dict[int, Tensor], captures: dict[Tensor, Tensor]) -> Messages:
-    """Messages in the order of what the call reads."""
-    return (*(inputs.get(i) for i in range(len(call.inputs))), *(captures.get(t) for t in call.captures))
+def spread(node: Node, inputs: dict[int, Tensor], captures: dict[Tensor, Tensor]) -> Messages:
+    """Messages in the order of what the node reads."""
+    return (*(inputs.get(i) for i in range(len(node.inputs))), *(captures.get(t) for t in node.captures))
 
 
 @rule("If", role="control")
-def if_(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
+def if_(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
     """The backward of the branch that was taken."""
-    captures = live_captures(call)
+    captures = live_captures(node)
 
     def branch(name: str) -> Any:
-        return b.body([], lambda: back(b, call, name, {}, dy, captures), closed=True)
+        return b.body([], lambda: back(b, node, name, {}, dy, captures), closed=True)
 
     branches = {name: branch(name) for name in ("then_branch", "else_branch")}
-    made = as_messages(b.op("If", call.x, outputs=len(captures), **branches), captures)
-    return spread(call, {}, dict(zip(captures, made, strict=True)))
+    made = as_messages(b.op("If", node.x, outputs=len(captures), **branches), captures)
+    return spread(node, {}, dict(zip(captures, made, strict=True)))
 
 
 @rule("Loop", role="control")
-def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
+def loop(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
     """The steps backward from the last to the first; each starts again from the state it started from."""
-    body, past = call.attributes["body"], history.of_loop(b, call)
-    states, captures = body.inputs[2:], live_captures(call)
+    body, past = node.attributes["body"], history.of_loop(b, node)
+    states, captures = body.inputs[2:], live_captures(node)
     carried = [i for i, t in enumerate(states) if t.is_float]
     messages = [*dy, *[None] * (len(body.outputs) - 1 - len(dy))]
     d_scans = messages[len(states) :]
@@ -85,7 +85,7 @@ def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
         values = dict(zip(body.inputs, [t, b.const(np.array(True)), *(starts[i] for i in range(len(states)))], strict=True))
         d_states, sums = dict(zip(carried, formal, strict=False)), formal[len(carried) : len(sources)]
         d_now = [None if d is None else b.Gather(d, t, axis=0) for d in d_scans]
-        found = back(b, call, "body", values, [None, *(d_states.get(i) for i in range(len(states))), *d_now], sources)
+        found = back(b, node, "body", values, [None, *(d_states.get(i) for i in range(len(states))), *d_now], sources)
         totals = [b.total([s, f]) for s, f in zip(sums, found[len(carried) :], strict=True)]
         return [go_on, *found[: len(carried)], *totals, *(starts[i] for i in past.rewound)]
 
@@ -95,24 +95,24 @@ def loop(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     backward = b.body([*scalar, *sources, *(states[i] for i in past.rewound)], step_back)
     made = as_messages(b.op("Loop", past.steps, True, *begin, outputs=len(begin), body=backward), sources)
     inputs = {2 + i: m for i, m in zip(carried, made, strict=False)}
-    return spread(call, inputs, dict(zip(captures, made[len(carried) :], strict=True)))
+    return spread(node, inputs, dict(zip(captures, made[len(carried) :], strict=True)))
 
 
 @rule("Scan", role="control", since=9)
-def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
+def scan(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
     """A Scan the other way round, over the same slices, the states the steps started from, and the messages."""
-    body = call.attributes["body"]
-    slices = call["num_scan_inputs"]
+    body = node.attributes["body"]
+    slices = node["num_scan_inputs"]
     count = len(body.inputs) - slices
     scans = len(body.outputs) - count
-    states, captures = body.inputs[:count], live_captures(call)
+    states, captures = body.inputs[:count], live_captures(node)
     carried = [i for i, t in enumerate(states) if t.is_float]
-    sliced = [i for i in range(slices) if call.wants(count + i)]
-    in_axes, in_directions = (call.get(f"scan_input_{what}") or [0] * slices for what in ("axes", "directions"))
-    out_axes, out_directions = (call.get(f"scan_output_{what}") or [0] * scans for what in ("axes", "directions"))
+    sliced = [i for i in range(slices) if node.needs_input_grad(count + i)]
+    in_axes, in_directions = (node.get(f"scan_input_{what}") or [0] * slices for what in ("axes", "directions"))
+    out_axes, out_directions = (node.get(f"scan_output_{what}") or [0] * scans for what in ("axes", "directions"))
     more = [0] * count
     recorded = {"scan_output_axes": [*out_axes, *more], "scan_output_directions": [*out_directions, *more]}
-    starts = b.record(call, states, **recorded).stacks if count else ()
+    starts = b.record(node, states, **recorded).stacks if count else ()
     messages = [*dy, *[None] * (len(body.outputs) - len(dy))]
     d_scans = messages[count:]
     arrived = [k for k, d in enumerate(d_scans) if d is not None]
@@ -125,18 +125,18 @@ def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
         d_slices = dict(zip(arrived, rest[count + slices :], strict=True))
         d_now = [*(d_states.get(i) for i in range(count)), *(d_slices.get(k) for k in range(scans))]
         sources = [*(states[i] for i in carried), *captures, *(body.inputs[count + i] for i in sliced)]
-        found = back(b, call, "body", values, d_now, sources)
+        found = back(b, node, "body", values, d_now, sources)
         n = len(carried)
         totals = [b.total([s, f]) for s, f in zip(sums, found[n : n + len(sums)], strict=True)]
         return [*found[:n], *totals, *found[n + len(sums) :]]
 
     # The states of a Scan keep their shapes.
-    starting = [t for t in call.inputs[:count] if t is not None]
+    starting = [t for t in node.inputs[:count] if t is not None]
     begin = [*filled(b, [messages[i] for i in carried], [starting[i] for i in carried]), *(b.zeros_like(c) for c in captures)]
     results = [body.outputs[count + k] for k in arrived]
     backward = b.body([*(states[i] for i in carried), *captures, *states, *body.inputs[count:], *results], step_back)
     made = b.op(
-        "Scan", *begin, *starts, *call.inputs[count:], *(d_scans[k] for k in arrived),
+        "Scan", *begin, *starts, *node.inputs[count:], *(d_scans[k] for k in arrived),
         outputs=len(begin) + len(sliced),
         body=backward,
         num_scan_inputs=count + slices + len(arrived),
@@ -147,4 +147,4 @@ def scan(b: Builder, call: Call, *dy: Tensor | None) -> Messages:
     )  # fmt: skip
     made = made if isinstance(made, tuple) else (made,)
     inputs = dict(zip(carried, made, strict=False)) | dict(zip((count + i for i in sliced), made[len(begin) :], strict=True))
-    return spread(call, inputs, dict(zip(captures, made[len(carried) : len(begin)], strict=True)))
+    return spread(node, inputs, dict(zip(captures, made[len(carried) : len(begin)], strict=True)))

@@ -1,12 +1,12 @@
 """The determinant."""
 
-from onnxplain import Builder, Call, Messages, Tensor, rule
+from onnxplain import Builder, Messages, Node, Tensor, rule
 
 
 @rule("Det", role="function")
-def det(b: Builder, call: Call, dy: Tensor) -> Messages:
+def det(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy · cofactors: (−1)^(i+j) times the determinant without row i and column j. No inverse, so x may be singular."""
-    x = call.x
+    x = node.x
     n = b.Squeeze(b.dim(x, -1), [0])
     numbers = b.Range(0, n, 1)
     kept = b.Range(0, b.Sub(n, 1), 1)

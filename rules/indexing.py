@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, rule
 from onnxplain.rulekit import scatter as placing
 
 # -- gathering ---------------------------------------------------------------------------------------------------------
 
 
 @rule("Gather", role="select")
-def gather(b: Builder, call: Call, dy: Tensor) -> Messages:
+def gather(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the places an element was copied to"""
-    x, indices = call.input(0), call.input(1)
-    axis, extent = call["axis"] % x.rank, b.dim(x, call["axis"])
+    x, indices = node.input(0), node.input(1)
+    axis, extent = node["axis"] % x.rank, b.dim(x, node["axis"])
     known, total = b.ints(indices), x.dim(axis)
     if known is not None and indices.rank < 2:
         part = b.Unsqueeze(dy, [axis]) if indices.rank == 0 else dy
@@ -41,18 +41,18 @@ def gather(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("GatherElements", role="select")
-def gather_elements(b: Builder, call: Call, dy: Tensor) -> Messages:
+def gather_elements(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the places an element was copied to"""
-    x, indices = call.input(0), call.input(1)
-    return placing.add_elements(b, b.shape(x), indices, dy, call["axis"]), None
+    x, indices = node.input(0), node.input(1)
+    return placing.add_elements(b, b.shape(x), indices, dy, node["axis"]), None
 
 
 @rule("GatherND", role="select")
-def gather_nd(b: Builder, call: Call, dy: Tensor) -> Messages:
+def gather_nd(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the places a slice was copied to"""
-    x, indices = call.input(0), call.input(1)
-    if call["batch_dims"]:
-        indices = _with_batch(b, indices, call["batch_dims"])
+    x, indices = node.input(0), node.input(1)
+    if node["batch_dims"]:
+        indices = _with_batch(b, indices, node["batch_dims"])
     return placing.add_rows(b, b.shape(x), indices, dy), None
 
 
@@ -69,29 +69,29 @@ def _with_batch(b: Builder, indices: Tensor, batch: int) -> Tensor:
 
 
 @rule("Compress", role="select")
-def compress(b: Builder, call: Call, dy: Tensor) -> Messages:
+def compress(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy at the elements that were kept, else 0"""
-    x, keep = call.input(0), call.input(1)
+    x, keep = node.input(0), node.input(1)
     kept = b.Reshape(b.NonZero(keep), [-1])
-    if call.get("axis") is None:
+    if node.get("axis") is None:
         return b.reshape(placing.place(b, dy, kept, b.size(x), 0), x), None
-    axis = call["axis"] % x.rank
+    axis = node["axis"] % x.rank
     return placing.place(b, dy, kept, b.dim(x, axis), axis), None
 
 
 @rule("TopK", role="select")
-def top_k(b: Builder, call: Call, dy: Tensor, _: Tensor | None = None) -> Messages:
+def top_k(b: Builder, node: Node, dy: Tensor, _: Tensor | None = None) -> Messages:
     """dx = dy at the elements that were among the k, else 0"""
-    x, k = call.input(0), call.input(1)
-    at = b.TopK(x, k, axis=call["axis"], largest=call["largest"], sorted=call["sorted"], outputs=2)[1]
-    return placing.add_elements(b, b.shape(x), at, dy, call["axis"]), None
+    x, k = node.input(0), node.input(1)
+    at = b.TopK(x, k, axis=node["axis"], largest=node["largest"], sorted=node["sorted"], outputs=2)[1]
+    return placing.add_elements(b, b.shape(x), at, dy, node["axis"]), None
 
 
 @rule("Unique", role="select")
-def unique(b: Builder, call: Call, dy: Tensor, *_: Tensor | None) -> Messages:
+def unique(b: Builder, node: Node, dy: Tensor, *_: Tensor | None) -> Messages:
     """dx = dy at the first of equal elements, else 0"""
-    x, axis = call.x, call.get("axis")
-    first = b.Unique(x, axis=axis, sorted=call["sorted"], outputs=4)[1]
+    x, axis = node.x, node.get("axis")
+    first = b.Unique(x, axis=axis, sorted=node["sorted"], outputs=4)[1]
     if axis is None:
         return b.reshape(placing.place(b, dy, first, b.size(x), 0), x)
     return placing.place(b, dy, first, b.dim(x, axis), axis % x.rank)
@@ -104,10 +104,10 @@ Write = Callable[[Tensor, Tensor, str], Tensor]
 
 
 @rule("ScatterElements", role="select")
-def scatter_elements(b: Builder, call: Call, dy: Tensor) -> Messages:
+def scatter_elements(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy where nothing was written, dupdates = dy where they were written; see `_scattered` for reductions."""
-    x, indices, updates = call.input(0), call.input(1), call.input(2)
-    axis = call["axis"]
+    x, indices, updates = node.input(0), node.input(1), node.input(2)
+    axis = node["axis"]
 
     def taken(values: Tensor) -> Tensor:
         return b.GatherElements(values, indices, axis=axis)
@@ -116,14 +116,14 @@ def scatter_elements(b: Builder, call: Call, dy: Tensor) -> Messages:
         made = b.ScatterElements(placing.widened(b, onto), indices, placing.widened(b, values), axis=axis, reduction=how)
         return b.cast(made, onto)
 
-    dx, dupdates = _scattered(b, call, dy, x, updates, taken, written)
+    dx, dupdates = _scattered(b, node, dy, x, updates, taken, written)
     return dx, None, dupdates
 
 
 @rule("ScatterND", role="select")
-def scatter_nd(b: Builder, call: Call, dy: Tensor) -> Messages:
+def scatter_nd(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy where nothing was written, dupdates = dy where they were written; see `_scattered` for reductions."""
-    x, indices, updates = call.input(0), call.input(1), call.input(2)
+    x, indices, updates = node.input(0), node.input(1), node.input(2)
 
     def taken(values: Tensor) -> Tensor:
         return b.GatherND(values, indices)
@@ -132,19 +132,19 @@ def scatter_nd(b: Builder, call: Call, dy: Tensor) -> Messages:
         made = b.ScatterND(placing.widened(b, onto), indices, placing.widened(b, values), reduction=how)
         return b.cast(made, onto)
 
-    dx, dupdates = _scattered(b, call, dy, x, updates, taken, written)
+    dx, dupdates = _scattered(b, node, dy, x, updates, taken, written)
     return dx, None, dupdates
 
 
 def _scattered(
-    b: Builder, call: Call, dy: Tensor, x: Tensor, updates: Tensor, taken: Move, written: Write
+    b: Builder, node: Node, dy: Tensor, x: Tensor, updates: Tensor, taken: Move, written: Write
 ) -> tuple[Tensor, Tensor]:
     """The messages of a scatter; `taken` reads at its indices, `written` writes there.
 
     add: dx = dy, du = dy. mul: each factor gets dy times the product of the others, also where one or more are zero.
     max, min: dy goes to the winner, equal winners share it.
     """
-    how, y = call["reduction"], call.y
+    how, y = node["reduction"], node.y
     if how == "none":
         return written(dy, b.full_like(updates, 0), "none"), taken(dy)
     if how == "add":
@@ -165,16 +165,16 @@ def _scattered(
 
 
 @rule("TensorScatter", role="select")
-def tensor_scatter(b: Builder, call: Call, dy: Tensor) -> Messages:
+def tensor_scatter(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dcache = dy where nothing was written, dupdate = dy where it was written"""
-    cache, update, start = call.input(0), call.input(1), call.inputs[2]
-    axis = call["axis"] % cache.rank
-    dcache = b.TensorScatter(dy, b.cast(b.zeros_like(update), dy), start, axis=call["axis"], mode=call["mode"])
+    cache, update, start = node.input(0), node.input(1), node.inputs[2]
+    axis = node["axis"] % cache.rank
+    dcache = b.TensorScatter(dy, b.cast(b.zeros_like(update), dy), start, axis=node["axis"], mode=node["mode"])
     numbers = b.Range(0, b.Squeeze(b.dim(update, axis)), 1)
     places = b.Reshape(numbers, [-1 if a == axis else 1 for a in range(cache.rank)])
     if start is not None:
         places = b.Add(places, b.Reshape(start, [-1] + [1] * (cache.rank - 1)))
-    if call["mode"] == "circular":
+    if node["mode"] == "circular":
         places = b.Mod(places, b.dim(cache, axis))
     return dcache, b.GatherElements(dy, b.Expand(places, b.shape(update)), axis=axis), None
 
@@ -183,16 +183,16 @@ def tensor_scatter(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("OneHot", role="function")
-def one_hot(b: Builder, call: Call, dy: Tensor) -> Messages:
+def one_hot(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The output holds values[1] at the indices and values[0] elsewhere: each gets the sum of dy where it stands."""
-    indices, depth, values = call.input(0), call.input(1), call.input(2)
-    hot = b.OneHot(indices, depth, b.const([0, 1], values.dtype), axis=call["axis"])
+    indices, depth, values = node.input(0), node.input(1), node.input(2)
+    hot = b.OneHot(indices, depth, b.const([0, 1], values.dtype), axis=node["axis"])
     on = b.ReduceSum(b.Mul(dy, hot), keepdims=0)
     off = b.ReduceSum(b.Mul(dy, b.Sub(1, hot)), keepdims=0)
     return None, None, b.Concat(b.Unsqueeze(off, [0]), b.Unsqueeze(on, [0]), axis=0)
 
 
 @rule("NonZero", "NonMaxSuppression", role="zero")
-def zero(b: Builder, call: Call, dy: Tensor) -> Messages:
+def zero(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Indices do not change with the values."""
     return None

@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, rule
 from onnxplain.rulekit import scatter as placing
 
 # -- another shape, the same order -------------------------------------------------------------------------------------
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", role="layout")
-def reshape(b: Builder, call: Call, dy: Tensor) -> Messages:
+def reshape(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy in the shape of x"""
-    return b.reshape(dy, call.x), None
+    return b.reshape(dy, node.x), None
 
 
 @rule("Shape", "Size", "ConstantOfShape", "EyeLike", role="zero")
-def zero(b: Builder, call: Call, dy: Tensor) -> Messages:
+def zero(b: Builder, node: Node, dy: Tensor) -> Messages:
     """No element of the output depends on the values of the input."""
     return None
 
@@ -24,19 +24,19 @@ def zero(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("Transpose", role="layout")
-def transpose(b: Builder, call: Call, dy: Tensor) -> Messages:
+def transpose(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy with its axes put back"""
-    perm = call.get("perm")
+    perm = node.get("perm")
     return b.Transpose(dy, perm=None if perm is None else [int(p) for p in np.argsort(perm)])
 
 
 @rule("DepthToSpace", role="layout")
-def depth_to_space(b: Builder, call: Call, dy: Tensor) -> Messages:
+def depth_to_space(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy with its blocks put back into channels"""
-    size = call["blocksize"]
-    if call["mode"] == "DCR":
+    size = node["blocksize"]
+    if node["mode"] == "DCR":
         return b.SpaceToDepth(dy, blocksize=size)
-    x = call.x
+    x = node.x
     height, width = b.dim(x, 2), b.dim(x, 3)
     blocks = Extents(b, b.dim(x, 0)).then([-1], Extents(b, height), size, Extents(b, width), size)
     channels = b.Transpose(b.Reshape(dy, blocks.operand), perm=[0, 1, 3, 5, 2, 4])
@@ -44,48 +44,48 @@ def depth_to_space(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("SpaceToDepth", role="layout")
-def space_to_depth(b: Builder, call: Call, dy: Tensor) -> Messages:
+def space_to_depth(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy with its channels put back into blocks"""
-    return b.DepthToSpace(dy, blocksize=call["blocksize"], mode=call.get("mode", "DCR"))
+    return b.DepthToSpace(dy, blocksize=node["blocksize"], mode=node.get("mode", "DCR"))
 
 
 @rule("ReverseSequence", role="layout")
-def reverse_sequence(b: Builder, call: Call, dy: Tensor) -> Messages:
+def reverse_sequence(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy reversed again"""
-    lengths = call.input(1)
-    return b.ReverseSequence(dy, lengths, batch_axis=call["batch_axis"], time_axis=call["time_axis"]), None
+    lengths = node.input(1)
+    return b.ReverseSequence(dy, lengths, batch_axis=node["batch_axis"], time_axis=node["time_axis"]), None
 
 
 # -- parts and wholes --------------------------------------------------------------------------------------------------
 
 
 @rule("Concat", role="layout")
-def concat(b: Builder, call: Call, dy: Tensor) -> Messages:
+def concat(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dxᵢ = the part of dy that came from xᵢ"""
-    parts = [x for x in call.inputs if x is not None]
+    parts = [x for x in node.inputs if x is not None]
     if len(parts) == 1:
         return dy
-    sizes = Extents(b, b.dim(parts[0], call["axis"])).then(*(Extents(b, b.dim(x, call["axis"])) for x in parts[1:]))
-    return tuple(b.Split(dy, sizes.operand, axis=call["axis"], outputs=len(parts)))
+    sizes = Extents(b, b.dim(parts[0], node["axis"])).then(*(Extents(b, b.dim(x, node["axis"])) for x in parts[1:]))
+    return tuple(b.Split(dy, sizes.operand, axis=node["axis"], outputs=len(parts)))
 
 
 @rule("Split", role="layout")
-def split(b: Builder, call: Call, *dys: Tensor | None) -> Messages:
+def split(b: Builder, node: Node, *dys: Tensor | None) -> Messages:
     """dx = the dyᵢ side by side, zeros for parts that nothing depends on"""
-    outputs = list(call.outputs)
+    outputs = list(node.outputs)
     if any(y is None for y in outputs):
-        again = b.Split(*call.inputs, axis=call["axis"], num_outputs=call.get("num_outputs"), outputs=len(outputs))
+        again = b.Split(*node.inputs, axis=node["axis"], num_outputs=node.get("num_outputs"), outputs=len(outputs))
         outputs = list(again)
     some = next(dy for dy in dys if dy is not None)
     parts = [b.cast(b.zeros_like(y), some) if dy is None and y is not None else dy for y, dy in zip(outputs, dys, strict=True)]
-    return b.Concat(*parts, axis=call["axis"]), None
+    return b.Concat(*parts, axis=node["axis"]), None
 
 
 @rule("Slice", role="layout")
-def slice_(b: Builder, call: Call, dy: Tensor) -> Messages:
+def slice_(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy at the elements that the slice took, else 0"""
-    x = call.x
-    for axis, (start, end, step) in _bounds(b, call).items():
+    x = node.x
+    for axis, (start, end, step) in _bounds(b, node).items():
         extent = b.dim(x, axis)
         known = [b.ints(t) for t in (extent, start, end, step)]
         if all(k is not None for k in known):
@@ -111,9 +111,9 @@ def _first(b: Builder, start: Tensor, extent: Tensor) -> Tensor:
     return b.Min(start, extent)
 
 
-def _bounds(b: Builder, call: Call) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+def _bounds(b: Builder, node: Node) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
     """Start, end and step, each int64 [1], of the axes that are sliced."""
-    x, starts, ends, axes, steps = call.inputs
+    x, starts, ends, axes, steps = node.inputs
     assert x is not None
     assert starts is not None
     assert ends is not None
@@ -141,46 +141,46 @@ def _from_front(b: Builder, axes: Tensor, rank: int) -> Tensor:
 
 
 @rule("CenterCropPad", role="layout")
-def center_crop_pad(b: Builder, call: Call, dy: Tensor) -> Messages:
+def center_crop_pad(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy padded where x was cropped and cropped where it was padded"""
-    axes = call.get("axes")
-    size = b.shape(call.x) if axes is None else b.Concat(*(b.dim(call.x, a) for a in axes), axis=0)
+    axes = node.get("axes")
+    size = b.shape(node.x) if axes is None else b.Concat(*(b.dim(node.x, a) for a in axes), axis=0)
     return b.CenterCropPad(dy, size, axes=axes), None
 
 
 @rule("Trilu", role="layout")
-def trilu(b: Builder, call: Call, dy: Tensor) -> Messages:
+def trilu(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = the same triangle of dy"""
-    return b.Trilu(dy, call.inputs[1], upper=call["upper"]), None
+    return b.Trilu(dy, node.inputs[1], upper=node["upper"]), None
 
 
 # -- repetition --------------------------------------------------------------------------------------------------------
 
 
 @rule("Expand", role="layout", broadcasts=True)
-def expand(b: Builder, call: Call, dy: Tensor) -> Messages:
-    """dx = dy, summed by the walk"""
+def expand(b: Builder, node: Node, dy: Tensor) -> Messages:
+    """dx = dy, summed by the backward pass"""
     return dy, None
 
 
 @rule("Tile", role="layout")
-def tile(b: Builder, call: Call, dy: Tensor) -> Messages:
+def tile(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the tiles"""
-    x, repeats = call.x, Extents(b, call.input(1))
+    x, repeats = node.x, Extents(b, node.input(1))
     pairs = [e for axis in range(x.rank) for e in (repeats.at(axis), Extents(b, b.dim(x, axis)))]
     tiles = b.Reshape(dy, Extents(b, []).then(*pairs).operand)
     return b.ReduceSum(tiles, list(range(0, 2 * x.rank, 2)), keepdims=0), None
 
 
 @rule("Pad", role="layout")
-def pad(b: Builder, call: Call, dy: Tensor) -> Messages:
+def pad(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the places an element was copied to; the constant value gets dy at the places it fills."""
-    x, pads, value, axes = call.inputs
+    x, pads, value, axes = node.inputs
     assert x is not None
     assert pads is not None
     begin, end = _pads(b, x, pads, axes)
-    if call["mode"] != "constant":
-        return _unfold(b, call["mode"], dy, x, begin, end), None, None, None
+    if node["mode"] != "constant":
+        return _unfold(b, node["mode"], dy, x, begin, end), None, None, None
     # Negative padding removed elements: they get 0. The rest is cut out of dy.
     size = Extents.of(b, x)
     first, removed, removed_end = begin.at_least(0), (begin * -1).at_least(0), (end * -1).at_least(0)
@@ -188,7 +188,7 @@ def pad(b: Builder, call: Call, dy: Tensor) -> Messages:
     if removed.known is None or removed_end.known is None or any(removed.known + removed_end.known):
         dx = b.Pad(dx, removed.then(removed_end).operand)
     dvalue = None
-    if value is not None and call.wants(2):
+    if value is not None and node.needs_input_grad(2):
         kept = b.Slice(b.zeros_like(x), removed.operand, (size - removed_end).operand)
         filled = b.Pad(kept, first.then(end.at_least(0)).operand, 1)
         dvalue = b.reshape(b.ReduceSum(b.Mul(dy, filled), keepdims=0), value)
@@ -227,7 +227,7 @@ def _unfold(b: Builder, mode: str, dy: Tensor, x: Tensor, begin: Extents, end: E
 
 
 @rule("Range", role="function")
-def range_(b: Builder, call: Call, dy: Tensor) -> Messages:
+def range_(b: Builder, node: Node, dy: Tensor) -> Messages:
     """yᵢ = start + i · delta: dstart = Σ dyᵢ, ddelta = Σ i · dyᵢ"""
-    numbers = b.cast(b.Range(0, b.Squeeze(b.Shape(dy)), 1), call.y)
+    numbers = b.cast(b.Range(0, b.Squeeze(b.Shape(dy)), 1), node.y)
     return b.ReduceSum(dy, keepdims=0), None, b.ReduceSum(b.Mul(dy, numbers), keepdims=0)

@@ -1,15 +1,15 @@
 """Linear maps: dense layers, convolutions and their transposes, sums of products."""
 
-from onnxplain import Builder, Call, Extents, Messages, Tensor, rule
+from onnxplain import Builder, Extents, Messages, Node, Tensor, rule
 from onnxplain.rulekit import windows as geometry
 
 # -- dense -------------------------------------------------------------------------------------------------------------
 
 
 @rule("MatMul", role="bilinear", broadcasts=True, core=2)
-def matmul(b: Builder, call: Call, dy: Tensor) -> Messages:
+def matmul(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dA = dY·Bᵀ, dB = Aᵀ·dY; a vector counts as a matrix of one row (A) or one column (B); batch axes broadcast."""
-    a, c = call.input(0), call.input(1)
+    a, c = node.input(0), node.input(1)
     row, column = a.rank == 1, c.rank == 1
     if column:
         dy = b.Unsqueeze(dy, [-1])
@@ -21,10 +21,10 @@ def matmul(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("Gemm", role="linear", weight=1, bias=2)
-def gemm(b: Builder, call: Call, dy: Tensor) -> Messages:
+def gemm(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Y = α·A·B + β·C with A, B transposed on demand: dA = α·dY·Bᵀ, dB = α·Aᵀ·dY, dC = β·dY summed to the shape of C"""
-    x, w, bias = call.inputs
-    turned_x, turned_w, alpha, beta = call["transA"], call["transB"], call["alpha"], call["beta"]
+    x, w, bias = node.inputs
+    turned_x, turned_w, alpha, beta = node["transA"], node["transB"], node["alpha"], node["beta"]
     if turned_x:
         dx = b.Gemm(w, dy, alpha=alpha, transA=turned_w, transB=1)
     else:
@@ -33,38 +33,38 @@ def gemm(b: Builder, call: Call, dy: Tensor) -> Messages:
         dw = b.Gemm(dy, x, alpha=alpha, transA=1, transB=turned_x)
     else:
         dw = b.Gemm(x, dy, alpha=alpha, transA=1 - turned_x)
-    if bias is None or not call.wants(2):
+    if bias is None or not node.needs_input_grad(2):
         return dx, dw, None
-    return dx, dw, b.sum_to(dy if beta == 1 else b.Mul(dy, beta), bias, call.y.shape)
+    return dx, dw, b.sum_to(dy if beta == 1 else b.Mul(dy, beta), bias, node.y.shape)
 
 
 # -- convolution -------------------------------------------------------------------------------------------------------
 
 
 @rule("Conv", role="linear", weight=1, bias=2)
-def conv(b: Builder, call: Call, dy: Tensor) -> Messages:
+def conv(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dX = dY convolved with W turned round, dW = X convolved with dY, dB = Σ dY"""
-    x, w, group = call.input(0), call.input(1), call["group"]
-    over = geometry.windows(b, call, x, Extents.of(b, w, 2))
-    dx = geometry.conv_input_gradient(b, over, dy, w, x, call.y, group) if call.wants(0) else None
-    dw = geometry.conv_weight_gradient(b, over, x, dy, group) if call.wants(1) else None
+    x, w, group = node.input(0), node.input(1), node["group"]
+    over = geometry.windows(b, node, x, Extents.of(b, w, 2))
+    dx = geometry.conv_input_gradient(b, over, dy, w, x, node.y, group) if node.needs_input_grad(0) else None
+    dw = geometry.conv_weight_gradient(b, over, x, dy, group) if node.needs_input_grad(1) else None
     return dx, dw, b.ReduceSum(dy, _all_but_channels(x), keepdims=0)
 
 
 @rule("ConvTranspose", role="linear", weight=1, bias=2)
-def conv_transpose(b: Builder, call: Call, dy: Tensor) -> Messages:
+def conv_transpose(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dX = dY convolved with W, dW = dY convolved with X, dB = Σ dY: what X did to dX in Conv, the other way round"""
-    x, w, group = call.input(0), call.input(1), call["group"]
+    x, w, group = node.input(0), node.input(1), node["group"]
     spatial = list(range(2, x.rank))
-    over = geometry.transposed_windows(b, call, x, Extents.of(b, w, 2))
+    over = geometry.transposed_windows(b, node, x, Extents.of(b, w, 2))
     # Windows beyond the last that wrote: output_padding or output_shape made room for them.
-    spare = bool(call.get("output_shape")) or any(
-        p >= s for p, s in zip(call.get("output_padding") or (), over.strides, strict=False)
+    spare = bool(node.get("output_shape")) or any(
+        p >= s for p, s in zip(node.get("output_padding") or (), over.strides, strict=False)
     )
-    dx = geometry.conv_forward(b, over, dy, w, group) if call.wants(0) else None
+    dx = geometry.conv_forward(b, over, dy, w, group) if node.needs_input_grad(0) else None
     if dx is not None and spare:
         dx = b.Slice(dx, [0] * len(spatial), Extents.of(b, x, 2).operand, spatial)
-    dw = geometry.conv_weight_gradient(b, over, dy, x, group, spare=spare) if call.wants(1) else None
+    dw = geometry.conv_weight_gradient(b, over, dy, x, group, spare=spare) if node.needs_input_grad(1) else None
     return dx, dw, b.ReduceSum(dy, _all_but_channels(x), keepdims=0)
 
 
@@ -73,32 +73,34 @@ def _all_but_channels(x: Tensor) -> list[int]:
 
 
 @rule("Col2Im", role="sum")
-def col2im(b: Builder, call: Call, dy: Tensor) -> Messages:
+def col2im(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The columns are the image's windows, so dx holds the windows of dy: a convolution with unit kernels."""
-    block = Extents(b, call.input(2))
-    over = geometry.windows(b, call, call.y, block, axes=call.input(2).dim(0))
-    planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents(b, call.input(1))).operand)
+    block = Extents(b, node.input(2))
+    over = geometry.windows(b, node, node.y, block, axes=node.input(2).dim(0))
+    planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents(b, node.input(1))).operand)
     size = b.ReduceProd(block.operand, keepdims=0)
     numbers = b.Range(0, size, 1)
-    units = b.cast(b.Equal(b.Unsqueeze(numbers, [1]), numbers), call.x)
+    units = b.cast(b.Equal(b.Unsqueeze(numbers, [1]), numbers), node.x)
     units = b.Reshape(units, Extents(b, [-1, 1]).then(block).operand)
-    return b.reshape(geometry.conv_forward(b, over, planes, units), call.x), None, None
+    return b.reshape(geometry.conv_forward(b, over, planes, units), node.x), None, None
 
 
 # -- sums of products --------------------------------------------------------------------------------------------------
 
 
 @rule("Einsum", role="bilinear")
-def einsum(b: Builder, call: Call, dy: Tensor) -> Messages:
+def einsum(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The message on an operand is the sum of products of dy and all other operands, over the labels it lacks."""
-    operands = [x for x in call.inputs if x is not None]
-    terms, result = _labels(call, operands)
-    return tuple(_einsum_message(b, dy, i, operands, terms, result) if call.wants(i) else None for i in range(len(operands)))
+    operands = [x for x in node.inputs if x is not None]
+    terms, result = _labels(node, operands)
+    return tuple(
+        _einsum_message(b, dy, i, operands, terms, result) if node.needs_input_grad(i) else None for i in range(len(operands))
+    )
 
 
-def _labels(call: Call, operands: list[Tensor]) -> tuple[list[str], str]:
+def _labels(node: Node, operands: list[Tensor]) -> tuple[list[str], str]:
     """The labels of each operand and of the result, with `...` written out and the result made explicit."""
-    equation = "".join(call["equation"].split())
+    equation = "".join(node["equation"].split())
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     named = {c for c in equation if c.isalpha()}

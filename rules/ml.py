@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, rule
+from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, expansion, rule
 from onnxplain.rulekit import scatter as placing
 
 ML = "ai.onnx.ml"
@@ -19,40 +19,40 @@ Array = np.ndarray[Any, Any]
 
 
 @rule("Scaler", role="elementwise", domain=ML)
-def scaler(b: Builder, call: Call, dy: Tensor) -> Messages:
+def scaler(b: Builder, node: Node, dy: Tensor) -> Messages:
     """y = (x − offset) · scale, so dx = dy · scale"""
-    return b.Mul(dy, b.const(np.array(call.get("scale", [1.0])), dy.dtype))
+    return b.Mul(dy, b.const(np.array(node.get("scale", [1.0])), dy.dtype))
 
 
 @expansion("Normalizer", domain=ML, norm="MAX")
-def normalizer(b: Builder, call: Call) -> Tensor:
+def normalizer(b: Builder, node: Node) -> Tensor:
     """y = x / n with the maximum or a norm of each row for n; a row where that is zero stays.
 
     Written out, for ONNX Runtime's own kernel loses the signs (L2) where it may overwrite its input: as soon as the shapes
     around it are known.
     """
-    x, how = b.cast(call.x, b.const(0.0)), call["norm"]
+    x, how = b.cast(node.x, b.const(0.0)), node["norm"]
     measure = b.ReduceMax if how == "MAX" else b.ReduceL1 if how == "L1" else b.ReduceL2
     n = measure(x, [-1], keepdims=1)
     return b.Div(x, b.Where(b.Equal(n, 0), 1, n))
 
 
 @rule("Imputer", role="select", domain=ML)
-def imputer(b: Builder, call: Call, dy: Tensor) -> Messages:
+def imputer(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy where x is not replaced, else 0"""
-    x = call.x
-    value = call.get("replaced_value_float", 0.0)
+    x = node.x
+    value = node.get("replaced_value_float", 0.0)
     return b.Where(b.IsNaN(x) if np.isnan(value) else b.Equal(x, value), 0, dy)
 
 
 @rule("FeatureVectorizer", role="layout", domain=ML)
-def feature_vectorizer(b: Builder, call: Call, dy: Tensor) -> Messages:
+def feature_vectorizer(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Each input gets the part of dy it filled, as wide as said: what was cut off gets zero."""
     messages: list[Tensor | None] = []
     start = 0
-    for i, (x, width) in enumerate(zip(call.inputs, call["inputdimensions"], strict=True)):
+    for i, (x, width) in enumerate(zip(node.inputs, node["inputdimensions"], strict=True)):
         part = None
-        if x is not None and call.wants(i):
+        if x is not None and node.needs_input_grad(i):
             own = Extents(b, b.dim(x, 1)) if x.rank > 1 else Extents(b, [1])
             part = b.Slice(dy, [start], [start + width], [1])
             less, more = own - width, Extents(b, [width]) - own
@@ -65,9 +65,9 @@ def feature_vectorizer(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("ArrayFeatureExtractor", role="select", domain=ML)
-def array_feature_extractor(b: Builder, call: Call, dy: Tensor) -> Messages:
+def array_feature_extractor(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the places an element of the last axis was copied to"""
-    x, positions = call.input(0), b.Reshape(call.input(1), [-1])
+    x, positions = node.input(0), b.Reshape(node.input(1), [-1])
     m = b.Reshape(dy, [-1]) if x.rank == 1 else dy
     return placing.sum_at(b, m, positions, b.dim(x, -1), x.rank - 1, x.rank), None
 
@@ -78,7 +78,7 @@ def array_feature_extractor(b: Builder, call: Call, dy: Tensor) -> Messages:
     role="zero",
     domain=ML,
 )
-def zero(b: Builder, call: Call, *_: Tensor | None) -> Messages:
+def zero(b: Builder, node: Node, *_: Tensor | None) -> Messages:
     """Thresholds and tables: constant wherever there is a derivative."""
     return None
 
@@ -87,39 +87,39 @@ def zero(b: Builder, call: Call, *_: Tensor | None) -> Messages:
 
 
 @rule("LinearRegressor", role="linear", domain=ML)
-def linear_regressor(b: Builder, call: Call, dy: Tensor) -> Messages:
+def linear_regressor(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Y = X·Cᵀ + b: dX = dY·C"""
-    coefficients = np.array(call["coefficients"]).reshape(call["targets"], -1)
-    return _through(b, call, _scores(b, call, dy, call.y, len(coefficients)), coefficients)
+    coefficients = np.array(node["coefficients"]).reshape(node["targets"], -1)
+    return _through(b, node, _scores(b, node, dy, node.y, len(coefficients)), coefficients)
 
 
 @rule("LinearClassifier", role="linear", domain=ML)
-def linear_classifier(b: Builder, call: Call, _: Tensor | None, dz: Tensor) -> Messages:
+def linear_classifier(b: Builder, node: Node, _: Tensor | None, dz: Tensor) -> Messages:
     """Scores S = X·Cᵀ + b, transformed: dX = dS·C. The label has no derivative."""
-    flat, count = np.array(call["coefficients"]), len(call.get("intercepts") or ()) or _labels(call)
-    if isinstance(call.x.dim(-1), int):
-        count = len(flat) // call.x.dim(-1)  # type: ignore[operator]
-    return _through(b, call, _scores(b, call, dz, call.output(1), count), flat.reshape(count, -1))
+    flat, count = np.array(node["coefficients"]), len(node.get("intercepts") or ()) or _labels(node)
+    if isinstance(node.x.dim(-1), int):
+        count = len(flat) // node.x.dim(-1)  # type: ignore[operator]
+    return _through(b, node, _scores(b, node, dz, node.output(1), count), flat.reshape(count, -1))
 
 
-def _labels(call: Call) -> int:
-    return max(len(call.get("classlabels_ints") or ()), len(call.get("classlabels_strings") or ()), 1)
+def _labels(node: Node) -> int:
+    return max(len(node.get("classlabels_ints") or ()), len(node.get("classlabels_strings") or ()), 1)
 
 
-def _through(b: Builder, call: Call, ds: Tensor, coefficients: Array) -> Tensor:
+def _through(b: Builder, node: Node, ds: Tensor, coefficients: Array) -> Tensor:
     """dX = dS·C in the shape of X, which may be a single row."""
     dx = b.MatMul(ds, b.const(coefficients, ds.dtype))
-    return b.reshape(dx, call.x) if call.x.rank == 1 else dx
+    return b.reshape(dx, node.x) if node.x.rank == 1 else dx
 
 
-def _scores(b: Builder, call: Call, dz: Tensor, z: Tensor, count: int) -> Tensor:
+def _scores(b: Builder, node: Node, dz: Tensor, z: Tensor, count: int) -> Tensor:
     """The message on so many scores, given that on z, which post_transform makes of them.
 
     A classifier of two classes with one score s gives [−s, s], or [1 − s, s], or [σ(−s), σ(s)].
     """
-    how = call["post_transform"]
-    dz, z = b.cast(dz, call.x), b.cast(z, call.x)
-    if count == 1 and "Classifier" in call.op and how != "PROBIT":
+    how = node["post_transform"]
+    dz, z = b.cast(dz, node.x), b.cast(z, node.x)
+    if count == 1 and "Classifier" in node.op and how != "PROBIT":
         ds = b.MatMul(dz, b.const(np.array([[-1.0], [1.0]]), dz.dtype))
         return b.Mul(ds, b.ReduceProd(z, [-1], keepdims=1)) if how == "LOGISTIC" else ds
     if count == 1 and how != "NONE":
@@ -137,35 +137,35 @@ def _scores(b: Builder, call: Call, dz: Tensor, z: Tensor, count: int) -> Tensor
 
 
 @rule("SVMRegressor", role="function", domain=ML)
-def svm_regressor(b: Builder, call: Call, dy: Tensor) -> Messages:
+def svm_regressor(b: Builder, node: Node, dy: Tensor) -> Messages:
     """y = c·K + ρ with the kernel K of x and each support vector: dK = dy · c"""
-    if call.get("one_class", 0):
+    if node.get("one_class", 0):
         return None  # the side of a boundary
-    ds = _scores(b, call, dy, call.y, 1)
-    coefficients = np.array(call["coefficients"]).reshape(1, -1)
-    if not call.get("n_supports", 0):
-        return _through(b, call, ds, coefficients)
-    return _kernel_message(b, call, _through_kernel(b, ds, coefficients), call["n_supports"])
+    ds = _scores(b, node, dy, node.y, 1)
+    coefficients = np.array(node["coefficients"]).reshape(1, -1)
+    if not node.get("n_supports", 0):
+        return _through(b, node, ds, coefficients)
+    return _kernel_message(b, node, _through_kernel(b, ds, coefficients), node["n_supports"])
 
 
 @rule("SVMClassifier", role="function", domain=ML)
-def svm_classifier(b: Builder, call: Call, _: Tensor | None, dz: Tensor) -> Messages:
+def svm_classifier(b: Builder, node: Node, _: Tensor | None, dz: Tensor) -> Messages:
     """Scores of each pair of classes, S = K·Aᵀ + ρ, and of these the class scores or probabilities. Labels have none."""
-    z, classes = call.output(1), _labels(call)
-    counts = list(call.get("vectors_per_class") or ())
+    z, classes = node.output(1), _labels(node)
+    counts = list(node.get("vectors_per_class") or ())
     if not sum(counts):
-        coefficients = np.array(call["coefficients"]).reshape(classes, -1)
-        return _through(b, call, _scores(b, call, dz, z, classes), coefficients)
-    matrix = _pairwise(np.array(call["coefficients"]).reshape(-1, sum(counts)), counts)
-    if not call.get("prob_a"):
-        ds = _scores(b, call, dz, z, len(matrix))
-    elif call["post_transform"] == "NONE":
-        kernel = _kernel(b, call, sum(counts))[0]
-        scores = b.Add(b.MatMul(kernel, b.const(matrix.T, kernel.dtype)), b.const(np.array(call["rho"]), kernel.dtype))
-        ds = _coupled(b, call, b.cast(dz, call.x), scores, classes)
+        coefficients = np.array(node["coefficients"]).reshape(classes, -1)
+        return _through(b, node, _scores(b, node, dz, z, classes), coefficients)
+    matrix = _pairwise(np.array(node["coefficients"]).reshape(-1, sum(counts)), counts)
+    if not node.get("prob_a"):
+        ds = _scores(b, node, dz, z, len(matrix))
+    elif node["post_transform"] == "NONE":
+        kernel = _kernel(b, node, sum(counts))[0]
+        scores = b.Add(b.MatMul(kernel, b.const(matrix.T, kernel.dtype)), b.const(np.array(node["rho"]), kernel.dtype))
+        ds = _coupled(b, node, b.cast(dz, node.x), scores, classes)
     else:
-        raise RuleError(f"post_transform {call['post_transform']} of probabilities; export it without")
-    return _kernel_message(b, call, _through_kernel(b, ds, matrix), sum(counts))
+        raise RuleError(f"post_transform {node['post_transform']} of probabilities; export it without")
+    return _kernel_message(b, node, _through_kernel(b, ds, matrix), sum(counts))
 
 
 def _pairwise(coefficients: Array, counts: list[int]) -> Array:
@@ -185,11 +185,11 @@ def _through_kernel(b: Builder, ds: Tensor, matrix: Array) -> Tensor:
     return b.MatMul(ds, b.const(matrix, ds.dtype))
 
 
-def _kernel(b: Builder, call: Call, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _kernel(b: Builder, node: Node, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The kernel of each row with each support vector [rows, vectors], what it is a function of, and the vectors."""
-    x, kind = call.x, call["kernel_type"]
-    gamma, shift, degree = (call.get("kernel_params") or [0.0, 0.0, 0.0])[:3]
-    vectors = np.array(call["support_vectors"]).reshape(count, -1)
+    x, kind = node.x, node["kernel_type"]
+    gamma, shift, degree = (node.get("kernel_params") or [0.0, 0.0, 0.0])[:3]
+    vectors = np.array(node["support_vectors"]).reshape(count, -1)
     v = b.const(vectors, x.dtype)
     products = b.MatMul(x, b.const(vectors.T, x.dtype))
     if kind == "LINEAR":
@@ -202,14 +202,14 @@ def _kernel(b: Builder, call: Call, count: int) -> tuple[Tensor, Tensor, Tensor]
     return b.Tanh(u) if kind == "SIGMOID" else b.Pow(u, b.const(float(int(degree)), x.dtype)), u, v
 
 
-def _kernel_message(b: Builder, call: Call, dk: Tensor, count: int) -> Tensor:
+def _kernel_message(b: Builder, node: Node, dk: Tensor, count: int) -> Tensor:
     """The message on x, given that on its kernels with the support vectors v.
 
     linear: Σ dK · v. rbf: −2γ · Σ dK · K · (x − v). poly, sigmoid: γ · Σ dK · K'(u) · v with u = γ · x·v + shift.
     """
-    x, kind = call.x, call["kernel_type"]
-    kernel, u, v = _kernel(b, call, count)
-    gamma, _, degree = (call.get("kernel_params") or [0.0, 0.0, 0.0])[:3]
+    x, kind = node.x, node["kernel_type"]
+    kernel, u, v = _kernel(b, node, count)
+    gamma, _, degree = (node.get("kernel_params") or [0.0, 0.0, 0.0])[:3]
     if kind == "LINEAR":
         dx = b.MatMul(dk, v)
     elif kind == "RBF":
@@ -222,7 +222,7 @@ def _kernel_message(b: Builder, call: Call, dk: Tensor, count: int) -> Tensor:
     return b.reshape(dx, x) if x.rank == 1 else dx
 
 
-def _coupled(b: Builder, call: Call, dp: Tensor, scores: Tensor, k: int) -> Tensor:
+def _coupled(b: Builder, node: Node, dp: Tensor, scores: Tensor, k: int) -> Tensor:
     """The message on the scores of pairs, given that on the class probabilities p they are coupled to.
 
     With the probability r_ij = σ(−a s − b) of class i among i and j, p minimizes pᵀQp / 2 among Σ p = 1, where
@@ -233,8 +233,8 @@ def _coupled(b: Builder, call: Call, dp: Tensor, scores: Tensor, k: int) -> Tens
     upper, lower = (np.zeros((len(pairs), k * k)) for _ in range(2))
     for n, (i, j) in enumerate(pairs):
         upper[n, i * k + j] = lower[n, j * k + i] = 1
-    a = b.const(np.array(call["prob_a"]), dp.dtype)
-    r = b.Sigmoid(b.Neg(b.Add(b.Mul(scores, a), b.const(np.array(call["prob_b"]), dp.dtype))))
+    a = b.const(np.array(node["prob_a"]), dp.dtype)
+    r = b.Sigmoid(b.Neg(b.Add(b.Mul(scores, a), b.const(np.array(node["prob_b"]), dp.dtype))))
     flat = b.Add(b.MatMul(r, b.const(upper, r.dtype)), b.MatMul(b.Sub(1, r), b.const(lower, r.dtype)))
     whole = b.Reshape(flat, [-1, k, k])
     turned = b.Transpose(whole, perm=[0, 2, 1])

@@ -4,23 +4,23 @@ dx = r · (g − mean g − x̂ · mean(g · x̂)) on x.
 
 from collections.abc import Sequence
 
-from onnxplain import Builder, Call, Messages, RuleError, Tensor, rule
+from onnxplain import Builder, Messages, Node, RuleError, Tensor, rule
 
 
 @rule("BatchNormalization", role="linear")
-def batch_normalization(b: Builder, call: Call, dy: Tensor, dmean: None, dvar: None) -> Messages:
+def batch_normalization(b: Builder, node: Node, dy: Tensor, dmean: None, dvar: None) -> Messages:
     """With stored statistics m, v and r = 1/√(v + ε): dx = dy · s · r, ds = Σ dy · (x − m) · r, dβ = Σ dy,
     dm = −Σ dx, dv = −½ Σ dx · (x − m) · r²; sums over all axes but the channels'.
     """
-    if call["training_mode"]:
+    if node["training_mode"]:
         raise RuleError(
             "batch normalization in training mode, its result depends on the other samples of the batch; "
             "export the model in inference mode"
         )
-    x = call.x
-    s, m, v = (_per_channel(b, call.input(i), x) for i in (1, 3, 4))
+    x = node.x
+    s, m, v = (_per_channel(b, node.input(i), x) for i in (1, 3, 4))
     axes = [axis for axis in range(x.rank) if axis != 1]
-    r = b.Reciprocal(b.Sqrt(b.Add(v, call["epsilon"])))
+    r = b.Reciprocal(b.Sqrt(b.Add(v, node["epsilon"])))
     dx = b.Mul(dy, b.Mul(s, r))
     normal = b.Mul(b.Sub(x, m), r)
     ds = b.ReduceSum(b.Mul(dy, normal), axes, keepdims=0)
@@ -31,14 +31,14 @@ def batch_normalization(b: Builder, call: Call, dy: Tensor, dmean: None, dvar: N
 
 
 @rule("LayerNormalization", role="norm", broadcasts=True, weight=1, bias=2)
-def layer_normalization(b: Builder, call: Call, dy: Tensor | None, dmean: Tensor | None, dr: Tensor | None) -> Messages:
+def layer_normalization(b: Builder, node: Node, dy: Tensor | None, dmean: Tensor | None, dr: Tensor | None) -> Messages:
     """dx = r · (g − mean g − x̂ · mean(g · x̂)) + (dmean − dr · r² · x̂) / n with g = dy · scale;
     dscale = Σ dy · x̂, dbias = Σ dy
     """
-    x, scale = call.input(0), call.input(1)
-    axes = list(range(call["axis"] % x.rank, x.rank))
+    x, scale = node.input(0), node.input(1)
+    axes = list(range(node["axis"] % x.rank, x.rank))
     # Applied once more with scale 1, the operator gives x̂ and r.
-    ones, settings = b.full_like(scale, 1), {k: call[k] for k in ("axis", "epsilon", "stash_type")}
+    ones, settings = b.full_like(scale, 1), {k: node[k] for k in ("axis", "epsilon", "stash_type")}
     normal, _, r = b.LayerNormalization(x, ones, None, outputs=3, **settings)
     r = b.cast(r, x)
     dx = [] if dy is None else [_through(b, b.Mul(dy, scale), normal, r, axes)]
@@ -50,76 +50,76 @@ def layer_normalization(b: Builder, call: Call, dy: Tensor | None, dmean: Tensor
 
 
 @rule("RMSNormalization", role="norm", broadcasts=True, weight=1)
-def rms_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def rms_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (g − x̂ · mean(g · x̂)) with x̂ = x · r, r = 1/√(mean x² + ε), g = dy · scale; dscale = Σ dy · x̂."""
-    x, scale = call.input(0), call.input(1)
-    axes = list(range(call["axis"] % x.rank, x.rank))
-    r = b.Reciprocal(b.Sqrt(b.Add(_mean(b, b.Mul(x, x), axes), call["epsilon"])))
+    x, scale = node.input(0), node.input(1)
+    axes = list(range(node["axis"] % x.rank, x.rank))
+    r = b.Reciprocal(b.Sqrt(b.Add(_mean(b, b.Mul(x, x), axes), node["epsilon"])))
     normal, g = b.Mul(x, r), b.Mul(dy, scale)
     return b.Mul(r, b.Sub(g, b.Mul(normal, _mean(b, b.Mul(g, normal), axes)))), b.Mul(dy, normal)
 
 
 @rule("InstanceNormalization", role="norm", weight=1, bias=2)
-def instance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def instance_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (g − mean g − x̂ · mean(g · x̂)) with g = dy · scale, means over each channel of each sample."""
-    x, scale = call.input(0), _per_channel(b, call.input(1), call.x)
+    x, scale = node.input(0), _per_channel(b, node.input(1), node.x)
     axes = list(range(2, x.rank))
-    normal, r = _normalized(b, x, axes, call["epsilon"])
+    normal, r = _normalized(b, x, axes, node["epsilon"])
     dx = _through(b, b.Mul(dy, scale), normal, r, axes)
     return dx, b.ReduceSum(b.Mul(dy, normal), [0, *axes], keepdims=0), b.ReduceSum(dy, [0, *axes], keepdims=0)
 
 
 @rule("GroupNormalization", role="norm", weight=1, bias=2)
-def group_normalization_per_group(b: Builder, call: Call, dy: Tensor) -> Messages:
+def group_normalization_per_group(b: Builder, node: Node, dy: Tensor) -> Messages:
     """As the layer norm of each group of channels, with one scale and bias per group."""
-    groups = [0, call["num_groups"], -1]
-    x, dy = b.Reshape(call.x, groups), b.Reshape(dy, groups)
-    normal, r = _normalized(b, x, [2], call["epsilon"])
-    dx = _through(b, b.Mul(dy, b.Unsqueeze(call.input(1), [1])), normal, r, [2])
+    groups = [0, node["num_groups"], -1]
+    x, dy = b.Reshape(node.x, groups), b.Reshape(dy, groups)
+    normal, r = _normalized(b, x, [2], node["epsilon"])
+    dx = _through(b, b.Mul(dy, b.Unsqueeze(node.input(1), [1])), normal, r, [2])
     dscale, dbias = (b.ReduceSum(t, [0, 2], keepdims=0) for t in (b.Mul(dy, normal), dy))
-    return b.reshape(dx, call.x), dscale, dbias
+    return b.reshape(dx, node.x), dscale, dbias
 
 
 @rule("GroupNormalization", role="norm", since=21, weight=1, bias=2)
-def group_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def group_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """As the layer norm of each group of channels, with one scale and bias per channel."""
-    x, scale = call.x, _per_channel(b, call.input(1), call.x)
-    groups = [0, call["num_groups"], -1]
+    x, scale = node.x, _per_channel(b, node.input(1), node.x)
+    groups = [0, node["num_groups"], -1]
     axes = [axis for axis in range(x.rank) if axis != 1]
-    grouped, r = _normalized(b, b.Reshape(x, groups), [2], call["epsilon"])
+    grouped, r = _normalized(b, b.Reshape(x, groups), [2], node["epsilon"])
     dx = _through(b, b.Reshape(b.Mul(dy, scale), groups), grouped, r, [2])
     normal = b.reshape(grouped, x)
     return b.reshape(dx, x), b.ReduceSum(b.Mul(dy, normal), axes, keepdims=0), b.ReduceSum(dy, axes, keepdims=0)
 
 
 @rule("MeanVarianceNormalization", role="norm")
-def mean_variance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def mean_variance_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (dy − mean dy − y · mean(dy · y)) with r = 1 / (√var x + 10⁻⁹)"""
-    axes = call["axes"]
-    centred = _centred(b, call.x, axes)
+    axes = node["axes"]
+    centred = _centred(b, node.x, axes)
     r = b.Reciprocal(b.Add(b.Sqrt(_mean(b, b.Mul(centred, centred), axes)), 1e-9))
-    return _through(b, dy, call.y, r, axes)
+    return _through(b, dy, node.y, r, axes)
 
 
 @rule("LpNormalization", role="norm")
-def lp_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def lp_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = (dy − d‖x‖ · Σ dy · y) / ‖x‖ with d‖x‖ = y for p = 2, sign x for p = 1; 0 where ‖x‖ = 0"""
-    axis = [call["axis"]]
-    euclidean = call["p"] == 2
-    norm = b.ReduceL2(call.x, axis, keepdims=1) if euclidean else b.ReduceL1(call.x, axis, keepdims=1)
-    slope = call.y if euclidean else b.Sign(call.x)
-    rest = b.Sub(dy, b.Mul(slope, b.ReduceSum(b.Mul(dy, call.y), axis, keepdims=1)))
+    axis = [node["axis"]]
+    euclidean = node["p"] == 2
+    norm = b.ReduceL2(node.x, axis, keepdims=1) if euclidean else b.ReduceL1(node.x, axis, keepdims=1)
+    slope = node.y if euclidean else b.Sign(node.x)
+    rest = b.Sub(dy, b.Mul(slope, b.ReduceSum(b.Mul(dy, node.y), axis, keepdims=1)))
     zero = b.Equal(norm, 0)
     return b.Where(zero, 0, b.Div(rest, b.Where(zero, 1, norm)))
 
 
 @rule("LRN", role="norm")
-def lrn(b: Builder, call: Call, dy: Tensor) -> Messages:
+def lrn(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy · d^(−β) − 2αβ/n · x · Σ dy · y / d with d = k + α/n · Σ x²; sums over windows of n channels."""
-    x, n, alpha, beta = call.x, call["size"], call["alpha"], call["beta"]
+    x, n, alpha, beta = node.x, node["size"], node["alpha"], node["beta"]
     before, after = (n - 1) // 2, n // 2
-    d = b.Add(b.Mul(_windows(b, b.Mul(x, x), before, after), alpha), call["bias"])
-    others = _windows(b, b.Div(b.Mul(dy, call.y), d), after, before)
+    d = b.Add(b.Mul(_windows(b, b.Mul(x, x), before, after), alpha), node["bias"])
+    others = _windows(b, b.Div(b.Mul(dy, node.y), d), after, before)
     return b.Sub(b.Mul(dy, b.Pow(d, -beta)), b.Mul(b.Mul(x, others), 2 * alpha * beta))
 
 
@@ -127,74 +127,74 @@ def lrn(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("LayerNormalization", role="norm", detached=True)
-def detached_layer_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_layer_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (g − mean g) with g = dy · scale"""
-    x, scale = call.input(0), call.input(1)
-    axes = list(range(call["axis"] % x.rank, x.rank))
-    settings = {k: call[k] for k in ("axis", "epsilon", "stash_type")}
+    x, scale = node.input(0), node.input(1)
+    axes = list(range(node["axis"] % x.rank, x.rank))
+    settings = {k: node[k] for k in ("axis", "epsilon", "stash_type")}
     r = b.LayerNormalization(x, b.full_like(scale, 1), None, outputs=3, **settings)[2]
     return b.Mul(b.cast(r, x), _centred(b, b.Mul(dy, scale), axes))
 
 
 @rule("RMSNormalization", role="norm", detached=True)
-def detached_rms_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_rms_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · dy · scale"""
-    x, scale = call.input(0), call.input(1)
-    axes = list(range(call["axis"] % x.rank, x.rank))
-    r = b.Reciprocal(b.Sqrt(b.Add(_mean(b, b.Mul(x, x), axes), call["epsilon"])))
+    x, scale = node.input(0), node.input(1)
+    axes = list(range(node["axis"] % x.rank, x.rank))
+    r = b.Reciprocal(b.Sqrt(b.Add(_mean(b, b.Mul(x, x), axes), node["epsilon"])))
     return b.Mul(r, b.Mul(dy, scale))
 
 
 @rule("InstanceNormalization", role="norm", detached=True)
-def detached_instance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_instance_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (g − mean g) with g = dy · scale, means over each channel of each sample"""
-    x, axes = call.x, list(range(2, call.x.rank))
-    _, r = _normalized(b, x, axes, call["epsilon"])
-    return b.Mul(r, _centred(b, b.Mul(dy, _per_channel(b, call.input(1), x)), axes))
+    x, axes = node.x, list(range(2, node.x.rank))
+    _, r = _normalized(b, x, axes, node["epsilon"])
+    return b.Mul(r, _centred(b, b.Mul(dy, _per_channel(b, node.input(1), x)), axes))
 
 
 @rule("GroupNormalization", role="norm", since=21, detached=True)
-def detached_group_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_group_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (g − mean g) with g = dy · scale, means over each group of channels"""
-    x, groups = call.x, [0, call["num_groups"], -1]
-    _, r = _normalized(b, b.Reshape(x, groups), [2], call["epsilon"])
-    g = b.Reshape(b.Mul(dy, _per_channel(b, call.input(1), x)), groups)
+    x, groups = node.x, [0, node["num_groups"], -1]
+    _, r = _normalized(b, b.Reshape(x, groups), [2], node["epsilon"])
+    g = b.Reshape(b.Mul(dy, _per_channel(b, node.input(1), x)), groups)
     return b.reshape(b.Mul(r, _centred(b, g, [2])), x)
 
 
 @rule("GroupNormalization", role="norm", detached=True)
-def detached_group_normalization_per_group(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_group_normalization_per_group(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (g − mean g) with g = dy · scale, one scale per group"""
-    groups = [0, call["num_groups"], -1]
-    _, r = _normalized(b, b.Reshape(call.x, groups), [2], call["epsilon"])
-    g = b.Mul(b.Reshape(dy, groups), b.Unsqueeze(call.input(1), [1]))
-    return b.reshape(b.Mul(r, _centred(b, g, [2])), call.x)
+    groups = [0, node["num_groups"], -1]
+    _, r = _normalized(b, b.Reshape(node.x, groups), [2], node["epsilon"])
+    g = b.Mul(b.Reshape(dy, groups), b.Unsqueeze(node.input(1), [1]))
+    return b.reshape(b.Mul(r, _centred(b, g, [2])), node.x)
 
 
 @rule("MeanVarianceNormalization", role="norm", detached=True)
-def detached_mean_variance_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_mean_variance_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = r · (dy − mean dy)"""
-    axes = call["axes"]
-    centred = _centred(b, call.x, axes)
+    axes = node["axes"]
+    centred = _centred(b, node.x, axes)
     r = b.Reciprocal(b.Add(b.Sqrt(_mean(b, b.Mul(centred, centred), axes)), 1e-9))
     return b.Mul(r, _centred(b, dy, axes))
 
 
 @rule("LpNormalization", role="norm", detached=True)
-def detached_lp_normalization(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_lp_normalization(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy / ‖x‖; 0 where ‖x‖ = 0"""
-    axis = [call["axis"]]
-    norm = b.ReduceL2(call.x, axis, keepdims=1) if call["p"] == 2 else b.ReduceL1(call.x, axis, keepdims=1)
+    axis = [node["axis"]]
+    norm = b.ReduceL2(node.x, axis, keepdims=1) if node["p"] == 2 else b.ReduceL1(node.x, axis, keepdims=1)
     zero = b.Equal(norm, 0)
     return b.Where(zero, 0, b.Div(dy, b.Where(zero, 1, norm)))
 
 
 @rule("LRN", role="norm", detached=True)
-def detached_lrn(b: Builder, call: Call, dy: Tensor) -> Messages:
+def detached_lrn(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy · d^(−β) with d = k + α/n · Σ x²"""
-    n = call["size"]
-    d = b.Add(b.Mul(_windows(b, b.Mul(call.x, call.x), (n - 1) // 2, n // 2), call["alpha"]), call["bias"])
-    return b.Mul(dy, b.Pow(d, -call["beta"]))
+    n = node["size"]
+    d = b.Add(b.Mul(_windows(b, b.Mul(node.x, node.x), (n - 1) // 2, n // 2), node["alpha"]), node["bias"])
+    return b.Mul(dy, b.Pow(d, -node["beta"]))
 
 
 def _centred(b: Builder, x: Tensor, axes: Sequence[int]) -> Tensor:

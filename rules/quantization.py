@@ -17,82 +17,82 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, expansion, rule
+from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, expansion, rule
 from onnxplain.rulekit import windows as geometry
 
 # -- there and back ----------------------------------------------------------------------------------------------------
 
 
 @rule("QuantizeLinear", role="straight-through")
-def quantize_linear(b: Builder, call: Call, dy: Tensor) -> Messages:
+def quantize_linear(b: Builder, node: Node, dy: Tensor) -> Messages:
     """y = x / s + z, rounded and saturated: dx = dy / s within the range of the integers; ds = −Σ dx · (y − z)"""
-    x, scale, zero = call.input(0), call.input(1), call.inputs[2]
-    s = b.cast(_stretched(b, call, scale), x)
-    z = b.const(0, x.dtype) if zero is None else b.cast(_stretched(b, call, zero), x)
-    low, high = (b.cast(_stretched(b, call, end), x) for end in _range(b, call, scale, zero))
-    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s), relu=_cuts_negatives(b, call, zero) and not b.unsigned(x))
-    ds = _gathered(b, call, b.Mul(dx, b.Sub(z, b.cast(call.y, x))), scale) if call.wants(1) else None
+    x, scale, zero = node.input(0), node.input(1), node.inputs[2]
+    s = b.cast(_stretched(b, node, scale), x)
+    z = b.const(0, x.dtype) if zero is None else b.cast(_stretched(b, node, zero), x)
+    low, high = (b.cast(_stretched(b, node, end), x) for end in _range(b, node, scale, zero))
+    dx = _within(b, x, low, high, b.Div(b.cast(dy, x), s), relu=_cuts_negatives(b, node, zero) and not b.unsigned(x))
+    ds = _gathered(b, node, b.Mul(dx, b.Sub(z, b.cast(node.y, x))), scale) if node.needs_input_grad(1) else None
     return dx, ds, None
 
 
 @rule("DequantizeLinear", role="straight-through")
-def dequantize_linear(b: Builder, call: Call, dy: Tensor) -> Messages:
+def dequantize_linear(b: Builder, node: Node, dy: Tensor) -> Messages:
     """y = (x − z) · s: dx = dy · s, ds = Σ dy · (x − z)"""
-    x, scale, zero = call.input(0), call.input(1), call.inputs[2]
-    dx = b.Mul(dy, b.cast(_stretched(b, call, scale), dy)) if call.wants(0) else None
-    if not call.wants(1):
+    x, scale, zero = node.input(0), node.input(1), node.inputs[2]
+    dx = b.Mul(dy, b.cast(_stretched(b, node, scale), dy)) if node.needs_input_grad(0) else None
+    if not node.needs_input_grad(1):
         return dx, None, None
-    steps = b.cast(x, dy) if zero is None else b.Sub(b.cast(x, dy), b.cast(_stretched(b, call, zero), dy))
-    return dx, _gathered(b, call, b.Mul(dy, steps), scale), None
+    steps = b.cast(x, dy) if zero is None else b.Sub(b.cast(x, dy), b.cast(_stretched(b, node, zero), dy))
+    return dx, _gathered(b, node, b.Mul(dy, steps), scale), None
 
 
 @rule("DynamicQuantizeLinear", role="straight-through")
-def dynamic_quantize_linear(b: Builder, call: Call, dy: Tensor | None, ds: Tensor | None, _: Tensor | None) -> Messages:
+def dynamic_quantize_linear(b: Builder, node: Node, dy: Tensor | None, ds: Tensor | None, _: Tensor | None) -> Messages:
     """y = x / s + z, rounded: dx = dy / s.
 
     The scale s = (max − min) / 255 follows from x too, but its two shares cancel: what it does to y is undone where y is
     read. Where the scale alone is followed, the greatest and the least element get its message.
     """
-    x = call.x
+    x = node.x
     if dy is not None:
-        return b.Div(dy, call.output(1))
+        return b.Div(dy, node.output(1))
     high, low = b.ReduceMax(x, keepdims=0), b.ReduceMin(x, keepdims=0)
     share = b.Div(ds, 255)
     top = b.Where(b.And(b.Equal(x, high), b.Greater(x, 0)), share, 0)
     return b.Sub(top, b.Where(b.And(b.Equal(x, low), b.Less(x, 0)), share, 0))
 
 
-def _blocks(b: Builder, call: Call, scale: Tensor) -> str:
+def _blocks(b: Builder, node: Node, scale: Tensor) -> str:
     """How scales lie on the tensor: one for all, one for each element of an axis, or one for each block along an axis."""
-    if call.get("block_size", 0):
+    if node.get("block_size", 0):
         return "block"
     return "tensor" if scale.rank == 0 or scale.dim(0) == 1 else "axis"
 
 
-def _stretched(b: Builder, call: Call, scale: Tensor) -> Tensor:
+def _stretched(b: Builder, node: Node, scale: Tensor) -> Tensor:
     """Scales (or zero points) in a shape that goes with the tensor they belong to."""
-    x, how = call.x, _blocks(b, call, scale)
+    x, how = node.x, _blocks(b, node, scale)
     if how == "tensor":
         return scale if scale.rank == 0 else b.Reshape(scale, np.zeros(0, np.int64))
-    axis = call["axis"] % x.rank
+    axis = node["axis"] % x.rank
     if how == "axis":
         return b.Reshape(scale, [-1 if a == axis else 1 for a in range(x.rank)])
-    size = call["block_size"]
+    size = node["block_size"]
     parts = b.Unsqueeze(scale, [axis + 1])
     copies = b.Expand(parts, [size if a == axis + 1 else 1 for a in range(x.rank + 1)])
     whole = b.Reshape(copies, _split(b, x, axis, [-1]).operand)
     return b.Slice(whole, [0], b.dim(x, axis), [axis])
 
 
-def _gathered(b: Builder, call: Call, m: Tensor, scale: Tensor) -> Tensor:
+def _gathered(b: Builder, node: Node, m: Tensor, scale: Tensor) -> Tensor:
     """A message summed over the elements that share a scale: the adjoint of `_stretched`."""
-    x, how = call.x, _blocks(b, call, scale)
+    x, how = node.x, _blocks(b, node, scale)
     if how == "tensor":
         return b.reshape(b.ReduceSum(m, keepdims=0), scale)
-    axis = call["axis"] % x.rank
+    axis = node["axis"] % x.rank
     if how == "axis":
         return b.ReduceSum(m, [a for a in range(x.rank) if a != axis], keepdims=0)
-    size, count = call["block_size"], Extents(b, b.dim(scale, axis))
+    size, count = node["block_size"], Extents(b, b.dim(scale, axis))
     padded = b.Pad(m, Extents(b, [0]).then(count * size - Extents(b, b.dim(x, axis))).operand, None, [axis])
     return b.ReduceSum(b.Reshape(padded, _split(b, x, axis, [-1, size]).operand), [axis + 1], keepdims=0)
 
@@ -102,12 +102,12 @@ def _split(b: Builder, x: Tensor, axis: int, extents: list[int]) -> Extents:
     return Extents(b, [0] * axis).then(extents, *(Extents(b, b.dim(x, a)) for a in range(axis + 1, x.rank)))
 
 
-def _range(b: Builder, call: Call, scale: Tensor, zero: Tensor | None) -> tuple[Tensor, Tensor]:
+def _range(b: Builder, node: Node, scale: Tensor, zero: Tensor | None) -> tuple[Tensor, Tensor]:
     """What the least and the greatest integer of the output's type stand for."""
-    dtype = call.y.dtype
+    dtype = node.y.dtype
     if dtype is None:
-        raise RuleError(f"the type of its output '{call.y.name}' is unknown")
-    limits: Any = ml_dtypes.finfo(dtype) if call.y.is_float else ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+        raise RuleError(f"the type of its output '{node.y.name}' is unknown")
+    limits: Any = ml_dtypes.finfo(dtype) if node.y.is_float else ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
     z = b.const(0, scale.dtype) if zero is None else b.cast(zero, scale)
     low, high = (b.Mul(b.Sub(b.const(float(end), scale.dtype), z), scale) for end in (limits.min, limits.max))
     return low, high
@@ -119,57 +119,57 @@ def _within(b: Builder, x: Tensor, low: Tensor, high: Tensor, m: Tensor, *, relu
     return b.Where(b.And(above, b.LessOrEqual(x, high)), m, 0)
 
 
-def _cuts_negatives(b: Builder, call: Call, zero: Tensor | None) -> bool:
+def _cuts_negatives(b: Builder, node: Node, zero: Tensor | None) -> bool:
     """Whether the least integer stands for zero, as far as is known."""
-    if call.y.dtype is None or call.y.is_float:
+    if node.y.dtype is None or node.y.is_float:
         return False
     points = [0] if zero is None else b.ints(zero)
-    return points is not None and set(points) == {int(ml_dtypes.iinfo(call.y.dtype).min)}  # type: ignore[no-untyped-call]
+    return points is not None and set(points) == {int(ml_dtypes.iinfo(node.y.dtype).min)}  # type: ignore[no-untyped-call]
 
 
 # -- products that come out quantized ----------------------------------------------------------------------------------
 
 
 @rule("QLinearMatMul", role="straight-through")
-def qlinear_matmul(b: Builder, call: Call, dy: Tensor) -> Messages:
+def qlinear_matmul(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The product of what the operands stand for, quantized: with dY' = dY / s_Y, dA = dY'·Bᵀ · s_A, dB = Aᵀ·dY' · s_B"""
-    a, a_scale, a_zero, c, c_scale, c_zero, y_scale, y_zero = (call.input(i) for i in range(8))
-    relu = _cuts_negatives(b, call, y_zero)
+    a, a_scale, a_zero, c, c_scale, c_zero, y_scale, y_zero = (node.input(i) for i in range(8))
+    relu = _cuts_negatives(b, node, y_zero)
     a_scale, a_zero, y_scale, y_zero = (_rows(b, t) for t in (a_scale, a_zero, y_scale, y_zero))
     left, right = _real(b, a, a_zero, a_scale), _real(b, c, c_zero, c_scale)
-    real = b.Div(_within(b, b.MatMul(left, right), *_range(b, call, y_scale, y_zero), dy, relu=relu), y_scale)
-    da = b.Mul(_left(b, call, real, right, a), a_scale) if call.wants(0) else None
-    dc = b.Mul(_right(b, call, real, left, c), c_scale) if call.wants(3) else None
+    real = b.Div(_within(b, b.MatMul(left, right), *_range(b, node, y_scale, y_zero), dy, relu=relu), y_scale)
+    da = b.Mul(_left(b, node, real, right, a), a_scale) if node.needs_input_grad(0) else None
+    dc = b.Mul(_right(b, node, real, left, c), c_scale) if node.needs_input_grad(3) else None
     return da, None, None, dc, None, None, None, None
 
 
 @rule("QLinearConv", role="straight-through")
-def qlinear_conv(b: Builder, call: Call, dy: Tensor) -> Messages:
+def qlinear_conv(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The convolution of what the operands stand for, quantized: with dY' = dY / s_Y, as of Conv, times s_X and s_W."""
-    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (call.input(i) for i in range(8))
-    bias, group, n = call.inputs[8], call["group"], x.rank - 2
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (node.input(i) for i in range(8))
+    bias, group, n = node.inputs[8], node["group"], x.rank - 2
     filters = b.Reshape(w_scale, [-1, *[1] * (n + 1)])
     image, weight = _real(b, x, x_zero, x_scale), _real(b, w, b.Reshape(w_zero, [-1, *[1] * (n + 1)]), filters)
-    over, relu = geometry.windows(b, call, x, Extents.of(b, w, 2)), _cuts_negatives(b, call, y_zero)
+    over, relu = geometry.windows(b, node, x, Extents.of(b, w, 2)), _cuts_negatives(b, node, y_zero)
     y = geometry.conv_forward(b, over, image, weight, group)
     if bias is not None:
         y = b.Add(y, b.Reshape(b.Mul(b.cast(bias, x_scale), b.Mul(x_scale, w_scale)), [-1, *[1] * n]))
-    real = b.Div(_within(b, y, *_range(b, call, y_scale, y_zero), dy, relu=relu), y_scale)
-    dx, dw = _convolved(b, call, real, image, weight, 0, 3)
+    real = b.Div(_within(b, y, *_range(b, node, y_scale, y_zero), dy, relu=relu), y_scale)
+    dx, dw = _convolved(b, node, real, image, weight, 0, 3)
     dx, dw = dx and b.Mul(dx, x_scale), dw and b.Mul(dw, filters)
     return dx, None, None, dw, None, None, None, None, None
 
 
 @expansion("QGemm", domain="com.microsoft", inputs=9, alpha=1.0, transA=0, transB=0)
-def qgemm(b: Builder, call: Call) -> Tensor:
+def qgemm(b: Builder, node: Node) -> Tensor:
     """Y = α·A·B + C of what the operands stand for, quantized where there is a scale for it; C counts in α · s_A · s_B."""
-    a, a_scale, a_zero, w, w_scale, w_zero = (call.input(i) for i in range(6))
-    bias, y_scale, y_zero = call.inputs[6:]
+    a, a_scale, a_zero, w, w_scale, w_zero = (node.input(i) for i in range(6))
+    bias, y_scale, y_zero = node.inputs[6:]
     left = b.DequantizeLinear(a, a_scale, a_zero)
-    right = b.DequantizeLinear(w, w_scale, w_zero, axis=1 - call["transB"])
-    unit = b.Mul(b.Mul(a_scale, w_scale), call["alpha"])
+    right = b.DequantizeLinear(w, w_scale, w_zero, axis=1 - node["transB"])
+    unit = b.Mul(b.Mul(a_scale, w_scale), node["alpha"])
     added = None if bias is None else b.Mul(b.cast(bias, a_scale), unit)
-    y = b.Gemm(left, right, added, alpha=call["alpha"], transA=call["transA"], transB=call["transB"])
+    y = b.Gemm(left, right, added, alpha=node["alpha"], transA=node["transA"], transB=node["transB"])
     return y if y_scale is None else b.QuantizeLinear(y, y_scale, y_zero)
 
 
@@ -177,21 +177,21 @@ def qgemm(b: Builder, call: Call) -> Tensor:
 
 
 @rule("MatMulInteger", role="straight-through")
-def matmul_integer(b: Builder, call: Call, dy: Tensor) -> Messages:
+def matmul_integer(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Y = (A − z_A)·(B − z_B): dA = dY·(B − z_B)ᵀ, dB = (A − z_A)ᵀ·dY"""
-    a, c, a_zero, c_zero = call.input(0), call.input(1), *call.inputs[2:]
+    a, c, a_zero, c_zero = node.input(0), node.input(1), *node.inputs[2:]
     left, right = _steps(b, a, a_zero and _rows(b, a_zero), dy), _steps(b, c, c_zero, dy)
-    da = _left(b, call, dy, right, a) if call.wants(0) else None
-    dc = _right(b, call, dy, left, c) if call.wants(1) else None
+    da = _left(b, node, dy, right, a) if node.needs_input_grad(0) else None
+    dc = _right(b, node, dy, left, c) if node.needs_input_grad(1) else None
     return da, dc, None, None
 
 
 @rule("ConvInteger", role="straight-through")
-def conv_integer(b: Builder, call: Call, dy: Tensor) -> Messages:
+def conv_integer(b: Builder, node: Node, dy: Tensor) -> Messages:
     """The convolution of X − z_X with W − z_W: messages as of Conv."""
-    x, w, x_zero, w_zero = call.input(0), call.input(1), *call.inputs[2:]
+    x, w, x_zero, w_zero = node.input(0), node.input(1), *node.inputs[2:]
     zero = w_zero and b.Reshape(w_zero, [-1, *[1] * (x.rank - 1)])
-    return *_convolved(b, call, dy, _steps(b, x, x_zero, dy), _steps(b, w, zero, dy), 0, 1), None, None
+    return *_convolved(b, node, dy, _steps(b, x, x_zero, dy), _steps(b, w, zero, dy), 0, 1), None, None
 
 
 # -- both --------------------------------------------------------------------------------------------------------------
@@ -213,28 +213,28 @@ def _rows(b: Builder, scale: Tensor) -> Tensor:
     return scale if scale.rank != 1 or scale.dim(0) == 1 else b.Unsqueeze(scale, [1])
 
 
-def _left(b: Builder, call: Call, dy: Tensor, right: Tensor, a: Tensor) -> Tensor:
+def _left(b: Builder, node: Node, dy: Tensor, right: Tensor, a: Tensor) -> Tensor:
     """dA = dY·Bᵀ in the shape of A"""
-    return _fitted(b, call, b.MatMul(dy, b.swap_last(right)), a)
+    return _fitted(b, node, b.MatMul(dy, b.swap_last(right)), a)
 
 
-def _right(b: Builder, call: Call, dy: Tensor, left: Tensor, c: Tensor) -> Tensor:
+def _right(b: Builder, node: Node, dy: Tensor, left: Tensor, c: Tensor) -> Tensor:
     """dB = Aᵀ·dY in the shape of B"""
-    return _fitted(b, call, b.MatMul(b.swap_last(left), dy), c)
+    return _fitted(b, node, b.MatMul(b.swap_last(left), dy), c)
 
 
-def _fitted(b: Builder, call: Call, m: Tensor, x: Tensor) -> Tensor:
-    if min(call.x.rank, x.rank) < 2:
+def _fitted(b: Builder, node: Node, m: Tensor, x: Tensor) -> Tensor:
+    if min(node.x.rank, x.rank) < 2:
         raise RuleError("an operand is a vector; give it as a matrix")
-    y = call.y.shape
+    y = node.y.shape
     return b.sum_to(m, x, None if y is None or x.shape is None else (*y[:-2], *x.shape[-2:]))
 
 
 def _convolved(
-    b: Builder, call: Call, dy: Tensor, image: Tensor, weight: Tensor, first: int, second: int
+    b: Builder, node: Node, dy: Tensor, image: Tensor, weight: Tensor, first: int, second: int
 ) -> tuple[Tensor | None, Tensor | None]:
     """The messages of a convolution on its image (input `first`) and on its weight (input `second`)."""
-    over, group = geometry.windows(b, call, image, Extents.of(b, weight, 2)), call["group"]
-    dx = geometry.conv_input_gradient(b, over, dy, weight, image, call.y, group) if call.wants(first) else None
-    dw = geometry.conv_weight_gradient(b, over, image, dy, group) if call.wants(second) else None
+    over, group = geometry.windows(b, node, image, Extents.of(b, weight, 2)), node["group"]
+    dx = geometry.conv_input_gradient(b, over, dy, weight, image, node.y, group) if node.needs_input_grad(first) else None
+    dw = geometry.conv_weight_gradient(b, over, image, dy, group) if node.needs_input_grad(second) else None
     return dx, dw

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, Tensor, rule
+from onnxplain import Builder, Extents, Messages, Node, Tensor, rule
 from onnxplain.rulekit.rnn_activations import Activation, activations, directions, pick
 
 
 @rule("RNN", role="function")
-def rnn(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None) -> Messages:
+def rnn(b: Builder, node: Node, dy: Tensor | None, dh: Tensor | None) -> Messages:
     """H = f(z), z = X·Wᵀ + H₋·Rᵀ + b: ∂z = ∂H ∘ f′(z), ∂H₋ = ∂z·R"""
 
     def backward(run: Run) -> Back:
@@ -36,11 +36,11 @@ def rnn(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None) -> Message
         (dh0,), (dz,) = run.loop([run.dh], [run.dy, slope, run.kept], step, backwards=True)
         return Back(dz, dz, [(dz, run.before)], dh0)
 
-    return recurrent(b, call, dy, dh, None, backward, count=1)
+    return recurrent(b, node, dy, dh, None, backward, count=1)
 
 
 @rule("GRU", role="function")
-def gru(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None) -> Messages:
+def gru(b: Builder, node: Node, dy: Tensor | None, dh: Tensor | None) -> Messages:
     """H = (1 − u) ∘ g(zₕ) + u ∘ H₋ with u = f(zᵤ), r = f(zᵣ) and zₕ = X·Wₕᵀ + (r ∘ H₋)·Rₕᵀ + b, or X·Wₕᵀ + r ∘ (H₋·Rₕᵀ + b):
     ∂zₕ = ∂H ∘ (1 − u) ∘ g′, ∂zᵤ = ∂H ∘ (H₋ − g) ∘ f′, ∂zᵣ = ∂r ∘ f′, ∂H₋ = ∂H ∘ u + what comes through R
     """
@@ -55,7 +55,7 @@ def gru(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None) -> Message
         inner = b.MatMul(run.before, b.transpose(w_ur, [1, 0]))
         hu, hr = b.Split(inner if bias is None else b.Add(inner, b_ur), num_outputs=2, axis=-1, outputs=2)
         (u, du), (r, dr) = f(b.Add(xu, hu)), f(b.Add(xr, hr))
-        late = bool(call["linear_before_reset"])  # the reset gate comes after the matrix product
+        late = bool(node["linear_before_reset"])  # the reset gate comes after the matrix product
         mixed = run.before if late else b.Mul(r, run.before)
         hh = b.MatMul(mixed, b.transpose(rh, [1, 0]))
         hh = hh if bias is None else b.Add(hh, bh)
@@ -90,16 +90,16 @@ def gru(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None) -> Message
         dz_ur, _ = b.Split(inner_dz, b.Concat(b.Mul(run.hidden, 2), run.hidden, axis=0), axis=-1, outputs=2)
         return Back(b.Concat(dz_ur, b.Mul(at, through_h), axis=-1), inner_dz, [(inner_dz, run.before)], dh0)
 
-    return recurrent(b, call, dy, dh, None, backward, count=2)
+    return recurrent(b, node, dy, dh, None, backward, count=2)
 
 
 @rule("LSTM", role="function")
-def lstm(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None) -> Messages:
+def lstm(b: Builder, node: Node, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None) -> Messages:
     """C = φ ∘ C₋ + i ∘ g(z_c), H = o ∘ h(C) with i, φ = f(z + p ∘ C₋), o = f(z + p ∘ C):
     ∂zₒ = ∂H ∘ h ∘ f′, ∂C += ∂H ∘ o ∘ h′ + ∂zₒ ∘ pₒ, ∂zᵢ = ∂C ∘ g ∘ f′, ∂z_φ = ∂C ∘ C₋ ∘ f′, ∂z_c = ∂C ∘ i ∘ g′,
     ∂C₋ = ∂C ∘ φ + ∂zᵢ ∘ pᵢ + ∂z_φ ∘ p_φ, ∂H₋ = ∂z·R
     """
-    coupled = bool(call["input_forget"])  # φ = 1 − i
+    coupled = bool(node["input_forget"])  # φ = 1 − i
 
     def backward(run: Run) -> Back:
         f, g, h = run.functions
@@ -160,7 +160,7 @@ def lstm(b: Builder, call: Call, dy: Tensor | None, dh: Tensor | None, dc: Tenso
             dp = b.ReduceSum(seen, [0, 1], keepdims=0)
         return Back(dz, dz, [(dz, run.before)], dh0, dc0, dp)
 
-    return recurrent(b, call, dy, dh, dc, backward, count=3)
+    return recurrent(b, node, dy, dh, dc, backward, count=3)
 
 
 # -- what they share ---------------------------------------------------------------------------------------------------
@@ -185,11 +185,11 @@ class Back:
 
 
 class Run:
-    """One direction of a recurrent call: its arrays, [steps, batch, …]."""
+    """One direction of a recurrent node: its arrays, [steps, batch, …]."""
 
-    def __init__(self, b: Builder, call: Call, d: int, arrays: dict[str, Tensor | None], functions: list[Activation]) -> None:
+    def __init__(self, b: Builder, node: Node, d: int, arrays: dict[str, Tensor | None], functions: list[Activation]) -> None:
         self.b, self.functions = b, functions
-        self.reverse = directions(call)[d]
+        self.reverse = directions(node)[d]
 
         def own(name: str, axis: int = 0) -> Tensor | None:
             return pick(b, arrays[name], d, axis)
@@ -201,8 +201,8 @@ class Run:
         assert y is not None
         self.x, self.w, self.r = x, w, r
         self._biases, self._peepholes = own("b"), own("p")
-        self.hidden = b.dim(call.input(2), 2)
-        extents = Extents.of(b, x).at(1).then(Extents.of(b, call.input(2)).at(2))
+        self.hidden = b.dim(node.input(2), 2)
+        extents = Extents.of(b, x).at(1).then(Extents.of(b, node.input(2)).at(2))
         zeros = b.Expand(b.const(0.0, x.dtype), extents.operand)
         self.h0, self.c0 = own("h") or zeros, own("c") or zeros
         self.dh, self.dc = own("dh") or zeros, own("dc") or zeros
@@ -298,7 +298,7 @@ class Run:
 
 def recurrent(
     b: Builder,
-    call: Call,
+    node: Node,
     dy: Tensor | None,
     dh: Tensor | None,
     dc: Tensor | None,
@@ -310,12 +310,12 @@ def recurrent(
 
     ∂X = Σ ∂z·W, ∂W = ∂zᵀ·X, ∂R = ∂zᵀ·H₋, ∂b = Σ ∂z
     """
-    x, w, r = (call.input(i) for i in range(3))
-    bias, lens, h, c, p = (*call.inputs[3:], None, None)[:5]
-    batch_first = bool(call["layout"])
-    y = call.outputs[0]
+    x, w, r = (node.input(i) for i in range(3))
+    bias, lens, h, c, p = (*node.inputs[3:], None, None)[:5]
+    batch_first = bool(node["layout"])
+    y = node.outputs[0]
     if y is None:
-        y = b.op(call.op, *call.inputs, **call.attributes)
+        y = b.op(node.op, *node.inputs, **node.attributes)
 
     def ordered(t: Tensor | None, perm: Sequence[int]) -> Tensor | None:
         return t if t is None or not batch_first else b.transpose(t, perm)
@@ -324,7 +324,7 @@ def recurrent(
     arrays = {"x": ordered(x, steps), "w": w, "r": r, "b": bias, "p": p, "lens": lens, "y": ordered(y, sequence)}
     arrays |= {"h": ordered(h, state), "c": ordered(c, state), "dy": ordered(dy, sequence)}
     arrays |= {"dh": ordered(dh, state), "dc": ordered(dc, state)}
-    runs = [Run(b, call, d, arrays, functions) for d, functions in enumerate(activations(b, call, count))]
+    runs = [Run(b, node, d, arrays, functions) for d, functions in enumerate(activations(b, node, count))]
     backs = [backward(run) for run in runs]
 
     def stacked(messages: Sequence[Tensor | None]) -> Tensor | None:
@@ -342,7 +342,7 @@ def recurrent(
     dbias = stacked([b.Concat(total(back.outer), total(back.inner), axis=0) for back in backs])
     dh0, dc0 = (ordered(stacked(messages), state) for messages in ([k.dh0 for k in backs], [k.dc0 for k in backs]))
     found = (ordered(dx, steps), dw, dr, dbias, None, dh0, dc0, stacked([back.dp for back in backs]))
-    return found[: len(call.inputs)]
+    return found[: len(node.inputs)]
 
 
 def product(b: Builder, message: Tensor, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ Interpreting LSTMs). A GRU with linear_before_reset has its gate between R·h an
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from onnxplain import Builder, Call, Extents, Tensor, expansion
+from onnxplain import Builder, Extents, Node, Tensor, expansion
 from onnxplain.rulekit.rnn_activations import Activation, activations, directions, pick
 
 Step = Callable[[Tensor, "list[Tensor]"], "list[Tensor]"]
@@ -17,18 +17,18 @@ Step = Callable[[Tensor, "list[Tensor]"], "list[Tensor]"]
 
 
 @expansion("RNN", domain="", inputs=6, outputs=2, on_demand=True, direction="forward", layout=0)
-def rnn(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
+def rnn(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """H = f(W·x + R·h + b)"""
 
     def step(cell: Cell) -> Step:
         (f,) = cell.functions
         return lambda x, states: [f.value(cell.linear(0, 1, x, states[0]))]
 
-    return unrolled(b, call, step, count=1)
+    return unrolled(b, node, step, count=1)
 
 
 @expansion("GRU", domain="", inputs=6, outputs=2, on_demand=True, direction="forward", layout=0, linear_before_reset=0)
-def gru(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
+def gru(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """H = (1 − u) ∘ g(W·x + R·(r ∘ h) + b) + u ∘ h, or with g(W·x + b + r ∘ (R·h + b))"""
 
     def step(cell: Cell) -> Step:
@@ -37,7 +37,7 @@ def gru(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
         def after(x: Tensor, states: list[Tensor]) -> list[Tensor]:
             (h,) = states
             u, r = (f.value(z) for z in b.Split(cell.linear(0, 2, x, h), num_outputs=2, axis=-1, outputs=2))
-            if call["linear_before_reset"]:
+            if node["linear_before_reset"]:
                 z = cell.linear(2, 3, x, None, beside=b.Mul(r, cell.linear(2, 3, None, h)))
             else:
                 z = cell.linear(2, 3, x, b.Mul(r, h))
@@ -45,11 +45,11 @@ def gru(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
 
         return after
 
-    return unrolled(b, call, step, count=2)
+    return unrolled(b, node, step, count=2)
 
 
 @expansion("LSTM", domain="", inputs=8, outputs=3, on_demand=True, direction="forward", layout=0, input_forget=0)
-def lstm(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
+def lstm(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """C = φ ∘ c + i ∘ g(W·x + R·h + b), H = o ∘ h(C), with gates i, φ that may see c, and o that may see C"""
 
     def step(cell: Cell) -> Step:
@@ -59,13 +59,13 @@ def lstm(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
             before, c = states
             zi, zo, zf = b.Split(cell.linear(0, 3, x, before), num_outputs=3, axis=-1, outputs=3)
             i = f.value(cell.seeing(0, zi, c))
-            forget = b.Sub(1, i) if call["input_forget"] else f.value(cell.seeing(2, zf, c))
+            forget = b.Sub(1, i) if node["input_forget"] else f.value(cell.seeing(2, zf, c))
             c = b.Add(b.Mul(forget, c), b.Mul(i, g.value(cell.linear(3, 4, x, before))))
             return [b.Mul(f.value(cell.seeing(1, zo, c)), h.value(c)), c]
 
         return after
 
-    return unrolled(b, call, step, count=3)
+    return unrolled(b, node, step, count=3)
 
 
 # -- what they share ---------------------------------------------------------------------------------------------------
@@ -74,13 +74,13 @@ def lstm(b: Builder, call: Call) -> tuple[Tensor | None, ...]:
 class Cell:
     """The weights and functions of one direction: W [gates·hidden, input], R [gates·hidden, hidden], biases of both."""
 
-    def __init__(self, b: Builder, call: Call, d: int, functions: Sequence[Activation]) -> None:
+    def __init__(self, b: Builder, node: Node, d: int, functions: Sequence[Activation]) -> None:
         self.b, self.functions = b, functions
-        self.w, self.r, bias = (pick(b, t, d, 0) for t in call.inputs[1:4])
-        peepholes = pick(b, call.inputs[7], d, 0) if len(call.inputs) > 7 else None
+        self.w, self.r, bias = (pick(b, t, d, 0) for t in node.inputs[1:4])
+        peepholes = pick(b, node.inputs[7], d, 0) if len(node.inputs) > 7 else None
         self.biases = None if bias is None else b.Split(bias, num_outputs=2, axis=0, outputs=2)
         self.peepholes = None if peepholes is None else b.Split(peepholes, num_outputs=3, axis=0, outputs=3)
-        self.hidden = b.dim(call.input(2), 2)
+        self.hidden = b.dim(node.input(2), 2)
 
     def linear(self, first: int, last: int, x: Tensor | None, h: Tensor | None, beside: Tensor | None = None) -> Tensor:
         """W·x + R·h + b, with one bias for each product, for the gates from `first` up to `last`.
@@ -112,19 +112,19 @@ class Cell:
         return made
 
 
-def unrolled(b: Builder, call: Call, make: Callable[[Cell], Step], *, count: int) -> tuple[Tensor | None, ...]:
+def unrolled(b: Builder, node: Node, make: Callable[[Cell], Step], *, count: int) -> tuple[Tensor | None, ...]:
     """The hidden states of all steps, then the last of each state; `count` functions serve each direction."""
-    x, lens, starts = call.x, call.inputs[4], [call.inputs[5], *call.inputs[6:7]]
-    batch_first = bool(call["layout"])
+    x, lens, starts = node.x, node.inputs[4], [node.inputs[5], *node.inputs[6:7]]
+    batch_first = bool(node["layout"])
     x = b.transpose(x, [1, 0, 2]) if batch_first else x
-    zeros = b.Expand(b.const(0, x.dtype), Extents.of(b, x).at(1).then(Extents.of(b, call.input(2)).at(2)).operand)
+    zeros = b.Expand(b.const(0, x.dtype), Extents.of(b, x).at(1).then(Extents.of(b, node.input(2)).at(2)).operand)
     inside: Tensor | None = None
     if lens is not None:  # [steps, batch, 1]: the steps before the end of each sequence
         steps = b.Range(0, b.Squeeze(b.dim(x, 0), [0]), 1)
         inside = b.Less(b.Unsqueeze(steps, [1, 2]), b.Unsqueeze(b.Cast(lens, to=7), [0, 2]))
 
     def run(d: int, backwards: bool, functions: Sequence[Activation]) -> list[Tensor]:
-        step = make(Cell(b, call, d, functions))
+        step = make(Cell(b, node, d, functions))
         begin = [zeros if s is None else pick(b, b.transpose(s, [1, 0, 2]) if batch_first else s, d, 0) for s in starts]
 
         def body(*formal: Tensor) -> list[Tensor]:
@@ -135,7 +135,7 @@ def unrolled(b: Builder, call: Call, make: Callable[[Cell], Step], *, count: int
             kept = [b.Where(valid[0], new, old) for new, old in zip(after, before, strict=True)]
             return [*kept, b.Where(valid[0], after[0], 0)]
 
-        extents = x.dim(1), call.input(2).dim(2)
+        extents = x.dim(1), node.input(2).dim(2)
         slots = [Tensor("state", x.dtype, extents) for _ in begin] + [Tensor("row", x.dtype, (x.dim(1), x.dim(2)))]
         given = [x]
         if inside is not None:
@@ -147,7 +147,7 @@ def unrolled(b: Builder, call: Call, make: Callable[[Cell], Step], *, count: int
         )  # fmt: skip
         return list(made)
 
-    runs = [run(d, *each) for d, each in enumerate(zip(directions(call), activations(b, call, count), strict=True))]
+    runs = [run(d, *each) for d, each in enumerate(zip(directions(node), activations(b, node, count), strict=True))]
 
     def joined(parts: Sequence[Tensor], axis: int, order: Sequence[int]) -> Tensor:
         stacked = [b.Unsqueeze(p, [axis]) for p in parts]

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from onnxplain import Builder, Call, Extents, Messages, RuleError, Tensor, rule
+from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, rule
 from onnxplain.rulekit import scatter as placing
 
 # -- corners -----------------------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ def _axis(b: Builder, x: Tensor, at: Tensor, size: Tensor, mode: str, padding: s
 
 
 @rule("GridSample", role="sum")
-def grid_sample(b: Builder, call: Call, dy: Tensor) -> Messages:
+def grid_sample(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Each position of the grid gives its message to its corners; coordinates count from −1 to 1, the last axis first."""
-    x, grid = call.input(0), call.input(1)
-    mode, aligned, n = call["mode"].removeprefix("bi"), bool(call["align_corners"]), x.rank - 2
+    x, grid = node.input(0), node.input(1)
+    mode, aligned, n = node["mode"].removeprefix("bi"), bool(node["align_corners"]), x.rank - 2
     axes, steps = [], []
     for a in range(n):
         size = b.dim(x, 2 + a)
@@ -141,11 +141,11 @@ def grid_sample(b: Builder, call: Call, dy: Tensor) -> Messages:
         steps.append(b.Div(b.Sub(extent, 1) if aligned else extent, 2))
         g = b.Add(b.Reshape(b.Gather(grid, n - 1 - a, axis=-1), [0, -1]), 1)
         at = b.Mul(g, steps[a]) if aligned else b.Sub(b.Mul(g, steps[a]), 0.5)
-        axes.append(_axis(b, x, at, size, mode, call["padding_mode"], aligned))
+        axes.append(_axis(b, x, at, size, mode, node["padding_mode"], aligned))
     corners = _corners(b, x, axes)
     m = b.Unsqueeze(b.Transpose(b.Reshape(dy, [0, 0, -1]), perm=[0, 2, 1]), [2])
-    dx = corners.image_message(b, m) if call.wants(0) else None
-    if not call.wants(1):
+    dx = corners.image_message(b, m) if node.needs_input_grad(0) else None
+    if not node.needs_input_grad(1):
         return dx, None
     moved = [b.Mul(b.cast(p, grid), s) for p, s in zip(corners.position_messages(b, m), steps, strict=True)]
     return dx, b.reshape(b.Concat(*(b.Unsqueeze(p, [2]) for p in reversed(moved)), axis=2), grid)
@@ -155,15 +155,15 @@ def grid_sample(b: Builder, call: Call, dy: Tensor) -> Messages:
 
 
 @rule("DeformConv", role="function")
-def deform_conv(b: Builder, call: Call, dy: Tensor) -> Messages:
+def deform_conv(b: Builder, node: Node, dy: Tensor) -> Messages:
     """A convolution whose window elements lie at positions of their own and have factors of their own (the mask).
 
     Of the columns col = value · mask the output is W·col + B. So dW = dY·colᵀ, dcol = Wᵀ·dY, dmask = Σ dcol · value, and
     dcol · mask goes to the corners and to the positions.
     """
-    x, w, offset, bias, mask = call.input(0), call.input(1), call.input(2), *call.inputs[3:]
-    n, group, parts = x.rank - 2, call["group"], call["offset_group"]
-    kernel = list(call.get("kernel_shape") or (w.static_shape or ())[2:])
+    x, w, offset, bias, mask = node.input(0), node.input(1), node.input(2), *node.inputs[3:]
+    n, group, parts = x.rank - 2, node["group"], node["offset_group"]
+    kernel = list(node.get("kernel_shape") or (w.static_shape or ())[2:])
     if not kernel:
         raise RuleError(f"the extents of its weight '{w.name}' are unknown; re-export the model with kernel_shape")
     count, batch = prod(kernel), b.dim(x, 0)
@@ -173,7 +173,7 @@ def deform_conv(b: Builder, call: Call, dy: Tensor) -> Messages:
     shifts = b.Reshape(offset, Extents(b, [-1, count, n]).then(out).operand)
     axes = []
     for a in range(n):
-        at = b.Add(b.Gather(shifts, a, axis=2), b.cast(_window(b, call, kernel, out, a), offset))
+        at = b.Add(b.Gather(shifts, a, axis=2), b.cast(_window(b, node, kernel, out, a), offset))
         axes.append(_axis(b, x, b.Reshape(at, [0, -1]), b.dim(x, 2 + a), "linear"))
     corners = _corners(b, images, axes, b.Range(0, b.Squeeze(b.Mul(batch, parts)), 1))
     value = b.ReduceSum(corners.weighted(b), [2], keepdims=0)
@@ -184,16 +184,16 @@ def deform_conv(b: Builder, call: Call, dy: Tensor) -> Messages:
     dcol = b.Reshape(dcol, Extents(b, b.Mul(batch, parts)).then(Extents(b, b.dim(images, 1)), [-1]).operand)
     dcol = b.Transpose(dcol, perm=[0, 2, 1])
     m = b.Unsqueeze(dcol if factor is None else b.Mul(dcol, factor), [2])
-    dx = b.reshape(corners.image_message(b, m), x) if call.wants(0) else None
+    dx = b.reshape(corners.image_message(b, m), x) if node.needs_input_grad(0) else None
     dw = doffset = dmask = None
-    if call.wants(1):
+    if node.needs_input_grad(1):
         col = b.Transpose(value if factor is None else b.Mul(value, factor), perm=[0, 2, 1])
         col = b.Reshape(col, Extents(b, batch).then([group, -1], Extents(b, b.ReduceProd(out.operand))).operand)
         dw = b.reshape(b.ReduceSum(b.MatMul(rows, b.Transpose(col, perm=[0, 1, 3, 2])), [0], keepdims=0), w)
-    if call.wants(2):
+    if node.needs_input_grad(2):
         moved = [b.Reshape(p, Extents(b, [0, count, 1, -1]).operand) for p in corners.position_messages(b, m)]
         doffset = b.reshape(b.Concat(*moved, axis=2), offset)
-    if mask is not None and call.wants(4):
+    if mask is not None and node.needs_input_grad(4):
         dmask = b.reshape(b.ReduceSum(b.Mul(dcol, value), [2], keepdims=0), mask)
     dbias = None if bias is None else b.ReduceSum(dy, [0, *range(2, x.rank)], keepdims=0)
     return dx, dw, doffset, dbias, dmask
@@ -206,10 +206,10 @@ def _split(b: Builder, x: Tensor, parts: int) -> Tensor:
     return replace(images, shape=(None, channels.known[0] if channels.known else None, *(x.shape or ())[2:]))
 
 
-def _window(b: Builder, call: Call, kernel: list[int], out: Extents, axis: int) -> Tensor:
+def _window(b: Builder, node: Node, kernel: list[int], out: Extents, axis: int) -> Tensor:
     """Where the elements of each window lie along an axis without offsets [window elements, …output]."""
     n = len(kernel)
-    stride, dilation, pad = ((call.get(key) or [d] * 2 * n)[axis] for key, d in (("strides", 1), ("dilations", 1), ("pads", 0)))
+    stride, dilation, pad = ((node.get(key) or [d] * 2 * n)[axis] for key, d in (("strides", 1), ("dilations", 1), ("pads", 0)))
     within = np.broadcast_to(np.arange(kernel[axis]).reshape([-1 if a == axis else 1 for a in range(n)]), kernel)
     starts = b.Sub(b.Mul(b.Range(0, b.Squeeze(out.at(axis).as_tensor()), 1), stride), pad)
     starts = b.Reshape(starts, [-1 if a == axis else 1 for a in range(n)])
@@ -220,11 +220,11 @@ def _window(b: Builder, call: Call, kernel: list[int], out: Extents, axis: int) 
 
 
 @rule("RoiAlign", role="sum")
-def roi_align(b: Builder, call: Call, dy: Tensor) -> Messages:
+def roi_align(b: Builder, node: Node, dy: Tensor) -> Messages:
     """Each bin of a region averages sample points (avg), or takes the greatest of what their corners add (max)."""
-    x, rois, sample = call.input(0), call.input(1), call.input(2)
-    tall, wide = _side(b, call, 1, call["output_height"]), _side(b, call, 0, call["output_width"])
-    bins = [call["output_height"], call["output_width"]]
+    x, rois, sample = node.input(0), node.input(1), node.input(2)
+    tall, wide = _side(b, node, 1, node["output_height"]), _side(b, node, 0, node["output_width"])
+    bins = [node["output_height"], node["output_width"]]
 
     def spread(t: Tensor, side: int) -> Tensor:
         """[regions, bins, points] along one side → [regions, all points of all bins]."""
@@ -248,7 +248,7 @@ def roi_align(b: Builder, call: Call, dy: Tensor) -> Messages:
     inside = b.Unsqueeze(b.Not(b.Or(*outside)), [2, 3])
     m = b.Transpose(b.Reshape(dy, [0, 0, -1]), perm=[0, 2, 1])  # [regions, bins, channels]
     shape = b.Shape(corners.values)
-    if call["mode"].lower() == "avg":
+    if node["mode"].lower() == "avg":
         number = b.Max(b.Mul(tall.number, wide.number), 1)
         m = b.Unsqueeze(b.Div(m, b.cast(b.Reshape(number, [-1, 1, 1]), m)), [2])
         m = b.Mul(m, b.cast(b.Reshape(counted, Extents(b, [0, prod(bins), -1, 1]).operand), m))
@@ -262,8 +262,8 @@ def roi_align(b: Builder, call: Call, dy: Tensor) -> Messages:
         chosen = b.And(b.Equal(numbers, first), b.Greater(candidates, -np.inf))
         m = b.Reshape(b.Where(chosen, b.Unsqueeze(m, [2]), 0), shape)
     m = b.Where(inside, m, 0)
-    dx = corners.image_message(b, m) if call.wants(0) else None
-    if not call.wants(1):
+    dx = corners.image_message(b, m) if node.needs_input_grad(0) else None
+    if not node.needs_input_grad(1):
         return dx, None, None
     sums = [
         b.ReduceSum(b.Mul(b.cast(p, rois), move), [1], keepdims=1)
@@ -289,9 +289,9 @@ class Side:
     counted: Tensor
 
 
-def _side(b: Builder, call: Call, column: int, bins: int) -> Side:
-    rois, scale, ratio = call.input(1), call["spatial_scale"], call["sampling_ratio"]
-    half = call.get("coordinate_transformation_mode", "output_half_pixel") == "half_pixel"
+def _side(b: Builder, node: Node, column: int, bins: int) -> Side:
+    rois, scale, ratio = node.input(1), node["spatial_scale"], node["sampling_ratio"]
+    half = node.get("coordinate_transformation_mode", "output_half_pixel") == "half_pixel"
     start, end = (b.Sub(b.Mul(b.Gather(rois, [c], axis=1), scale), 0.5 if half else 0) for c in (column, column + 2))
     span = b.Sub(end, start)
     length = span if half else b.Max(span, 1)
@@ -309,11 +309,11 @@ def _side(b: Builder, call: Call, column: int, bins: int) -> Side:
 
 
 @rule("MaxRoiPool", role="select")
-def max_roi_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
+def max_roi_pool(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = Σ dy over the bins whose maximum an element is; a bin's edges are rounded, so regions have no derivative."""
-    x, rois = call.input(0), call.input(1)
+    x, rois = node.input(0), node.input(1)
     sample = b.Cast(b.Gather(rois, 0, axis=1), to=7)
-    rows, columns = (_edges(b, call, axis) for axis in (0, 1))  # [regions, bins, elements]: which lie in which bin
+    rows, columns = (_edges(b, node, axis) for axis in (0, 1))  # [regions, bins, elements]: which lie in which bin
     image = b.Gather(x, sample, axis=0)  # [regions, channels, H, W]
     least = b.const(-np.inf, x.dtype)
     across = b.Where(b.Unsqueeze(columns, [1, 2]), b.Unsqueeze(image, [3]), least)  # [regions, channels, H, bins, W]
@@ -332,10 +332,10 @@ def max_roi_pool(b: Builder, call: Call, dy: Tensor) -> Messages:
     return b.reshape(flat, x), None
 
 
-def _edges(b: Builder, call: Call, axis: int) -> Tensor:
+def _edges(b: Builder, node: Node, axis: int) -> Tensor:
     """Which elements along an axis lie in which bin [regions, bins, elements]."""
-    x, rois, bins = call.input(0), call.input(1), call["pooled_shape"][axis]
-    scaled = b.Mul(b.Gather(rois, [2 - axis, 4 - axis], axis=1), call["spatial_scale"])
+    x, rois, bins = node.input(0), node.input(1), node["pooled_shape"][axis]
+    scaled = b.Mul(b.Gather(rois, [2 - axis, 4 - axis], axis=1), node["spatial_scale"])
     rounded = b.Mul(b.Sign(scaled), b.Floor(b.Add(b.Abs(scaled), 0.5)))
     start, end = b.Gather(rounded, [0], axis=1), b.Gather(rounded, [1], axis=1)
     step = b.Div(b.Max(b.Add(b.Sub(end, start), 1), 1), bins)

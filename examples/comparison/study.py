@@ -126,7 +126,7 @@ def subjects(task: Task) -> tuple[dict[str, tuple[str, dict[str, Any]]], dict[st
             given["baseline"] = task.background[:50]
         elif name in LEARNING:
             given["background"] = task.background
-        elif find_method(name).compares(find_method(name).checked(given)):
+        elif find_method(name).takes_baseline(find_method(name).checked(given)):
             given["baseline"] = task.baseline
         reason = refusal(task, name, given)
         if reason is None:

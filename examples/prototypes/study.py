@@ -14,7 +14,7 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 
 from onnxplain import GaussianRBM, Prototypes, prototype
-from onnxplain.concepts.picture import plot
+from onnxplain.concepts.picture import plot_prototypes
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -42,7 +42,7 @@ def main(out: Path) -> None:
         near = found.nearest(data)
         table.add_row(name, f"{found.probabilities.min():.4f}", f"{near.mean():.2f}", f"{near.max():.2f}")
     Console(width=120).print(table)
-    figure = plot(rows, data=data, title="What the model takes for the best example of each digit")
+    figure = plot_prototypes(rows, data=data, title="What the model takes for the best example of each digit")
     figure.savefig(out, dpi=200)
 
 

@@ -13,7 +13,7 @@ from digits import SIDE, Digits, moved
 
 from onnxplain import Composite, Explainer, Explanation
 from onnxplain.propagation.lrp.composites import uniform
-from onnxplain.propagation.lrp.input_bounds import box
+from onnxplain.propagation.lrp.input_bounds import box_between
 from onnxplain.propagation.lrp.linear_rules import alpha_beta
 from onnxplain.runtime.session import Session
 
@@ -34,7 +34,7 @@ Array = np.ndarray[Any, Any]
 
 def lrp(alpha: float, pixels: str = "box") -> Composite:
     """LRP-αβ with β = α − 1 in every layer; at the pixels the box rule, between 0 and 1, or αβ too."""
-    return uniform(f"alpha{alpha:g}", alpha_beta(alpha, alpha - 1), first=box(0.0, 1.0) if pixels == "box" else None)
+    return uniform(f"alpha{alpha:g}", alpha_beta(alpha, alpha - 1), first=box_between(0.0, 1.0) if pixels == "box" else None)
 
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -18,7 +18,7 @@ from measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
 from prototypes import search
 
 from onnxplain import Prototypes
-from onnxplain.concepts.picture import plot
+from onnxplain.concepts.picture import plot_prototypes
 from onnxplain.results.plot.style import percent
 
 DOCS = FOLDER.parent.parent / "docs"
@@ -87,7 +87,7 @@ def main(file: Path | None, folder: Path) -> None:
     made["prototypes"] = prototype_table(rows, digits.train)
     print("\n\n".join(made.values()))
     out = DOCS if file is None else folder
-    plot(rows, data=digits.train).savefig(out / "tutorial_prototypes.png", dpi=150, metadata={"Software": None})
+    plot_prototypes(rows, data=digits.train).savefig(out / "tutorial_prototypes.png", dpi=150, metadata={"Software": None})
     draw(found, out)
     if file is None:
         write(made, DOCS / "tutorial.md")

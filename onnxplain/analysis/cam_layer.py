@@ -1,4 +1,4 @@
-"""The layer that a map is made from: the one named, or the last place where everything passes that has height and width."""
+"""Choose the layer that a class activation map is made from: the one named, or the last one with spatial axes on every path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.spatial_axes import Axes, Layout, extents, layouts, token_layout
 from onnxplain.errors import LayerError
 from onnxplain.ir.graph import Graph, named_dims
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Traits, standard_traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["map_layer"]
@@ -23,7 +24,12 @@ EACH_TOKEN = frozenset({"elementwise", "sum", "scale", "product", "norm", "softm
 
 
 def map_layer(
-    graph: Graph, target: Tensor, sources: Sequence[Explained], layer: Explained | None, role: Callable[[Call], str]
+    graph: Graph,
+    target: Tensor,
+    sources: Sequence[Explained],
+    layer: Explained | None,
+    role: Callable[[Node], str],
+    traits: Traits,
 ) -> tuple[Explained, Explained]:
     """The input that a map lies on, and the layer that it is made from, both with their layouts.
 
@@ -38,9 +44,9 @@ def map_layer(
     if not spatial:
         shown = ", ".join(f"'{e.name}' {named_dims(e.tensor)}" for e in sources)
         raise LayerError(f"a map needs an input [samples, channels, height, width] or alike; found {shown}")
-    axes = layouts(graph.calls, lambda t: _ints(graph, t))
+    axes = layouts(graph.nodes, lambda t: _ints(graph, t), traits)
     for e in spatial:
-        live = liveness(graph.calls, [e.tensor], [target], role)
+        live = liveness(graph.nodes, [e.tensor], [target], role)
         seen = _Seen(live, axes, axes.get(e.tensor.name) or _usual(e.tensor))
         on = replace(e, layout=Layout(seen.over))
         if layer is not None:
@@ -69,7 +75,10 @@ def _ints(graph: Graph, tensor: Tensor | None) -> list[int] | None:
 
 
 def _usual(tensor: Tensor) -> Axes:
-    """The places of an input that nothing tells of: all after the channels, which come first, or last where those are few."""
+    """The spatial axes of an input for which the dataflow shows none: all after the channels.
+
+    The channels come first, or last where the last axis is short.
+    """
     assert tensor.shape is not None
     rank = len(tensor.shape)
     last = tensor.shape[-1] in (1, 3, 4) and tensor.shape[1] not in (1, 3, 4)
@@ -77,7 +86,7 @@ def _usual(tensor: Tensor) -> Axes:
 
 
 class _Seen:
-    """What is known of the places of the tensors between one input and the target."""
+    """The spatial axes of the tensors between one input and the target."""
 
     def __init__(self, live: Live, axes: dict[str, Axes], over: Axes) -> None:
         self.live, self.axes, self.over = live, axes, over
@@ -90,17 +99,18 @@ class _Seen:
         if len(self.over) != 2:
             return None
         grids: list[Axes] = []
-        for call in self.live.calls:
-            grids += [g for y in call.outputs if y is not None and len(g := extents(y, self.axes)) == 2 and g not in grids]
-            if any(y == tensor for y in call.outputs):
+        for node in self.live.nodes:
+            grids += [g for y in node.outputs if y is not None and len(g := extents(y, self.axes)) == 2 and g not in grids]
+            if any(y == tensor for y in node.outputs):
                 break
         return token_layout(tensor, grids, over[0] if len(over) == 1 else None)
 
-    def candidates(self, source: Tensor, target: Tensor, role: Callable[[Call], str]) -> list[tuple[Tensor, Layout]]:
-        """The tensors with places through which everything from the source passes that the score reads every place of.
+    def candidates(self, source: Tensor, target: Tensor, role: Callable[[Node], str]) -> list[tuple[Tensor, Layout]]:
+        """The tensors with spatial axes that all paths from the source pass through, and of which the score depends on every
+        place.
 
-        Tokens of attention have one more: behind the last tensor through which everything passes, its norm, where only the
-        class token is read of all that goes past the norm. What a norm divides out has no say before it.
+        With attention there is one more candidate: the norm behind the last such tensor, where everything that bypasses the norm
+        is read only at the class token. The channels that a norm divides out have no influence before it.
         """
         found = [(t, layout) for t in _passages(self.live, source, target) if (layout := self._spatial(t)) is not None]
         partly = self._partly_read(target, role)
@@ -108,8 +118,8 @@ class _Seen:
         if not partly or not found or not found[-1][1].grid:
             return found
         last = found[-1][0]
-        whole = replace(self.live, calls=tuple(c for c in self.live.calls if not _all_within(c, partly)))
-        ends = {x.name for c in self.live.calls if _all_within(c, partly) for x in _live_inputs(c) if not self._each(c, x, role)}
+        whole = replace(self.live, nodes=tuple(c for c in self.live.nodes if not _all_within(c, partly)))
+        ends = {x.name for c in self.live.nodes if _all_within(c, partly) for x in _live_inputs(c) if not self._each(c, x, role)}
         more = [(t, layout) for t in _passages(whole, source, target, ends) if (layout := self._spatial(t)) is not None]
         return [*found, *((t, layout) for t, layout in more if layout.grid and t.dim(-1) == last.dim(-1))]
 
@@ -117,12 +127,14 @@ class _Seen:
         layout = self.layout(tensor)
         return layout if layout is not None and _places(tensor, layout) > 1 else None
 
-    def _partly_read(self, target: Tensor, role: Callable[[Call], str]) -> set[str]:
-        """The tensors of which the score reads only some tokens: the class token, from there on alone."""
+    def _partly_read(self, target: Tensor, role: Callable[[Node], str]) -> set[str]:
+        """The tensors of which the score depends on some tokens only: everything behind the point from which only the class token
+        is read.
+        """
         found: set[str] = set()
-        readers: dict[str, list[tuple[Call, Tensor]]] = {}
-        for call in reversed(self.live.calls):
-            for y in call.outputs:
+        readers: dict[str, list[tuple[Node, Tensor]]] = {}
+        for node in reversed(self.live.nodes):
+            for y in node.outputs:
                 if y is None or y == target or not readers.get(y.name):
                     continue
                 layout = self.layout(y) if y.shape is not None and len(y.shape) == 3 else None
@@ -131,25 +143,25 @@ class _Seen:
                 reads = readers[y.name]
                 if all(_fewer(c, x, layout) or (_all_within(c, found) and self._each(c, x, role)) for c, x in reads):
                     found.add(y.name)
-            for x in _live_inputs(call):
-                readers.setdefault(x.name, []).append((call, x))
+            for x in _live_inputs(node):
+                readers.setdefault(x.name, []).append((node, x))
         return found
 
-    def _each(self, call: Call, x: Tensor, role: Callable[[Call], str]) -> bool:
-        """Whether a call treats every token of an operand alone, and keeps them all."""
-        y = call.y
-        if y.shape is None or x.shape is None or len(y.shape) != len(x.shape) or role(call) not in EACH_TOKEN:
+    def _each(self, node: Node, x: Tensor, role: Callable[[Node], str]) -> bool:
+        """Whether a node treats every token of an operand alone, and keeps them all."""
+        y = node.y
+        if y.shape is None or x.shape is None or len(y.shape) != len(x.shape) or role(node) not in EACH_TOKEN:
             return False
-        return y.shape[1] == x.shape[1] and _by_itself(call, x, 1)
+        return y.shape[1] == x.shape[1] and _by_itself(node, x, role(node))
 
 
-def _live_inputs(call: Call) -> list[Tensor]:
-    return [t for i, t in enumerate(call.reads) if t is not None and call.wants(i)]
+def _live_inputs(node: Node) -> list[Tensor]:
+    return [t for i, t in enumerate(node.reads) if t is not None and node.needs_input_grad(i)]
 
 
-def _all_within(call: Call, names: set[str]) -> bool:
-    """Whether all outputs of a call are among the named tensors."""
-    return all(y is None or y.name in names for y in call.outputs)
+def _all_within(node: Node, names: set[str]) -> bool:
+    """Whether all outputs of a node are among the named tensors."""
+    return all(y is None or y.name in names for y in node.outputs)
 
 
 def _places(tensor: Tensor, layout: Layout) -> int:
@@ -161,35 +173,37 @@ def _places(tensor: Tensor, layout: Layout) -> int:
 
 
 def _passages(live: Live, source: Tensor, target: Tensor, ends: Iterable[str] = ()) -> Iterator[Tensor]:
-    """The tensors that every way from the source to the target, or to where a tensor of `ends` is read, passes through."""
+    """The tensors that lie on every path from the source to the target, or to where a tensor of `ends` is read."""
     last = {source.name: -1}
-    for i, call in enumerate(live.calls):
-        last.update((t.name, i) for t in _live_inputs(call))
-    last.update((name, len(live.calls)) for name in ends)
+    for i, node in enumerate(live.nodes):
+        last.update((t.name, i) for t in _live_inputs(node))
+    last.update((name, len(live.nodes)) for name in ends)
     reach = last[source.name]
-    for i, call in enumerate(live.calls):
-        made = [t for t in call.outputs if t is not None and t.name in live.tensors]
+    for i, node in enumerate(live.nodes):
+        made = [t for t in node.outputs if t is not None and t.name in live.tensors]
         if reach <= i and len(made) == 1 and made[0] != target:
             yield made[0]
         reach = max([reach, *(last.get(t.name, i) for t in made)])
 
 
-def _fewer(call: Call, x: Tensor, layout: Layout) -> bool:
-    """Whether a call selects fewer tokens than there are places."""
+def _fewer(node: Node, x: Tensor, layout: Layout) -> bool:
+    """Whether a node selects fewer tokens than there are places."""
     (axis,) = layout.space
-    if call.op not in ("Gather", "Slice", "Split") or (call.op != "Slice" and call["axis"] % x.rank != axis):
+    # operators: the forms in which exporters select a class token
+    if node.op not in ("Gather", "Slice", "Split") or (node.op != "Slice" and node["axis"] % x.rank != axis):
         return False
-    if call.y.shape is None or len(call.y.shape) < x.rank:
-        return call.y.shape is not None
-    kept = call.y.shape[axis]
+    if node.y.shape is None or len(node.y.shape) < x.rank:
+        return node.y.shape is not None
+    kept = node.y.shape[axis]
     return isinstance(kept, int) and kept < prod(layout.grid)
 
 
-def _by_itself(call: Call, x: Tensor, axis: int) -> bool:
-    """Whether a call treats every token alone."""
-    if call.op in ("MatMul", "Gemm", "Einsum", "Conv"):
-        w = call.inputs[1]
-        return call.op == "MatMul" and call.inputs[0] == x and w is not None and w.shape is not None and len(w.shape) == 2
-    if call.op in ("Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization"):
-        return int(call["axis"]) % x.rank > axis
-    return not call.op.endswith("Normalization") or call.op == "BatchNormalization"
+def _by_itself(node: Node, x: Tensor, role: str) -> bool:
+    """Whether a node treats every token, along axis 1, alone."""
+    if standard_traits(node).multiplies:
+        w = node.inputs[1]
+        return node.op == "MatMul" and node.inputs[0] == x and w is not None and w.shape is not None and len(w.shape) == 2
+    if role in ("softmax", "norm"):
+        axis = node.get("axis")
+        return axis is not None and int(axis) % x.rank > 1
+    return True

@@ -12,7 +12,7 @@ from onnxplain.analysis.lookups import entrances
 from onnxplain.analysis.spatial_axes import Layout
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
@@ -22,10 +22,12 @@ __all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "fin
 class Explained:
     """A tensor that gets an attribution.
 
-    `name` is what the user calls it (an input or a tensor name), `tensor` where the attribution lands, `kind` why:
-    "input", "embedding" (the rows an integer input looks up), "one-hot" (ones where its values are), "cast" (an integer input as
-    a float), "layer", or "map" (a map over the places of an input, made from the tensor). `layout` says which axes count places,
-    where a map needs that. `source` is the model's input that it stands in for, "" for a layer.
+    Attributes:
+        name: what the user calls it: an input or a tensor name.
+        tensor: the tensor that the attribution belongs to.
+        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "layer", or
+            "map" (a map over the spatial axes of an input, made from the tensor).
+        layout: its spatial axes, where a map needs them.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Explained:
 
 
 def find_sources(
-    graph: Graph, target: Tensor, inputs: Sequence[str] | None, role: Callable[[Call], str]
+    graph: Graph, target: Tensor, inputs: Sequence[str] | None, role: Callable[[Node], str]
 ) -> tuple[Explained, ...]:
     """The explained inputs: those named, or all that the target depends on by differentiable operators.
 
@@ -60,13 +62,13 @@ def find_sources(
     return tuple(found)
 
 
-def find_origins(graph: Graph, target: Tensor, role: Callable[[Call], str]) -> tuple[Tensor, ...]:
+def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> tuple[Tensor, ...]:
     """Where the model begins: its floating-point inputs, and what stands in for the others; empty where the target depends on
     no input by differentiable operators."""
     return tuple(e.tensor for e in _live(graph, graph.inputs, target, role))
 
 
-def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role: Callable[[Call], str]) -> dict[str, str]:
+def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role: Callable[[Node], str]) -> dict[str, str]:
     """The inputs that get no attribution, with the reason, by name."""
     served = {e.source for e in explained}
     reasons: dict[str, str] = {}
@@ -87,11 +89,11 @@ def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role:
     return reasons
 
 
-def _live(graph: Graph, inputs: Sequence[Tensor], target: Tensor, role: Callable[[Call], str]) -> list[Explained]:
+def _live(graph: Graph, inputs: Sequence[Tensor], target: Tensor, role: Callable[[Node], str]) -> list[Explained]:
     """Where the attributions of inputs can land, of what the target depends on: every look-up of an input, else every cast. The
     first has the input's name, further ones a number behind it."""
     candidates = {t: _stand_ins(graph, t) for t in inputs}
-    live = liveness(graph.calls, [e.tensor for made in candidates.values() for e in made], [target], role).tensors
+    live = liveness(graph.nodes, [e.tensor for made in candidates.values() for e in made], [target], role).tensors
     taken = {t.name for t in graph.inputs}
     found: list[Explained] = []
     for made in candidates.values():
@@ -104,7 +106,7 @@ def _live(graph: Graph, inputs: Sequence[Tensor], target: Tensor, role: Callable
 
 
 def find_layer_inputs(
-    graph: Graph, explained: Sequence[Explained], inputs: Sequence[str] | None, role: Callable[[Call], str]
+    graph: Graph, explained: Sequence[Explained], inputs: Sequence[str] | None, role: Callable[[Node], str]
 ) -> tuple[Explained, ...]:
     """The inputs (or embeddings) that explained layers depend on; none where a layer depends on none: a weight."""
     layers = [e.tensor for e in explained if e.kind == "layer"]
@@ -120,7 +122,7 @@ def _numbered(name: str, taken: set[str]) -> str:
 
 
 def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
-    """Where an input's attribution can land."""
+    """The tensors that can carry an input's attribution in its place."""
     if tensor.dtype is None:
         return []
     if tensor.is_float:
@@ -129,24 +131,24 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
     return [Explained(tensor.name, e.tensor, e.kind, source=tensor.name) for e in found]
 
 
-def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Call], str]) -> str:
-    """Where the way from inputs to the target loses its derivative."""
+def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Node], str]) -> str:
+    """Where the paths from the inputs to the target have no derivative, in words."""
     if not graph.inputs:
         return "the model has no inputs to explain"
     shown = ", ".join(f"'{n}'" for n in names)
     wanted = {target.name}
-    for call in reversed(graph.calls):
-        if any(t is not None and t.name in wanted for t in call.outputs):
-            if role(call) == "zero" or not any(t is not None and t.is_float for t in call.inputs):
+    for node in reversed(graph.nodes):
+        if any(t is not None and t.name in wanted for t in node.outputs):
+            if role(node) == "zero" or not any(t is not None and t.is_float for t in node.inputs):
                 return (
-                    f"'{target.name}' does not depend on {shown} by differentiable operators: the way ends at {call}; "
+                    f"'{target.name}' does not depend on {shown} by differentiable operators: the way ends at {node}; "
                     f"explain another output or a tensor before it (--output), or {instead(graph.inputs)}"
                 )
-            wanted.update(t.name for t in call.reads if t is not None)
+            wanted.update(t.name for t in node.reads if t is not None)
     return f"'{target.name}' does not depend on {shown} by differentiable operators; {instead(graph.inputs)}"
 
 
-def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Callable[[Call], str]) -> tuple[Explained, ...]:
+def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Callable[[Node], str]) -> tuple[Explained, ...]:
     """Inner tensors by name; `onnxplain.analysis.tensor_names` brings other addresses to names.
 
     Raises:
@@ -155,7 +157,7 @@ def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Calla
     """
     found = tuple(_layer(graph, layer) for layer in layers)
     for explained in found:
-        live = liveness(graph.calls, [explained.tensor], [target], role).tensors
+        live = liveness(graph.nodes, [explained.tensor], [target], role).tensors
         if explained.tensor.name not in live and explained.tensor != target:
             raise LayerError(_why_not(graph, [explained.name], target, role))
     return found
@@ -163,8 +165,8 @@ def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Calla
 
 def _layer(graph: Graph, layer: str) -> Explained:
     if not graph.has_tensor(layer):
-        names = {t.name for c in graph.calls for t in c.outputs if t is not None}
-        names |= {n for c in graph.calls for n in (c.name, c.scope) if n}
+        names = {t.name for c in graph.nodes for t in c.outputs if t is not None}
+        names |= {n for c in graph.nodes for n in (c.name, c.scope) if n}
         raise LayerError(
             f"no tensor, node or module scope '{layer}' in the model, and no operator with its number as Conv:-1; "
             f"{nearest(layer, names)}"

@@ -1,63 +1,68 @@
-"""Where a call stands among the linear layers of a model, from the dataflow alone."""
+"""Where a node stands among the linear layers of a model, from the dataflow alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 
-__all__ = ["NOWHERE", "Layers", "Place", "find_layers"]
+__all__ = ["NOWHERE", "LayerPosition", "LayerPositions", "layer_positions"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """`depth` counts the linear layers up to and including the call on the longest way from an explained tensor; `first`
-    and `last` say whether it is a linear layer with no other before or behind it."""
+class LayerPosition:
+    """Where a node stands among the linear layers.
+
+    Attributes:
+        depth: the number of linear layers on the longest path from an explained tensor to the node, itself included.
+        first: whether it is a linear layer with no other before it.
+        last: whether it is a linear layer with no other behind it.
+    """
 
     depth: int = 0
     first: bool = False
     last: bool = False
 
 
-NOWHERE = Place()
+NOWHERE = LayerPosition()
 
 
 @dataclass(frozen=True)
-class Layers:
-    """The places of calls by their names, and the greatest depth."""
+class LayerPositions:
+    """Where nodes stand among the linear layers, by their names, and the greatest depth."""
 
-    places: dict[str, Place] = field(default_factory=dict)
+    positions: dict[str, LayerPosition] = field(default_factory=dict)
     depth: int = 0
 
-    def place(self, call: Call) -> Place:
-        """The place of a call; that of nothing for calls in subgraphs, which have no place among the layers."""
-        return self.places.get(call.name, NOWHERE)
+    def position(self, node: Node) -> LayerPosition:
+        """Where a node stands. Nodes in subgraphs have no position among the layers."""
+        return self.positions.get(node.name, NOWHERE)
 
 
-def find_layers(calls: Sequence[Call], is_layer: Callable[[Call], bool]) -> Layers:
-    """The places of live calls, given in topological order.
+def layer_positions(nodes: Sequence[Node], is_layer: Callable[[Node], bool]) -> LayerPositions:
+    """The places of live nodes, given in topological order.
 
-    A call with linear layers in its subgraphs (the steps of an LSTM) lies before or behind others as a layer does, but has no
+    A node with linear layers in its subgraphs (the steps of an LSTM) lies before or behind others as a layer does, but has no
     rule for linear layers itself, so it is neither first nor last.
     """
 
-    def counts(call: Call) -> bool:
-        return is_layer(call) or any(counts(inner) for body in call.bodies.values() for inner in body.calls)
+    def counts(node: Node) -> bool:
+        return is_layer(node) or any(counts(inner) for body in node.bodies.values() for inner in body.nodes)
 
     depths: dict[str, int] = {}
-    by_call: dict[str, int] = {}
-    for call in calls:
-        before = max((depths.get(t.name, 0) for t in call.reads if t is not None), default=0)
-        by_call[call.name] = depth = before + counts(call)
-        depths.update((t.name, depth) for t in call.outputs if t is not None)
+    by_node: dict[str, int] = {}
+    for node in nodes:
+        before = max((depths.get(t.name, 0) for t in node.reads if t is not None), default=0)
+        by_node[node.name] = depth = before + counts(node)
+        depths.update((t.name, depth) for t in node.outputs if t is not None)
     followed: set[str] = set()
-    places: dict[str, Place] = {}
-    for call in reversed(calls):
-        layer, held = is_layer(call), counts(call)
-        behind = any(t is not None and t.name in followed for t in call.outputs)
+    places: dict[str, LayerPosition] = {}
+    for node in reversed(nodes):
+        layer, held = is_layer(node), counts(node)
+        behind = any(t is not None and t.name in followed for t in node.outputs)
         if held or behind:
-            followed.update(t.name for i, t in enumerate(call.reads) if t is not None and call.wants(i))
-        depth = by_call[call.name]
-        places[call.name] = Place(depth, layer and depth == 1, layer and not behind)
-    return Layers(places, max(by_call.values(), default=0))
+            followed.update(t.name for i, t in enumerate(node.reads) if t is not None and node.needs_input_grad(i))
+        depth = by_node[node.name]
+        places[node.name] = LayerPosition(depth, layer and depth == 1, layer and not behind)
+    return LayerPositions(places, max(by_node.values(), default=0))

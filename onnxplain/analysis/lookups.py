@@ -11,21 +11,11 @@ from dataclasses import dataclass, field
 from math import prod
 
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Entrance", "entrances"]
-
-MOVES = frozenset({
-    "Cast", "Concat", "Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
-})  # fmt: skip
-"""Operators that leave integers as they are."""
-
-SHIFTS = frozenset({"Add", "Clip", "Max", "Min", "Mod", "Mul", "Sub", "Where"})
-"""Operators that make other numbers for the same tokens, where all else is constant: offsets, ids counted from the end."""
-
-EXTENTS = frozenset({"Shape", "Size"})
-"""Operators that read no values."""
 
 
 @dataclass(frozen=True)
@@ -54,62 +44,67 @@ class _Follower:
     indexed: set[str] = field(default_factory=set)
     """Tensors that depend on inputs, and in which the values are positions."""
 
-    def follow(self, call: Call) -> None:
-        """Note what a call makes of the values."""
-        reads = [t.name for t in call.inputs if t is not None]
-        if call.op not in EXTENTS and not self.varying.isdisjoint([*reads, *(t.name for t in call.reads if t is not None)]):
-            self.varying.update(y.name for y in call.outputs if y is not None)
-        self._dequantized(call, reads)
+    def follow(self, node: Node) -> None:
+        """Note what a node makes of the values."""
+        reads = [t.name for t in node.inputs if t is not None]
+        if not standard_traits(node).shape_only and not self.varying.isdisjoint(
+            [*reads, *(t.name for t in node.reads if t is not None)]
+        ):
+            self.varying.update(y.name for y in node.outputs if y is not None)
+        self._dequantized(node, reads)
         if not self.values.isdisjoint(reads):
-            self._values(call, reads)
+            self._values(node, reads)
         elif not self.ones.isdisjoint(reads):
-            self._ones(call)
+            self._ones(node)
 
-    def _dequantized(self, call: Call, reads: list[str]) -> None:
+    def _dequantized(self, node: Node, reads: list[str]) -> None:
         kind = next((self.quantized[name] for name in reads if name in self.quantized), None)
         if kind is None:
             return
-        if call.op == "DequantizeLinear":
-            self.found.append(Entrance(call.y, kind))
-        elif call.op in MOVES:
-            self.quantized.update((y.name, kind) for y in call.outputs if y is not None)
+        if node.op == "DequantizeLinear":
+            self.found.append(Entrance(node.y, kind))
+        elif _hands_on(node):
+            self.quantized.update((y.name, kind) for y in node.outputs if y is not None)
 
-    def _values(self, call: Call, reads: list[str]) -> None:
-        outputs = [y for y in call.outputs if y is not None]
-        if call.op in MOVES and not call.domain:
+    def _values(self, node: Node, reads: list[str]) -> None:
+        outputs = [y for y in node.outputs if y is not None]
+        if _hands_on(node):
             floats = [y for y in outputs if y.is_float]
             self.found += [Entrance(y, "cast") for y in floats]
             self.values.update(y.name for y in outputs if not y.is_float)
-        elif call.op in SHIFTS and not call.domain and self._shifts(call):
-            self.values.add(call.y.name)
-        elif call.op == "Gather" and call.x.name not in self.values:
-            self._looked_up(call)
-        elif call.op == "Equal" and any(self._is_range(t) for t in call.inputs):
-            self.ones.add(call.y.name)
-        elif call.op == "OneHot" and call.x.name in self.values and call.y.is_float:
-            self.found.append(Entrance(call.y, "one-hot"))
+        elif standard_traits(node).elementwise and self._shifts(node):
+            self.values.add(node.y.name)
+        elif node.op == "Gather" and node.x.name not in self.values:
+            self._looked_up(node)
+        elif node.op == "Equal" and any(self._is_range(t) for t in node.inputs):
+            self.ones.add(node.y.name)
+        elif node.op == "OneHot" and node.x.name in self.values and node.y.is_float:
+            self.found.append(Entrance(node.y, "one-hot"))
 
-    def _looked_up(self, call: Call) -> None:
-        if call.x.name in self.varying:
-            self.indexed.add(call.x.name)
-        elif call.y.is_float:
-            self.found.append(Entrance(call.y, "embedding"))
+    def _looked_up(self, node: Node) -> None:
+        if node.x.name in self.varying:
+            self.indexed.add(node.x.name)
+        elif node.y.is_float:
+            self.found.append(Entrance(node.y, "embedding"))
         else:
-            self.quantized[call.y.name] = "embedding"
+            self.quantized[node.y.name] = "embedding"
 
-    def _ones(self, call: Call) -> None:
-        if call.op in MOVES or (call.op == "Where" and call.x.name in self.ones):
-            for y in call.outputs:
+    def _ones(self, node: Node) -> None:
+        if _hands_on(node) or (node.op == "Where" and node.x.name in self.ones):
+            for y in node.outputs:
                 if y is not None and y.is_float:
                     self.found.append(Entrance(y, "one-hot"))
                 elif y is not None:
                     self.ones.add(y.name)
 
-    def _shifts(self, call: Call) -> bool:
-        """Whether integers stay the tokens they were: whatever else an operator reads is constant or a condition."""
-        data = call.inputs[1:] if call.op == "Where" else call.inputs
+    def _shifts(self, node: Node) -> bool:
+        """Whether integers stay the tokens they were, though as other numbers (an offset, ids counted from the end): whatever
+        else an operator reads is constant or a condition."""
+        data = node.inputs[1:] if node.op == "Where" else node.inputs
+        if node.y.dtype is not None and any(t is not None and t.dtype not in (None, node.y.dtype) for t in data):
+            return False  # a comparison
         others = [t for t in data if t is not None and t.name not in self.values]
-        return not call.y.is_float and len(others) < len(data) and all(t.name not in self.varying for t in others)
+        return not node.y.is_float and len(others) < len(data) and all(t.name not in self.varying for t in others)
 
     def _is_range(self, tensor: Tensor | None) -> bool:
         """Whether a constant holds several numbers to compare with: a class each."""
@@ -118,6 +113,12 @@ class _Follower:
         value = self.graph.value(tensor)
         size = None if tensor.static_shape is None else prod(tensor.static_shape)
         return value.size > 1 if value is not None else size > 1 if size is not None else tensor.rank > 0
+
+
+def _hands_on(node: Node) -> bool:
+    """Whether an operator leaves integers as they are, in another place or type."""
+    facts = standard_traits(node)
+    return bool(facts.moves_elements) or facts.recodes
 
 
 def entrances(graph: Graph, tensor: Tensor) -> tuple[list[Entrance], list[str]]:
@@ -131,6 +132,6 @@ def entrances(graph: Graph, tensor: Tensor) -> tuple[list[Entrance], list[str]]:
         The floating-point tensors in the order of the graph, and the names of tensors in which the values are positions.
     """
     start = _Follower(graph, {tensor.name}, varying={t.name for t in graph.inputs})
-    for call in graph.calls:
-        start.follow(call)
+    for node in graph.nodes:
+        start.follow(node)
     return start.found, sorted(start.indexed)

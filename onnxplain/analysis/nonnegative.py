@@ -1,4 +1,4 @@
-"""Which tensors are provably not below zero: what activations and sums of such make, whatever the input."""
+"""Which tensors are provably not below zero, whatever the input: results of activations and of sums of such results."""
 
 from __future__ import annotations
 
@@ -8,34 +8,23 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["nonnegative_tensors"]
 
-MAKES = frozenset(
-    {"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Hardmax", "Exp", "Abs", "Softplus", "Sqrt", "ReduceL1", "ReduceL2"}
-    | {"ReduceSumSquare", "GlobalLpPool", "LpPool"}
-)
-"""Operators whose results are never below zero."""
-
-KEEPS = frozenset(
-    {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth", "Slice"}
-    | {"Split", "Expand", "Tile", "Gather", "MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePool", "ReduceMax"}
-    | {"ReduceMin", "ReduceSum", "ReduceMean", "Dropout", "LeakyRelu", "Elu", "Selu", "Celu", "HardSwish", "Gelu", "Swish"}
-)
-"""Operators of one input whose results are not below zero where it is not."""
-
-JOINS = frozenset({"Add", "Mul", "Div", "Concat", "Sum", "Mean", "Min"})
-"""Operators whose results are not below zero where none of their inputs is."""
-
 
 def nonnegative_tensors(
-    calls: Iterable[Call], value: Callable[[Tensor], np.ndarray[Any, Any] | None], given: Iterable[Tensor] = ()
+    nodes: Iterable[Node],
+    value: Callable[[Tensor], np.ndarray[Any, Any] | None],
+    traits: Traits,
+    given: Iterable[Tensor] = (),
 ) -> frozenset[str]:
-    """The names of tensors not below zero, made by calls in topological order.
+    """The names of tensors not below zero, made by nodes in topological order.
 
-    `value` gives the values of small constants; `given` are tensors that count as not below zero.
+    `value` gives the values of small constants, `traits` the facts about operators; `given` are tensors that count as not below
+    zero.
     """
     found = {t.name for t in given}
 
@@ -47,38 +36,41 @@ def nonnegative_tensors(
         values = value(tensor)
         return values is not None and values.dtype.kind in "fiub" and bool((values >= 0).all())
 
-    def proven(call: Call) -> bool:
-        if call.domain:
-            return False
-        inputs = [t for t in call.inputs if t is not None]
-        if call.op in MAKES:
+    def proven(node: Node) -> bool:
+        facts, inputs = traits(node), [t for t in node.inputs if t is not None]
+        if facts.nonnegative:
             return True
-        if call.op in KEEPS:
-            return known(call.inputs[0])
-        if call.op in JOINS:
-            return all(known(t) for t in inputs)
-        if call.op == "DequantizeLinear":
-            return _is_unsigned(call, value)
-        if call.op == "Max":
+        if "first" in (facts.keeps_nonnegative, facts.moves_elements, facts.selects_elements) and known(node.inputs[0]):
+            return True
+        if "all" in (facts.keeps_nonnegative, facts.moves_elements, facts.selects_elements) and all(known(t) for t in inputs):
+            return True
+        if node.domain:
+            return False
+        if node.op == "Pow":
+            exponents = value(inputs[1])
+            return exponents is not None and bool((exponents % 2 == 0).all())
+        if node.op == "DequantizeLinear":
+            return _is_unsigned(node, value)
+        if node.op == "Max":
             return any(known(t) for t in inputs)
-        if call.op == "Clip":
-            x, low, high = call.inputs
+        if node.op == "Clip":
+            x, low, high = node.inputs
             return (known(x) or known(low)) and (high is None or known(high))
-        if call.op == "Pad":  # with zeros or edges
-            filled = call.inputs[2] if len(call.inputs) > 2 else None
-            return known(call.inputs[0]) and (filled is None or known(filled))
+        if node.op == "Pad":  # with zeros or edges
+            filled = node.inputs[2] if len(node.inputs) > 2 else None
+            return known(node.inputs[0]) and (filled is None or known(filled))
         return False
 
-    for call in calls:
-        if proven(call):
-            found.update(t.name for t in call.outputs if t is not None)
+    for node in nodes:
+        if proven(node):
+            found.update(t.name for t in node.outputs if t is not None)
     return frozenset(found)
 
 
-def _is_unsigned(call: Call, value: Callable[[Tensor], np.ndarray[Any, Any] | None]) -> bool:
+def _is_unsigned(node: Node, value: Callable[[Tensor], np.ndarray[Any, Any] | None]) -> bool:
     """Whether a DequantizeLinear takes the least integer for zero."""
-    dtype, zero = call.x.dtype, call.inputs[2]
-    if dtype is None or call.x.is_float:
+    dtype, zero = node.x.dtype, node.inputs[2]
+    if dtype is None or node.x.is_float:
         return False
     least = int(ml_dtypes.iinfo(dtype).min)  # type: ignore[no-untyped-call]
     points = np.zeros(1) if zero is None else value(zero)

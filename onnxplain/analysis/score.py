@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.markers import LOGITS, UNROUNDED
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Score", "find_score"]
-
-FINAL = {("", "Softmax"), ("", "LogSoftmax"), ("", "Sigmoid")}
-"""Final activations that are explained at their input by default."""
 
 TRANSPARENT = {("", "Identity"), ("ai.onnx.ml", "ZipMap")}
 """Operators that pass the score on as it is."""
@@ -20,10 +18,14 @@ TRANSPARENT = {("", "Identity"), ("ai.onnx.ml", "ZipMap")}
 
 @dataclass(frozen=True)
 class Score:
-    """The explained tensor, the model output it belongs to, and its kind.
+    """The tensor that is explained.
 
-    `kind` is "logit" where a final activation was left out, else "output". `ranked` is the prediction itself, in the same
-    shape: it decides which element is the top one.
+    Attributes:
+        tensor: the tensor.
+        output: the model's output that it belongs to.
+        kind: "logit" where a final activation was left out, else "output".
+        activation: the final activation that was left out.
+        ranked: the prediction itself, in the same shape, which decides which element is the top one.
     """
 
     tensor: Tensor
@@ -50,7 +52,7 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     named, tensor = _prediction(graph, output)
     maker = graph.producer(_before_rounding(graph, tensor))
     if score == "logit" and maker is not None:
-        if (maker.domain, maker.op) in FINAL and maker.x.is_float:
+        if standard_traits(maker).of_logits and maker.x.is_float:
             return Score(_before_rounding(graph, maker.x), tensor, named.name, "logit", maker.op)
         logits = f"{tensor.name}{LOGITS}"
         if graph.has_tensor(logits):
@@ -62,7 +64,7 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
 def _activation(graph: Graph, tensor: Tensor) -> str:
     """The activation that a tensor's elements come from, through whatever hands them on."""
     maker = graph.producer(tensor)
-    while maker is not None and (maker.domain, maker.op) not in FINAL:
+    while maker is not None and not standard_traits(maker).of_logits:
         if maker.op == "LinearClassifier":
             return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
         maker = graph.producer(maker.input(1) if maker.op == "Concat" else maker.x)
@@ -98,7 +100,7 @@ def _before_rounding(graph: Graph, tensor: Tensor) -> Tensor:
 
 
 def _through(graph: Graph, tensor: Tensor) -> Tensor:
-    """The tensor a transparent chain of operators starts from."""
+    """The tensor at the start of a chain of operators that keep the order of elements."""
     maker = graph.producer(tensor)
     while maker is not None and (maker.domain, maker.op) in TRANSPARENT:
         tensor = maker.x

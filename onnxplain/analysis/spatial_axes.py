@@ -10,21 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Layout", "layouts", "token_layout"]
 
 Axes = tuple[int, ...]
-
-CHANNELS_FIRST = frozenset(
-    {"Conv", "ConvTranspose", "DeformConv", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool"}
-    | {"GlobalLpPool", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth"}
-)
-"""Operators on [samples, channels, places …]."""
-
-MIXING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Einsum", "Gemm", "Expand", "Tile", "Scan", "Loop", "If"})
-"""Operators that may give axes another meaning."""
 
 MOST_EXTRA = 8
 """At most so many tokens stand before those of the places: class, distillation and register tokens."""
@@ -46,46 +38,50 @@ class Layout:
         return [i for i in range(int(batched), rank) if i not in self.space]
 
 
-def layouts(calls: Sequence[Call], ints: Callable[[Tensor | None], list[int] | None]) -> dict[str, Axes]:
-    """The axes that count places, by tensor name, where the dataflow tells. `ints` gives the values of small constants."""
+def layouts(nodes: Sequence[Node], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> dict[str, Axes]:
+    """The axes that count places, by tensor name, where the dataflow tells.
+
+    `ints` gives the values of small constants, `traits` the facts about operators.
+    """
     known: dict[str, Axes] = {}
-    for call in calls:
-        _seed(call, known, ints)
+    for node in nodes:
+        _seed(node, known, ints, traits)
     before = -1
     while len(known) > before:
         before = len(known)
-        for call in (*calls, *reversed(calls)):
-            _carry(call, known)
+        for node in (*nodes, *reversed(nodes)):
+            _carry(node, known, traits)
     return known
 
 
-def _seed(call: Call, known: dict[str, Axes], ints: Callable[[Tensor | None], list[int] | None]) -> None:
-    """What an operator says by itself."""
-    x = call.inputs[0] if call.inputs else None
-    if x is None or x.shape is None or call.domain or not call.outputs:
+def _seed(node: Node, known: dict[str, Axes], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> None:
+    """What an operator's own definition says about spatial axes."""
+    x = node.inputs[0] if node.inputs else None
+    if x is None or x.shape is None or not node.outputs:
         return
     rank = len(x.shape)
-    if call.op in CHANNELS_FIRST:
-        for t in (x, call.outputs[0]):
+    if traits(node).channels_first:
+        for t in (x, node.outputs[0]):
             if t is not None and t.shape is not None and len(t.shape) == rank > 2:
                 known.setdefault(t.name, tuple(range(2, rank)))
-    elif call.op.startswith("Reduce") and rank > 2 and len(call.inputs) > 1:
-        axes = [a % rank for a in ints(call.inputs[1]) or ()]
+    elif traits(node).reduces and rank > 2 and len(node.inputs) > 1:
+        axes = [a % rank for a in ints(node.inputs[1]) or ()]
         # A norm written in operators keeps its one axis; who sums one axis away, or several, sums over places.
-        if 0 not in axes and len(axes) < rank - 1 and (len(axes) > 1 or (axes and not call.get("keepdims", 1))):
+        if 0 not in axes and len(axes) < rank - 1 and (len(axes) > 1 or (axes and not node.get("keepdims", 1))):
             known.setdefault(x.name, tuple(sorted(axes)))
 
 
-def _carry(call: Call, known: dict[str, Axes]) -> None:
-    """From inputs to outputs and back, where the axes stay what they are."""
-    if call.domain or call.op in MIXING or call.op in CHANNELS_FIRST or call.op.startswith(("Reduce", "Arg")):
+def _carry(node: Node, known: dict[str, Axes], traits: Traits) -> None:
+    """Hand spatial axes on from inputs to outputs and back, where the axes stay the same."""
+    facts = traits(node)
+    if (node.domain and not facts.elementwise) or facts.mixes_axes or facts.channels_first or facts.reduces:
         return
-    for y in call.outputs:
-        for place, x in enumerate(call.inputs):
+    for y in node.outputs:
+        for place, x in enumerate(node.inputs):
             if x is None or y is None or x.shape is None or y.shape is None or len(x.shape) != len(y.shape):
                 continue
-            perm = call.get("perm") or list(reversed(range(len(x.shape)))) if call.op == "Transpose" else range(len(x.shape))
-            if call.op == "MatMul" and not _rows(call, place):
+            perm = node.get("perm") or list(reversed(range(len(x.shape)))) if node.op == "Transpose" else range(len(x.shape))
+            if node.op == "MatMul" and not _rows(node, place):
                 continue
             there, back = list(perm), {p: i for i, p in enumerate(perm)}
             if x.name in known and y.name not in known:
@@ -95,14 +91,14 @@ def _carry(call: Call, known: dict[str, Axes]) -> None:
 
 
 def _enter(known: dict[str, Axes], tensor: Tensor, axes: Axes) -> None:
-    """Not along axes that only broadcast."""
+    """Hand spatial axes on to an operand, except along axes where it only broadcasts."""
     if tensor.shape is not None and any(tensor.shape[a] != 1 for a in axes):
         known[tensor.name] = axes
 
 
-def _rows(call: Call, place: int) -> bool:
+def _rows(node: Node, place: int) -> bool:
     """Whether this operand's rows pass a matrix product one by one: the first, where the second is one matrix."""
-    w = call.inputs[1]
+    w = node.inputs[1]
     return place == 0 and w is not None and w.shape is not None and len(w.shape) == 2
 
 

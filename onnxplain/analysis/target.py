@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -47,7 +48,7 @@ def parse_target(value: TargetLike) -> Target:
 
     None or "top" is each sample's top prediction; 3 an index; (3, 10, 12) one index per axis, negative ones counted from
     the end; (3, ":", ":") sums over axes; (-1, "top") is the top element at the last position; {3: 1, 5: -1} or "3-5" a
-    contrast; "input", "seed" and "all" as the words say. Text may be any of these: "3,:,:".
+    contrast; "input", "cotangent" and "all" as the words say. Text may be any of these: "3,:,:".
 
     Raises:
         TargetError: the form is none of these.
@@ -71,22 +72,22 @@ def parse_target(value: TargetLike) -> Target:
 
 
 def at_run_time(
-    value: TargetLike, seed: np.ndarray[Any, Any] | None, count: int, axes: int
+    value: TargetLike, cotangent: np.ndarray[Any, Any] | None, count: int, axes: int
 ) -> tuple[Target, np.ndarray[Any, Any] | None]:
     """What an Explainer is asked for: the kind of target, and an index per sample (negative: the top one) where it takes some.
 
     Args:
         value: as in `parse_target`, or one index per sample.
-        seed: an arbitrary vector instead.
+        cotangent: an arbitrary vector instead.
         count: the number of samples.
         axes: of the explained output, beside the samples.
 
     Raises:
         TargetError: the form is none of these, or there are not as many indices as samples.
     """
-    if seed is not None:
+    if cotangent is not None:
         if value is not None:
-            raise TargetError("give a target or a seed, not both")
+            raise TargetError("give a target or a cotangent, not both")
         return Target("seed", ()), None
     run_time = Target("input", ())
     if isinstance(value, list | np.ndarray) and np.ndim(value) > 0:
@@ -96,7 +97,7 @@ def at_run_time(
         return run_time, chosen.astype(np.int64)
     parsed = parse_target(value)
     if parsed.kind in ("input", "seed"):
-        raise TargetError(f"target='{parsed.kind}' is for rewrite; hand the Explainer the indices or the seed themselves")
+        raise TargetError(f"target='{value}' is for rewrite; hand the Explainer the indices or the cotangent themselves")
     if parsed.kind == "element" and parsed.axes == ("top",):
         return run_time, np.full(count, -1, np.int64)
     if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and axes <= 1:
@@ -128,8 +129,14 @@ def _axes_of_text(text: str) -> tuple[Axis, ...]:
 
 def _parse_text(text: str) -> Target:
     text = text.strip()
-    if text in ("input", "seed", "all"):
-        return Target(text, ())
+    if text == "seed":
+        warnings.warn(
+            "target='seed' is called target='cotangent' now; the next version drops the old name",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    if text in ("input", "seed", "cotangent", "all"):
+        return Target("seed" if text == "cotangent" else text, ())  # "seed" is the contract's name for the input
     contrast = re.fullmatch(r"(\d+|top)\s*-\s*(\d+|top)", text)
     if contrast:
         return Target("contrast", (), tuple((w, _axes_of_text(p)) for w, p in zip((1.0, -1.0), contrast.groups(), strict=True)))

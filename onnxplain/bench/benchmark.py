@@ -124,7 +124,7 @@ def bench(
         for name in methods:
             say(f"rewriting for {name}")
             method, chosen = graph_method(name), dict((options or {}).get(name, {}))
-            compares = method.compares(method.checked(chosen))
+            compares = method.takes_baseline(method.checked(chosen))
             request = Request.of(
                 method, target="input", output=output, inputs=inputs, layer=layer, baseline=baseline if compares else None,
                 score=score, registry=registry, options=chosen, batch_size=batch_size,

@@ -15,10 +15,10 @@ from onnxplain.bench.profile import costs
 from onnxplain.bench.serving import Run, serve
 from onnxplain.runtime.session import Session
 
-__all__ = ["main"]
+__all__ = ["run_child"]
 
 
-def main(path: str, settings: dict[str, Any]) -> None:
+def run_child(path: str, settings: dict[str, Any]) -> None:
     """Serve runs of a file.
 
     Args:
@@ -53,4 +53,4 @@ def main(path: str, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})
+    run_child(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})

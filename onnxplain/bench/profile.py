@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["costs", "operator_costs"]
+from onnxplain.ir.ops import traits_of
 
-HOLDERS = ("Loop", "Scan", "If")
-"""Operators whose time is that of the nodes inside, which are listed themselves."""
+__all__ = ["costs", "operator_costs"]
 
 
 def costs(file: Path, skip: int = 0) -> dict[str, dict[str, float]]:
@@ -36,7 +35,7 @@ def operator_costs(events: Sequence[Mapping[str, Any]], skip: int = 0) -> dict[s
         if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time") or event["ts"] < begin:
             continue
         operator = event["args"]["op_name"]
-        if operator not in HOLDERS:
+        if not traits_of(operator).runs_subgraphs:  # the nodes inside are listed themselves
             spent[operator] += event["dur"] / 1e6 / len(runs)
             nodes[operator].add(event["name"])
     total = sum(spent.values()) or 1.0

@@ -19,11 +19,10 @@ import onnx
 
 from onnxplain.builder.emitter import Literal, Operand
 from onnxplain.builder.factored_relevance import STABILIZER, Products
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Shape, Tensor, same_dim
-from onnxplain.ir.type_inference import RANDOM
 
-__all__ = ["RANDOM", "STABILIZER", "Builder", "Literal", "Operand"]
+__all__ = ["STABILIZER", "Builder", "Literal", "Operand"]
 
 
 class Builder(Products):
@@ -305,28 +304,28 @@ class Builder(Products):
             parts[place] = piece
         return self.Concat(*parts, axis=0)
 
-    def keepdims(self, reduced: Tensor, call: Call) -> Tensor:
+    def keepdims(self, reduced: Tensor, node: Node) -> Tensor:
         """The output of a reduction with the reduced axes put back as extents of 1.
 
         Where all axes are reduced and none kept, the result is a scalar, which broadcasts as it is.
 
         Args:
             reduced: a tensor shaped like the node's output.
-            call: the node that reduces.
+            node: the node that reduces.
 
         Returns:
             The tensor with the axes put back.
 
         Example:
-            >>> from onnxplain.ir.node import Call
+            >>> from onnxplain.ir.node import Node
             >>> axes = b.const([1])
             >>> mean = b.ReduceMean(x, axes, keepdims=0)
-            >>> call = Call("ReduceMean", "", 18, "mean", "", (x, axes), (mean,), {"keepdims": 0})
-            >>> run(b.keepdims(mean, call)).shape
+            >>> node = Node("ReduceMean", "", 18, "mean", "", (x, axes), (mean,), {"keepdims": 0})
+            >>> run(b.keepdims(mean, node)).shape
             (2, 1)
         """
-        axes = call.inputs[1]
-        if call["keepdims"] or axes is None:
+        axes = node.inputs[1]
+        if node["keepdims"] or axes is None:
             return reduced
         made = self.Unsqueeze(reduced, axes)
         assert isinstance(made, Tensor)
@@ -385,16 +384,16 @@ class Builder(Products):
         placed: list[tuple[int, int, Tensor]] = []
         axes: set[int] = set()
         for t in tensors:
-            call = self.maker(t)
-            pads = self.ints(call.inputs[1]) if call is not None and call.op == "Pad" and len(call.inputs) == 2 else None
-            if call is None or pads is None or call.attributes.get("mode", "constant") != "constant":
+            node = self.maker(t)
+            pads = self.ints(node.inputs[1]) if node is not None and node.op == "Pad" and len(node.inputs) == 2 else None
+            if node is None or pads is None or node.attributes.get("mode", "constant") != "constant":
                 return None
             rank = len(pads) // 2
             axes.update(axis for axis in range(rank) if pads[axis] or pads[rank + axis])
-            if len(axes) != 1 or call.inputs[0] is None:
+            if len(axes) != 1 or node.inputs[0] is None:
                 return None
             (axis,) = axes
-            placed.append((pads[axis], pads[rank + axis], call.inputs[0]))
+            placed.append((pads[axis], pads[rank + axis], node.inputs[0]))
         placed.sort(key=lambda piece: piece[0])
         extent = tensors[0].dim(axis)
         starts = [begin for begin, _, _ in placed]

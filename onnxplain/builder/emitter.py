@@ -15,12 +15,13 @@ from typing import Any, Protocol, TypeAlias, overload
 import numpy as np
 
 from onnxplain.analysis.nonnegative import nonnegative_tensors
-from onnxplain.errors import RuleError
-from onnxplain.ir.constant_folding import FOLDED
-from onnxplain.ir.graph import SMALL, Body, Emitted, Graph
-from onnxplain.ir.node import Call
+from onnxplain.errors import RuleError, nearest
+from onnxplain.ir.constant_folding import FOLDABLE
+from onnxplain.ir.graph import READABLE_ELEMENTS, Body, Emitted, Graph
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec
-from onnxplain.ir.schema import Signature, signature
+from onnxplain.ir.schema import Signature, operators_of, signature
 from onnxplain.ir.tensor import Tensor
 from onnxplain.ir.type_inference import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
 
@@ -29,10 +30,6 @@ __all__ = ["Emitter", "Literal", "Operand", "Recorded"]
 Literal: TypeAlias = "bool | int | float | Sequence[int] | Sequence[float] | np.ndarray[Any, Any]"
 Operand: TypeAlias = "Tensor | Literal | None"
 """What an emitted operator takes: a tensor, a Python or NumPy value of fitting type, or None for "left out"."""
-
-
-PRODUCTS = frozenset({"MatMul", "Gemm", "Einsum"})
-MOVED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 COMPARED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "int64"))
@@ -52,7 +49,7 @@ class Emit(Protocol):
 class _Scope:
     """One graph under construction: the top level, or a subgraph within it, which may keep everything to itself."""
 
-    calls: list[Emitted] = field(default_factory=list)
+    nodes: list[Emitted] = field(default_factory=list)
     table: dict[Any, tuple[Tensor, ...]] = field(default_factory=dict)
     closed: bool = False
     owned: dict[Tensor, Tensor] = field(default_factory=dict)
@@ -73,31 +70,31 @@ class Recorded:
     stacks: tuple[Tensor, ...]
 
 
-Walk: TypeAlias = "Callable[[Sequence[Call], Mapping[Tensor, Tensor], Sequence[Tensor]], dict[Tensor, Tensor]]"
-"""`(calls, seeds, sources)` to messages, by the rules of the walk that is under way."""
+Walk: TypeAlias = "Callable[[Sequence[Node], Mapping[Tensor, Tensor], Sequence[Tensor]], dict[Tensor, Tensor]]"
+"""`(nodes, seeds, sources)` to messages, by the rules of the backward pass that is under way."""
 
 
 @dataclass(frozen=True)
-class Walking:
+class BackwardContext:
     """What rules can ask of the backward pass that is under way.
 
     Attributes:
-        walk: propagates messages through the nodes of a subgraph.
+        backpropagate: propagates messages through the nodes of a subgraph.
         gradient: what a node's own gradient rule sends to its inputs.
         detached: the same with statistics of the input held constant.
         spec: the registry's entry of a node's operator.
         nonnegative: whether a tensor is provably not below zero.
-        one_sided: whether the message on a tensor is provably zero wherever the tensor is below zero.
-        twins: the value at the baseline, for tensors whose value differs there.
+        rectified: whether the message on a tensor is provably zero wherever the tensor is below zero.
+        references: the value at the baseline, for tensors whose value differs there.
     """
 
-    walk: Walk
+    backpropagate: Walk
     gradient: Callable[..., list[Tensor | None]]
-    detached: Callable[[Call, Tensor], Tensor]
-    spec: Callable[[Call], OpSpec]
+    detached: Callable[[Node, Tensor], Tensor]
+    spec: Callable[[Node], OpSpec]
     nonnegative: Callable[[Tensor], bool]
-    one_sided: Callable[[Tensor], bool]
-    twins: dict[Tensor, Tensor]
+    rectified: Callable[[Tensor], bool]
+    references: dict[Tensor, Tensor]
 
 
 class Emitter:
@@ -115,15 +112,15 @@ class Emitter:
         self._scopes = [_Scope()]
         self._recorded: dict[str, Recorded] = {}
         self._unsigned: frozenset[str] | None = None
-        self._walking: Walking | None = None
+        self._backward: BackwardContext | None = None
         self._level: dict[str, int] = {}
         self._known: dict[str, Tensor] = {}
         self._made: dict[str, Emitted] = {}
         self._copied: dict[str, Tensor] = {}
-        for call in graph.calls:
-            if call.op not in RANDOM and all(t is not None for t in call.outputs):
-                key = _key(call.op, call.domain, call.inputs, call.attributes)
-                self._scopes[0].table.setdefault(key, call.outputs)  # type: ignore[arg-type]
+        for node in graph.nodes:
+            if node.op not in RANDOM and all(t is not None for t in node.outputs):
+                key = _key(node.op, node.domain, node.inputs, node.attributes)
+                self._scopes[0].table.setdefault(key, node.outputs)  # type: ignore[arg-type]
 
     def __getattr__(self, op: str) -> Emit:
         if not op[:1].isupper():
@@ -148,8 +145,10 @@ class Emitter:
             array([ 2., -5.], dtype=float32)
         """
         known = signature(op, domain, self.graph.opset) if not domain else None
-        operands = self._operands(op, inputs, known)
         attributes = {k: v for k, v in attributes.items() if v is not None}
+        if not domain:
+            self._check(op, inputs, outputs, attributes, known)
+        operands = self._operands(op, inputs, known)
         shape = elementwise_shape(operands) if op in ELEMENTWISE else None
         if op == "Unsqueeze":
             shape = unsqueezed_shape(operands[0], self.ints(operands[1]))
@@ -157,6 +156,23 @@ class Emitter:
         likes = [Tensor("", output_dtype(op, known, i, operands, attributes), shape, sequence) for i in range(outputs)]
         made = self._emit(op, domain, operands, attributes, likes, known)
         return made[0] if outputs == 1 else made
+
+    def _check(
+        self, op: str, inputs: Sequence[Operand], outputs: int, attributes: Mapping[str, Any], known: Signature | None
+    ) -> None:
+        """Refuse what the standard does not have where it is written, not where the file is loaded."""
+        opset = self.graph.opset
+        if known is None:
+            raise RuleError(f"there is no operator '{op}' in opset {opset}; {nearest(op, operators_of(opset))}")
+        for name in attributes.keys() - known.attributes:
+            raise RuleError(f"{op} has no attribute '{name}'; {nearest(name, known.attributes)}")
+        least, most = known.inputs
+        given = len(inputs)
+        if not least <= given <= most or any(t is None for t in inputs[:least]):
+            wanted = f"{least}" if least == most else f"{least} or more" if most > 1000 else f"{least} to {most}"
+            raise RuleError(f"{op} takes {wanted} inputs, found {given - sum(t is None for t in inputs)}")
+        if outputs > known.outputs[1]:
+            raise RuleError(f"{op} has {known.outputs[1]} outputs, asked for {outputs}")
 
     def _emit(
         self,
@@ -188,13 +204,13 @@ class Emitter:
 
     def _folded(self, op: str, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]) -> Tensor | None:
         """The result as a constant where all inputs are small constants: per-channel factors, shapes, axes."""
-        if op not in FOLDED or not inputs or not all(self.is_constant(t) for t in inputs):
+        if op not in FOLDABLE or not inputs or not all(self.is_constant(t) for t in inputs):
             return None
         values = [self.value(t) for t in inputs]
         if any(v is None or v.dtype.kind not in "fiub" for v in values):
             return None
-        made = FOLDED[op](*values, **attributes)
-        if made is None or made.size > SMALL:
+        made = FOLDABLE[op](*values, **attributes)
+        if made is None or made.size > READABLE_ELEMENTS:
             return None
         return self.const(made, made.dtype if op == "Cast" else values[0].dtype)  # type: ignore[union-attr]
 
@@ -213,7 +229,7 @@ class Emitter:
         key: Any,
         replaces: str = "",
     ) -> tuple[Tensor, ...]:
-        """Emit at a level. Outputs get new names, but for those of a call that takes the place of the model's own."""
+        """Emit at a level. Outputs get new names, but for those of a node that takes the place of the model's own."""
         name = self.graph.fresh(f"{self.prefix}/{op}")
         names = [name if i == 0 else self.graph.fresh(f"{name}_output_{i}") for i in range(len(likes))]
         if replaces:
@@ -222,9 +238,9 @@ class Emitter:
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
         scope = self._scopes[level]
-        call = Emitted(op, domain, name, inputs, outputs, attributes, replaces)
-        scope.calls.append(call)
-        self._made.update((t.name, call) for t in outputs)
+        node = Emitted(op, domain, name, inputs, outputs, attributes, replaces)
+        scope.nodes.append(node)
+        self._made.update((t.name, node) for t in outputs)
         if key is not None:
             scope.table[key] = outputs
         if level:
@@ -281,14 +297,14 @@ class Emitter:
         try:
             results = make(*formal)
             # A body must make its outputs itself: outer tensors and inputs pass through Identity.
-            made = {t.name for call in self._scopes[level].calls for t in call.outputs}
+            made = {t.name for node in self._scopes[level].nodes for t in node.outputs}
             outputs: list[Tensor] = []
             for t in results:
                 if t.name not in made or t in outputs:
                     (t,) = self._record(level, "Identity", "", (t,), {}, [t], None)
                 outputs.append(t)
             scope = self._scopes[level]
-            return Body(formal, tuple(outputs), tuple(scope.calls))
+            return Body(formal, tuple(outputs), tuple(scope.nodes))
         finally:
             self._scopes.pop()
 
@@ -322,13 +338,14 @@ class Emitter:
         """
         current: Tensor | None = tensor
         while current is not None:
-            call = self.maker(current) or self.graph.producer(current)
-            if call is None or call.domain:
+            node = self.maker(current) or self.graph.producer(current)
+            if node is None or node.domain:
                 return False
-            if call.op in PRODUCTS:
+            facts, (first, *rest) = standard_traits(node), node.inputs
+            if facts.multiplies:
                 return True
-            first, *rest = call.inputs
-            if call.op not in MOVED and not (call.op in ("Mul", "Div") and all(self.is_constant(t) for t in rest)):
+            scales = facts.linear_in == "each" or node.op == "Div"
+            if facts.moves_elements != "first" and not (scales and all(self.is_constant(t) for t in rest)):
                 return False
             current = first
         return False
@@ -368,12 +385,12 @@ class Emitter:
         return self._known.get(tensor.name, tensor)
 
     @property
-    def calls(self) -> list[Emitted]:
+    def nodes(self) -> list[Emitted]:
         """What has been emitted at the top level."""
-        return self._scopes[0].calls
+        return self._scopes[0].nodes
 
     @contextmanager
-    def walking(self, walking: Walking) -> Iterator[None]:
+    def backward_context(self, walking: BackwardContext) -> Iterator[None]:
         """Let rules ask the backward pass, while inside. A context manager.
 
         Args:
@@ -382,24 +399,26 @@ class Emitter:
         Yields:
             None.
         """
-        before, self._walking = self._walking, walking
+        before, self._backward = self._backward, walking
         try:
             yield
         finally:
-            self._walking = before
+            self._backward = before
 
     @property
-    def _current(self) -> Walking:
-        if self._walking is None:
-            raise RuleError("there is no walk under way; rules run within onnxplain.propagation.backward.backward")
-        return self._walking
+    def _current(self) -> BackwardContext:
+        if self._backward is None:
+            raise RuleError("there is no backward pass under way; rules run within onnxplain.propagation.backward.backward")
+        return self._backward
 
-    def walk(self, calls: Sequence[Call], seeds: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
+    def backpropagate(
+        self, nodes: Sequence[Node], target_messages: Mapping[Tensor, Tensor], sources: Sequence[Tensor]
+    ) -> dict[Tensor, Tensor]:
         """Messages at tensors of a subgraph, by the rules of the backward pass that is under way.
 
         Args:
-            calls: the nodes of the subgraph.
-            seeds: the messages to start from, by tensor.
+            nodes: the nodes of the subgraph.
+            target_messages: the messages to start from, by tensor.
             sources: the tensors whose messages are asked for.
 
         Returns:
@@ -408,13 +427,13 @@ class Emitter:
         Raises:
             RuleError: no backward pass is under way.
         """
-        return self._current.walk(calls, seeds, sources)
+        return self._current.backpropagate(nodes, target_messages, sources)
 
-    def gradient(self, call: Call, *messages: Tensor | None) -> list[Tensor | None]:
+    def gradient(self, node: Node, *messages: Tensor | None) -> list[Tensor | None]:
         """What the gradient rule of a node's operator sends to its inputs and captures.
 
         Args:
-            call: the node.
+            node: the node.
             *messages: one message per output, None for one that is provably zero.
 
         Returns:
@@ -424,13 +443,13 @@ class Emitter:
         Raises:
             RuleError: no backward pass is under way.
         """
-        return self._current.gradient(call, *messages)
+        return self._current.gradient(node, *messages)
 
-    def detached(self, call: Call, message: Tensor) -> Tensor:
+    def detached(self, node: Node, message: Tensor) -> Tensor:
         """What the gradient of a norm would send to its input if the statistics it divides by were constants.
 
         Args:
-            call: the node.
+            node: the node.
             message: the message on its output.
 
         Returns:
@@ -439,13 +458,13 @@ class Emitter:
         Raises:
             RuleError: no backward pass is under way.
         """
-        return self._current.detached(call, message)
+        return self._current.detached(node, message)
 
-    def spec(self, call: Call) -> OpSpec:
+    def spec(self, node: Node) -> OpSpec:
         """The registry's entry of a node's operator: its role, and where its weights are.
 
         Args:
-            call: the node.
+            node: the node.
 
         Returns:
             The entry.
@@ -453,7 +472,7 @@ class Emitter:
         Raises:
             RuleError: no backward pass is under way.
         """
-        return self._current.spec(call)
+        return self._current.spec(node)
 
     def nonnegative(self, tensor: Tensor) -> bool:
         """Whether a tensor is provably not below zero.
@@ -469,7 +488,7 @@ class Emitter:
         """
         return self._current.nonnegative(tensor)
 
-    def one_sided(self, tensor: Tensor) -> bool:
+    def rectified(self, tensor: Tensor) -> bool:
         """Whether the message on a tensor is provably zero wherever the tensor is below zero.
 
         Args:
@@ -481,7 +500,7 @@ class Emitter:
         Raises:
             RuleError: no backward pass is under way.
         """
-        return self._current.one_sided(tensor)
+        return self._current.rectified(tensor)
 
     def unsigned(self, tensor: Tensor) -> bool:
         """Whether a tensor of the model is not below zero if the model's inputs are not.
@@ -497,15 +516,15 @@ class Emitter:
             True
         """
         if self._unsigned is None:
-            self._unsigned = nonnegative_tensors(self.graph.calls, self.graph.value, self.graph.inputs)
+            self._unsigned = nonnegative_tensors(self.graph.nodes, self.graph.value, standard_traits, self.graph.inputs)
         return tensor.name in self._unsigned
 
     @property
-    def compares(self) -> bool:
+    def has_references(self) -> bool:
         """Whether the backward pass under way compares with a baseline."""
-        return self._walking is not None and bool(self._walking.twins)
+        return self._backward is not None and bool(self._backward.references)
 
-    def twin(self, tensor: Tensor) -> Tensor:
+    def reference(self, tensor: Tensor) -> Tensor:
         """The value of a tensor at the baseline.
 
         Args:
@@ -517,18 +536,18 @@ class Emitter:
         Raises:
             RuleError: no backward pass is under way.
         """
-        return self._current.twins.get(tensor, tensor)
+        return self._current.references.get(tensor, tensor)
 
-    def pair(self, twins: Mapping[Tensor, Tensor]) -> None:
+    def set_references(self, references: Mapping[Tensor, Tensor]) -> None:
         """Say what further tensors are at the baseline.
 
         Args:
-            twins: by tensor, the tensor that holds its value at the baseline.
+            references: by tensor, the tensor that holds its value at the baseline.
 
         Raises:
             RuleError: no backward pass is under way.
         """
-        self._current.twins.update(twins)
+        self._current.references.update(references)
 
     def rename(self, tensor: Tensor, name: str) -> Tensor:
         """The same value under exactly this name.
@@ -546,7 +565,7 @@ class Emitter:
         """
         self.graph.fresh(name)
         output = replace(tensor, name=name)
-        self.calls.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
+        self.nodes.append(Emitted("Identity", "", self.graph.fresh(f"{self.prefix}/{name}"), (tensor,), (output,), {}))
         return output
 
     def alias(self, tensor: Tensor, hint: str = "alias") -> Tensor:
@@ -582,7 +601,7 @@ class Emitter:
         """
         return tensor.name in self._copied or self.graph.is_constant(tensor)
 
-    def own(self, tensor: Tensor) -> Tensor:
+    def localize_weight(self, tensor: Tensor) -> Tensor:
         """A constant of the model as the innermost body's own.
 
         ONNX Runtime brings weights into the processor's layout (blocked convolutions, fused norms) only in the graph that holds
@@ -596,7 +615,7 @@ class Emitter:
             The body's copy; `tensor` itself where it is no constant of the model, or outside of bodies.
 
         Example:
-            >>> b.own(x) == x
+            >>> b.localize_weight(x) == x
             True
         """
         original = self._copied.get(tensor.name, tensor)

@@ -88,8 +88,10 @@ class Extents:
         other = other if isinstance(other, Extents) else Extents(self.b, [other] if isinstance(other, int) else other)
         if self.known is not None and other.known is not None:
             mine, theirs = np.array(self.known, np.int64), np.array(other.known, np.int64)
+            # operators: the arithmetic on extents that is folded here
             numpy = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide, "Max": np.maximum}
             return Extents(self.b, numpy[op](mine, theirs).tolist())
+        # operators: neutral numbers of this arithmetic
         if other.known is not None and set(other.known) <= ({1} if op in ("Mul", "Div") else {0}) and op != "Max":
             return self
         return Extents(self.b, self.b.op(op, self.operand, other.operand))

@@ -49,14 +49,14 @@ class Products(Moves):
 
         Example:
             >>> made = b.product(x, b.full_like(x, 2))
-            >>> b.value(b.maker(b.rest(made, x)).inputs[0])
+            >>> b.value(b.maker(b.cofactor(made, x)).inputs[0])
             array(2., dtype=float32)
         """
         made = self.know(replace(self.Mul(factor, rest), shape=factor.shape))
         self._products[made.name] = factor, self.know(replace(rest, shape=factor.shape))
         return made
 
-    def rest(self, message: Tensor | None, factor: Tensor | None) -> Tensor | None:
+    def cofactor(self, message: Tensor | None, factor: Tensor | None) -> Tensor | None:
         """The other factor of a product.
 
         Args:
@@ -68,7 +68,7 @@ class Products(Moves):
 
         Example:
             >>> m = b.Neg(x)
-            >>> b.rest(b.product(x, m), x) == m, b.rest(m, x)
+            >>> b.cofactor(b.product(x, m), x) == m, b.cofactor(m, x)
             (True, None)
         """
         known = None if message is None else self._products.get(message.name)
@@ -123,7 +123,7 @@ class Products(Moves):
             array([[ 1., -1.,  1.],
                    [-1.,  1., -1.]], dtype=float32)
         """
-        sign = sign or ("positive" if self.nonnegative(z) else "rectified" if self.one_sided(z) else "")
+        sign = sign or ("positive" if self.nonnegative(z) else "rectified" if self.rectified(z) else "")
         known = self._products.get(message.name)
         if known is not None:
             factor, rest = known

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from onnxplain.builder.replay import Replayer
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Moved", "Moves"]
@@ -46,11 +46,11 @@ class Moves(Replayer):
         super().__init__(graph)
         self._moves: dict[str, Moved] = {}
 
-    def moved(self, call: Call, message: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
+    def moved(self, node: Node, message: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
         """The message on the input of a node whose output holds picked elements of that input.
 
         Args:
-            call: the node.
+            node: the node.
             message: the message on its output.
             move: puts a message on the output back where the elements came from.
 
@@ -63,7 +63,7 @@ class Moves(Replayer):
             True
         """
         made = move(message)
-        self._moves[made.name] = Moved(call.x, call.y, message, move)
+        self._moves[made.name] = Moved(node.x, node.y, message, move)
         return made
 
     def where_positive(self, y: Tensor, message: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from onnx import helper
 from onnxplain.builder.emitter import Emitter, Recorded
 from onnxplain.errors import RuleError
 from onnxplain.ir.graph import Body, Graph
-from onnxplain.ir.node import Call, Subgraph
+from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Dim, Tensor
 
@@ -69,18 +69,18 @@ class Replayer(Emitter):
 
     def replay(
         self,
-        call: Call,
+        node: Node,
         inputs: Sequence[Tensor | None],
         captures: Mapping[Tensor, Tensor] | None = None,
         *,
         same_shapes: bool = True,
-    ) -> Call:
+    ) -> Node:
         """Apply the operator of a node to other inputs.
 
         With the node's own inputs the result is the node itself, so that nothing is computed twice.
 
         Args:
-            call: the node.
+            node: the node.
             inputs: what it is to read, None for an optional input left out.
             captures: what its subgraphs are to read in place of which outer tensor.
             same_shapes: whether the outputs have the shapes of the node's own outputs.
@@ -93,26 +93,26 @@ class Replayer(Emitter):
             array([[0., 2., 0.],
                    [4., 0., 6.]], dtype=float32)
         """
-        if call.bodies:
-            return self._replay_bodies(call, inputs, captures or {}, same_shapes=same_shapes)
-        if call.parts:
-            return self._replay_parts(call, inputs)
-        likes = [Tensor("") if t is None else self.sized(t) if same_shapes else replace(t, shape=None) for t in call.outputs]
-        last = max((i for i, t in enumerate(call.outputs) if t is not None), default=0)
-        known = signature(call.op, call.domain, self.graph.opset)
-        made = self._emit(call.op, call.domain, tuple(inputs), dict(call.attributes), likes[: last + 1], known)
-        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs[: last + 1], strict=True))
-        return replace(call, inputs=tuple(inputs), outputs=outputs + (None,) * (len(call.outputs) - last - 1))
+        if node.bodies:
+            return self._replay_bodies(node, inputs, captures or {}, same_shapes=same_shapes)
+        if node.parts:
+            return self._replay_parts(node, inputs)
+        likes = [Tensor("") if t is None else self.sized(t) if same_shapes else replace(t, shape=None) for t in node.outputs]
+        last = max((i for i, t in enumerate(node.outputs) if t is not None), default=0)
+        known = signature(node.op, node.domain, self.graph.opset)
+        made = self._emit(node.op, node.domain, tuple(inputs), dict(node.attributes), likes[: last + 1], known)
+        outputs = tuple(m if t is not None else None for m, t in zip(made, node.outputs[: last + 1], strict=True))
+        return replace(node, inputs=tuple(inputs), outputs=outputs + (None,) * (len(node.outputs) - last - 1))
 
-    def _replay_parts(self, call: Call, inputs: Sequence[Tensor | None]) -> Call:
-        """A compound call on other inputs. Where one that it adds is left out, there is nothing to add."""
-        if tuple(inputs) == call.inputs:
-            return call
-        given = zip(call.inputs, inputs, strict=True)
+    def _replay_parts(self, node: Node, inputs: Sequence[Tensor | None]) -> Node:
+        """A compound node on other inputs. Where one that it adds is left out, there is nothing to add."""
+        if tuple(inputs) == node.inputs:
+            return node
+        given = zip(node.inputs, inputs, strict=True)
         values = {old: new for old, new in given if old is not None and new is not None}
-        dropped = {old.name for old, new in zip(call.inputs, inputs, strict=True) if old is not None and new is None}
+        dropped = {old.name for old, new in zip(node.inputs, inputs, strict=True) if old is not None and new is None}
         became, parts = dict(values), []
-        for part in call.parts:
+        for part in node.parts:
             rest = [t for t in part.inputs if t is not None and t.name not in dropped]
             if len(rest) == len([t for t in part.inputs if t is not None]):
                 made, found = self.replay_all([part], became)
@@ -122,16 +122,16 @@ class Replayer(Emitter):
                 became[part.y] = became.get(rest[0], rest[0])
             else:
                 raise RuleError(f"{part}: its input cannot be left out")
-        outputs = tuple(t if t is None else became.get(t, t) for t in call.outputs)
-        return replace(call, inputs=tuple(inputs), outputs=outputs, parts=tuple(parts))
+        outputs = tuple(t if t is None else became.get(t, t) for t in node.outputs)
+        return replace(node, inputs=tuple(inputs), outputs=outputs, parts=tuple(parts))
 
     def replay_all(
-        self, calls: Sequence[Call], values: Mapping[Tensor, Tensor], *, everything: bool = True
-    ) -> tuple[list[Call], dict[Tensor, Tensor]]:
+        self, nodes: Sequence[Node], values: Mapping[Tensor, Tensor], *, everything: bool = True
+    ) -> tuple[list[Node], dict[Tensor, Tensor]]:
         """Apply nodes to other values.
 
         Args:
-            calls: the nodes, in topological order.
+            nodes: the nodes, in topological order.
             values: what to read in place of which tensor.
             everything: replay every node, as for a subgraph, whose own tensors do not exist outside. Otherwise only nodes that
                 depend on `values` are replayed, and the others stay as they are.
@@ -146,19 +146,19 @@ class Replayer(Emitter):
                    [4., 0., 6.]], dtype=float32)
         """
         became = dict(values)
-        made: list[Call] = []
-        for call in calls:
-            if not everything and not any(t is not None and t in became for t in call.reads):
-                made.append(call)
+        made: list[Node] = []
+        for node in nodes:
+            if not everything and not any(t is not None and t in became for t in node.reads):
+                made.append(node)
                 continue
-            inputs = [t if t is None else became.get(t, t) for t in call.inputs]
-            copy = replace(self.replay(call, inputs, became), name=f"{call.name}/replay")
+            inputs = [t if t is None else became.get(t, t) for t in node.inputs]
+            copy = replace(self.replay(node, inputs, became), name=f"{node.name}/replay")
             made.append(copy)
-            pairs = zip(call.outputs, copy.outputs, strict=True)
+            pairs = zip(node.outputs, copy.outputs, strict=True)
             became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
-        if self.compares:  # what was replayed together with its twin has the replayed twin for its own
-            twins = self._current.twins
-            twins.update({new: became[twins[old]] for old, new in became.items() if twins.get(old) in became})
+        if self.has_references:  # what was replayed together with its reference has the replayed reference for its own
+            references = self._current.references
+            references.update({new: became[references[old]] for old, new in became.items() if references.get(old) in became})
         return made, became
 
     def rebuild(self, subgraph: Subgraph, stacks: Sequence[Tensor] = (), lists: Sequence[Tensor] = (), states: int = 0) -> Body:
@@ -176,7 +176,7 @@ class Replayer(Emitter):
         sequences = [Tensor("recorded", t.dtype, None, True) for t in lists]
 
         def make(*formal: Tensor) -> list[Tensor]:
-            _, became = self.replay_all(subgraph.calls, dict(zip(subgraph.inputs, formal, strict=False)))
+            _, became = self.replay_all(subgraph.nodes, dict(zip(subgraph.inputs, formal, strict=False)))
             ends = [became.get(t, t) for t in (*subgraph.outputs, *stacks)]
             grown = [self.SequenceInsert(s, became.get(t, t)) for s, t in zip(formal[len(subgraph.inputs) :], lists, strict=True)]
             return [*ends[: 1 + states], *grown, *ends[1 + states :]] if lists else ends
@@ -184,30 +184,30 @@ class Replayer(Emitter):
         return self.body([*subgraph.inputs, *sequences], make, closed=True)
 
     def _replay_bodies(
-        self, call: Call, inputs: Sequence[Tensor | None], captures: Mapping[Tensor, Tensor], *, same_shapes: bool
-    ) -> Call:
-        values = {t: captures[t] for t in call.captures if t in captures}
-        if tuple(inputs) == call.inputs and not values and self._visible(call):
-            return call
-        moved = replace(call.reading(values), inputs=tuple(inputs))
+        self, node: Node, inputs: Sequence[Tensor | None], captures: Mapping[Tensor, Tensor], *, same_shapes: bool
+    ) -> Node:
+        values = {t: captures[t] for t in node.captures if t in captures}
+        if tuple(inputs) == node.inputs and not values and self._visible(node):
+            return node
+        moved = replace(node.reading(values), inputs=tuple(inputs))
         attributes = {k: self.rebuild(v) if isinstance(v, Subgraph) else v for k, v in moved.attributes.items()}
-        likes = [replace(t, shape=t.shape if same_shapes else None) if t is not None else Tensor("") for t in call.outputs]
-        made = self._record(self._innermost, call.op, call.domain, tuple(inputs), attributes, likes, None)
-        outputs = tuple(m if t is not None else None for m, t in zip(made, call.outputs, strict=True))
+        likes = [replace(t, shape=t.shape if same_shapes else None) if t is not None else Tensor("") for t in node.outputs]
+        made = self._record(self._innermost, node.op, node.domain, tuple(inputs), attributes, likes, None)
+        outputs = tuple(m if t is not None else None for m, t in zip(made, node.outputs, strict=True))
         return replace(moved, outputs=outputs)
 
-    def _visible(self, call: Call) -> bool:
-        """Whether this is a call of the model's own top level."""
-        known = next((self.graph.producer(y) for y in call.outputs if y is not None), None)
-        return known is not None and known.name == call.name
+    def _visible(self, node: Node) -> bool:
+        """Whether this is a node of the model's own top level."""
+        known = next((self.graph.producer(y) for y in node.outputs if y is not None), None)
+        return known is not None and known.name == node.name
 
-    def record(self, call: Call, stacks: Sequence[Tensor], lists: Sequence[Tensor] = (), **attributes: Any) -> Recorded:
+    def record(self, node: Node, stacks: Sequence[Tensor], lists: Sequence[Tensor] = (), **attributes: Any) -> Recorded:
         """Run a Loop or Scan so that it also returns tensors of its body, step by step.
 
         A loop of the model's own top level is extended in place, so that nothing runs twice. Any other loop is run again.
 
         Args:
-            call: the loop.
+            node: the loop.
             stacks: tensors of the body whose extents stay the same, to be returned as [steps, …].
             lists: tensors of the body of a Loop whose extents may change, to be returned as sequences.
             **attributes: attributes that change with the number of outputs.
@@ -215,24 +215,24 @@ class Replayer(Emitter):
         Returns:
             The loop's states at the end, and what was recorded.
         """
-        if call.name in self._recorded:
-            return self._recorded[call.name]
-        own = self._visible(call)
-        states = len(call.inputs) - 2 if call.op == "Loop" else 0
-        body = self.rebuild(call.attributes["body"], stacks, lists, states)
+        if node.name in self._recorded:
+            return self._recorded[node.name]
+        own = self._visible(node)
+        states = len(node.inputs) - 2 if node.op == "Loop" else 0
+        body = self.rebuild(node.attributes["body"], stacks, lists, states)
         empty = [self.SequenceEmpty(dtype=helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype or np.float32))) for t in lists]
-        ends = call.attributes["body"].outputs[1 if call.op == "Loop" else 0 :]
-        named = (*call.outputs, *[None] * (len(ends) - len(call.outputs)))
+        ends = node.attributes["body"].outputs[1 if node.op == "Loop" else 0 :]
+        named = (*node.outputs, *[None] * (len(ends) - len(node.outputs)))
         outputs = [replace(end, name="", shape=None) if t is None else t for t, end in zip(named, ends, strict=True)]
         kept = [Tensor("", t.dtype, None, True) for t in lists]
         stacked = [replace(t, name="", shape=None if t.shape is None else (None, *t.shape)) for t in stacks]
         made = self._record(
             0 if own else self._innermost,
-            call.op, call.domain, (*call.inputs, *empty), {**call.attributes, "body": body, **attributes},
+            node.op, node.domain, (*node.inputs, *empty), {**node.attributes, "body": body, **attributes},
             [*outputs[:states], *kept, *outputs[states:], *stacked], None,
-            replaces=call.name if own else "",
+            replaces=node.name if own else "",
         )  # fmt: skip
         found = Recorded(made[:states], made[states : states + len(lists)], made[len(made) - len(stacks) :] if stacks else ())
         if own:
-            self._recorded[call.name] = found
+            self._recorded[node.name] = found
         return found

@@ -7,15 +7,15 @@ import click
 from onnxplain.cli.show_advice import show_advice
 from onnxplain.evaluation.advice.advise import advise as make_advice
 
-__all__ = ["advise"]
+__all__ = ["advise_command"]
 
 
-@click.command()
+@click.command("advise")
 @click.argument("model", type=click.Path())
 @click.option("--output", metavar="NAME", help="The output (or inner tensor) that holds the scores.")
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def advise(model: str, output: str | None, rules: tuple[str, ...], as_json: bool) -> None:
+def advise_command(model: str, output: str | None, rules: tuple[str, ...], as_json: bool) -> None:
     """Say what in a model's structure helps or hinders its explanations, and which method suits it.
 
     Nothing is run: everything is read from the graph.

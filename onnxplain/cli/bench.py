@@ -17,7 +17,7 @@ from onnxplain.io.samples import read_inputs
 from onnxplain.io.writer import check_writable
 from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["bench"]
+__all__ = ["bench_command"]
 
 
 @click.command("bench")
@@ -38,7 +38,7 @@ __all__ = ["bench"]
 @click.option("--baseline", type=float, default=0.0, show_default=True, help="Of methods that compare with one.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
-def bench(
+def bench_command(
     model: str, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
     batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip

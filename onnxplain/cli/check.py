@@ -12,32 +12,32 @@ from onnxplain.io.samples import read_inputs
 from onnxplain.runtime.inputs import model_inputs
 from onnxplain.verification.check import check as run_check
 
-__all__ = ["check"]
+__all__ = ["check_command"]
 
 
-@click.command()
+@click.command("check")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
 @model_options
 @click.option("--directions", default=4, show_default=True, help="Random directions to compare along.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the directions, and the input where none is given.")
-@click.option("--calls", is_flag=True, help="Check every call alone, even where the whole agrees.")
+@click.option("--nodes", "--calls", "nodes", is_flag=True, help="Check every node alone, even where the whole agrees.")
 @run_options
-def check(
-    model: str, files: tuple[str, ...], directions: int, seed: int, calls: bool, provider: str, mean: list[float] | None,
+def check_command(
+    model: str, files: tuple[str, ...], directions: int, seed: int, nodes: bool, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
     """Prove it on your own model and input: finite differences, and what the method promises.
 
-    Exits with 1 if something disagrees; the first call at which it does is named.
+    Exits with 1 if something disagrees; the first node at which it does is named.
     """
     settings = settings_of(**chosen)
     x = None
     if files:
         x = read_inputs(files, model_inputs(model), mean=mean, std=std, scale=scale, layout=layout)
     report = run_check(
-        model, settings.pop("method"), x, directions=directions, seed=seed, calls=calls, providers=provider,
+        model, settings.pop("method"), x, directions=directions, seed=seed, nodes=nodes, providers=provider,
         baseline=read_baseline(baseline), **settings, **method_options(options),
     )  # fmt: skip
     show_check(report)

@@ -12,16 +12,16 @@ import numpy as np
 from onnxplain.cli.show import wrote
 from onnxplain.cli.show_evaluation import show_evaluation
 from onnxplain.errors import InputError, nearest
-from onnxplain.evaluation.report.files import check_form
+from onnxplain.evaluation.report.files import check_evaluation_ending
 from onnxplain.evaluation.spec import split_specs
 from onnxplain.evaluation.study import evaluate as run_evaluate
 from onnxplain.io.samples import headers, read_array, read_arrays, read_inputs, read_labels
 from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate_command"]
 
 
-@click.command()
+@click.command("evaluate")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="DATA…", nargs=-1, required=True)
 @click.option("-m", "--method", "methods", multiple=True, metavar="METHOD",
@@ -48,7 +48,7 @@ __all__ = ["evaluate"]
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
 @click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def evaluate(
+def evaluate_command(
     model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],
     out: tuple[str, ...], target: str | None, labels: str | None, masks: str | None, baseline: str | None,
     journal: str | None, name: str | None, classes: str | None, features: str | None,
@@ -64,7 +64,7 @@ def evaluate(
     """
     paths = [Path(o) for o in out]
     for path in paths:
-        check_form(path)
+        check_evaluation_ending(path)
     found = run_evaluate(
         model, read_inputs(files, model_inputs(model), scale=scale), [m for text in methods for m in split_specs(text)],
         [m for text in metrics for m in split_specs(text)] or None, attributions=dict(map(_named, attributions)),

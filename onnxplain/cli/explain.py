@@ -23,12 +23,12 @@ from onnxplain.explain.explainer import Explainer
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.io.writer import check_writable
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.save import check_form, save
+from onnxplain.results.save import check_explanation_ending, save_explanation
 
-__all__ = ["explain"]
+__all__ = ["explain_command"]
 
 
-@click.command()
+@click.command("explain")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="INPUT…", nargs=-1, required=True)
 @model_options
@@ -47,7 +47,7 @@ __all__ = ["explain"]
 )
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @run_options
-def explain(
+def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
     batch_size: int | None, masks: tuple[str, ...], slide: int | None, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
@@ -62,7 +62,7 @@ def explain(
     paths = [Path(o) for o in out]
     for path in paths:
         check_writable(path)
-        check_form(path, len(settings["method"].split(",")))
+        check_explanation_ending(path, len(settings["method"].split(",")))
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
     given = options_of_each(methods, method_options(options))
@@ -80,7 +80,7 @@ def explain(
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
-        wrote(save(explanations, path, **named))
+        wrote(save_explanation(explanations, path, **named))
     if not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [])

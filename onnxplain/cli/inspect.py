@@ -12,13 +12,13 @@ from onnxplain.cli.show import show_contract, show_plain_model
 from onnxplain.io.metadata import read_metadata
 from onnxplain.io.reader import read
 
-__all__ = ["inspect"]
+__all__ = ["inspect_command"]
 
 
-@click.command()
+@click.command("inspect")
 @click.argument("file", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def inspect(file: str, as_json: bool) -> None:
+def inspect_command(file: str, as_json: bool) -> None:
     """Show what an explained model returns, what it needs, and how it was made."""
     model = read(file).model
     about: Mapping[str, Any] | None = read_metadata(model)

@@ -40,7 +40,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(f"onnxplain.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        found = getattr(import_module(f"onnxplain.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name}_command")
         assert isinstance(found, click.Command)
         return found
 

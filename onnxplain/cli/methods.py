@@ -7,12 +7,12 @@ import click
 from onnxplain.cli.show import show_method, show_methods
 from onnxplain.method.registry import all_methods, find_method
 
-__all__ = ["methods"]
+__all__ = ["methods_command"]
 
 
-@click.command()
+@click.command("methods")
 @click.argument("name", required=False)
-def methods(name: str | None) -> None:
+def methods_command(name: str | None) -> None:
     """List the methods, or show one with its options."""
     if name is None:
         show_methods(all_methods())

@@ -6,11 +6,11 @@ import click
 
 from onnxplain.cli.show_evaluation import show_metric, show_metrics
 
-__all__ = ["metrics"]
+__all__ = ["metrics_command"]
 
 
-@click.command()
+@click.command("metrics")
 @click.argument("name", required=False)
-def metrics(name: str | None) -> None:
+def metrics_command(name: str | None) -> None:
     """List the metrics of `onnxplain evaluate`, or tell all about one."""
     show_metrics() if name is None else show_metric(name)

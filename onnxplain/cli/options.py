@@ -124,7 +124,7 @@ def read_baseline(text: str | None) -> Any:
 
 def compares(method: str, options: dict[str, Any]) -> bool:
     found = find_method(method)
-    return found.compares(found.checked(options))
+    return found.takes_baseline(found.checked(options))
 
 
 def options_of_each(methods: Sequence[str], options: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -18,10 +18,10 @@ from onnxplain.errors import InputError
 from onnxplain.io.samples import read_inputs, read_labels
 from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["prototype"]
+__all__ = ["prototype_command"]
 
 
-@click.command()
+@click.command("prototype")
 @click.argument("model", type=click.Path())
 @click.option("-t", "--target", required=True, metavar="T", help="The class: an index, several (0,1,2), or all.")
 @click.option("-o", "--out", multiple=True, required=True, metavar="FILE", help="Write .png or .npz; may be repeated.")
@@ -38,7 +38,7 @@ __all__ = ["prototype"]
 @click.option("--starts", default=4, show_default=True, help="Random starts, of which the best counts.")
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @concept_options
-def prototype(
+def prototype_command(
     model: str, target: str, out: tuple[str, ...], penalties: tuple[str, ...], expert: tuple[str, ...], weight: float,
     decoder: str | None, score: str, bounds: tuple[float, float] | None, starts: int, labels: str | None,
     scale: float | None, seed: int, **chosen: Any,

@@ -15,15 +15,15 @@ from onnxplain.io.reader import read
 from onnxplain.io.writer import check_writable, write_model
 from onnxplain.ir.registry import load_registry
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite_command"]
 
 
-@click.command()
+@click.command("rewrite")
 @click.argument("model", type=click.Path())
 @click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model.")
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
-              help="As for explain; or input / seed: chosen by the host at run time.")  # fmt: skip
+              help="As for explain; or input / cotangent: chosen by the host at run time.")  # fmt: skip
 @click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
 @mask_option
 @click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
@@ -34,7 +34,7 @@ __all__ = ["rewrite"]
     help="Samples per run: the file takes a batch of any size through the model N at a time, which bounds its memory.",
 )
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
-def rewrite(
+def rewrite_command(
     model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
     batch_size: int | None, options: tuple[str, ...],
     **chosen: Any,
@@ -52,5 +52,5 @@ def rewrite(
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
     done = rewrite_source(source, request)
-    wrote(write_model(done.model, Path(out), source.folder, source.held))
+    wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
     show_contract(done.model, done.about)

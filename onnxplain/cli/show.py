@@ -197,7 +197,7 @@ def show_plain_model(model: onnx.ModelProto) -> None:
 
 
 def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
-    """One row per call, with its rule."""
+    """One row per node, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
         about = {"method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused}
@@ -225,7 +225,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
     for where in plan.unused:
-        console.print(f"no call met the condition of your rule for: {escape(where)}", style="yellow")
+        console.print(f"no node met the condition of your rule for: {escape(where)}", style="yellow")
     if plan.problem:
         console.print(escape(plan.problem), style="red")
 
@@ -266,7 +266,7 @@ def show_method(method: Method) -> None:
     console.print(f"  axioms: {', '.join(method.axioms) or 'none'}")
     needed = "0 for numbers where none is given" if method.forward_only else "needed"
     console.print(f"  baseline: {needed if method.needs_baseline else 'none'}")
-    console.print(f"  layer: {LAYER[method.lands, method.picks]}")
+    console.print(f"  layer: {LAYER[method.attributes_to, method.auto_layer]}")
     if not method.options:
         console.print("  options: none of its own")
         return

@@ -11,7 +11,7 @@ from onnxplain.evaluation.advice.advise import Advice
 
 __all__ = ["show_advice"]
 
-WORDS = {
+VERDICT_WORDS = {
     "good": "[green]helps[/green]",
     "change": "[red]could change[/red]",
     "know": "to know",
@@ -31,7 +31,7 @@ def show_advice(advice: Advice, as_json: bool) -> None:
     if advice.statements:
         rows = _table("", "found", "because")
         for s in advice.statements:
-            rows.add_row(WORDS[s.verdict], f"[bold]{s.topic}[/bold]: {escape(s.text)}", escape(s.reason))
+            rows.add_row(VERDICT_WORDS[s.verdict], f"[bold]{s.topic}[/bold]: {escape(s.text)}", escape(s.reason))
         out.print(rows)
     suggested = advice.suggestion
     out.print(f"[bold]suggested: {suggested.method}[/bold] ({suggested.needs})")

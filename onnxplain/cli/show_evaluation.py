@@ -7,7 +7,7 @@ from rich.markup import escape
 from onnxplain.cli.show import _console, _table
 from onnxplain.evaluation.metric import all_metrics, metric_named
 from onnxplain.evaluation.report.evaluation import Evaluation
-from onnxplain.evaluation.report.files import FORMS
+from onnxplain.evaluation.report.files import EVALUATION_WRITERS
 from onnxplain.results.plot.style import short
 
 __all__ = ["show_evaluation", "show_metric", "show_metrics"]
@@ -18,7 +18,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 def show_evaluation(found: Evaluation, as_json: bool) -> None:
     """The ranking, and a row per metric: the best mean bold, and what cannot be told from it."""
     if as_json:
-        print(FORMS[".json"](found).decode(), end="")
+        print(EVALUATION_WRITERS[".json"](found).decode(), end="")
         return
     out = _console()
     out.print(escape(found.verdict))

@@ -14,10 +14,10 @@ from onnxplain.errors import InputError
 from onnxplain.io.samples import read_inputs
 from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["tcav"]
+__all__ = ["tcav_command"]
 
 
-@click.command()
+@click.command("tcav")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="INPUT…", nargs=-1, required=True)
 @click.option("--layer", required=True, metavar="NAME", help="Where to look: tensor, node or module scope.")
@@ -29,7 +29,7 @@ __all__ = ["tcav"]
 @click.option("--level", default=0.05, show_default=True, help="Level of significance, divided by the number of concepts.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @concept_options
-def tcav(
+def tcav_command(
     model: str, files: tuple[str, ...], layer: str, target: str, concepts: tuple[str, ...], randoms: tuple[str, ...],
     level: float, as_json: bool, scale: float | None, seed: int, **chosen: Any,
 ) -> None:  # fmt: skip

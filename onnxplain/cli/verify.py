@@ -9,17 +9,17 @@ from onnxplain.io.samples import read_inputs
 from onnxplain.verification.verify import own_inputs
 from onnxplain.verification.verify import verify as run_verify
 
-__all__ = ["verify"]
+__all__ = ["verify_command"]
 
 
-@click.command()
+@click.command("verify")
 @click.argument("file", type=click.Path())
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
 @click.option("--model", type=click.Path(), help="The model it was made from: its hash, inputs and prediction are compared too.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the random input, where none is given.")
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def verify(file: str, files: tuple[str, ...], model: str | None, seed: int, provider: str, as_json: bool) -> None:
+def verify_command(file: str, files: tuple[str, ...], model: str | None, seed: int, provider: str, as_json: bool) -> None:
     """Check an explained model: its metadata, where it came from, and a run.
 
     Exits with 1 if something is wrong.

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from onnxplain.concepts.prototype import Prototypes
 
-__all__ = ["check_path", "plot", "save"]
+__all__ = ["check_path", "plot_prototypes", "save_prototypes"]
 
 CELL, GAP, FOOT = 0.86, 0.12, 0.2
 """Inches: a picture's longer side, between pictures, and for the line under them."""
 
 
-def plot(
+def plot_prototypes(
     rows: Mapping[str, Prototypes],
     *,
     labels: Sequence[str] = (),
@@ -85,11 +85,11 @@ def check_path(path: Path) -> None:
     check_writable(path)
 
 
-def save(found: Prototypes, path: Path, *, labels: Sequence[str] = (), title: str | None = None) -> Path:
+def save_prototypes(found: Prototypes, path: Path, *, labels: Sequence[str] = (), title: str | None = None) -> Path:
     """Write prototypes to .png or .npz; see `Prototypes.save`."""
     check_path(path)
     if path.suffix == ".png":
-        figure = plot({"": found}, labels=labels, title=title)
+        figure = plot_prototypes({"": found}, labels=labels, title=title)
         return write_file(path, lambda file: figure.savefig(file, format="png", dpi=200))
     arrays = {"x": found.x, "targets": np.array(found.targets), "scores": found.scores, "objective": found.objective}
     if found.codes is not None:

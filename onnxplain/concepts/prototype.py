@@ -110,9 +110,9 @@ class Prototypes:
         Raises:
             MissingDependencyError: matplotlib is not installed.
         """
-        from onnxplain.concepts.picture import plot
+        from onnxplain.concepts.picture import plot_prototypes
 
-        return plot({"": self}, labels=labels, title=title)
+        return plot_prototypes({"": self}, labels=labels, title=title)
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write to .png (a figure) or .npz (arrays x, targets, scores, objective and codes).
@@ -127,9 +127,9 @@ class Prototypes:
         Raises:
             OutputError: the folder does not exist or the ending is unknown.
         """
-        from onnxplain.concepts.picture import save
+        from onnxplain.concepts.picture import save_prototypes
 
-        return save(self, Path(path), **options)
+        return save_prototypes(self, Path(path), **options)
 
 
 def prototype(

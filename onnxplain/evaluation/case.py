@@ -1,4 +1,4 @@
-"""Case: what a metric sees - a batch of samples with the attributions of one method, and the model to ask."""
+"""What a metric works on: a batch of samples with the attributions of one method, and the model to ask."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnxplain.evaluation.subject import Explains, Subject
 from onnxplain.method.registry import Method
 from onnxplain.runtime.scorer import Array
 
-__all__ = ["Case", "Setting"]
+__all__ = ["MetricBatch", "MetricContext"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class MetricContext:
     """What is known before anything runs; metrics check their options against it.
 
     `method` is None for attributions from elsewhere, `options` are the method's.
@@ -32,8 +32,8 @@ class Setting:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, subject: Subject) -> Setting:
-        """The setting of a subject."""
+    def of(cls, subject: Subject) -> MetricContext:
+        """The context of a subject."""
         return cls(subject.label, subject.data, subject.method, subject.options)
 
     @property
@@ -62,7 +62,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Case:
+class MetricBatch:
     """A batch of n samples, and one subject's attributions of them.
 
     `samples` are the numbers of the samples in the data set, int64 [n]; `attribution` is float64 in the shape of `x`.
@@ -75,8 +75,8 @@ class Case:
     attribution: Array
 
     @classmethod
-    def of(cls, subject: Subject, samples: Array | None = None) -> Case:
-        """The case of some samples of a subject's data, explained now; all of them where none are named."""
+    def of(cls, subject: Subject, samples: Array | None = None) -> MetricBatch:
+        """The batch of some samples of a subject's data, explained now; all of them where none are named."""
         numbers = np.arange(subject.data.count) if samples is None else np.asarray(samples)
         return cls(subject.data, subject, numbers, subject.attribution(numbers))
 
@@ -192,7 +192,7 @@ class Case:
     def changed(self, key: Any, make: Callable[[], onnx.ModelProto]) -> Explains:
         """The same method on a changed model (`make` may start from `self.data.model()`), kept under its key for later batches.
 
-        Explain with it: `case.explain(values, by=case.changed(…))`; its `scoring` runs it.
+        Explain with it: `batch.explain(values, by=batch.changed(…))`; its `scoring` runs it.
         """
         return self.subject.changed(key, make)
 

@@ -17,11 +17,11 @@ from onnxplain.explain.engine import RunSettings
 from onnxplain.explain.request import Request
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
 from onnxplain.ir.registry import load_registry
-from onnxplain.method.blackbox.players import spatial_axes
+from onnxplain.method.blackbox.players import player_axes
 from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.readout import picked
-from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.scorer import Array, Scorer
 from onnxplain.runtime.session import Arrays, Providers
 
 __all__ = ["Data"]
@@ -77,11 +77,11 @@ class Data:
         self.request = Request.of("gradient", registry=load_registry(rules), output=output, score=score)
         self.running = RunSettings(providers, threads, batch_size, progress=False)
         self.seed, self.batch_size = seed, batch_size
-        forward = self.forward(self.source.copy())
-        self.scoring = Scoring(forward, batch_size)
-        feeds = check_inputs(x, forward.inputs)
-        self.inputs: Arrays = feeds if forward.batched else {k: v[None] for k, v in feeds.items()}
-        names = forward.explained([input] if input else None, self.request.registry)
+        scorer = self.forward(self.source.copy())
+        self.scoring = Scoring(scorer, batch_size)
+        feeds = check_inputs(x, scorer.inputs)
+        self.inputs: Arrays = feeds if scorer.batched else {k: v[None] for k, v in feeds.items()}
+        names = scorer.explained([input] if input else None, self.request.registry)
         if len(names) > 1:
             raise LayerError(f"the model has several inputs that may be explained: {', '.join(names)}; choose one with input=")
         self.name = names[0]
@@ -95,11 +95,11 @@ class Data:
         if problems:
             raise InputError("; ".join(problems))
 
-    def forward(self, source: Source) -> Forward:
+    def forward(self, source: Source) -> Scorer:
         """A model, with the output and score that are judged, as a function."""
         request, running = self.request, self.running
         ready = prepared(source, request.registry)
-        return Forward(ready, request.output, request.score, running.providers, running.threads)
+        return Scorer(ready, request.output, request.score, running.providers, running.threads)
 
     @property
     def x(self) -> Array:
@@ -119,7 +119,7 @@ class Data:
     @cached_property
     def space(self) -> tuple[int, ...]:
         """The axes of the explained input that count places (of space or time), counted with the axis of samples."""
-        return tuple(spatial_axes(self.x.shape, None)) if self.x.ndim > 1 else ()
+        return tuple(player_axes(self.x.shape, None)) if self.x.ndim > 1 else ()
 
     @cached_property
     def ranked(self) -> Array:

@@ -14,9 +14,9 @@ from onnxplain.errors import MetricError, nearest
 from onnxplain.method.registry import Option
 
 if TYPE_CHECKING:
-    from onnxplain.evaluation.case import Case, Setting
+    from onnxplain.evaluation.case import MetricBatch, MetricContext
 
-__all__ = ["BETTER", "FAMILIES", "NEEDS", "Measured", "Metric", "all_metrics", "metric", "metric_named"]
+__all__ = ["BETTER", "FAMILIES", "NEEDS", "Metric", "MetricResult", "all_metrics", "metric", "metric_named"]
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +46,7 @@ NEEDS = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricResult:
     """What a metric finds of a batch of n samples.
 
     `score` is float64 [n], NaN where the metric is undefined for a sample (no correlation with a constant). `curves` are float64
@@ -61,14 +61,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Metric:
-    """A way to measure explanations: `run(case, **options)` returns a `Measured`, or its score alone.
+    """A way to measure explanations: `run(batch, **options)` returns a `MetricResult`, or its score alone.
 
     `better` says which end of the scale is good; `needs` which of `NEEDS` it cannot do without; `check` names what is wrong with
-    options in a setting before anything runs.
+    options in a context before anything runs.
     """
 
     name: str
-    run: Callable[..., Measured | Array]
+    run: Callable[..., MetricResult | Array]
     family: str
     better: Better
     summary: str
@@ -91,21 +91,21 @@ class Metric:
                 raise MetricError(f"metric '{self.name}' has no option '{name}'; {takes}")
         return {**known, **options}
 
-    def problems(self, setting: Setting, options: Mapping[str, Any]) -> list[str]:
-        """Why it cannot be computed in a setting, one line each; none where it can."""
-        found = [f"metric '{self.name}' {NEEDS[need]}" for need in sorted(self.needs & setting.lacks)]
+    def problems(self, context: MetricContext, options: Mapping[str, Any]) -> list[str]:
+        """Why it cannot be computed in a context, one line each; none where it can."""
+        found = [f"metric '{self.name}' {NEEDS[need]}" for need in sorted(self.needs & context.lacks)]
         if not found and self.check is not None:
-            found = [f"metric '{self.name}': {text}" for text in self.check(setting, **self.checked(options))]
+            found = [f"metric '{self.name}': {text}" for text in self.check(context, **self.checked(options))]
         return found
 
-    def compute(self, case: Case, **options: Any) -> Measured:
+    def compute(self, batch: MetricBatch, **options: Any) -> MetricResult:
         """Measure a batch.
 
         Raises:
             MetricError: an unknown option, or one that does not fit the samples.
         """
-        made = self.run(case, **self.checked(options))
-        return made if isinstance(made, Measured) else Measured(np.asarray(made, np.float64))
+        made = self.run(batch, **self.checked(options))
+        return made if isinstance(made, MetricResult) else MetricResult(np.asarray(made, np.float64))
 
 
 _METRICS: dict[str, Metric] = {}
@@ -122,7 +122,7 @@ def metric(
     needs: Iterable[str] = (),
     check: Callable[..., Iterable[str]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter the decorated function `(case, *, options…) -> Measured | array [n]` as a metric.
+    """Enter the decorated function `(batch, *, options…) -> MetricResult | array [n]` as a metric.
 
     Args:
         name: lower-case, with hyphens, as in the literature.
@@ -132,7 +132,7 @@ def metric(
         formula: the score in one line of mathematics.
         source: where the metric was published.
         needs: what it cannot do without, of `NEEDS`.
-        check: `(setting, **options)` yields what is wrong with the options in a setting, before anything runs.
+        check: `(context, **options)` yields what is wrong with the options in a context, before anything runs.
     """
     assert family in FAMILIES, family
     assert not set(needs) - set(NEEDS), needs

@@ -43,13 +43,13 @@ class Progress:
             self._bar.stop()
 
     def says(self, what: str) -> None:
-        """What is being done now."""
+        """Show what is being done now."""
         if self._bar is not None:
             from rich.markup import escape
 
             self._bar.update(self._task, description=escape(what))
 
     def advance(self, count: int) -> None:
-        """So many results more."""
+        """Count further results as done."""
         if self._bar is not None:
             self._bar.advance(self._task, count)

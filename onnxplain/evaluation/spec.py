@@ -25,8 +25,14 @@ class Spec:
 
 
 def read_spec(text: str, label: str | None = None) -> Spec:
-    """`name` or `name(option=value, …)`, with `label=` in front where tables shall call it otherwise; values are JSON where
-    they can be, arrays (.npy), or text.
+    """Read a method or metric with its options from text: `name`, `name(option=value, …)` or `label=name(…)`.
+
+    Args:
+        text: the text. Values are JSON where they can be, arrays (.npy files), or text.
+        label: the label in tables, where the text has none.
+
+    Returns:
+        Name, options and label.
 
     Raises:
         InputError: the text has another form.

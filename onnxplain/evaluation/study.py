@@ -12,22 +12,22 @@ import numpy as np
 
 from onnxplain._version import __version__
 from onnxplain.errors import InputError, MetricError, OnnxplainError
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.journal import Journal
-from onnxplain.evaluation.metric import FAMILIES, Measured, all_metrics, metric_named
+from onnxplain.evaluation.metric import FAMILIES, MetricResult, all_metrics, metric_named
 from onnxplain.evaluation.progress import Progress
-from onnxplain.evaluation.report.evaluation import Column, Evaluation, Result
+from onnxplain.evaluation.report.evaluation import Evaluation, MetricColumn, Result
 from onnxplain.evaluation.report.examples import chosen, examples_of
 from onnxplain.evaluation.spec import Spec, read_spec
 from onnxplain.evaluation.subject import Subject
 from onnxplain.io.reader import ModelLike
 
-__all__ = ["USUAL", "evaluate"]
+__all__ = ["DEFAULT_METRICS", "evaluate"]
 
 Array = np.ndarray[Any, Any]
 
-USUAL = (
+DEFAULT_METRICS = (
     "selectivity", "selectivity-lerf", "selectivity-gap", "deletion", "insertion", "faithfulness-correlation", "sensitivity-n",
     "infidelity", "max-sensitivity", "pointing-game", "relevance-mass", "sparseness",
 )  # fmt: skip
@@ -166,17 +166,17 @@ def _listed(what: str, given: Any) -> Sequence[str]:
 
 def _columns(
     data: Data, subjects: Sequence[Subject], metrics: Sequence[str] | Mapping[str, Any] | None
-) -> tuple[list[Column], list[str], set[tuple[str, str]]]:
+) -> tuple[list[MetricColumn], list[str], set[tuple[str, str]]]:
     """The metrics, what was left out and why, and which (subject, metric) pairs there are.
 
     Raises:
         MetricError: metrics that were asked for by name do not apply; all problems at once.
     """
-    columns: list[Column] = []
+    columns: list[MetricColumn] = []
     skipped: list[str] = []
     problems: list[str] = []
     jobs: set[tuple[str, str]] = set()
-    settings = {s.label: Setting.of(s) for s in subjects}
+    settings = {s.label: MetricContext.of(s) for s in subjects}
     for spec, named in _wanted(metrics):
         try:
             found = metric_named(spec.name)
@@ -191,7 +191,7 @@ def _columns(
         asked = {s.label: reasons[s.label] for s in subjects if not s.control or len(subjects) == 1}
         (problems if named else skipped).extend(_grouped(asked))
         if any(not r for r in reasons.values()):
-            columns.append(Column(spec.label, found, options))
+            columns.append(MetricColumn(spec.label, found, options))
     if problems:
         raise MetricError("; ".join(dict.fromkeys(problems)))
     if not columns:
@@ -210,7 +210,7 @@ def _wanted(metrics: Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple
     """What was asked for, and whether by name."""
     known = all_metrics()
     if metrics is None:
-        yield from ((Spec(n, n, {}), False) for n in USUAL if n in known)
+        yield from ((Spec(n, n, {}), False) for n in DEFAULT_METRICS if n in known)
         return
     pairs = metrics.items() if isinstance(metrics, Mapping) else [(None, m) for m in _listed("metrics", metrics)]
     for label, value in pairs:
@@ -224,7 +224,7 @@ def _wanted(metrics: Sequence[str] | Mapping[str, Any] | None) -> Iterator[tuple
 
 
 def _run(
-    data: Data, subjects: Sequence[Subject], columns: Sequence[Column], jobs: set[tuple[str, str]], book: Journal,
+    data: Data, subjects: Sequence[Subject], columns: Sequence[MetricColumn], jobs: set[tuple[str, str]], book: Journal,
     progress: bool | None,
 ) -> None:  # fmt: skip
     size = max(1, min(BATCH, data.scoring.rows(data.rows_of(np.zeros(1, int)))))
@@ -246,8 +246,8 @@ def _run(
                     if not wanted.any():
                         continue
                     bar.says(f"{subject.label}: {column.label}")
-                    case = Case(data, subject, samples[wanted], attribution[wanted])
-                    _measure(case, column, book)
+                    batch = MetricBatch(data, subject, samples[wanted], attribution[wanted])
+                    _measure(batch, column, book)
                     bar.advance(int(wanted.sum()))
             subject.forget()
 
@@ -259,20 +259,20 @@ def _explained(subject: Subject, samples: Array) -> Array:
         raise type(error)(f"'{subject.label}', samples {samples[0]} to {samples[-1]}: {error}") from error
 
 
-def _measure(case: Case, column: Column, book: Journal) -> None:
+def _measure(batch: MetricBatch, column: MetricColumn, book: Journal) -> None:
     """Compute a metric for a batch and record it."""
     try:
-        made = column.metric.compute(case, **column.options)
+        made = column.metric.compute(batch, **column.options)
     except OnnxplainError as error:
-        raise type(error)(f"metric '{column.label}' of '{case.subject.label}': {error}") from error
-    if made.score.shape != (len(case),):
-        raise MetricError(f"metric '{column.label}' returned scores of shape {list(made.score.shape)} for {len(case)} samples")
+        raise type(error)(f"metric '{column.label}' of '{batch.subject.label}': {error}") from error
+    if made.score.shape != (len(batch),):
+        raise MetricError(f"metric '{column.label}' returned scores of shape {list(made.score.shape)} for {len(batch)} samples")
     book.add(
-        ((case.subject.label, column.label, int(sample)), _entry(made, row)) for row, sample in enumerate(case.samples)
+        ((batch.subject.label, column.label, int(sample)), _entry(made, row)) for row, sample in enumerate(batch.samples)
     )  # fmt: skip
 
 
-def _entry(made: Measured, row: int) -> dict[str, Any]:
+def _entry(made: MetricResult, row: int) -> dict[str, Any]:
     """What the journal keeps of one sample; undefined numbers are null."""
     entry: dict[str, Any] = {"score": _number(made.score[row])}
     if made.facts:

@@ -1,4 +1,4 @@
-"""Subject: what is judged - a method of ours, which can explain again, or attributions from elsewhere."""
+"""What is judged: one of our methods, which can explain again, or attributions made elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metrics._scoring import Scoring
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.reader import ModelLike, read
-from onnxplain.method.blackbox.players import spatial_axes
+from onnxplain.method.blackbox.players import player_axes
 from onnxplain.method.registry import Method, find_method
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 
-__all__ = ["Explains", "Subject", "fitted", "shared_out"]
+__all__ = ["Explains", "Subject", "fitted_to_input", "shared_out"]
 
 SETTINGS = ("layer", "mask", "baseline")
 """What may be given with a method's options and is a setting of `Explainer`."""
@@ -50,7 +50,7 @@ class Explains:
         if "background" in known and not found.needs_baseline:  # else the samples of a batch would be each other's background
             own.setdefault("background", data.x)
         self._run_time = False
-        if "baseline" not in settings and found.compares(found.checked(own)):
+        if "baseline" not in settings and found.takes_baseline(found.checked(own)):
             given = data.baseline
             if data.x.dtype.kind != "f" and not found.forward_only:  # the baseline of an embedding
                 settings["baseline"] = 0.0
@@ -66,8 +66,8 @@ class Explains:
             raise MetricError(
                 f"method '{method}' speaks of all samples together here, and evaluations are of single explanations"
             )
-        lands, _ = found.landing(found.checked(own))
-        if lands == "layer" or (settings.get("layer") and lands == "explained"):
+        attributes_to, _ = found.attribution_site(found.checked(own))
+        if attributes_to == "layer" or (settings.get("layer") and attributes_to == "explained"):
             raise MetricError(f"method '{method}' explains a layer here, and evaluations are of attributions of the input")
 
     def explain(self, feeds: Arrays, target: Array, baseline: Array | None = None) -> Array:
@@ -79,9 +79,9 @@ class Explains:
         if not self._data.batched:
             rows = [{k: v[i] for k, v in feeds.items()} for i in range(len(target))]
             made = [self._attribution(self._explainer(row, int(t))) for row, t in zip(rows, target, strict=True)]
-            return fitted(np.stack(made), feeds[self._data.name])
+            return fitted_to_input(np.stack(made), feeds[self._data.name])
         given = {"baseline": baseline} if self._run_time else {}
-        return fitted(self._attribution(self._explainer(feeds, target, **given)), feeds[self._data.name])
+        return fitted_to_input(self._attribution(self._explainer(feeds, target, **given)), feeds[self._data.name])
 
     def _attribution(self, explanation: Any) -> Array:
         name, facts = self._data.name, explanation.facts
@@ -125,7 +125,7 @@ class Subject:
         self._explains: Explains | None = None
         if self.method is None:
             try:
-                self._given = fitted(np.asarray(attribution), data.x)
+                self._given = fitted_to_input(np.asarray(attribution), data.x)
             except InputError as error:
                 raise InputError(f"attributions '{label}': {error}") from None
         else:
@@ -140,7 +140,7 @@ class Subject:
         return self._explains.explain(self.data.rows_of(samples), self.data.target[samples], self.data.baseline[samples])
 
     def everything(self) -> Array:
-        """Attributions of all samples, made once, float64 [n, …]."""
+        """The attributions of all samples, made once, float64 [n, …]."""
         if self._given is None:
             step = max(1, self.data.batch_size or 64)
             numbers = np.arange(self.data.count)
@@ -148,19 +148,19 @@ class Subject:
         return self._given
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Something that a metric needs of all samples together, made once per key."""
+        """A value that a metric computes once for all samples, by key."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
     def forget(self) -> None:
-        """Let go of what was kept for later batches."""
+        """Drop what was kept for later batches."""
         self._changed.clear()
         self._made.clear()
 
     @property
     def again(self) -> Explains | None:
-        """What explains again; None for attributions from elsewhere."""
+        """What can explain other inputs; None for attributions made elsewhere."""
         return self._explains
 
     def changed(self, key: Any, make: Callable[[], onnx.ModelProto]) -> Explains:
@@ -187,11 +187,16 @@ def _path(data: Data) -> str:
 
 
 def shared_out(attribution: Array, groups: Array) -> Array:
-    """Attributions whose elements have that of their whole group, with the group's shared out evenly, so that they sum to it.
+    """Share the attribution of a group evenly among its elements, so that they sum to it.
+
+    Every element of `attribution` holds the value of its whole group.
 
     Args:
         attribution: [n, …].
         groups: the group of each element, int [n, …]; −1 is none.
+
+    Returns:
+        Attributions [n, …].
     """
     made = np.zeros(attribution.shape)
     for row, of, into in zip(
@@ -202,7 +207,7 @@ def shared_out(attribution: Array, groups: Array) -> Array:
     return made
 
 
-def fitted(attribution: Array, x: Array) -> Array:
+def fitted_to_input(attribution: Array, x: Array) -> Array:
     """Attributions in the shape of the explained input, float64 [n, …].
 
     Axes that an embedding added behind are summed; a map without channels, or with one for all, is shared out among them evenly.
@@ -227,7 +232,7 @@ def fitted(attribution: Array, x: Array) -> Array:
 
 
 def _spread(values: Array, shape: tuple[int, ...]) -> Array:
-    space = spatial_axes(shape, None) if len(shape) > 1 else []
+    space = player_axes(shape, None) if len(shape) > 1 else []
     channels = [a for a in range(1, len(shape)) if a not in space]
     places = tuple(e for a, e in enumerate(shape) if a not in channels)
     if values.shape == (places[0], 1, *places[1:]):  # a map has its one channel first, wherever the input has its own

@@ -24,7 +24,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
     given, method = request.baseline, request.method
     baseline = given if isinstance(given, int | float | str) else None if given is None else "baked in"
     return {
-        **_head(request, {k: _in_words(v) for k, v in request.options.items()}, method.promises(request.options)),
+        **_head(request, {k: _in_words(v) for k, v in request.options.items()}, method.axioms_with(request.options)),
         "target": str(request.target),
         **_score(emission.selection.score),
         "batched": emission.selection.axes.batched,

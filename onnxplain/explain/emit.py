@@ -13,10 +13,10 @@ from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, TargetError
 from onnxplain.explain.request import Request
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import all_seeds, attributions
+from onnxplain.method.attribution import attributions, identity_cotangents
 from onnxplain.method.context import AttributionContext, Outputs, Point
+from onnxplain.method.cotangent import emit_cotangent, nan_beyond
 from onnxplain.method.masks import emit_masks
-from onnxplain.method.seed import emit_seed, nan_beyond
 from onnxplain.propagation.observer import Observer
 
 __all__ = ["Emission", "emit"]
@@ -51,7 +51,7 @@ def emit(request: Request, selection: Selection, observer: Observer | None = Non
     Args:
         request: with the names of tensors, as `Prepared` holds it.
         selection: what is explained.
-        observer: is told of every call of the backward pass, and may report more.
+        observer: is told of every node of the backward pass, and may report more.
 
     Raises:
         TargetError: the target does not fit the output.
@@ -62,7 +62,7 @@ def emit(request: Request, selection: Selection, observer: Observer | None = Non
     b, outputs = Builder(selection.graph), Outputs()
     context = AttributionContext(selection, b, Point.of(selection), outputs, request.baseline, observer)
     context = context.with_point(masks=emit_masks(context, request.mask))
-    context, run_time = _seeded(context, request)
+    context, run_time = _with_cotangent(context, request)
     made = attributions(context, request.method, request.options)
     if observer is not None:
         outputs.reports.update(observer.reports(b))
@@ -87,32 +87,32 @@ def emit(request: Request, selection: Selection, observer: Observer | None = Non
     )
 
 
-def _seeded(context: AttributionContext, request: Request) -> tuple[AttributionContext, dict[str, Tensor]]:
+def _with_cotangent(context: AttributionContext, request: Request) -> tuple[AttributionContext, dict[str, Tensor]]:
     """The context with the message to start from, or those of all targets, and the run-time inputs this takes."""
     b, y, target = context.b, context.target, request.target
     with b.scope("onnxplain/target"):
         if target.kind == "all":
-            return context.with_point(identity_seeds=all_seeds(context)), {}
+            return context.with_point(identity_cotangents=identity_cotangents(context)), {}
         if y.shape is None:
             raise TargetError(
                 f"the rank of '{y.name}' is unknown; re-export the model with shape information or explain another output"
             )
         if target.kind == "seed":
             given = replace(y, name=context.graph.fresh("seed"))
-            return context.with_point(seed=b.given(given, y)), {"seed": given}
+            return context.with_point(cotangent=b.given(given, y)), {"seed": given}
         chosen = None
         if target.kind == "input":
             chosen = Tensor(context.graph.fresh("target"), np.dtype(np.int64), ("targets",))
-        seed = emit_seed(b, y, target, ranked=context.point.ranked, batched=context.batched, chosen=chosen)
-        return context.with_point(seed=seed), {} if chosen is None else {"target": chosen}
+        cotangent = emit_cotangent(b, y, target, ranked=context.point.ranked, batched=context.batched, chosen=chosen)
+        return context.with_point(cotangent=cotangent), {} if chosen is None else {"target": chosen}
 
 
 def _shown_at(request: Request, selection: Selection) -> tuple[Explained, ...]:
     """What each attribution lies on."""
-    lands, _ = request.method.landing(request.options)
-    if lands == "map":
+    attributes_to, _ = request.method.attribution_site(request.options)
+    if attributes_to == "map":
         return tuple(replace(e, tensor=selection.layers[0].tensor, kind="map") for e in selection.explained)
-    return selection.layers if lands == "layer" else selection.explained
+    return selection.layers if attributes_to == "layer" else selection.explained
 
 
 def _exposed(request: Request, selection: Selection) -> list[Tensor]:

@@ -46,7 +46,7 @@ class Question:
         count: the number of samples; 1 where nothing counts samples.
         target: the kind of target.
         chosen: for the kind "input", an index per sample, negative for the top one.
-        seed: for the kind "seed", a vector in the shape of the explained output.
+        cotangent: for the kind "seed", a vector in the shape of the explained output.
         given: what else is given for this batch, by kind ("baseline", "noise", …); None where it is not.
     """
 
@@ -54,7 +54,7 @@ class Question:
     count: int
     target: Target
     chosen: Array | None
-    seed: Array | None
+    cotangent: Array | None
     given: Mapping[str, Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,7 @@ class Explainer:
         output: as in `onnxplain.rewrite`.
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.
-        baseline: as in `onnxplain.rewrite`. None lets each call bring its own.
+        baseline: as in `onnxplain.rewrite`. None lets every batch bring its own.
         score: as in `onnxplain.rewrite`.
         mask: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
@@ -108,15 +109,12 @@ class Explainer:
 
         Args:
             model: a path, the bytes of a file, or a ModelProto.
-            request: what is to be explained; its target is of no account.
+            request: what is to be explained; its target does not matter.
             running: how the model is run.
             labels: names of the classes.
 
         Returns:
             The Explainer.
-
-        Raises:
-            OnnxplainError: model and request do not fit together.
         """
         made = cls.__new__(cls)
         made._begin(model, request, running or RunSettings(), labels)
@@ -173,7 +171,7 @@ class Explainer:
         target: TargetLike = None,
         *,
         baseline: Baseline = None,
-        seed: np.ndarray[Any, Any] | None = None,
+        cotangent: np.ndarray[Any, Any] | None = None,
         **run_time: Any,
     ) -> Explanation:
         """Explain the predictions for a batch.
@@ -183,7 +181,7 @@ class Explainer:
             target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of one
                 choice per axis, {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
-            seed: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
+            cotangent: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
                 vector-Jacobian product.
             **run_time: what else the method was told to expect at run time, e.g. noise=array for the option noise="input".
 
@@ -195,12 +193,15 @@ class Explainer:
             TargetError: there is no such target.
             MethodError: something is given that the method does not expect, or missing that it needs.
         """
+        if "seed" in run_time:
+            warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
+            cotangent = run_time.pop("seed")
         engine, axes = self._engine, self._engine.axes
         feeds = check_inputs(x, self.inputs, finite=not engine.takes_missing)
         count = count_samples(axes, feeds)
         elements = len(axes.score.shape or ()) - int(axes.batched)
-        kind, chosen = at_run_time(target, seed, count, elements)
-        made = engine.explain(Question(feeds, count, kind, chosen, seed, {"baseline": baseline, **run_time}))
+        kind, chosen = at_run_time(target, cotangent, count, elements)
+        made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         return replace(made, labels=self.labels)
 
     def slide(

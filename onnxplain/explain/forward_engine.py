@@ -15,11 +15,11 @@ from onnxplain.explain.describe import describe_forward
 from onnxplain.explain.engine import Array, Question, RunSettings
 from onnxplain.explain.request import Request
 from onnxplain.io.reader import Source
-from onnxplain.method.blackbox.task import Found, Task
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
 from onnxplain.method.registry import graph_method
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.readout import picked
-from onnxplain.runtime.scorer import Forward
+from onnxplain.runtime.scorer import Scorer
 
 __all__ = ["ForwardEngine"]
 
@@ -49,7 +49,7 @@ class ForwardEngine:
         if request.baseline is not None and not method.needs_baseline:
             raise MethodError(f"method '{method.name}' compares with no baseline; leave it out or choose another method")
         self._request, self._method, self._running = request, method, running
-        self._forward = Forward(source, request.output, request.score, running.providers, running.threads)
+        self._forward = Scorer(source, request.output, request.score, running.providers, running.threads)
         self._names = self._forward.explained(request.inputs, request.registry)
         batched = self._forward.batched
         self._about = describe_forward(request, self._forward.score, self._names, source, batched=batched)
@@ -87,12 +87,12 @@ class ForwardEngine:
         baseline = self._request.baseline if given is None else given
         if not batched:
             baseline = _lifted(baseline, {n: lifted[n].ndim for n in self._names})
-        task = self._task(lifted, question, baseline)
-        found = self._method.run(task, **self._request.options)
+        context = self._task(lifted, question, baseline)
+        found = self._method.run(context, **self._request.options)
         chosen = question.chosen
         if batched and not found.overall and chosen is not None:
-            chosen = np.where(chosen < 0, task.prediction.ranked.reshape(question.count, -1).argmax(axis=1), chosen)
-        return self._explanation(found, question, task, chosen, baseline)
+            chosen = np.where(chosen < 0, context.prediction.ranked.reshape(question.count, -1).argmax(axis=1), chosen)
+        return self._explanation(found, question, context, chosen, baseline)
 
     def _refuse_unexpected(self, given: Mapping[str, Any]) -> None:
         """What is given for this batch must be a baseline, and the method must have none yet."""
@@ -105,37 +105,39 @@ class ForwardEngine:
             fixed = "the Explainer was given its baseline" if own is not None else f"'{name}' compares with none"
             raise MethodError(f"no baseline can be given here: {fixed}")
 
-    def _task(self, feeds: dict[str, Array], question: Question, baseline: Any) -> Task:
-        forward, running, count = self._forward, self._running, len(feeds[self._names[0]])
-        rows = forward.fixed or running.batch_size or max(1, min(count, 64))
-        prediction = forward.predict(feeds, rows)
-        seed = question.seed
-        if seed is not None and not forward.batched:
-            seed = np.asarray(seed)[None]
-        read = picked(question.target, prediction.scores, prediction.ranked, question.chosen, seed)
+    def _task(self, feeds: dict[str, Array], question: Question, baseline: Any) -> PerturbationContext:
+        scorer, running, count = self._forward, self._running, len(feeds[self._names[0]])
+        rows = scorer.fixed or running.batch_size or max(1, min(count, 64))
+        prediction = scorer.predict(feeds, rows)
+        cotangent = question.cotangent
+        if cotangent is not None and not scorer.batched:
+            cotangent = np.asarray(cotangent)[None]
+        read = picked(question.target, prediction.scores, prediction.ranked, question.chosen, cotangent)
         explained = {n: feeds[n] for n in self._names}
         fixed = {n: v for n, v in feeds.items() if n not in explained}
         title = f"{self._method.name} on {count} samples"
-        return Task(
-            forward, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress
+        return PerturbationContext(
+            scorer, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress
         )
 
-    def _explanation(self, found: Found, question: Question, task: Task, chosen: Array | None, baseline: Any) -> Explanation:
+    def _explanation(
+        self, found: PerturbationResult, question: Question, context: PerturbationContext, chosen: Array | None, baseline: Any
+    ) -> Explanation:
         kind, batched = question.target, self._forward.batched
 
         def cut(value: Array) -> Array:
-            if kind.kind != "all" or value.shape[1] != task.targets:  # what holds for all targets alike has one
+            if kind.kind != "all" or value.shape[1] != context.targets:  # what holds for all targets alike has one
                 value = value[:, 0]
             return value if batched else value[0]
 
         about = self._about | {"target": str(kind), "baseline": self._told(baseline)} | found.notes
         attributions = {n: cut(v) for n, v in found.attributions.items()}
         facts = {n: cut(v) for n, v in found.facts.items()}
-        gap = None if found.gap is None else np.atleast_1d(cut(found.gap))
+        gap = None if found.convergence_delta is None else np.atleast_1d(cut(found.convergence_delta))
         if found.overall:
-            about |= {"target": "all samples", "mean_of": _mean_of(kind, chosen, task)}
+            about |= {"target": "all samples", "mean_of": _mean_of(kind, chosen, context)}
             return Explanation(attributions, {}, {}, None, about, delta=gap, facts=facts)
-        outputs = task.prediction.outputs if batched else {k: v[0] for k, v in task.prediction.outputs.items()}
+        outputs = context.prediction.outputs if batched else {k: v[0] for k, v in context.prediction.outputs.items()}
         return Explanation(attributions, question.feeds, outputs, chosen, about, delta=gap, facts=facts)
 
     def _told(self, baseline: Any) -> Any:
@@ -144,11 +146,11 @@ class ForwardEngine:
         return baseline if isinstance(baseline, int | float | str) else "given" if baseline is not None else None
 
 
-def _mean_of(kind: Target, chosen: Array | None, task: Task) -> str:
+def _mean_of(kind: Target, chosen: Array | None, context: PerturbationContext) -> str:
     """Which targets the scores of all samples together are of."""
     if kind.kind == "all" or chosen is None:
         return str(kind)
-    ranked = task.prediction.ranked.reshape(task.count, -1)
+    ranked = context.prediction.ranked.reshape(context.count, -1)
     own = np.unique(np.where(chosen < 0, ranked.argmax(axis=1), chosen))
     return str(own[0]) if len(own) == 1 else "each sample's own"
 

@@ -105,7 +105,7 @@ class GraphEngine:
             assert question.chosen is not None
             extra[names["target"]] = question.chosen
         if "seed" in names:
-            extra[names["seed"]] = np.asarray(question.seed)
+            extra[names["seed"]] = np.asarray(question.cotangent)
         types = {name: i.type for name, i in session.inputs.items()}
         plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
         explained = {name: array for name, array in question.feeds.items() if name in plain}

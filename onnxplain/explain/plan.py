@@ -1,4 +1,4 @@
-"""plan: which rule serves which call of a model, and what is missing, before anything is run."""
+"""plan: which rule serves which node of a model, and what is missing, before anything is run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.select import select
 from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import named_dims
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepared
-from onnxplain.propagation.backward import missing_operators, on_the_way, placed
-from onnxplain.propagation.composite import Choice, effective_role
+from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
+from onnxplain.propagation.composite import RuleSelector, effective_role
 from onnxplain.propagation.rule import rule_name
 
 __all__ = ["Plan", "PlanRow", "plan"]
@@ -137,38 +137,38 @@ def plan(
     ready = prepare_source(source, request)
     selection = select(ready)
     graph, scored = selection.graph, selection.score
-    lands, _ = request.method.landing(request.options)
+    attributes_to, _ = request.method.attribution_site(request.options)
     explained, layers = selection.explained, selection.layers
-    sources = tuple(e.tensor for e in (layers if lands in ("layer", "map") else explained))
-    choose = Choice(composite, registry)
+    sources = tuple(e.tensor for e in (layers if attributes_to in ("layer", "map") else explained))
+    choose = RuleSelector(composite, registry)
     b, targets = Builder(graph), (scored.tensor,)
-    live = on_the_way(b, graph.calls, sources, targets, choose)
-    choose = placed(b, graph.calls, selection.origins or sources, targets, live, choose)
-    served = {call.name: (call, choose(call)) for call in live.calls}
-    whole = {part.name: call for call in live.calls for part in call.parts[:-1]}
+    live = live_nodes(b, graph.nodes, sources, targets, choose)
+    choose = with_layer_positions(b, graph.nodes, selection.origins or sources, targets, live, choose)
+    served = {node.name: (node, choose(node)) for node in live.nodes}
+    whole = {part.name: node for node in live.nodes for part in node.parts[:-1]}
 
-    def row(call: Call) -> PlanRow:
-        seen, chosen = served.get(call.name, (call, None))
-        if call.name in served:
+    def row(node: Node) -> PlanRow:
+        seen, chosen = served.get(node.name, (node, None))
+        if node.name in served:
             status = "missing" if chosen is None else "rule"
         else:
-            status = "part" if call.name in whole else "off the way"
+            status = "part" if node.name in whole else "off the way"
         return PlanRow(
-            node=call.name,
-            operator=call.operator if seen is call or not seen.parts else f"{call.operator} ({seen.op})",
-            address=called.get(call.y.name, ""),
-            scope=call.scope,
-            output=call.y.name,
-            shape=named_dims(call.y),
+            node=node.name,
+            operator=node.operator if seen is node or not seen.parts else f"{node.operator} ({seen.op})",
+            address=called.get(node.y.name, ""),
+            scope=node.scope,
+            output=node.y.name,
+            shape=named_dims(node.y),
             role=effective_role(seen, registry.find(seen)),
             rule=rule_name(chosen.rule) if chosen is not None else "",
-            reason=chosen.reason if chosen is not None else f"in {whole[call.name].name}" if call.name in whole else "",
+            reason=chosen.reason if chosen is not None else f"in {whole[node.name].name}" if node.name in whole else "",
             status=status,
         )
 
-    missing = [call for call, chosen in served.values() if chosen is None]
-    problem = missing_operators(missing, live.calls, [scored.tensor]) if missing else ""
+    missing = [node for node, chosen in served.values() if chosen is None]
+    problem = missing_operators(missing, live.nodes, [scored.tensor]) if missing else ""
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
-    return Plan(method, scored, explained, ready.source.passes or (), tuple(row(c) for c in graph.calls), problem, unused, layers)
+    return Plan(method, scored, explained, ready.source.passes or (), tuple(row(c) for c in graph.nodes), problem, unused, layers)

@@ -104,7 +104,7 @@ class Request:
     @property
     def compares(self) -> bool:
         """Whether the method compares with a reference input."""
-        return self.method.compares(self.options)
+        return self.method.takes_baseline(self.options)
 
     def with_options(self, **changes: Any) -> Request:
         """The same request with other options of the method."""

@@ -50,7 +50,7 @@ def rewrite(
         method: a name from `onnxplain.methods()`.
         target: what to explain. None: each sample's top prediction. An index. A tuple with one choice per axis of the output,
             where ":" sums over an axis and "top" takes the greatest. {index: weight}: a contrast. "all": every element.
-            "input": one index per sample, given at run time. "seed": an arbitrary vector, given at run time.
+            "input": one index per sample, given at run time. "cotangent": an arbitrary vector, given at run time.
         output: the output (or inner tensor) to explain; None for the first one that carries scores.
         inputs: the inputs to explain; None for all that the output depends on.
         layer: explain inner tensors instead of inputs: tensor names, node names, operators with their number ("Conv:-1"), or
@@ -97,7 +97,7 @@ def rewrite_source(source: Source, request: Request, *, observer: Observer | Non
     Args:
         source: the model, prepared or not.
         request: what is to be explained.
-        observer: is told of every call of the backward pass, and may report more.
+        observer: is told of every node of the backward pass, and may report more.
         whole: whether weights held in the model's file are put into the result.
 
     Raises: as `rewrite`.

@@ -50,18 +50,18 @@ def select(prepared: Prepared) -> Selection:
 def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Explained, ...], tuple[Explained, ...]]:
     """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them."""
     role, method = request.registry.role, request.method
-    lands, picks = method.landing(request.options)
+    attributes_to, auto_layer = method.attribution_site(request.options)
     layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
-    if lands == "explained":
+    if attributes_to == "explained":
         return layers or find_sources(graph, score.tensor, request.inputs, role), ()
     sources = find_sources(graph, score.tensor, request.inputs, role)
-    if (lands != "layer" and len(layers) > 1) or not (layers or picks):
-        count = "needs a layer" if lands == "layer" else "goes through one layer"
+    if (attributes_to != "layer" and len(layers) > 1) or not (layers or auto_layer):
+        count = "needs a layer" if attributes_to == "layer" else "goes through one layer"
         named = ", ".join(f"'{e.name}'" for e in layers) or "none"
         raise MethodError(f"method '{method.name}' {count}, as --layer Relu:-1 (onnxplain plan lists them); named: {named}")
-    if not picks:
+    if not auto_layer:
         return sources, layers
-    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role)
+    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role, request.registry.traits)
     return (source,), (picked,)
 
 
@@ -91,7 +91,7 @@ def _masked(
     role, made = request.registry.role, {}
     for name, tensor in masked.items():
         (found,) = find_layers(graph, score.tensor, [tensor], role)
-        live = liveness(graph.calls, [e.tensor for e in explained], [score.tensor], role).tensors
+        live = liveness(graph.nodes, [e.tensor for e in explained], [score.tensor], role).tensors
         if found.tensor.name not in live and found.tensor != score.tensor:
             raise InputError(f"nothing that is explained passes '{name}', so a mask there says nothing; mask a layer behind it")
         made[name] = found.tensor

@@ -59,7 +59,7 @@ class Rewritten:
 
 def lower(emission: Emission) -> Lowered:
     """The emitted operators in the form that runs fastest."""
-    return Lowered(emission, lowered(emission.b))
+    return Lowered(emission, lowered(emission.b, emission.selection.registry.traits))
 
 
 def write(lowered: Lowered, prepared: Prepared, *, whole: bool = False) -> Written:
@@ -82,8 +82,8 @@ def write(lowered: Lowered, prepared: Prepared, *, whole: bool = False) -> Writt
     if request.batch_size is not None:
         chosen = tuple(t.name for kind, t in emission.run_time.items() if kind == "target")
         model = in_batches(model, Samples(request.batch_size, emission.selection.symbol, chosen))
-    if whole and source.held is not None:  # while a thread still computes the digest, which is asked for next
-        source.held.embed(model)
+    if whole and source.lazy_weights is not None:  # while a thread still computes the digest, which is asked for next
+        source.lazy_weights.embed(model)
     return Written(emission, model, source)
 
 

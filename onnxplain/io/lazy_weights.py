@@ -93,14 +93,14 @@ def read_past(path: Path) -> tuple[onnx.ModelProto, Held | None]:
             model.ParseFromString(_skeleton(data, path.name))
         except (IndexError, ValueError):
             raise DecodeError("not a message, or cut off") from None
-    held = Held(file, path.name)
+    lazy_weights = Held(file, path.name)
     nodes = (*model.graph.node, *(n for f in model.functions for n in f.node))
     if any(n.op_type == "BatchNormalization" for n in nodes):  # folded into weights, whose values that takes
-        held.embed(model)
-    if next(held.tensors(model), None) is None:
+        lazy_weights.embed(model)
+    if next(lazy_weights.tensors(model), None) is None:
         file.close()
         return model, None
-    return model, held
+    return model, lazy_weights
 
 
 def external_in(tensor: onnx.TensorProto, name: str) -> bool:

@@ -28,7 +28,7 @@ class Source:
     """A model as it was handed over.
 
     `model` is our own copy, `folder` where its external data lies (None when unknown). `passes` names those of the preparation
-    that changed something, None before it ran. `held` has the weights that were left in the model's own file.
+    that changed something, None before it ran. `lazy_weights` has the weights that were left in the model's own file.
     """
 
     model: onnx.ModelProto
@@ -36,7 +36,7 @@ class Source:
     digest: Callable[[], str]
     name: str
     passes: tuple[str, ...] | None = None
-    held: Held | None = None
+    lazy_weights: Held | None = None
 
     @property
     def sha256(self) -> str:
@@ -95,11 +95,11 @@ def _held(path: Path) -> Source:
     digest = pool.submit(_digest, path).result
     pool.shutdown(wait=False)
     try:
-        model, held = read_past(path.resolve())  # a link may have another name than the file, which the weights name
+        model, lazy_weights = read_past(path.resolve())  # a link may have another name than the file, which the weights name
     except DecodeError:
         raise _no_model(path.name, size) from None
     _check(model, folder, path.name, size)
-    return Source(model, folder, digest, path.name, held=held)
+    return Source(model, folder, digest, path.name, lazy_weights=lazy_weights)
 
 
 def _digest(path: Path) -> str:

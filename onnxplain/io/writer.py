@@ -24,7 +24,7 @@ Writer = Callable[[IO[bytes]], None]
 Piece = bytes | tuple[int, int]
 """A part of a file to write: its bytes, or where they lie in the model's own file, as (start, length)."""
 
-LIMIT = 2**31 - 1
+FILE_LIMIT = 2**31 - 1
 """Bytes a model file may have: protocol buffers take no more."""
 
 
@@ -86,53 +86,53 @@ def _write_through(path: Path, content: bytes | Writer) -> Path:
 # -- models ----------------------------------------------------------------------------------------------------------
 
 
-def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, held: Held | None = None) -> Path:
+def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, lazy_weights: Held | None = None) -> Path:
     """Write an explained model, with a copy of its external data beside it; in the same folder nothing is copied.
 
     Args:
         model: the model; its external data stays unread.
         path: where to.
         folder: where the external data lies now; None where that is unknown.
-        held: the model's file, where that still has its weights: they are copied from there.
+        lazy_weights: the model's file, where that still has its weights: they are copied from there.
 
     Raises:
         OutputError: the file cannot be written, or a different file has the name that an external data file needs.
     """
     path = Path(path)
-    pieces = _serialized(model, held, path)
+    pieces = _serialized(model, lazy_weights, path)
     check_writable(path)
-    own = None if held is None else held.name
+    own = None if lazy_weights is None else lazy_weights.name
     made: list[Path] = []
     try:
         for location in sorted({ExternalDataInfo(t).location for t in all_tensors(model) if uses_external_data(t)} - {own}):
             made += _bring(location, folder, path)
-        return write_file(path, lambda file: _write_pieces(pieces, held, file))
+        return write_file(path, lambda file: _write_pieces(pieces, lazy_weights, file))
     except BaseException:
         for file in made:
             file.unlink(missing_ok=True)
         raise
 
 
-def _serialized(model: onnx.ModelProto, held: Held | None, path: Path) -> list[Piece]:
+def _serialized(model: onnx.ModelProto, lazy_weights: Held | None, path: Path) -> list[Piece]:
     """What the file of a model consists of, if that is not too much for one."""
     too_large = OutputError(f"cannot write {path}: the model holds more than 2 GB itself; store its weights as external data")
     try:
-        pieces: list[Piece] = [model.SerializeToString()] if held is None else held.pieces(model)
+        pieces: list[Piece] = [model.SerializeToString()] if lazy_weights is None else lazy_weights.pieces(model)
     except Exception as error:
         raise too_large from error
-    if sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces) > LIMIT:
+    if sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces) > FILE_LIMIT:
         raise too_large
     return pieces
 
 
-def _write_pieces(pieces: Sequence[Piece], held: Held | None, file: IO[bytes]) -> None:
+def _write_pieces(pieces: Sequence[Piece], lazy_weights: Held | None, file: IO[bytes]) -> None:
     for piece in pieces:
         if isinstance(piece, bytes):
             file.write(piece)
         else:
-            assert held is not None
+            assert lazy_weights is not None
             file.flush()
-            _copy(held.file, file, *piece)
+            _copy(lazy_weights.file, file, *piece)
 
 
 def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:

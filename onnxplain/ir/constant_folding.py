@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.ir.graph import SMALL
+from onnxplain.ir.graph import READABLE_ELEMENTS
 
-__all__ = ["FOLDED"]
+__all__ = ["FOLDABLE"]
 
 
 def _unsqueeze(x: np.ndarray[Any, Any], axes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -34,14 +34,15 @@ def _range(start: np.ndarray[Any, Any], limit: np.ndarray[Any, Any], delta: np.n
     if start.dtype.kind not in "iu" or not delta.item():
         return None
     numbers = range(start.item(), limit.item(), delta.item())
-    return np.array(numbers, start.dtype) if len(numbers) <= SMALL else None
+    return np.array(numbers, start.dtype) if len(numbers) <= READABLE_ELEMENTS else None
 
 
 def _squeeze(x: np.ndarray[Any, Any], axes: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
     return np.squeeze(x, None if axes is None else tuple(int(a) for a in axes))
 
 
-FOLDED: dict[str, Callable[..., np.ndarray[Any, Any] | None]] = {
+# operators: an implementation of each
+FOLDABLE: dict[str, Callable[..., np.ndarray[Any, Any] | None]] = {
     "Add": np.add,
     "Cast": _cast,
     "Concat": lambda *x, axis: np.concatenate(x, axis),

@@ -1,7 +1,7 @@
 """The graph facade: the only file that imports onnx_graphsurgeon.
 
 graphsurgeon reads the nodes and tensors and their links. What leaves are messages: those of the file as they came in, since
-graphsurgeon loses what it does not know (node metadata, map and sequence types, exotic attributes), and those of emitted calls.
+graphsurgeon loses what it does not know (node metadata, map and sequence types, exotic attributes), and those of emitted nodes.
 Weights are never touched.
 """
 
@@ -21,15 +21,15 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from onnxplain.errors import LayerError, ModelError, nearest
 from onnxplain.ir.edit import Names, alive, captures, names_in, reads, set_nodes
-from onnxplain.ir.node import Call, Subgraph
+from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Shape, Tensor
 
-__all__ = ["SMALL", "Body", "Emitted", "Graph", "named_dims", "scope_of"]
+__all__ = ["READABLE_ELEMENTS", "Body", "Emitted", "Graph", "named_dims", "scope_of"]
 
 G_LOGGER.severity = G_LOGGER.ERROR
 
-SMALL = 4096
+READABLE_ELEMENTS = 4096
 """Elements up to which a constant's values are looked at; weights stay unread."""
 
 SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "namespace")
@@ -56,14 +56,14 @@ class Body:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    calls: tuple[Emitted, ...]
+    nodes: tuple[Emitted, ...]
 
     def captures(self) -> Iterable[Tensor]:
         """The tensors the body reads from outside, through bodies within it too."""
-        own = {t.name for t in self.inputs} | {t.name for c in self.calls for t in c.outputs}
-        for call in self.calls:
-            nested = (t for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
-            for tensor in (*call.inputs, *nested):
+        own = {t.name for t in self.inputs} | {t.name for c in self.nodes for t in c.outputs}
+        for node in self.nodes:
+            nested = (t for a in node.attributes.values() if isinstance(a, Body) for t in a.captures())
+            for tensor in (*node.inputs, *nested):
                 if tensor is not None and tensor.name not in own:
                     yield tensor
 
@@ -72,17 +72,17 @@ class Body:
 class Graph:
     """A model's top-level graph. It owns the model: `finish` writes into it and hands it out.
 
-    `calls` are the operator applications in topological order; `inputs` and `outputs` the graph's own tensors.
+    `nodes` are the operator applications in topological order; `inputs` and `outputs` the graph's own tensors.
     """
 
     model: onnx.ModelProto
     opset: int = 0
-    calls: tuple[Call, ...] = ()
+    nodes: tuple[Node, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
     _tensors: dict[str, Tensor] = field(default_factory=dict)
     _constants: dict[str, Any] = field(default_factory=dict)
-    _producers: dict[str, Call] = field(default_factory=dict)
+    _producers: dict[str, Node] = field(default_factory=dict)
     _names: Names = field(default_factory=Names)
 
     def __post_init__(self) -> None:
@@ -93,18 +93,18 @@ class Graph:
             self._tensors[name] = _tensor(t)
             if isinstance(t, gs.Constant):
                 self._constants[name] = t
-        self.calls = self._read(read.nodes, self.model.graph.node, self._tensors)
+        self.nodes = self._read(read.nodes, self.model.graph.node, self._tensors)
         self.inputs = tuple(self._tensors[t.name] for t in read.inputs)
         self.outputs = tuple(self._tensors[t.name] for t in read.outputs)
-        self._producers = {t.name: call for call in self.calls for t in call.outputs if t is not None}
+        self._producers = {t.name: node for node in self.nodes for t in node.outputs if t is not None}
         self._names = names_in(self.model.graph)
-        self._names.take(c.name for c in self.calls)
+        self._names.take(c.name for c in self.nodes)
 
-    def _read(self, nodes: Any, protos: Any, table: Mapping[str, Tensor]) -> tuple[Call, ...]:
-        return tuple(self._call(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
+    def _read(self, nodes: Any, protos: Any, table: Mapping[str, Tensor]) -> tuple[Node, ...]:
+        return tuple(self._node(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
 
-    def _call(self, node: Any, proto: onnx.NodeProto, table: Mapping[str, Tensor]) -> Call:
-        """One operator application; `table` holds the tensors it can see by name."""
+    def _node(self, node: Any, proto: onnx.NodeProto, table: Mapping[str, Tensor]) -> Node:
+        """The node of a proto; `table` holds the tensors it can see, by name."""
         domain = "" if node.domain in (None, "ai.onnx") else node.domain
         known = signature(node.op, domain, self._versions.get(domain, 1) if domain else self.opset)
         inputs = [table[t.name] if t.name else None for t in node.inputs]
@@ -117,7 +117,7 @@ class Graph:
         graphs = {a.name: a.g for a in proto.attribute if a.type == onnx.AttributeProto.GRAPH}
         given = {k: self._subgraph(v, graphs[k], table) if k in graphs else _plain(v) for k, v in node.attrs.items()}
         attributes = {**(known.defaults if known else {}), **given}
-        return Call(
+        return Node(
             op=node.op,
             domain=domain,
             version=known.since if known else self._versions.get(domain, 1),
@@ -136,7 +136,7 @@ class Graph:
         return Subgraph(
             inputs=tuple(table[t.name] for t in graph.inputs),
             outputs=tuple(table[t.name] for t in graph.outputs),
-            calls=self._read(graph.nodes, proto.node, table),
+            nodes=self._read(graph.nodes, proto.node, table),
         )
 
     def tensor(self, name: str) -> Tensor:
@@ -150,8 +150,8 @@ class Graph:
         """Whether the model has a tensor of that name."""
         return name in self._tensors
 
-    def producer(self, tensor: Tensor) -> Call | None:
-        """The call that makes a tensor; None for inputs and constants."""
+    def producer(self, tensor: Tensor) -> Node | None:
+        """The node that makes a tensor; None for inputs and constants."""
         return self._producers.get(tensor.name)
 
     def is_constant(self, tensor: Tensor) -> bool:
@@ -161,7 +161,7 @@ class Graph:
     def value(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """The values of a small constant; None for anything else, and for weights, which stay unread."""
         constant = self._constants.get(tensor.name)
-        if constant is None or int(np.prod(constant.shape)) > SMALL:
+        if constant is None or int(np.prod(constant.shape)) > READABLE_ELEMENTS:
             return None
         values = constant._values
         if isinstance(values, np.ndarray):
@@ -171,29 +171,29 @@ class Graph:
         return np.asarray(onnx.numpy_helper.to_array(values.tensor))
 
     def fresh(self, name: str) -> str:
-        """A name nothing in the model has yet, and now taken."""
+        """A name that nothing in the model has yet. It counts as taken from then on."""
         return self._names.fresh(name)
 
     def finish(
         self,
-        calls: Iterable[Emitted],
+        model_nodes: Iterable[Emitted],
         constants: Mapping[str, np.ndarray[Any, Any]],
         outputs: Sequence[Tensor],
         inputs: Sequence[Tensor] = (),
         *,
         alone: bool = False,
     ) -> onnx.ModelProto:
-        """The model with emitted calls, constants, further inputs and outputs; only what its outputs need is kept.
+        """The model with emitted nodes, constants, further inputs and outputs; only what its outputs need is kept.
 
         With `alone` the given outputs are the only ones, and weights that they do not need leave too.
         """
         graph = self.model.graph
         if alone:
             del graph.output[:]
-        needed = _reachable(list(calls), outputs)
-        made = [_node(call) for call in needed]
-        taken_over = {call.replaces: node for call, node in zip(needed, made, strict=True) if call.replaces}
-        added = [(_is_source(call), node) for call, node in zip(needed, made, strict=True) if not call.replaces]
+        needed = _reachable(list(model_nodes), outputs)
+        made = [_node(model_node) for model_node in needed]
+        taken_over = {model_node.replaces: node for model_node, node in zip(needed, made, strict=True) if model_node.replaces}
+        added = [(_is_source(model_node), node) for model_node, node in zip(needed, made, strict=True) if not model_node.replaces]
         # What depends on nothing goes first: loops that are extended in place read it.
         nodes = [node for first, node in added if first]
         nodes += [taken_over.get(node.name, node) for node in graph.node] if taken_over else graph.node
@@ -209,7 +209,7 @@ class Graph:
             del graph.initializer[:]
             graph.initializer.extend(kept)
         ends = {t.name for t in graph.output} | {t.name for t in outputs}
-        graph.value_info.extend(_images((call for call in needed if not call.replaces), ends))
+        graph.value_info.extend(_images((model_node for model_node in needed if not model_node.replaces), ends))
         graph.input.extend(_value_info(t) for t in inputs)
         graph.output.extend(_value_info(t) for t in outputs)
         return self.model
@@ -221,34 +221,34 @@ def _only_in_subgraphs(proto: onnx.GraphProto, graph: Any) -> dict[str, Any]:
     return {t.name: OnnxImporter.import_tensor(t) for t in proto.initializer if t.name in wanted}
 
 
-def _reachable(calls: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:
-    """The calls that the outputs depend on, in their order."""
+def _reachable(nodes: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:
+    """The nodes that the outputs depend on, in their order."""
     wanted = {t.name for t in outputs}
     kept: list[Emitted] = []
-    for call in reversed(calls):
-        if any(t.name in wanted for t in call.outputs):
-            kept.append(call)
-            wanted.update(t.name for t in call.inputs if t is not None)
-            wanted.update(t.name for a in call.attributes.values() if isinstance(a, Body) for t in a.captures())
+    for node in reversed(nodes):
+        if any(t.name in wanted for t in node.outputs):
+            kept.append(node)
+            wanted.update(t.name for t in node.inputs if t is not None)
+            wanted.update(t.name for a in node.attributes.values() if isinstance(a, Body) for t in a.captures())
     return kept[::-1]
 
 
-def _is_source(call: Emitted) -> bool:
+def _is_source(node: Emitted) -> bool:
     """Whether it reads nothing at all."""
-    return not call.inputs and not any(isinstance(a, Body) for a in call.attributes.values())
+    return not node.inputs and not any(isinstance(a, Body) for a in node.attributes.values())
 
 
-def _node(call: Emitted) -> onnx.NodeProto:
+def _node(model_node: Emitted) -> onnx.NodeProto:
     node = onnx.NodeProto(
-        op_type=call.op,
-        domain=call.domain,
-        name=call.name,
-        input=["" if t is None else t.name for t in call.inputs],
-        output=[t.name for t in call.outputs],
+        op_type=model_node.op,
+        domain=model_node.domain,
+        name=model_node.name,
+        input=["" if t is None else t.name for t in model_node.inputs],
+        output=[t.name for t in model_node.outputs],
     )
-    for name, value in call.attributes.items():
+    for name, value in model_node.attributes.items():
         if isinstance(value, Body):
-            value = _body(value, f"{call.name}/{name}")
+            value = _body(value, f"{model_node.name}/{name}")
         elif isinstance(value, np.ndarray):
             value = _tensor_proto("", value)
         node.attribute.append(onnx.helper.make_attribute(name, value))
@@ -256,10 +256,10 @@ def _node(call: Emitted) -> onnx.NodeProto:
 
 
 def _body(body: Body, name: str) -> onnx.GraphProto:
-    calls = _reachable(list(body.calls), body.outputs)
+    nodes = _reachable(list(body.nodes), body.outputs)
     inputs, outputs = ([_value_info(t, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
-    images = _images(calls, {t.name for t in body.outputs})
-    return onnx.helper.make_graph([_node(call) for call in calls], name, inputs, outputs, value_info=images)
+    images = _images(nodes, {t.name for t in body.outputs})
+    return onnx.helper.make_graph([_node(node) for node in nodes], name, inputs, outputs, value_info=images)
 
 
 def _tensor_proto(name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
@@ -287,10 +287,13 @@ def _shape(tensor: Any) -> Shape:
     return None if tensor.shape is None else tuple(d if d != "" else None for d in tensor.shape)
 
 
-def _images(calls: Iterable[Emitted], ends: Iterable[str]) -> list[onnx.ValueInfoProto]:
-    """Types and extents of images between calls: ONNX Runtime keeps its layout for convolutions where extents are provably equal,
-    and cannot follow names of extents through everything that rules emit."""
-    made = (t for call in calls for t in call.outputs if t.name not in ends)
+def _images(nodes: Iterable[Emitted], ends: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    """Give image tensors between emitted nodes their types and extents.
+
+    ONNX Runtime keeps its layout for convolutions only where extents are provably equal, and cannot follow the names of extents
+    through everything that rules emit.
+    """
+    made = (t for node in nodes for t in node.outputs if t.name not in ends)
     return [_value_info(t) for t in made if t.dtype is not None and t.shape is not None and len(t.shape) == 4]
 
 

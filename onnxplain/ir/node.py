@@ -9,15 +9,15 @@ from typing import Any
 from onnxplain.errors import RuleError
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Call", "Subgraph"]
+__all__ = ["Node", "Subgraph"]
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class Node:
     """One node of a graph: an operator applied to tensors, with the standard's defaults filled in.
 
     `inputs` and `outputs` hold one entry per parameter of the operator, None where an optional one is left out, so that a rule
-    can unpack them: `x, w, bias = call.inputs`. The value of an attribute is `call["axis"]`.
+    can unpack them: `x, w, bias = node.inputs`. The value of an attribute is `node["axis"]`.
 
     Attributes:
         op: the operator's name.
@@ -29,17 +29,17 @@ class Call:
         outputs: the tensors it makes.
         attributes: the values of its attributes, by name.
         captures: the outer tensors that its subgraphs (of If, Loop, Scan) read.
-        live: for each input, then for each capture, whether a message is asked for.
+        needs_grad: for each input, then for each capture, whether a message is asked for.
         parts: the model's nodes that a compound node (domain `onnxplain`) stands for, such as a linear map with its bias, or an
             activation written in several operators.
 
     Example:
         >>> from onnxplain.ir.graph import Graph
         >>> import onnx
-        >>> call = Graph(onnx.load("fixtures/digits/model.onnx")).calls[0]
-        >>> print(call)
+        >>> node = Graph(onnx.load("fixtures/digits/model.onnx")).nodes[0]
+        >>> print(node)
         Conv 'node_conv2d'
-        >>> call["group"], call.x.name, call.get("no_such_attribute", "default")
+        >>> node["group"], node.x.name, node.get("no_such_attribute", "default")
         (1, 'image', 'default')
     """
 
@@ -52,8 +52,8 @@ class Call:
     outputs: tuple[Tensor | None, ...]
     attributes: Mapping[str, Any]
     captures: tuple[Tensor, ...] = ()
-    live: tuple[bool, ...] = ()
-    parts: tuple[Call, ...] = ()
+    needs_grad: tuple[bool, ...] = ()
+    parts: tuple[Node, ...] = ()
 
     def __getitem__(self, attribute: str) -> Any:
         """The value of an attribute.
@@ -137,7 +137,7 @@ class Call:
         """All tensors the node depends on: its inputs, then its captures."""
         return self.inputs + self.captures
 
-    def wants(self, index: int) -> bool:
+    def needs_input_grad(self, index: int) -> bool:
         """Whether a message for an input is asked for.
 
         Args:
@@ -146,9 +146,9 @@ class Call:
         Returns:
             True where it is; the message of any other input is not used.
         """
-        return index < len(self.live) and self.live[index]
+        return index < len(self.needs_grad) and self.needs_grad[index]
 
-    def reading(self, values: Mapping[Tensor, Tensor]) -> Call:
+    def reading(self, values: Mapping[Tensor, Tensor]) -> Node:
         """The same node, reading other tensors, in its subgraphs too.
 
         Args:
@@ -176,12 +176,12 @@ class Subgraph:
     Attributes:
         inputs: the tensors it is given.
         outputs: the tensors it returns.
-        calls: its nodes.
+        nodes: its nodes.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    calls: tuple[Call, ...]
+    nodes: tuple[Node, ...]
 
     def reading(self, values: Mapping[Tensor, Tensor]) -> Subgraph:
         """The same subgraph, reading other outer tensors.
@@ -193,5 +193,5 @@ class Subgraph:
             The subgraph.
         """
         return Subgraph(
-            self.inputs, tuple(values.get(t, t) for t in self.outputs), tuple(call.reading(values) for call in self.calls)
+            self.inputs, tuple(values.get(t, t) for t in self.outputs), tuple(node.reading(values) for node in self.nodes)
         )

@@ -7,7 +7,7 @@
 `match` returns what the names stand for, or why there is no match. A pattern used twice stands for one tensor both times.
 Operands of commutative operators are tried in any order, alternatives (`|`) from left to right, and every choice is taken back
 where the rest does not fit. Patterns know tensors and nodes only through a `View`, so that they fit nodes as they lie in a file
-and the nodes of a walk alike. Nothing here recurses: a pattern may be as deep as a graph.
+and the nodes of a backward pass alike. Nothing here recurses: a pattern may be as deep as a graph.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from onnxplain.ir.ops import traits_of
+
 __all__ = ["Match", "NoMatch", "Pattern", "View", "match", "number", "op", "product", "var"]
 
 V = TypeVar("V")
 N = TypeVar("N")
-
-COMMUTATIVE = frozenset({"Add", "And", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor"})
-"""Operators whose operands may change places."""
 
 
 class View(Protocol[V, N]):
@@ -156,6 +155,11 @@ class _Var(Pattern):
         return f"'{view.name(goal.value)}' and '{view.name(found.values[self.label])}' are two tensors, both {self.label}"
 
 
+NUMBERS_IN_A_ROW = 3
+"""Numbers that a product is multiplied with one after the other, at most. A longer chain is no spelling of anything, and would
+be gone through again from each of its nodes."""
+
+
 def _fits(values: np.ndarray[Any, Any], room: int | None) -> bool:
     """Whether a constant is a single number and has no more axes than there is room for."""
     return values.size == 1 and values.dtype.kind in "fiuV" and (room is None or values.ndim <= room)  # V: bfloat16 and its kin
@@ -225,7 +229,7 @@ class _Node(Pattern):
             named={**found.named, self.label: node} if self.label else found.named,
             _made={**found._made, id(self): value},
         )
-        orders = _orders(view, self.inputs, given) if view.operator(node) in COMMUTATIVE else [self.inputs]
+        orders = _orders(view, self.inputs, given) if traits_of(view.operator(node)).commutative else [self.inputs]
         return [(list(_operands(view, order, given)), after) for order in orders]
 
 
@@ -254,12 +258,14 @@ def _operands(view: View[Any, Any], patterns: Sequence[Pattern], given: Sequence
 class _Product(Pattern):
     factors: tuple[Pattern, ...]
     label: str
+    met: int = 0
+    """The numbers on the way here, in a row."""
 
     def ways(self, view: View[Any, Any], goal: _Goal[Any], found: Match[Any, Any]) -> list[_Way] | str:
         direct: list[_Way] = [([replace(goal, pattern=self.factors[0])], found)] if len(self.factors) == 1 else []
         node = view.maker(goal.value)
         kind = "" if node is None else view.operator(node)
-        if kind not in ("Mul", "Div"):
+        if kind not in ("Mul", "Div"):  # operators: the ways to write a product with a number
             return direct or f"'{view.name(goal.value)}' is no product"
         after = replace(found, nodes=_with(found.nodes, node))
         left, right = view.inputs(node)
@@ -267,13 +273,15 @@ class _Product(Pattern):
 
     def _rescaled(self, view: View[Any, Any], kind: str, operands: tuple[Any, Any], found: Match[Any, Any]) -> Iterator[_Way]:
         """The product is that of the factors, times or divided by a number."""
+        if self.met == NUMBERS_IN_A_ROW:
+            return
         for value, other in (operands, operands[::-1])[: 2 if kind == "Mul" else 1]:
             given = view.constant(other)
             if given is None or not _fits(given, view.rank(value) or 0) or (kind == "Div" and not given.item()):
                 continue
             number = float(given.item()) if kind == "Mul" else 1 / float(given.item())
             numbers = {**found.numbers, self.label: found.numbers.get(self.label, 1.0) * number}
-            yield [_Goal(self, value)], replace(found, numbers=numbers)
+            yield [_Goal(replace(self, met=self.met + 1), value)], replace(found, numbers=numbers)
 
     def _split(self, kind: str, operands: tuple[Any, Any], found: Match[Any, Any]) -> Iterator[_Way]:
         """One operand is the product of some factors, the other that of the others."""

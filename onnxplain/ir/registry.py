@@ -7,15 +7,16 @@ folders after them, so that a user's rule for the same operator version wins.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from onnxplain.errors import RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import UNKNOWN, Operation, OpTraits, traits_of
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["ROLES", "Expansion", "Messages", "OpSpec", "Registry", "Rule", "expansion", "load_registry", "rule"]
@@ -24,7 +25,7 @@ Messages: TypeAlias = "Tensor | None | tuple[Tensor | None, ...]"
 """What a rule returns: one message, or None for "provably zero", per input; a single message for one-input operators."""
 
 Rule: TypeAlias = Callable[..., Messages]
-"""`(builder, call, *messages) -> Messages`, with one message (or None) per output of the operator."""
+"""`(builder, node, *messages) -> Messages`, with one message (or None) per output of the operator."""
 
 ROLES = {
     "linear": "linear in one operand, the others being weights and biases (Conv, Gemm)",
@@ -64,6 +65,7 @@ class OpSpec:
         weight: the index of the weight input, None where there is none.
         bias: the index of the bias input, None where there is none.
         source: the rule file.
+        traits: facts about the operator.
     """
 
     op: str
@@ -76,6 +78,7 @@ class OpSpec:
     weight: int | None = None
     bias: int | None = None
     source: str = ""
+    traits: OpTraits = UNKNOWN
 
     @property
     def operator(self) -> str:
@@ -133,27 +136,42 @@ class Registry:
         versions = table.setdefault((spec.domain, spec.op), [])
         versions[:] = sorted([s for s in versions if s.since != spec.since] + [spec], key=lambda s: s.since)
 
-    def find(self, call: Call) -> OpSpec | None:
-        """The newest entry not newer than the call's operator version."""
-        return self.entry(call.op, call.domain, call.version)
+    def find(self, node: Node) -> OpSpec | None:
+        """The newest entry not newer than the node's operator version."""
+        return self.entry(node.op, node.domain, node.version)
 
     def entry(self, op: str, domain: str, version: int) -> OpSpec | None:
         """The newest entry not newer than an operator version."""
         return next((s for s in reversed(self.entries.get((domain, op), ())) if s.since <= version), None)
 
-    def find_detached(self, call: Call) -> OpSpec | None:
+    def find_detached(self, node: Node) -> OpSpec | None:
         """The entry for the derivative with statistics held constant."""
-        fitting = [s for s in self.detached.get((call.domain, call.op), ()) if s.since <= call.version]
+        fitting = [s for s in self.detached.get((node.domain, node.op), ()) if s.since <= node.version]
         return fitting[-1] if fitting else None
 
-    def role(self, call: Call) -> str:
-        """The role of the call's operator; "" where the registry has no entry."""
-        spec = self.find(call)
+    def role(self, node: Node) -> str:
+        """The role of the node's operator; "" where the registry has no entry."""
+        spec = self.find(node)
         return "" if spec is None else spec.role
+
+    def traits(self, node: Operation) -> OpTraits:
+        """The facts about a node's operator: the standard's, or what the rule files declare of all its versions alike."""
+        known = traits_of(node.op, node.domain)
+        versions = self.entries.get((node.domain, node.op), ()) if known is UNKNOWN else ()
+        return _agreed([spec.traits for spec in versions]) if versions else known
 
     def __iter__(self) -> Iterator[OpSpec]:
         for key in sorted(self.entries):
             yield from self.entries[key]
+
+
+def _agreed(versions: Sequence[OpTraits]) -> OpTraits:
+    """What all of them claim."""
+    first, *others = versions
+    if all(other == first for other in others):
+        return first
+    names = [f.name for f in fields(OpTraits)]
+    return OpTraits(**{n: getattr(first, n) for n in names if all(getattr(o, n) == getattr(first, n) for o in others)})
 
 
 _loading: ContextVar[tuple[Registry, str] | None] = ContextVar("_loading", default=None)
@@ -169,6 +187,7 @@ def rule(
     weight: int | None = None,
     bias: int | None = None,
     detached: bool = False,
+    traits: OpTraits | None = None,
 ) -> Callable[[R], R]:
     """Enter the decorated function as the gradient rule of operators.
 
@@ -186,31 +205,38 @@ def rule(
         bias: index of its bias input.
         detached: whether this is not the gradient, but what remains of it with statistics of the input (such as the mean square
             of a norm) held constant. Relevance propagation uses it.
+        traits: facts about the operators, such as `OpTraits(nonnegative=True)`, for analyses that ask. Those of standard
+            operators are known.
 
     Returns:
         A decorator that returns the function unchanged.
 
     Raises:
-        RuleError: there is no such role.
+        RuleError: there is no such role, or traits are given for a standard operator.
 
     Example:
-        >>> from onnxplain import rule
-        >>> @rule("MyRelu", role="elementwise", domain="my.domain")
-        ... def my_relu(b, call, dy):
+        >>> from onnxplain import OpTraits, rule
+        >>> bend = OpTraits(elementwise="first", activation="rectifier", nonnegative=True)
+        >>> @rule("MyRelu", role="elementwise", domain="my.domain", traits=bend)
+        ... def my_relu(b, node, dy):
         ...     '''dx = dy where x > 0, else 0'''
-        ...     return b.Where(b.Greater(call.x, 0), dy, 0)
+        ...     return b.Where(b.Greater(node.x, 0), dy, 0)
         >>> my_relu.__doc__
         'dx = dy where x > 0, else 0'
     """
     if role not in ROLES:
         raise RuleError(f"unknown role '{role}' for {', '.join(operators)}; known: {', '.join(ROLES)}")
+    standard = [op for op in operators if traits_of(op, domain) is not UNKNOWN]
+    if traits is not None and standard:
+        raise RuleError(f"the facts about {', '.join(standard)} are the standard's; a rule declares traits of its own operators")
 
     def register(function: R) -> R:
         current = _loading.get()
         if current is not None:
             registry, path = current
             for op in operators:
-                spec = OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path)
+                facts = traits_of(op, domain) if traits is None else traits
+                spec = OpSpec(op, domain, since, function, role, broadcasts, core, weight, bias, path, facts)
                 registry.add(spec, detached=detached)
         return function
 
@@ -238,9 +264,9 @@ def expansion(
     Example:
         >>> from onnxplain import expansion
         >>> @expansion("Swish", domain="my.domain", beta=1.0)
-        ... def swish(b, call):
+        ... def swish(b, node):
         ...     '''y = x · σ(β x)'''
-        ...     return b.Mul(call.x, b.Sigmoid(b.Mul(call.x, call["beta"])))
+        ...     return b.Mul(node.x, b.Sigmoid(b.Mul(node.x, node["beta"])))
         >>> swish.__name__
         'swish'
     """

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx.defs import OpSchema
 
-__all__ = ["Signature", "signature"]
+__all__ = ["Signature", "operators_of", "signature"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Signature:
     """The parameters of one operator version.
 
     A type class is the schema's name for a set of types ("T") or one fixed type ("tensor(int64)"): parameters of the
-    same class carry the same data type. `integer_classes` are those that allow integers only.
+    same class carry the same data type. `integer_classes` are those that allow integers only. `attributes` are the names of all,
+    `inputs` and `outputs` the least and the greatest number of them.
     """
 
     since: int
@@ -28,6 +29,9 @@ class Signature:
     defaults: dict[str, Any]
     has_body: bool
     integer_classes: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
+    inputs: tuple[int, int] = (0, 2**31)
+    outputs: tuple[int, int] = (0, 2**31)
 
     def input_class(self, index: int) -> str:
         """The type class of input `index`; the last parameter of a variadic operator repeats."""
@@ -73,7 +77,17 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
             for c in schema.type_constraints
             if all(t.startswith(("tensor(int", "tensor(uint")) for t in c.allowed_type_strs)
         ),
+        attributes=frozenset(schema.attributes),
+        inputs=(schema.min_input, schema.max_input),
+        outputs=(schema.min_output, schema.max_output),
     )
+
+
+@lru_cache(maxsize=64)
+def operators_of(version: int) -> tuple[str, ...]:
+    """The names of the standard's operators in an operator-set version."""
+    names = {s.name for s in onnx.defs.get_all_schemas_with_history() if not s.domain}
+    return tuple(sorted(n for n in names if signature(n, "", version) is not None))
 
 
 def _text(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Types and shapes of what an emitted operator makes, as far as the schema tells without asking onnx's inference."""
+"""Types and shapes of emitted operators, as far as the schema tells them without a run of onnx's inference."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.ir.ops import claims
 from onnxplain.ir.schema import Signature
 from onnxplain.ir.tensor import Dim, Shape, Tensor, same_dim
 
 __all__ = ["ELEMENTWISE", "FIXED", "RANDOM", "SEQUENCES", "elementwise_shape", "output_dtype", "unsqueezed_shape"]
 
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM = claims("random")
 """Operators that give another result each time; never merged, never moved out of a loop."""
 
-SEQUENCES = {"SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence"}
+SEQUENCES = claims("makes_sequence")
 """Operators that make sequences."""
 
-ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(  # operators: those that rules emit
     """Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean
     Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor""".split()
 )
@@ -38,12 +39,12 @@ FIXED: dict[str, np.dtype[Any]] = {
 def output_dtype(
     op: str, known: Signature | None, index: int, inputs: Sequence[Tensor | None], attributes: Mapping[str, Any]
 ) -> np.dtype[Any] | None:
-    if op in ("Cast", "EyeLike") or op in RANDOM:
+    if op in ("Cast", "EyeLike") or op in RANDOM:  # operators: an attribute of theirs names the type
         number = attributes.get("to", attributes.get("dtype"))
         if number is not None:
             return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
-        return np.dtype(np.float32) if op in ("RandomNormal", "RandomUniform") else _first_dtype(inputs)
-    if op in SEQUENCES or op in ("SequenceAt", "ConcatFromSequence"):
+        return np.dtype(np.float32) if op in RANDOM and not inputs else _first_dtype(inputs)
+    if op in SEQUENCES or op in ("SequenceAt", "ConcatFromSequence"):  # operators: what reads the elements of sequences
         element = attributes.get("dtype")
         return _first_dtype(inputs) if element is None else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element))
     if op == "ConstantOfShape":

@@ -18,135 +18,137 @@ from onnxplain.method.context import AttributionContext
 __all__ = ["fits", "has_several", "reference", "references", "shared_baseline"]
 
 
-def reference(job: AttributionContext, explained: Explained) -> Tensor:
+def reference(context: AttributionContext, explained: Explained) -> Tensor:
     """The baseline of an explained tensor, in its shape and type, at the context's point.
 
     Raises:
         MethodError: no baseline was given.
         InputError: the baseline does not broadcast to the tensor.
     """
-    return job.carried(explained, emit_baseline)
+    return context.at_points(explained, emit_baseline)
 
 
-def references(job: AttributionContext, explained: Explained) -> Tensor:
+def references(context: AttributionContext, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
     Raises: as `reference`.
     """
-    return job.carried(explained, emit_baselines, lead=1)
+    return context.at_points(explained, emit_baselines, lead=1)
 
 
-def emit_baseline(job: AttributionContext, explained: Explained) -> Tensor:
+def emit_baseline(context: AttributionContext, explained: Explained) -> Tensor:
     """The baseline of an explained tensor, in its shape and type; that of a layer is what it is at the inputs' baselines, unless
     it is given by the layer's name."""
     x = explained.tensor
-    if _from_inputs(job, explained):
-        return _replayed(job, x, {e.tensor: emit_baseline(_before(job), e) for e in job.layer_inputs})
-    value = _given(job, explained)
+    if _from_inputs(context, explained):
+        return _replayed(context, x, {e.tensor: emit_baseline(_before(context), e) for e in context.layer_inputs})
+    value = _given(context, explained)
     if isinstance(value, str):
-        return job.b.given(_run_time(job, explained, x.shape), x)  # a host may give one for the whole batch
+        return context.b.given(_run_time(context, explained, x.shape), x)  # a host may give one for the whole batch
     array = _array(value, explained)
     if array.ndim > (x.rank if x.shape is not None else array.ndim) or not fits(array, x):
         hint = (
-            "; one of the layer itself is given by its tensor's name, as {name: array}" if explained in job.layer_inputs else ""
+            "; one of the layer itself is given by its tensor's name, as {name: array}"
+            if explained in context.layer_inputs
+            else ""
         )
         raise InputError(
             f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}{hint}"
         )
-    constant = job.bake_in(f"the baseline of '{explained.name}'", array, x)
-    return replace(job.b.Expand(constant, job.b.shape(x)), shape=x.shape, dtype=x.dtype)
+    constant = context.bake_in(f"the baseline of '{explained.name}'", array, x)
+    return replace(context.b.Expand(constant, context.b.shape(x)), shape=x.shape, dtype=x.dtype)
 
 
-def shared_baseline(job: AttributionContext, explained: Explained) -> Tensor | None:
+def shared_baseline(context: AttributionContext, explained: Explained) -> Tensor | None:
     """The baseline of an explained tensor as one constant for all samples, of its rank, with extents of 1 where it is the same;
     None where it is given at run time, or differs among samples."""
     x = explained.tensor
-    value = None if _from_inputs(job, explained) else _given(job, explained)
+    value = None if _from_inputs(context, explained) else _given(context, explained)
     if value is None or isinstance(value, str) or x.shape is None:
         return None
-    array, axis = _array(value, explained), job.sample_axis(x)
+    array, axis = _array(value, explained), context.sample_axis(x)
     if array.ndim > x.rank or not fits(array, x):
         return None
     array = array.reshape((1,) * (x.rank - array.ndim) + array.shape)
-    return None if axis is not None and array.shape[axis] > 1 else job.b.const(array, x.dtype)
+    return None if axis is not None and array.shape[axis] > 1 else context.b.const(array, x.dtype)
 
 
-def _from_inputs(job: AttributionContext, explained: Explained) -> bool:
+def _from_inputs(context: AttributionContext, explained: Explained) -> bool:
     """Whether the baseline is that of the inputs which a layer comes from, not one of the layer by its name."""
-    named = isinstance(job.baseline, Mapping) and explained.name in job.baseline
-    return explained.kind == "layer" and bool(job.layer_inputs) and not named
+    named = isinstance(context.baseline, Mapping) and explained.name in context.baseline
+    return explained.kind == "layer" and bool(context.layer_inputs) and not named
 
 
-def _before(job: AttributionContext) -> AttributionContext:
-    """The job with the inputs that its layers come from in their place."""
-    return job.with_point(explained=job.layer_inputs)
+def _before(context: AttributionContext) -> AttributionContext:
+    """The context with the inputs that its layers come from in their place."""
+    return context.with_point(explained=context.layer_inputs)
 
 
-def _replayed(job: AttributionContext, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
+def _replayed(context: AttributionContext, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
     """A layer at other inputs."""
-    named = {t: replace(job.b.alias(p, "baseline"), dtype=t.dtype, shape=t.shape) for t, p in points.items()}
-    _, became = job.replay(named)
+    named = {t: replace(context.b.alias(p, "baseline"), dtype=t.dtype, shape=t.shape) for t, p in points.items()}
+    _, became = context.replay(named)
     return became[layer]
 
 
-def _several_at(job: AttributionContext, layer: Explained) -> Tensor:
+def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
     """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
-    b, points = job.b, {}
+    b, points = context.b, {}
     count: Dim = None
-    for e in job.layer_inputs:
-        every = emit_baselines(_before(job), e)
-        if not isinstance(e.tensor.dim(0), str) or not job.batched or every.dim(1) != 1:
+    for e in context.layer_inputs:
+        every = emit_baselines(_before(context), e)
+        if not isinstance(e.tensor.dim(0), str) or not context.batched or every.dim(1) != 1:
             raise MethodError(
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
                 "be free and all samples share them; give baselines of the layer itself, by its name"
             )
         count, extents = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
         points[e.tensor] = b.Expand(b.Squeeze(every, [1]), extents.operand)  # a number stands for every element
-    made = _replayed(job, layer.tensor, points)
+    made = _replayed(context, layer.tensor, points)
     return replace(b.Unsqueeze(made, [1]), dtype=made.dtype, shape=(count, 1, *(made.shape or ())[1:]))
 
 
-def emit_baselines(job: AttributionContext, explained: Explained) -> Tensor:
+def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
     An array of the tensor's rank holds one per row, shared by all samples; one more axis in front gives each sample its own.
     Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples. A model without samples
     has them along an axis in front of the tensor's own.
     """
-    b, x = job.b, explained.tensor
-    if _from_inputs(job, explained):
-        return _several_at(job, explained)
-    value = _given(job, explained)
+    b, x = context.b, explained.tensor
+    if _from_inputs(context, explained):
+        return _several_at(context, explained)
+    value = _given(context, explained)
     own = x.shape if x.shape is not None else ()
-    if not own and job.batched:
+    if not own and context.batched:
         raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
     if isinstance(value, str):
-        given = _run_time(job, explained, ("references", *own[int(job.batched) :]))
-        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *own[1:]), dtype=x.dtype) if job.batched else given
+        given = _run_time(context, explained, ("references", *own[int(context.batched) :]))
+        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *own[1:]), dtype=x.dtype) if context.batched else given
     array = _array(value, explained)
     if array.ndim <= len(own):
         array = array.reshape((1,) * (len(own) - array.ndim) + array.shape)
-        array = array[:, None] if job.batched else array[None]
+        array = array[:, None] if context.batched else array[None]
     if array.ndim != len(own) + 1 or not fits(array[0], x):
         raise InputError(
             f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"
         )
     extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], own, strict=True)]
-    return replace(job.bake_in(f"the baselines of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
+    return replace(context.bake_in(f"the baselines of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
 
 
-def has_several(job: AttributionContext, explained: Explained) -> bool:
+def has_several(context: AttributionContext, explained: Explained) -> bool:
     """Whether the baseline has one more axis than the tensor: several baselines, [m, samples or 1, …]."""
-    if _from_inputs(job, explained):
-        return any(has_several(_before(job), e) for e in job.layer_inputs)
-    value = _given(job, explained)
+    if _from_inputs(context, explained):
+        return any(has_several(_before(context), e) for e in context.layer_inputs)
+    value = _given(context, explained)
     return not isinstance(value, str) and explained.tensor.shape is not None and np.ndim(value) == explained.tensor.rank + 1
 
 
-def _given(job: AttributionContext, explained: Explained) -> Any:
-    value = job.baseline
+def _given(context: AttributionContext, explained: Explained) -> Any:
+    value = context.baseline
     if isinstance(value, Mapping):
-        known = {e.name for e in (*job.explained, *job.layer_inputs)}
+        known = {e.name for e in (*context.explained, *context.layer_inputs)}
         unknown = set(value) - known
         if unknown:
             names = ", ".join(f"'{name}'" for name in sorted(known))
@@ -173,11 +175,11 @@ def fits(array: np.ndarray[Any, Any], x: Tensor) -> bool:
     )
 
 
-def _run_time(job: AttributionContext, explained: Explained, shape: Any) -> Tensor:
+def _run_time(context: AttributionContext, explained: Explained, shape: Any) -> Tensor:
     """The run-time input of a baseline, made once."""
 
     def make() -> Tensor:
-        name = "baseline" if len(job.explained) == 1 else f"{explained.name}_baseline"
-        return replace(explained.tensor, name=job.graph.fresh(name), shape=shape)
+        name = "baseline" if len(context.explained) == 1 else f"{explained.name}_baseline"
+        return replace(explained.tensor, name=context.graph.fresh(name), shape=shape)
 
-    return job.outputs.run_time_input("baseline", explained.name, make)
+    return context.outputs.run_time_input("baseline", explained.name, make)

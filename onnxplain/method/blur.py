@@ -15,7 +15,7 @@ from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import chain, integrate
 from onnxplain.method.registry import method
 
-__all__ = ["spatial_axes"]
+__all__ = ["blurred_axes"]
 
 
 @method(
@@ -24,10 +24,10 @@ __all__ = ["spatial_axes"]
     formula="∫ ∂f/∂x · dx̃, x̃ = x blurred by σ, σ from its start to 0",
     source="Xu, Venugopalan, Sundararajan 2020, Attribution in Scale and Space",
     axioms=("completeness", "implementation-invariance"),
-    repeats=True,
+    multi_point=True,
 )
 def blur_integrated_gradients(
-    job: AttributionContext,
+    context: AttributionContext,
     *,
     sigma: float | None = None,
     axes: Sequence[int] | None = None,
@@ -38,28 +38,36 @@ def blur_integrated_gradients(
     chunk: int | str | None = None,
     **options: Any,
 ) -> dict[Tensor, Tensor]:
-    b = job.b
+    b = context.b
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise MethodError(f"steps must be at least 1, got {steps!r}")
     falling = 1 - np.arange(steps) / steps
 
     def vertex(numbers: Tensor, index: int) -> Tensor:
-        e = job.explained[index]
-        over = spatial_axes(job, e, axes)
+        e = context.explained[index]
+        over = blurred_axes(context, e, axes)
         widths = b.const((falling * _first_sigma(e, sigma, over)).astype(np.float32))
         chosen = replace(b.Gather(widths, numbers), dtype=widths.dtype, shape=numbers.shape)
-        return blurred(job, e.tensor, chosen, over)
+        return blurred(context, e.tensor, chosen, over)
 
-    path = chain(job, b.const([steps]), vertex)
+    path = chain(context, b.const([steps]), vertex)
     return integrate(
-        job, path, inner=inner, options=options, steps=1, quadrature="riemann-middle", multiply=multiply, delta=delta, chunk=chunk
+        context,
+        path,
+        inner=inner,
+        options=options,
+        steps=1,
+        quadrature="riemann-middle",
+        multiply=multiply,
+        delta=delta,
+        chunk=chunk,
     )
 
 
-def blurred(job: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequence[int]) -> Tensor:
+def blurred(context: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequence[int]) -> Tensor:
     """Gaussian blurs of these widths [c], one after the other: [c, …]. At the border weights are those of what is inside, scaled
     to sum to 1, so that a constant stays what it is."""
-    b = job.b
+    b = context.b
     made = replace(b.cast(b.Unsqueeze(x, [0]), sigmas), shape=(1, *(x.shape or ())))
     rank = x.rank + 1
     for axis in axes:
@@ -76,13 +84,13 @@ def blurred(job: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequence[i
     return b.cast(made, x)
 
 
-def spatial_axes(job: AttributionContext, explained: Explained, axes: Sequence[int] | None) -> list[int]:
-    """The axes of an explained tensor along which neighbours are near each other: those given, else all after the channels."""
+def blurred_axes(context: AttributionContext, explained: Explained, axes: Sequence[int] | None) -> list[int]:
+    """The axes along which an explained tensor is blurred: those given, else all after the channels."""
     x = explained.tensor
-    first = 1 + int(job.batched)
+    first = 1 + int(context.batched)
     chosen = range(first, x.rank) if axes is None else [a % x.rank for a in axes if -x.rank <= a < x.rank]
     wrong = axes is not None and len(chosen) != len(axes)
-    if not chosen or wrong or (job.batched and 0 in chosen):
+    if not chosen or wrong or (context.batched and 0 in chosen):
         raise MethodError(
             f"'{explained.name}' has {x.rank} axes; name those of space or time, e.g. axes=[2, 3] for [samples, channels, "
             "height, width] or axes=[1, 2] for channels last"
@@ -91,7 +99,7 @@ def spatial_axes(job: AttributionContext, explained: Explained, axes: Sequence[i
 
 
 def _first_sigma(explained: Explained, sigma: float | None, axes: Sequence[int]) -> float:
-    """The blur at the start, in elements: a quarter of the largest extent, if nothing is said."""
+    """The width of the blur at the start of the path, in elements: a quarter of the largest extent where none is given."""
     if sigma is not None:
         if not sigma > 0:
             raise MethodError(f"sigma is the width of the blur at the start, in elements, and positive; got {sigma!r}")

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.cam_geometry import Places, places
+from onnxplain.method.cam_geometry import SpatialMap, places
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.propagation.lrp.composites import modified_backprop
@@ -25,20 +25,20 @@ def activation_map(name: str, *, summary: str, formula: str, source: str) -> Cal
 
     def register(weigh: Weigh) -> Weigh:
         def run(
-            job: AttributionContext, *, relu: bool = True, upsample: bool = False, axes: Sequence[int] | None = None,
+            context: AttributionContext, *, relu: bool = True, upsample: bool = False, axes: Sequence[int] | None = None,
             grid: Sequence[int] | None = None,
         ) -> dict[Tensor, Tensor]:  # fmt: skip
-            at = places(job, axes, grid)
+            at = places(context, axes, grid)
             return {at.input.tensor: at.finished(weighed(at, weigh), relu=relu, upsample=upsample)}
 
-        method(name, summary=summary, formula=formula, source=source, signed=False, lands="map", picks=True)(run)
+        method(name, summary=summary, formula=formula, source=source, signed=False, attributes_to="map", auto_layer=True)(run)
         return weigh
 
     return register
 
 
-def weighed(at: Places, weigh: Weigh) -> Tensor:
-    """The map of the job's one target before its ReLU: [samples, 1, places]."""
+def weighed(at: SpatialMap, weigh: Weigh) -> Tensor:
+    """The map of the only target, before its ReLU: [samples, 1, places]."""
     x = at.layer.tensor
     slope = at.job.gradient(of=[x])[x]
     made = weigh(at.job.b, at.flat(x), at.flat(slope))
@@ -120,14 +120,14 @@ def xgrad_cam(b: Builder, a: Tensor, slope: Tensor) -> Tensor:
     formula="guided-backprop ⊙ grad-cam, enlarged to the input",
     source="Selvaraju et al. 2017, Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, section 3.2",
     composite=modified_backprop("guided-backprop", guided),
-    lands="input",
-    picks=True,
+    attributes_to="input",
+    auto_layer=True,
 )
 def guided_grad_cam(
-    job: AttributionContext, *, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None
+    context: AttributionContext, *, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None
 ) -> dict[Tensor, Tensor]:
-    b, at = job.b, places(job, axes, grid)
+    b, at = context.b, places(context, axes, grid)
     wide = at.laid(b.Relu(weighed(at, grad_cam)), upsample=True)
     cam = at.over_input(replace(b.Squeeze(wide, [1]), shape=(at.samples, *(wide.shape or ())[2:])))
-    fine = job.gradient(modified_backprop("guided-backprop", guided))
+    fine = context.gradient(modified_backprop("guided-backprop", guided))
     return {x: b.Mul(slope, cam) for x, slope in fine.items()}

@@ -16,11 +16,11 @@ from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Dim, Tensor
 from onnxplain.method.context import AttributionContext
 
-__all__ = ["Places", "places"]
+__all__ = ["SpatialMap", "places"]
 
 
 @dataclass(frozen=True)
-class Places:
+class SpatialMap:
     """The places of a layer, and of the input that a map of them lies on."""
 
     job: AttributionContext
@@ -81,7 +81,7 @@ class Places:
         b = self.job.b
         if relu:
             flat = replace(b.Relu(flat), shape=flat.shape)
-        many = self.job.identity_seeds is not None
+        many = self.job.identity_cotangents is not None
         laid = self.laid(flat, upsample=upsample)
         if not many:
             return laid if self.job.batched else replace(b.Squeeze(laid, [0]), dtype=laid.dtype, shape=(laid.shape or ())[1:])
@@ -146,18 +146,18 @@ class Places:
         return replace(b.Unsqueeze(x, channels) if channels else x, dtype=source.dtype, shape=tuple(shape))
 
 
-def places(job: AttributionContext, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> Places:
-    """The places of the job's layer.
+def places(context: AttributionContext, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> SpatialMap:
+    """The places of the context's layer.
 
     Args:
-        job: with one layer and one input.
+        context: with one layer and one input.
         axes: the axes of the layer that count places; None takes what the dataflow says.
         grid: height and width, where one axis counts tokens; what they are more than the grid stands before them.
 
     Raises:
         MethodError: nothing tells which axes count places, or what is given does not fit.
     """
-    (layer,), (on,) = job.layers, job.explained
+    (layer,), (on,) = context.layers, context.explained
     x = layer.tensor
     assert on.layout is not None
     layout = layer.layout
@@ -167,7 +167,7 @@ def places(job: AttributionContext, axes: Sequence[int] | None = None, grid: Seq
             layout = token_layout(x, [tuple(int(e) for e in grid)], over[0] if over else 1)
             if layout is None or layout.grid != tuple(grid):
                 raise MethodError(f"the grid {list(grid)} does not fit the tokens of '{layer.name}' {named_dims(x)}")
-        elif len(over) != len(axes or ()) or len(over) != len(on.layout.space) or (job.batched and 0 in over):
+        elif len(over) != len(axes or ()) or len(over) != len(on.layout.space) or (context.batched and 0 in over):
             raise MethodError(
                 f"axes are those of '{layer.name}' {named_dims(x)} that count places, {len(on.layout.space)}; got {axes!r}"
             )
@@ -178,6 +178,6 @@ def places(job: AttributionContext, axes: Sequence[int] | None = None, grid: Seq
             f"nothing tells which axes of '{layer.name}' {named_dims(x)} count places: give them as axes=[2, 3], or for tokens "
             "grid=[height, width]"
         )
-    if job.batched:  # exporters lose sight of the samples among tokens
-        layer = replace(layer, tensor=replace(x, shape=(job.target.dim(0), *(x.shape or ())[1:])))
-    return Places(job, layer, layout, on)
+    if context.batched:  # exporters lose sight of the samples among tokens
+        layer = replace(layer, tensor=replace(x, shape=(context.target.dim(0), *(x.shape or ())[1:])))
+    return SpatialMap(context, layer, layout, on)

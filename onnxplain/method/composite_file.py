@@ -1,7 +1,7 @@
 """Composites written in TOML:
 
 name = "mine"
-base = "lrp-epsilon-plus"        # what serves every call that no rule below matches
+base = "lrp-epsilon-plus"        # what serves every node that no rule below matches
 
 [[rule]]
 rule = "gamma"
@@ -28,10 +28,10 @@ from onnxplain.errors import MethodError, nearest
 from onnxplain.ir.registry import Rule
 from onnxplain.method.own_composite import own_composite
 from onnxplain.method.registry import find_method
-from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp import role_rules as lrp_roles
-from onnxplain.propagation.lrp.input_bounds import box
+from onnxplain.propagation.lrp.input_bounds import box_between
 from onnxplain.propagation.lrp.settings import unfit
 
 if sys.version_info >= (3, 11):
@@ -48,7 +48,7 @@ RULES: dict[str, Callable[..., Rule]] = {
     "gamma": lrp.gamma,
     "z-plus": lrp.z_plus,
     "alpha-beta": lrp.alpha_beta,
-    "box": box,
+    "box": box_between,
     "w-square": lrp.w_square,
     "flat": lrp.flat,
     "pass": lambda: lrp_roles.pass_on,
@@ -66,7 +66,7 @@ RULES: dict[str, Callable[..., Rule]] = {
 }
 """The rules that a file can name, with their settings as parameters."""
 
-CONDITIONS = tuple(f.name for f in fields(Where))
+CONDITIONS = tuple(f.name for f in fields(NodePattern))
 
 
 def read_composite(path: str | Path) -> Composite:
@@ -92,7 +92,7 @@ def read_composite(path: str | Path) -> Composite:
             base = find_method(wanted).rules()
         except MethodError as error:
             problems.append(f"base: {error}")
-    entries: list[tuple[Where, Rule]] = []
+    entries: list[tuple[NodePattern, Rule]] = []
     tables = given.get("rule", [])
     if not isinstance(tables, list) or not all(isinstance(t, Mapping) for t in tables) or not tables:
         problems.append("expected one [[rule]] table per rule, found none")
@@ -106,13 +106,13 @@ def read_composite(path: str | Path) -> Composite:
     return own_composite(given.get("name", Path(path).stem), entries, base=base)
 
 
-def _entry(table: Mapping[str, Any]) -> tuple[list[tuple[Where, Rule]], list[str]]:
+def _entry(table: Mapping[str, Any]) -> tuple[list[tuple[NodePattern, Rule]], list[str]]:
     """The entry that a table describes, and what is wrong with it."""
     problems, conditions = [], {}
     for key in (k for k in CONDITIONS if k in table):
         try:
             conditions[key] = _condition(key, table[key])
-            Where(**{key: conditions[key]})
+            NodePattern(**{key: conditions[key]})
         except MethodError as error:  # noqa: PERF203
             problems.append(str(error))
     name = table.get("rule")
@@ -133,7 +133,7 @@ def _entry(table: Mapping[str, Any]) -> tuple[list[tuple[Where, Rule]], list[str
     if problems:
         return [], problems
     try:
-        return [(Where(**conditions), make(**settings))], []
+        return [(NodePattern(**conditions), make(**settings))], []
     except MethodError as error:
         return [], [str(error)]
 

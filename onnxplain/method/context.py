@@ -14,13 +14,13 @@ from onnxplain.analysis.selection import Selection
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.layout_hints import needs_layout
-from onnxplain.ir.node import Call
+from onnxplain.ir.layout_hints import needs_local_copy
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Dim, Tensor
 from onnxplain.method.sampling.tiling import Copies
-from onnxplain.propagation.backward import carry
-from onnxplain.propagation.composite import GRADIENT, Choice, Composite
+from onnxplain.propagation.backward import backpropagate
+from onnxplain.propagation.composite import GRADIENT, Composite, RuleSelector
 from onnxplain.propagation.observer import Observer
 
 __all__ = ["AttributionContext", "Baseline", "Outputs", "Point"]
@@ -60,29 +60,29 @@ class Point:
     """The model at one point of its inputs: the tensors that stand for its own there.
 
     Attributes:
-        calls: the model's calls, or what they became.
+        nodes: the model's nodes, or what they became.
         inputs: the model's inputs.
         explained: the tensors that get an attribution.
         layers: inner tensors a method looks at beside them.
         target: the tensor the backward pass starts from.
         ranked: the prediction in the target's shape, whose greatest element is the top one.
         origins: the tensors the model begins with.
-        seed: the message the backward pass starts with; None where there are `identity_seeds`.
-        identity_seeds: the seeds of all targets as rows, which `over_targets` runs through.
+        cotangent: the message the backward pass starts with; None where there are `identity_cotangents`.
+        identity_cotangents: the cotangents of all targets as rows, which `over_targets` runs through.
         masks: what messages are multiplied with at a tensor.
         origin: the context this point was reached from, and how many copies of each sample were made.
         became: what that context's tensors are here.
     """
 
-    calls: Sequence[Call]
+    nodes: Sequence[Node]
     inputs: tuple[Tensor, ...]
     explained: tuple[Explained, ...]
     layers: tuple[Explained, ...]
     target: Tensor
     ranked: Tensor
     origins: tuple[Tensor, ...]
-    seed: Tensor | None = None
-    identity_seeds: Tensor | None = None
+    cotangent: Tensor | None = None
+    identity_cotangents: Tensor | None = None
     masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
     origin: tuple[AttributionContext, Copies | None] | None = None
     became: Mapping[Tensor, Tensor] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Point:
         """The model as it is."""
         graph, score = selection.graph, selection.score
         return cls(
-            graph.calls, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins
+            graph.nodes, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins
         )
 
 
@@ -106,7 +106,7 @@ class AttributionContext:
         point: the model at the inputs themselves, or at another point (`at`).
         outputs: what the method adds to the file beside attributions.
         baseline: as in `onnxplain.rewrite`.
-        observer: is told what each call of the backward pass receives and sends.
+        observer: is told what each node of the backward pass receives and sends.
     """
 
     selection: Selection
@@ -143,9 +143,9 @@ class AttributionContext:
         return self.selection.layer_inputs
 
     @property
-    def calls(self) -> Sequence[Call]:
-        """The model's calls at this point."""
-        return self.point.calls
+    def nodes(self) -> Sequence[Node]:
+        """The model's nodes at this point."""
+        return self.point.nodes
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -173,15 +173,15 @@ class AttributionContext:
         return self.point.target
 
     @property
-    def seed(self) -> Tensor:
+    def cotangent(self) -> Tensor:
         """The message the backward pass starts with."""
-        assert self.point.seed is not None, "with all targets, over_targets runs through the seeds"
-        return self.point.seed
+        assert self.point.cotangent is not None, "with all targets, over_targets runs through the seeds"
+        return self.point.cotangent
 
     @property
-    def identity_seeds(self) -> Tensor | None:
-        """The seeds of all targets as rows, where all are explained."""
-        return self.point.identity_seeds
+    def identity_cotangents(self) -> Tensor | None:
+        """The cotangents of all targets as rows, where all are explained."""
+        return self.point.identity_cotangents
 
     @property
     def origin(self) -> tuple[AttributionContext, Copies | None] | None:
@@ -200,34 +200,46 @@ class AttributionContext:
     # -- backward -------------------------------------------------------------------------------------------------
 
     def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
-        """Relevance at the explained tensors: the explained score itself, where the seed takes it, carried backward."""
+        """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward."""
         with self.b.scope("onnxplain/target"):
-            score = replace(self.b.Mul(self.seed, self.target), shape=self.target.shape)
-        return self.gradient(composite, seed=score, scored=True)
+            score = replace(self.b.Mul(self.cotangent, self.target), shape=self.target.shape)
+        return self.gradient(composite, cotangent=score, scored=True)
 
     def gradient(
         self,
         composite: Composite = GRADIENT,
         *,
         at: Mapping[Tensor, Tensor] | None = None,
-        seed: Tensor | None = None,
+        cotangent: Tensor | None = None,
         scored: bool = False,
         of: Sequence[Tensor] | None = None,
-        twins: Mapping[Tensor, Tensor] | None = None,
-        there: Sequence[Call] = (),
+        references: Mapping[Tensor, Tensor] | None = None,
+        reference_nodes: Sequence[Node] = (),
     ) -> dict[Tensor, Tensor]:
-        """Messages at the explained tensors, or at those in `of`: the seed carried backward by a composite's rules.
+        """Messages at the explained tensors, or at those in `of`: the cotangent propagated backward by a composite's rules.
 
-        With `seed`, that instead of the context's own; `scored` says that it is zero where the target is. With `at`, at another
-        point: the model is replayed with those tensors in place of the explained ones. `twins` are what tensors are at the
-        baseline, for rules that compare with one, and the calls `there` make them.
+        With `cotangent`, that instead of the context's own; `scored` says that it is zero where the target is. With `at`, at
+        another
+        point: the model is replayed with those tensors in place of the explained ones. `references` are what tensors are at the
+        baseline, for rules that compare with one, and the nodes `reference_nodes` make them.
         """
         if at is not None:
-            return dict(zip(self.sources, self.at(at).gradient(composite, seed=seed, scored=scored).values(), strict=True))
-        choose = Choice(composite, self.registry, scored=scored, observer=self.observer, twins=dict(twins or {}), there=there)
-        seeds = {self.target: seed or self.seed}
+            return dict(
+                zip(self.sources, self.at(at).gradient(composite, cotangent=cotangent, scored=scored).values(), strict=True)
+            )
+        choose = RuleSelector(
+            composite,
+            self.registry,
+            scored=scored,
+            observer=self.observer,
+            references=dict(references or {}),
+            reference_nodes=reference_nodes,
+        )
+        target_messages = {self.target: cotangent or self.cotangent}
         wanted = self.sources if of is None else tuple(of)
-        messages = carry(self.b, self.calls, wanted, seeds, choose, origins=self.point.origins, masks=self.point.masks)
+        messages = backpropagate(
+            self.b, self.nodes, wanted, target_messages, choose, origins=self.point.origins, masks=self.point.masks
+        )
         return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
 
     # -- other points --------------------------------------------------------------------------------------------
@@ -236,29 +248,29 @@ class AttributionContext:
         """The same context with other values of the explained tensors, in their shapes.
 
         With `copies`, at several points of every sample at once: the points are `count` copies of the batch, and so become
-        the seed and every input that has a sample axis.
+        the cotangent and every input that has a sample axis.
         """
         values = {s: self._distinct(points.get(s, s), i) for i, s in enumerate(self.sources)}
         if copies is not None:
             beside = [t for t in self.inputs if t not in values and sample_axis(t, copies.symbol) is not None]
             values.update((t, copies.tile(t)) for t in beside)
-        for weight in _needing_layout(self.b, self.reached(values)):
-            values.setdefault(weight, self.b.own(weight))
-        calls, became = self.replay(values)
+        for weight in _needing_local_copy(self.b, self.reached(values)):
+            values.setdefault(weight, self.b.localize_weight(weight))
+        nodes, became = self.replay(values)
         here = self.point
         return replace(
             self,
             outputs=self.outputs.without_reports(),
             point=Point(
-                calls=calls,
+                nodes=nodes,
                 inputs=tuple(became.get(t, t) for t in here.inputs),
                 explained=tuple(replace(e, tensor=values[e.tensor]) for e in here.explained),
                 layers=tuple(replace(e, tensor=became.get(e.tensor, e.tensor)) for e in here.layers),
                 target=became.get(here.target, here.target),
-                seed=here.seed if copies is None or here.seed is None else copies.tile(here.seed),
+                cotangent=here.cotangent if copies is None or here.cotangent is None else copies.tile(here.cotangent),
                 ranked=self._copied(here.ranked, copies),
                 origins=tuple(became.get(t, t) for t in here.origins),
-                identity_seeds=here.identity_seeds,
+                identity_cotangents=here.identity_cotangents,
                 masks={became.get(t, t): self._copied(m, copies) for t, m in here.masks.items()},
                 origin=(self, copies),
                 became=became,
@@ -269,23 +281,23 @@ class AttributionContext:
         """A tensor in copies, where it has a sample axis."""
         return x if copies is None or sample_axis(x, copies.symbol) is None else copies.tile(x)
 
-    def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Call], dict[Tensor, Tensor]]:
-        """The calls with those that depend on the given tensors applied to others, and what each tensor became."""
+    def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Node], dict[Tensor, Tensor]]:
+        """The nodes with those that depend on the given tensors applied to others, and what each tensor became."""
         with self.b.scope(f"{self.b.prefix}/replay"):
-            return self.b.replay_all(self.calls, at, everything=False)
+            return self.b.replay_all(self.nodes, at, everything=False)
 
-    def laid_out(self) -> list[Call]:
-        """The calls with constants of the innermost body in place of the model's, for a backward pass within a loop."""
-        weights = {weight: self.b.own(weight) for weight in _needing_layout(self.b, self.reached(self.sources))}
-        return [call.reading(weights) for call in self.calls]
+    def with_local_weights(self) -> list[Node]:
+        """The nodes with constants of the innermost body in place of the model's, for a backward pass within a loop."""
+        weights = {weight: self.b.localize_weight(weight) for weight in _needing_local_copy(self.b, self.reached(self.sources))}
+        return [node.reading(weights) for node in self.nodes]
 
-    def reached(self, values: Iterable[Tensor]) -> list[Call]:
-        """The calls that depend on the given tensors."""
+    def reached(self, values: Iterable[Tensor]) -> list[Node]:
+        """The nodes that depend on the given tensors."""
         reached, found = set(values), []
-        for call in self.calls:
-            if any(t is not None and t in reached for t in call.reads):
-                reached.update(t for t in call.outputs if t is not None)
-                found.append(call)
+        for node in self.nodes:
+            if any(t is not None and t in reached for t in node.reads):
+                reached.update(t for t in node.outputs if t is not None)
+                found.append(node)
         return found
 
     def _distinct(self, point: Tensor, index: int) -> Tensor:
@@ -325,14 +337,14 @@ class AttributionContext:
             names = ", ".join(f"'{e.name}'" for e in self.explained)
             raise MethodError(f"'{key}' at run time needs one explained tensor, found {len(self.explained)}: {names}")
 
-        def emit(job: AttributionContext, explained: Explained) -> Tensor:
+        def emit(context: AttributionContext, explained: Explained) -> Tensor:
             x = explained.tensor
-            given = job.outputs.run_time_input(key, explained.name, lambda: replace(x, name=job.graph.fresh(key)))
-            return job.b.given(given, x)
+            given = context.outputs.run_time_input(key, explained.name, lambda: replace(x, name=context.graph.fresh(key)))
+            return context.b.given(given, x)
 
-        return self.carried(self.explained[0], emit)
+        return self.at_points(self.explained[0], emit)
 
-    def carried(self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0) -> Tensor:
+    def at_points(self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0) -> Tensor:
         """What is emitted for an explained tensor of the original context, brought to the points of this one.
 
         `lead` axes come before those of the explained tensor; where the sample axis has extent 1, it stays so.
@@ -341,14 +353,14 @@ class AttributionContext:
             return emit(self, explained)
         before, copies = self.origin
         own = before.explained[self.explained.index(explained)]
-        made = before.carried(own, emit, lead)
+        made = before.at_points(own, emit, lead)
         if copies is None:
             return made
         axis = copies.axis(own.tensor) + lead
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
 
 
-def _needing_layout(b: Builder, calls: Iterable[Call]) -> list[Tensor]:
+def _needing_local_copy(b: Builder, nodes: Iterable[Node]) -> list[Tensor]:
     """The constants that a loop body needs as its own to run as fast as the model."""
-    read = dict.fromkeys(t for call in calls for t in call.reads if t is not None and b.is_model_constant(t))
-    return [t for t in read if t.static_shape is not None and needs_layout(t.static_shape)]
+    read = dict.fromkeys(t for node in nodes for t in node.reads if t is not None and b.is_model_constant(t))
+    return [t for t in read if t.static_shape is not None and needs_local_copy(t.static_shape)]

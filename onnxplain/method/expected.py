@@ -16,7 +16,7 @@ from onnxplain.method.context import AttributionContext
 from onnxplain.method.noise import SEEDED, check_draws, noisy
 from onnxplain.method.path import completeness_gap
 from onnxplain.method.registry import find_method, method
-from onnxplain.method.sampling.accumulate import Mean
+from onnxplain.method.sampling.accumulate import RunningMean
 from onnxplain.method.sampling.counter_rng import uniform_table
 from onnxplain.method.sampling.linear_ends import reduced
 
@@ -42,19 +42,19 @@ class Draws:
     "attribution priors and expected gradients",
     axioms=("completeness in expectation", "implementation-invariance"),
     needs_baseline=True,
-    repeats=True,
+    multi_point=True,
 )
 def expected_gradients(
-    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.0, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
+    context: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.0,
+    noise_unit: str = "range", noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
     chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
-    b = job.b
+    b = context.b
     check_draws(samples, noise_level, noise_unit, noise)
-    if any(job.sample_axis(x) not in (0, None) for x in job.sources):
+    if any(context.sample_axis(x) not in (0, None) for x in context.sources):
         raise MethodError("a distribution of baselines needs samples along the first axis of what is explained")
-    baselines = [references(job, e) for e in job.explained]
-    draws = _draws_given(job) if noise == "input" else _draws_made(job, samples, seed, baselines[0])
+    baselines = [references(context, e) for e in context.explained]
+    draws = _draws_given(context) if noise == "input" else _draws_made(context, samples, seed, baselines[0])
     count = b.const([samples]) if noise == SEEDED else b.Shape(draws.position, start=0, end=1)
     times = find_method(inner).per_unit if multiply is None else multiply
 
@@ -71,18 +71,18 @@ def expected_gradients(
         return replace(made, dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
 
     def start(numbers: Tensor, index: int) -> Tensor:
-        x = job.sources[index]
+        x = context.sources[index]
         if noise_level == 0:
             return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
-        return noisy(job, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
+        return noisy(context, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
 
     def step(numbers: Tensor, index: int) -> Tensor:
-        x = job.sources[index]
+        x = context.sources[index]
         return replace(b.Sub(start(numbers, index), reference(numbers, index)), dtype=x.dtype, shape=("points", *(x.shape or ())))
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
-        for i, x in enumerate(job.sources):
+        for i, x in enumerate(context.sources):
             position = b.cast(b.Gather(draws.position, numbers, axis=0), x)
             position = b.Unsqueeze(position, list(range(2, x.rank + 1))) if x.rank > 1 else position
             moved = b.Add(reference(numbers, i), b.Mul(position, step(numbers, i)))
@@ -90,19 +90,19 @@ def expected_gradients(
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        factor = beside_targets(job, step(numbers, index), lead=1)
+        factor = beside_targets(context, step(numbers, index), lead=1)
         return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
 
     def all_baselines(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {
             x: replace(b.Gather(r, numbers, axis=0), dtype=x.dtype, shape=("points", *(r.shape or ())[1:]))
-            for x, r in zip(job.sources, baselines, strict=True)
+            for x, r in zip(context.sources, baselines, strict=True)
         }
 
-    made = reduced(job, count, points, inner, options, Mean(), chunk=chunk, place=place if times else None)
-    if delta and job.origin is None:
-        job.report("delta", completeness_gap(job, made, b.Shape(baselines[0], start=0, end=1), all_baselines, chunk))
-    return dict(zip(job.sources, made, strict=True))
+    made = reduced(context, count, points, inner, options, RunningMean(), chunk=chunk, place=place if times else None)
+    if delta and context.origin is None:
+        context.report("delta", completeness_gap(context, made, b.Shape(baselines[0], start=0, end=1), all_baselines, chunk))
+    return dict(zip(context.sources, made, strict=True))
 
 
 @method(
@@ -112,22 +112,22 @@ def expected_gradients(
     source="Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions; GradientExplainer of the shap package",
     axioms=("completeness in expectation", "implementation-invariance"),
     needs_baseline=True,
-    repeats=True,
+    multi_point=True,
 )
 def gradient_shap(
-    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.1, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
+    context: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.1,
+    noise_unit: str = "range", noise: str = SEEDED, seed: int = 0, multiply: bool | None = None, delta: bool = False,
     chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return expected_gradients(
-        job, inner=inner, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise, seed=seed,
+        context, inner=inner, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise, seed=seed,
         multiply=multiply, delta=delta, chunk=chunk, **options,
     )  # fmt: skip
 
 
-def _draws_made(job: AttributionContext, samples: int, seed: int, baselines: Tensor) -> Draws:
-    """Drawn when rewriting: the same in every host. Every sample of a batch gets the same."""
-    b = job.b
+def _draws_made(context: AttributionContext, samples: int, seed: int, baselines: Tensor) -> Draws:
+    """Draws fixed when the model is rewritten: they are the same in every host and for every sample of a batch."""
+    b = context.b
     position = b.const(uniform_table(samples, seed, POSITION)[:, None], np.float64)
     chosen = uniform_table(samples, seed, REFERENCE)[:, None]
     known = baselines.dim(0)
@@ -138,18 +138,18 @@ def _draws_made(job: AttributionContext, samples: int, seed: int, baselines: Ten
     return Draws(position, replace(number, dtype=np.dtype(np.int64), shape=(samples, 1)))
 
 
-def _draws_given(job: AttributionContext) -> Draws:
+def _draws_given(context: AttributionContext) -> Draws:
     """The run-time inputs `position` and `reference`, [draws, samples or 1]."""
-    first = job.explained[0]
+    first = context.explained[0]
 
     def carried(name: str, dtype: Any) -> Tensor:
-        def emit(job: AttributionContext, explained: Explained) -> Tensor:
+        def emit(context: AttributionContext, explained: Explained) -> Tensor:
             def make() -> Tensor:
-                samples = job.symbol if job.symbol is not None else explained.tensor.dim(0) if job.batched else 1
-                return Tensor(job.graph.fresh(name), np.dtype(dtype), ("draws", samples))
+                samples = context.symbol if context.symbol is not None else explained.tensor.dim(0) if context.batched else 1
+                return Tensor(context.graph.fresh(name), np.dtype(dtype), ("draws", samples))
 
-            return job.outputs.run_time_input(name, explained.name, make)
+            return context.outputs.run_time_input(name, explained.name, make)
 
-        return job.carried(first, emit, lead=1)
+        return context.at_points(first, emit, lead=1)
 
     return Draws(carried("position", np.float32), carried("reference", np.int64))

@@ -17,8 +17,8 @@ __all__: list[str] = []
     axioms=("sensitivity to differentiating inputs", "implementation-invariance"),
     per_unit=True,
 )
-def gradient(job: AttributionContext) -> dict[Tensor, Tensor]:
-    return job.gradient()
+def gradient(context: AttributionContext) -> dict[Tensor, Tensor]:
+    return context.gradient()
 
 
 @method(
@@ -29,8 +29,8 @@ def gradient(job: AttributionContext) -> dict[Tensor, Tensor]:
     axioms=("implementation-invariance",),
     signed=False,
 )
-def saliency(job: AttributionContext) -> dict[Tensor, Tensor]:
-    return {x: job.b.Abs(dx) for x, dx in job.gradient().items()}
+def saliency(context: AttributionContext) -> dict[Tensor, Tensor]:
+    return {x: context.b.Abs(dx) for x, dx in context.gradient().items()}
 
 
 @method(
@@ -41,8 +41,8 @@ def saliency(job: AttributionContext) -> dict[Tensor, Tensor]:
     axioms=("implementation-invariance",),
     signed=False,
 )
-def sensitivity(job: AttributionContext) -> dict[Tensor, Tensor]:
-    return {x: job.b.Mul(dx, dx) for x, dx in job.gradient().items()}
+def sensitivity(context: AttributionContext) -> dict[Tensor, Tensor]:
+    return {x: context.b.Mul(dx, dx) for x, dx in context.gradient().items()}
 
 
 @method(
@@ -52,5 +52,5 @@ def sensitivity(job: AttributionContext) -> dict[Tensor, Tensor]:
     source="Shrikumar, Greenside, Shcherbina, Kundaje 2016, Not Just a Black Box",
     axioms=("implementation-invariance",),
 )
-def input_x_gradient(job: AttributionContext) -> dict[Tensor, Tensor]:
-    return {x: job.b.Mul(x, dx) for x, dx in job.gradient().items()}
+def input_x_gradient(context: AttributionContext) -> dict[Tensor, Tensor]:
+    return {x: context.b.Mul(x, dx) for x, dx in context.gradient().items()}

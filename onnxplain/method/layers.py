@@ -15,11 +15,11 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import over_targets, result_like
 from onnxplain.method.baselines import has_several, reference
 from onnxplain.method.context import AttributionContext
+from onnxplain.method.cotangent import emit_cotangent
 from onnxplain.method.path import integrate, straight
 from onnxplain.method.registry import method
-from onnxplain.method.sampling.accumulate import Sum, entries, repeated
+from onnxplain.method.sampling.accumulate import Sum, accumulate, entries
 from onnxplain.method.sampling.quadrature import nodes_and_weights
-from onnxplain.method.seed import emit_seed
 
 __all__: list[str] = []
 
@@ -39,25 +39,28 @@ EDGES = {"riemann-left": (0.0,), "riemann-right": (1.0,), "riemann-middle": (0.5
     source=f"{CONDUCTANCE}, section 3",
     axioms=("implementation-invariance",),
     needs_baseline=True,
-    repeats=True,
-    lands="layer",
+    multi_point=True,
+    attributes_to="layer",
 )
 def conductance(
-    job: AttributionContext, *, steps: int = 50, quadrature: str = "riemann-middle", chunk: int | str | None = None
+    context: AttributionContext, *, steps: int = 50, quadrature: str = "riemann-middle", chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
-    """Σ_k ∂f/∂y at step k · (y at its end − y at its start): the layer's own steps add up to its change, however few."""
+    """The conductance of each layer: Σ over steps k of ∂f/∂y at step k · (y at its end − y at its start).
+
+    The layer's own steps add up to its change, however few they are.
+    """
     if quadrature not in EDGES:
         raise MethodError(f"conductance takes the quadratures {', '.join(EDGES)}; got '{quadrature}'")
     starts, weights = nodes_and_weights("riemann-left", steps)
-    b = job.b
+    b = context.b
 
     def moved_on(start: AttributionContext, position: float) -> AttributionContext:
-        """The job as far from the start of a step as `position` says, 1 being its end."""
+        """The context as far from the start of a step as `position` says, 1 being its end."""
         if position == 0:
             return start
         points = {}
         for e, x in zip(start.explained, start.sources, strict=True):
-            here = start.carried(e, lambda job, own: own.tensor)
+            here = start.at_points(e, lambda context, own: own.tensor)
             step = b.Mul(b.Sub(here, reference(start, e)), position / steps)
             points[x] = replace(b.Add(x, step), dtype=x.dtype, shape=x.shape)
         return start.at(points)
@@ -67,7 +70,7 @@ def conductance(
         there = [moved_on(start, position) for position in EDGES[quadrature]]
 
         def share(one: AttributionContext) -> list[Tensor]:
-            slopes = [_slopes(job.with_point(seed=one.seed, identity_seeds=None)) for job in there]
+            slopes = [_slopes(context.with_point(cotangent=one.cotangent, identity_cotangents=None)) for context in there]
             made = []
             for i, (y, z) in enumerate(zip(start.layers, end.layers, strict=True)):
                 mean = b.Div(b.total([s[i] for s in slopes]), len(slopes))
@@ -76,7 +79,7 @@ def conductance(
 
         return over_targets(start, share)
 
-    return _at_layers(job, steps, starts, weights * steps, attribute, chunk)
+    return _at_layers(context, steps, starts, weights * steps, attribute, chunk)
 
 
 @method(
@@ -86,17 +89,17 @@ def conductance(
     source="Leino, Sen, Datta, Fredrikson, Li 2018, Influence-Directed Explanations for Deep Convolutional Networks, section 2",
     axioms=("implementation-invariance",),
     needs_baseline=True,
-    repeats=True,
+    multi_point=True,
     per_unit=True,
-    lands="layer",
+    attributes_to="layer",
 )
 def internal_influence(
-    job: AttributionContext, *, steps: int = 50, quadrature: str = "gauss-legendre", chunk: int | str | None = None
+    context: AttributionContext, *, steps: int = 50, quadrature: str = "gauss-legendre", chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
     def attribute(moved: AttributionContext) -> list[Tensor]:
         return over_targets(moved, _slopes)
 
-    return _at_layers(job, steps, *nodes_and_weights(quadrature, steps), attribute, chunk)
+    return _at_layers(context, steps, *nodes_and_weights(quadrature, steps), attribute, chunk)
 
 
 @method(
@@ -106,15 +109,15 @@ def internal_influence(
     source=f"{CONDUCTANCE}, section 3",
     axioms=("implementation-invariance",),
     per_unit=True,
-    lands="input",
+    attributes_to="input",
 )
-def gradient_through(job: AttributionContext, *, neuron: Neuron = None) -> dict[Tensor, Tensor]:
-    (layer,) = job.layers
+def gradient_through(context: AttributionContext, *, neuron: Neuron = None) -> dict[Tensor, Tensor]:
+    (layer,) = context.layers
     y = layer.tensor
-    slope = job.gradient(of=[y])[y]
+    slope = context.gradient(of=[y])[y]
     if neuron is not None:
-        slope = replace(job.b.Mul(slope, _chosen(job, y, neuron)), dtype=y.dtype, shape=y.shape)
-    return job.with_point(target=y, seed=slope).gradient()
+        slope = replace(context.b.Mul(slope, _chosen(context, y, neuron)), dtype=y.dtype, shape=y.shape)
+    return context.with_point(target=y, cotangent=slope).gradient()
 
 
 @method(
@@ -124,11 +127,11 @@ def gradient_through(job: AttributionContext, *, neuron: Neuron = None) -> dict[
     source=f"{CONDUCTANCE}, section 3, eq. 2",
     axioms=("implementation-invariance",),
     needs_baseline=True,
-    repeats=True,
-    lands="input",
+    multi_point=True,
+    attributes_to="input",
 )
 def neuron_conductance(
-    job: AttributionContext,
+    context: AttributionContext,
     *,
     neuron: Neuron = None,
     steps: int = 50,
@@ -136,47 +139,47 @@ def neuron_conductance(
     chunk: int | str | None = None,
 ) -> dict[Tensor, Tensor]:
     return integrate(
-        job, straight(job), inner="gradient-through", options={"neuron": neuron}, steps=steps, quadrature=quadrature,
+        context, straight(context), inner="gradient-through", options={"neuron": neuron}, steps=steps, quadrature=quadrature,
         multiply=True, delta=False, chunk=chunk,
     )  # fmt: skip
 
 
-def _slopes(job: AttributionContext) -> list[Tensor]:
+def _slopes(context: AttributionContext) -> list[Tensor]:
     """The gradient at each layer."""
-    layers = [e.tensor for e in job.layers]
-    found = job.gradient(of=layers)
+    layers = [e.tensor for e in context.layers]
+    found = context.gradient(of=layers)
     return [found[y] for y in layers]
 
 
 def _at_layers(
-    job: AttributionContext, steps: int, positions: np.ndarray[Any, Any], weights: np.ndarray[Any, Any],
+    context: AttributionContext, steps: int, positions: np.ndarray[Any, Any], weights: np.ndarray[Any, Any],
     attribute: Callable[[AttributionContext], Sequence[Tensor]], chunk: int | str | None,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
-    """Σ weight · what `attribute` gives at the layers, for inputs at these positions on the line from the baseline."""
-    b = job.b
-    if any(has_several(job, e) for e in job.explained):
+    """Σ weight · the attribution at the layers, for inputs at these positions on the line from the baseline."""
+    b = context.b
+    if any(has_several(context, e) for e in context.explained):
         raise MethodError("a layer's path starts at one baseline, shared by all samples or one per sample; got several of them")
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
-        for e, x in zip(job.explained, job.sources, strict=True):
-            start = reference(job, e)
+        for e, x in zip(context.explained, context.sources, strict=True):
+            start = reference(context, e)
             step = b.Mul(entries(b, positions, numbers, x, x.rank + 1), b.Unsqueeze(b.Sub(x, start), [0]))
             made[x] = replace(b.Add(b.Unsqueeze(start, [0]), step), dtype=x.dtype, shape=("points", *(x.shape or ())))
         return made
 
-    layers = [e.tensor for e in job.layers]
-    likes = [result_like(job, y) for y in layers]
-    made = repeated(job, b.const([steps]), points, attribute, Sum(partial(entries, b, weights)), chunk=chunk, likes=likes)
+    layers = [e.tensor for e in context.layers]
+    likes = [result_like(context, y) for y in layers]
+    made = accumulate(context, b.const([steps]), points, attribute, Sum(partial(entries, b, weights)), chunk=chunk, likes=likes)
     return dict(zip(layers, made, strict=True))
 
 
-def _chosen(job: AttributionContext, y: Tensor, neuron: Neuron) -> Tensor:
-    """1 at the neurons, 0 elsewhere, in the layer's shape."""
+def _chosen(context: AttributionContext, y: Tensor, neuron: Neuron) -> Tensor:
+    """1 at the chosen neurons, 0 elsewhere, in the layer's shape."""
     target = parse_target(tuple(neuron) if isinstance(neuron, list) else neuron)
     if target.kind != "element":
         raise MethodError(f"a neuron is one choice for each axis of the layer after the samples, as 3 or 3,10,12; got {neuron!r}")
     try:
-        return emit_seed(job.b, y, target, ranked=y, batched=job.batched)
+        return emit_cotangent(context.b, y, target, ranked=y, batched=context.batched)
     except TargetError as error:
         raise MethodError(str(error).replace("target", "neuron", 1).replace("output", "layer")) from None

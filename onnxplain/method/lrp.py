@@ -16,7 +16,7 @@ from onnxplain.propagation.composite import Composite
 from onnxplain.propagation.lrp import composites
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.composites import Sums
-from onnxplain.propagation.lrp.input_bounds import Bound, box
+from onnxplain.propagation.lrp.input_bounds import Bound, box_between
 from onnxplain.propagation.lrp.linear_rules import STABILIZER, Bias
 from onnxplain.propagation.lrp.role_rules import deconvnet, guided
 from onnxplain.propagation.lrp.settings import unfit
@@ -36,8 +36,8 @@ def propagation(
 ) -> Callable[[Build], Build]:
     """Enter a function that builds a composite as a method; its keyword-only parameters are the method's options.
 
-    The walk starts from the explained score itself, or from one (`starts_from`). `per_unit` says that the result is one per
-    unit of the input, as a gradient.
+    The backward pass starts from the explained score itself, or from one (`starts_from`). `per_unit` says that the result is one
+    per unit of the input, as a gradient.
     """
 
     def register(build: Build) -> Build:
@@ -46,10 +46,10 @@ def propagation(
                 raise MethodError("\n".join(f"method '{name}': {p}" for p in problems))
             return build(**options)
 
-        def run(job: AttributionContext, **options: Any) -> dict[Tensor, Tensor]:
-            run_time = {k: job.run_time_input(k) for k, v in options.items() if isinstance(v, str) and v == "input"}
+        def run(context: AttributionContext, **options: Any) -> dict[Tensor, Tensor]:
+            run_time = {k: context.run_time_input(k) for k, v in options.items() if isinstance(v, str) and v == "input"}
             composite = checked(**{**options, **run_time})
-            return job.relevance(composite) if starts_from == "score" else job.gradient(composite)
+            return context.relevance(composite) if starts_from == "score" else context.gradient(composite)
 
         axioms = ("conservation",) if starts_from == "score" else ()
         method(
@@ -191,7 +191,7 @@ def lrp_epsilon_gamma_box(
         "epsilon-gamma-box",
         convolution=lrp.gamma(gamma, bias=bias),
         dense=lrp.epsilon(epsilon, bias),
-        first=box(low, high),
+        first=box_between(low, high),
         sums=sums,
     )
 
@@ -206,7 +206,7 @@ def lrp_epsilon_gamma_box(
 def deep_taylor(*, low: Bound | None = None, high: Bound | None = None, bias: Bias = "ignore") -> Composite:
     if (low is None) != (high is None):
         raise MethodError("deep-taylor takes low and high together (bounded inputs: box rule), or neither (w² rule)")
-    first = lrp.w_square(bias=bias) if low is None or high is None else box(low, high)
+    first = lrp.w_square(bias=bias) if low is None or high is None else box_between(low, high)
     return composites.uniform("deep-taylor", lrp.z_plus(bias=bias), first=first)
 
 

@@ -19,7 +19,7 @@ Masks: TypeAlias = "Mapping[str, str | Sequence[int] | np.ndarray[Any, Any]]"
 an array that broadcasts to the layer's tensor, or "input" for an array given at run time."""
 
 
-def emit_masks(job: AttributionContext, masks: Masks) -> dict[Tensor, Tensor]:
+def emit_masks(context: AttributionContext, masks: Masks) -> dict[Tensor, Tensor]:
     """The masks by the tensor they belong to.
 
     Concept relevance propagation conditions relevance so on channels (Achtibat et al. 2023, From Attribution Maps to
@@ -30,19 +30,19 @@ def emit_masks(job: AttributionContext, masks: Masks) -> dict[Tensor, Tensor]:
     """
     made: dict[Tensor, Tensor] = {}
     for name, value in masks.items():
-        x = job.selection.masked[name]
-        made[x] = _run_time(job, name, x, len(masks)) if isinstance(value, str) else _baked_in(job, name, x, value)
+        x = context.selection.masked[name]
+        made[x] = _run_time(context, name, x, len(masks)) if isinstance(value, str) else _baked_in(context, name, x, value)
     return made
 
 
-def _run_time(job: AttributionContext, name: str, x: Tensor, count: int) -> Tensor:
+def _run_time(context: AttributionContext, name: str, x: Tensor, count: int) -> Tensor:
     def make() -> Tensor:
-        return replace(x, name=job.graph.fresh("mask" if count == 1 else f"{name}_mask"))
+        return replace(x, name=context.graph.fresh("mask" if count == 1 else f"{name}_mask"))
 
-    return job.b.given(job.outputs.run_time_input("mask", name, make), x)
+    return context.b.given(context.outputs.run_time_input("mask", name, make), x)
 
 
-def _baked_in(job: AttributionContext, name: str, x: Tensor, value: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
+def _baked_in(context: AttributionContext, name: str, x: Tensor, value: Sequence[int] | np.ndarray[Any, Any]) -> Tensor:
     if isinstance(value, np.ndarray):
         array = value
     else:
@@ -61,4 +61,4 @@ def _baked_in(job: AttributionContext, name: str, x: Tensor, value: Sequence[int
     )
     if not fits:
         raise InputError(f"the mask of shape {list(array.shape)} does not broadcast to '{name}' {list(extents)}")
-    return job.bake_in(f"the mask of '{name}'", array, x)
+    return context.bake_in(f"the mask of '{name}'", array, x)

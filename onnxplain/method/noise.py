@@ -11,7 +11,7 @@ from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
-from onnxplain.method.sampling.accumulate import Mean, Reduction, Variance
+from onnxplain.method.sampling.accumulate import Reduction, RunningMean, Variance
 from onnxplain.method.sampling.chunk_size import Chunk
 from onnxplain.method.sampling.counter_rng import normal_like
 from onnxplain.method.sampling.linear_ends import reduced
@@ -23,14 +23,14 @@ SEEDED = "seeded"
 
 
 def noisy(
-    job: AttributionContext, numbers: Tensor, index: int, *, level: float, unit: str, seed: int, noise: str, draws: int
+    context: AttributionContext, numbers: Tensor, index: int, *, level: float, unit: str, seed: int, noise: str, draws: int
 ) -> Tensor:  # fmt: skip
     """An explained tensor with noise: [c, samples, …], one row per draw number."""
-    b, e = job.b, job.explained[index]
+    b, e = context.b, context.explained[index]
     x = e.tensor
     if x.shape is None:
         raise MethodError(f"the rank of '{e.name}' is unknown; re-export the model with shape information")
-    axis = job.sample_axis(x)
+    axis = context.sample_axis(x)
     if unit == "range":
         others = [i for i in range(x.rank) if i != axis]
         scale = b.Mul(b.Sub(b.ReduceMax(x, others, keepdims=1), b.ReduceMin(x, others, keepdims=1)), level)
@@ -39,25 +39,25 @@ def noisy(
     if noise == SEEDED:
         drawn = normal_like(b, numbers, x, axis, seed, index, draws)
     else:
-        drawn = b.Gather(job.carried(e, _given_noise, lead=1), numbers, axis=0)
+        drawn = b.Gather(context.at_points(e, _given_noise, lead=1), numbers, axis=0)
         drawn = replace(drawn, shape=("points", *x.shape))
     shape = ("points", *x.shape)
     return replace(b.Add(x, replace(b.Mul(b.cast(drawn, x), scale), shape=None)), dtype=x.dtype, shape=shape)
 
 
-def _given_noise(job: AttributionContext, explained: Explained) -> Tensor:
+def _given_noise(context: AttributionContext, explained: Explained) -> Tensor:
     """The run-time input of the noise, [samples, …], made once."""
     x = explained.tensor
 
     def make() -> Tensor:
-        name = "noise" if len(job.explained) == 1 else f"{explained.name}_noise"
-        return replace(x, name=job.graph.fresh(name), shape=("draws", *(x.shape or ())))
+        name = "noise" if len(context.explained) == 1 else f"{explained.name}_noise"
+        return replace(x, name=context.graph.fresh(name), shape=("draws", *(x.shape or ())))
 
-    return job.outputs.run_time_input("noise", explained.name, make)
+    return context.outputs.run_time_input("noise", explained.name, make)
 
 
 def _smoothed(
-    job: AttributionContext,
+    context: AttributionContext,
     reduction: Reduction,
     *,
     inner: str,
@@ -71,27 +71,27 @@ def _smoothed(
     squared: bool = False,
 ) -> dict[Tensor, Tensor]:
     """The reduction of an inner method's attributions at noisy copies of the input."""
-    b = job.b
+    b = context.b
     check_draws(samples, noise_level, noise_unit, noise)
     count = b.const([samples])
     if noise != SEEDED:
-        count = b.Shape(job.carried(job.explained[0], _given_noise, lead=1), start=0, end=1)
+        count = b.Shape(context.at_points(context.explained[0], _given_noise, lead=1), start=0, end=1)
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {
-            x: noisy(job, numbers, i, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
-            for i, x in enumerate(job.sources)
+            x: noisy(context, numbers, i, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
+            for i, x in enumerate(context.sources)
         }
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         return replace(b.Mul(value, value), shape=value.shape)
 
-    made = reduced(job, count, points, inner, options, reduction, chunk=chunk, place=place if squared else None)
-    return dict(zip(job.sources, made, strict=True))
+    made = reduced(context, count, points, inner, options, reduction, chunk=chunk, place=place if squared else None)
+    return dict(zip(context.sources, made, strict=True))
 
 
 def check_draws(samples: int, noise_level: float, noise_unit: str, noise: str) -> None:
-    """Refuse what makes no sense."""
+    """Check the options of random draws."""
     if not isinstance(samples, int) or samples < 1:
         raise MethodError(f"samples must be at least 1, got {samples!r}")
     if not noise_level >= 0:
@@ -108,15 +108,15 @@ def check_draws(samples: int, noise_level: float, noise_unit: str, noise: str) -
     formula="1/m Σ M(x + σ·εₖ), εₖ normal",
     source="Smilkov, Thorat, Kim, Viégas, Wattenberg 2017, SmoothGrad: removing noise by adding noise",
     axioms=("implementation-invariance",),
-    repeats=True,
+    multi_point=True,
 )
 def smoothgrad(
-    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
+    context: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15,
+    noise_unit: str = "range", noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
-        job, Mean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise,
-        seed=seed, chunk=chunk,
+        context, RunningMean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit,
+        noise=noise, seed=seed, chunk=chunk,
     )  # fmt: skip
 
 
@@ -127,15 +127,15 @@ def smoothgrad(
     source="Hooker, Erhan, Kindermans, Kim 2019, A Benchmark for Interpretability Methods in Deep Neural Networks",
     axioms=("implementation-invariance",),
     signed=False,
-    repeats=True,
+    multi_point=True,
 )
 def smoothgrad_squared(
-    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
+    context: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15,
+    noise_unit: str = "range", noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
-        job, Mean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit, noise=noise,
-        seed=seed, chunk=chunk, squared=True,
+        context, RunningMean(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit,
+        noise=noise, seed=seed, chunk=chunk, squared=True,
     )  # fmt: skip
 
 
@@ -146,13 +146,13 @@ def smoothgrad_squared(
     source="Adebayo, Gilmer, Goodfellow, Kim 2018, Local Explanation Methods for Deep Neural Networks Lack Sensitivity",
     axioms=("implementation-invariance",),
     signed=False,
-    repeats=True,
+    multi_point=True,
 )
 def vargrad(
-    job: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15, noise_unit: str = "range",
-    noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
+    context: AttributionContext, *, inner: str = "gradient", samples: int = 50, noise_level: float = 0.15,
+    noise_unit: str = "range", noise: str = SEEDED, seed: int = 0, chunk: int | str | None = None, **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     return _smoothed(
-        job, Variance(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit,
+        context, Variance(), inner=inner, options=options, samples=samples, noise_level=noise_level, noise_unit=noise_unit,
         noise=noise, seed=seed, chunk=chunk,
     )  # fmt: skip

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from onnxplain.ir.registry import Rule
 from onnxplain.method.registry import find_method
-from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 
 __all__ = ["own_composite"]
 
 
-def own_composite(name: str, entries: Sequence[tuple[Where, Rule]], base: str | Composite = "lrp-epsilon") -> Composite:
+def own_composite(name: str, entries: Sequence[tuple[NodePattern, Rule]], base: str | Composite = "lrp-epsilon") -> Composite:
     """A composite of your own: its entries are tried first, a method's composite serves the rest.
 
     Args:

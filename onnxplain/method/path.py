@@ -19,14 +19,14 @@ from onnxplain.method.baselines import fits, has_several, reference, references,
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import find_method, method
 from onnxplain.method.sampling.accumulate import (
-    Mean,
     Points,
+    RunningMean,
     Sum,
+    accumulate,
     along_points,
     at_one_point,
     at_shared_point,
     entries,
-    repeated,
 )
 from onnxplain.method.sampling.chunk_size import Chunk
 from onnxplain.method.sampling.linear_ends import reduced
@@ -53,12 +53,12 @@ class Path:
     start: Vertex
 
 
-def chain(job: AttributionContext, count: Tensor, vertex: Vertex) -> Path:
+def chain(context: AttributionContext, count: Tensor, vertex: Vertex) -> Path:
     """The path through `count` (int64 [1]) vertices to the input."""
-    b = job.b
+    b = context.b
 
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        x = job.sources[index]
+        x = context.sources[index]
         following = replace(b.Add(numbers, 1), dtype=numbers.dtype, shape=numbers.shape)
         last = along_points(b, b.Equal(following, count), x.rank + 1)
         there = vertex(replace(b.Min(following, b.Sub(count, 1)), dtype=numbers.dtype, shape=numbers.shape), index)
@@ -69,7 +69,7 @@ def chain(job: AttributionContext, count: Tensor, vertex: Vertex) -> Path:
 
 
 def integrate(
-    job: AttributionContext,
+    context: AttributionContext,
     path: Path,
     *,
     inner: str,
@@ -84,7 +84,7 @@ def integrate(
 
     An inner method whose attributions are not per unit of the input is averaged along the path instead: no factor.
     """
-    b = job.b
+    b = context.b
     positions, weights = nodes_and_weights(quadrature, steps)
     times = find_method(inner).per_unit if multiply is None else multiply
     share = path.lines if times else path.segments  # of a line's own steps, or an average over all
@@ -100,27 +100,27 @@ def integrate(
     def step(numbers: Tensor, index: int) -> Tensor:
         start, end = ends(numbers, index)
         made = b.Sub(end, start)
-        return replace(made, dtype=end.dtype, shape=(1 if single else "points", *(job.sources[index].shape or ())))
+        return replace(made, dtype=end.dtype, shape=(1 if single else "points", *(context.sources[index].shape or ())))
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
-        for i, x in enumerate(job.sources):
+        for i, x in enumerate(context.sources):
             start, _ = ends(numbers, i)
             moved = b.Add(start, b.Mul(pick(positions, numbers, x, x.rank + 1), step(numbers, i)))
             made[x] = replace(moved, dtype=x.dtype, shape=("points", *(x.shape or ())))
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        factor = beside_targets(job, step(numbers, index), lead=1)
+        factor = beside_targets(context, step(numbers, index), lead=1)
         return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
 
     def placed(index: int, value: Tensor) -> Tensor:
-        x = job.sources[index]
+        x = context.sources[index]
         only = replace(b.Squeeze(step(path.segments, index), [0]), dtype=x.dtype, shape=x.shape)
-        return replace(b.Mul(value, beside_targets(job, only)), dtype=value.dtype, shape=value.shape)
+        return replace(b.Mul(value, beside_targets(context, only)), dtype=value.dtype, shape=value.shape)
 
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
-        return {x: path.start(numbers, i) for i, x in enumerate(job.sources)}
+        return {x: path.start(numbers, i) for i, x in enumerate(context.sources)}
 
     known = b.ints(share)
     scaled = weights / known[0] if known else weights
@@ -130,25 +130,27 @@ def integrate(
         return chosen if known else b.Div(chosen, b.Squeeze(b.cast(share, chosen)))
 
     each = place if times and not single else None
-    made = reduced(job, b.Mul(path.segments, steps), points, inner, options, Sum(weight), chunk=chunk, place=each)
+    made = reduced(context, b.Mul(path.segments, steps), points, inner, options, Sum(weight), chunk=chunk, place=each)
     if times and single:  # the same factor at all points
         made = [placed(i, value) for i, value in enumerate(made)]
-    if delta and job.origin is None:
-        job.report("delta", completeness_gap(job, made, path.lines, starts, chunk))
-    return dict(zip(job.sources, made, strict=True))
+    if delta and context.origin is None:
+        context.report("delta", completeness_gap(context, made, path.lines, starts, chunk))
+    return dict(zip(context.sources, made, strict=True))
 
 
-def completeness_gap(job: AttributionContext, made: Sequence[Tensor], count: Tensor, baselines: Points, chunk: Chunk) -> Tensor:
+def completeness_gap(
+    context: AttributionContext, made: Sequence[Tensor], count: Tensor, baselines: Points, chunk: Chunk
+) -> Tensor:
     """What attributions sum to beyond the score's difference from its mean over `count` (int64 [1]) baselines: [samples].
 
     It is 0 where the integral is exact; with all targets [samples, targets].
     """
-    b = job.b
+    b = context.b
     if b.ints(count) == [1]:
-        return gap(job, made, change_since(job, at_shared_point(job, baselines) or at_one_point(job, baselines)))
-    here = score(job)
-    (there,) = repeated(job, count, baselines, lambda moved: [score(moved)], Mean(), chunk=chunk, likes=[here])
-    return gap(job, made, replace(b.Sub(here, there), dtype=here.dtype, shape=here.shape))
+        return gap(context, made, change_since(context, at_shared_point(context, baselines) or at_one_point(context, baselines)))
+    here = score(context)
+    (there,) = accumulate(context, count, baselines, lambda moved: [score(moved)], RunningMean(), chunk=chunk, likes=[here])
+    return gap(context, made, replace(b.Sub(here, there), dtype=here.dtype, shape=here.shape))
 
 
 @method(
@@ -158,10 +160,10 @@ def completeness_gap(job: AttributionContext, made: Sequence[Tensor], count: Ten
     source="Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks",
     axioms=("completeness", "sensitivity", "implementation-invariance"),
     needs_baseline=True,
-    repeats=True,
+    multi_point=True,
 )
 def integrated_gradients(
-    job: AttributionContext,
+    context: AttributionContext,
     *,
     inner: str = "gradient",
     steps: int = 50,
@@ -171,24 +173,32 @@ def integrated_gradients(
     chunk: int | str | None = None,
     **options: Any,
 ) -> dict[Tensor, Tensor]:
-    path = straight(job)
+    path = straight(context)
     return integrate(
-        job, path, inner=inner, options=options, steps=steps, quadrature=quadrature, multiply=multiply, delta=delta, chunk=chunk
+        context,
+        path,
+        inner=inner,
+        options=options,
+        steps=steps,
+        quadrature=quadrature,
+        multiply=multiply,
+        delta=delta,
+        chunk=chunk,
     )
 
 
 def alone(b: Builder, x: Tensor) -> Tensor:
-    """One tensor as a row of them: [1, …]."""
+    """A tensor with an axis of extent 1 in front: [1, …]."""
     return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=None if x.shape is None else (1, *x.shape))
 
 
-def straight(job: AttributionContext) -> Path:
+def straight(context: AttributionContext) -> Path:
     """From each baseline straight to the input."""
-    b = job.b
-    several = [has_several(job, e) for e in job.explained]
+    b = context.b
+    several = [has_several(context, e) for e in context.explained]
     starts = [
-        references(job, e) if many else alone(b, shared_baseline(job, e) or reference(job, e))
-        for e, many in zip(job.explained, several, strict=True)
+        references(context, e) if many else alone(b, shared_baseline(context, e) or reference(context, e))
+        for e, many in zip(context.explained, several, strict=True)
     ]
     counts = {n for n in (s.dim(0) for s in starts) if isinstance(n, int)}
     if len(counts - {1}) > 1:
@@ -202,7 +212,7 @@ def straight(job: AttributionContext) -> Path:
         return replace(b.Gather(all_of_them, numbers, axis=0), shape=("points", *(all_of_them.shape or ())[1:]))
 
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        return start(numbers, index), job.sources[index]
+        return start(numbers, index), context.sources[index]
 
     return Path(b.const([lines]), b.const([lines]), ends, start)
 
@@ -213,36 +223,45 @@ def straight(job: AttributionContext) -> Path:
     formula="∫ ∂f/∂x · dγ along γ, straight from point to point",
     source="Sundararajan, Taly, Yan 2017, Axiomatic Attribution for Deep Networks, section 4",
     axioms=("completeness", "implementation-invariance"),
-    repeats=True,
+    multi_point=True,
 )
 def path_integrated_gradients(
-    job: AttributionContext, *, path: Any = "input", inner: str = "gradient", steps: int = 10, quadrature: str = "gauss-legendre",
-    multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None, **options: Any,
+    context: AttributionContext, *, path: Any = "input", inner: str = "gradient", steps: int = 10,
+    quadrature: str = "gauss-legendre", multiply: bool | None = None, delta: bool = True, chunk: int | str | None = None,
+    **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
-    b = job.b
-    vertices = [job.carried(e, partial(_vertices, path=path), lead=1) for e in job.explained]
+    b = context.b
+    vertices = [context.at_points(e, partial(_vertices, path=path), lead=1) for e in context.explained]
 
     def vertex(numbers: Tensor, index: int) -> Tensor:
         every = vertices[index]
         return replace(b.Gather(every, numbers, axis=0), dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
 
-    made = chain(job, b.Shape(vertices[0], start=0, end=1), vertex)
+    made = chain(context, b.Shape(vertices[0], start=0, end=1), vertex)
     return integrate(
-        job, made, inner=inner, options=options, steps=steps, quadrature=quadrature, multiply=multiply, delta=delta, chunk=chunk
+        context,
+        made,
+        inner=inner,
+        options=options,
+        steps=steps,
+        quadrature=quadrature,
+        multiply=multiply,
+        delta=delta,
+        chunk=chunk,
     )
 
 
-def _vertices(job: AttributionContext, explained: Explained, *, path: Any) -> Tensor:
+def _vertices(context: AttributionContext, explained: Explained, *, path: Any) -> Tensor:
     """The points of a path before the input: [points, samples or 1, …], baked in or given at run time."""
     x = explained.tensor
     value = path.get(explained.name) if isinstance(path, Mapping) else path
     if isinstance(value, str) and value == "input":
 
         def make() -> Tensor:
-            name = "path" if len(job.explained) == 1 else f"{explained.name}_path"
-            return replace(x, name=job.graph.fresh(name), shape=("vertices", *(x.shape or ())))
+            name = "path" if len(context.explained) == 1 else f"{explained.name}_path"
+            return replace(x, name=context.graph.fresh(name), shape=("vertices", *(x.shape or ())))
 
-        return job.outputs.run_time_input("path", explained.name, make)
+        return context.outputs.run_time_input("path", explained.name, make)
     if value is None or isinstance(value, str):
         raise MethodError(f"the path of '{explained.name}' is an array [points, samples or 1, …], or 'input' for run time")
     array = np.asarray(value)
@@ -252,4 +271,4 @@ def _vertices(job: AttributionContext, explained: Explained, *, path: Any) -> Te
             f"of {array.dtype}"
         )
     extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], x.shape or (), strict=True)]
-    return replace(job.bake_in(f"the path of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
+    return replace(context.bake_in(f"the path of '{explained.name}'", array, x), shape=(array.shape[0], *extents))

@@ -13,10 +13,10 @@ from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import score
 from onnxplain.method.cam import channel_sum
-from onnxplain.method.cam_geometry import Places, places
+from onnxplain.method.cam_geometry import SpatialMap, places
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
-from onnxplain.method.sampling.accumulate import Points, Sum, repeated
+from onnxplain.method.sampling.accumulate import Points, Sum, accumulate
 from onnxplain.method.sampling.chunk_size import Chunk
 
 __all__: list[str] = []
@@ -28,18 +28,18 @@ __all__: list[str] = []
     formula="ReLU(A v), v the first principal direction of the channels over places",
     source="Muhammad, Yeasin 2020, Eigen-CAM: Class Activation Map using Principal Components, section III",
     signed=False,
-    lands="map",
-    picks=True,
+    attributes_to="map",
+    auto_layer=True,
 )
 def eigen_cam(
-    job: AttributionContext, *, relu: bool = True, upsample: bool = False, centred: bool = True, steps: int = 16,
+    context: AttributionContext, *, relu: bool = True, upsample: bool = False, centred: bool = True, steps: int = 16,
     axes: Sequence[int] | None = None, grid: Sequence[int] | None = None,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     """The power method on the Gram matrix G of places or channels, whichever are fewer: squared `steps` times it is
     G^(2^steps), all columns of which point along the first eigenvector."""
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 30:
         raise MethodError(f"steps is how often the matrix is squared, 1 to 30; got {steps!r}")
-    b, at = job.b, places(job, axes, grid)
+    b, at = context.b, places(context, axes, grid)
     a = at.flat(at.layer.tensor)
     if centred:
         a = replace(b.Sub(a, b.ReduceMean(a, [2], keepdims=1)), shape=a.shape)
@@ -72,7 +72,7 @@ def eigen_cam(
 
 
 def _nonzero(x: Tensor, b: Builder) -> Tensor:
-    """1 in place of 0."""
+    """The tensor with 1 in place of 0."""
     made: Tensor = b.Where(b.Equal(x, 0), 1, x)
     return made
 
@@ -89,12 +89,12 @@ def _unit(vector: Tensor, b: Builder) -> Tensor:
     formula="ReLU(Σ_k w_k A_k), w = softmax over k of f(x ⊙ A_k enlarged, in 0..1)",
     source="Wang et al. 2020, Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, eqs. 4-6",
     signed=False,
-    lands="map",
-    picks=True,
-    repeats=True,
+    attributes_to="map",
+    auto_layer=True,
+    multi_point=True,
 )
 def score_cam(
-    job: AttributionContext,
+    context: AttributionContext,
     *,
     relu: bool = True,
     upsample: bool = False,
@@ -102,7 +102,7 @@ def score_cam(
     grid: Sequence[int] | None = None,
     chunk: int | str | None = None,
 ) -> dict[Tensor, Tensor]:
-    b, at = job.b, places(job, axes, grid)
+    b, at = context.b, places(context, axes, grid)
     x, a = at.input.tensor, at.flat(at.layer.tensor)
     beyond = list(range(2, 2 + len(at.layout.grid or at.layout.space)))
 
@@ -114,7 +114,7 @@ def score_cam(
         masks = at.over_input(b.transpose(mask, [1, 0, *beyond]), lead=1)
         return {x: replace(b.Mul(x, masks), dtype=x.dtype, shape=("points", *(x.shape or ())))}
 
-    weights = replace(b.Softmax(_scores(at, job.with_point(layers=()), points, chunk), axis=-1), shape=None)
+    weights = replace(b.Softmax(_scores(at, context.with_point(layers=()), points, chunk), axis=-1), shape=None)
     return _finished(at, weights, a, relu=relu, upsample=upsample)
 
 
@@ -125,12 +125,12 @@ def score_cam(
     source="Desai, Ramaswamy 2020, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free "
     "Localization",
     signed=False,
-    lands="map",
-    picks=True,
-    repeats=True,
+    attributes_to="map",
+    auto_layer=True,
+    multi_point=True,
 )
 def ablation_cam(
-    job: AttributionContext,
+    context: AttributionContext,
     *,
     relu: bool = True,
     upsample: bool = False,
@@ -138,9 +138,9 @@ def ablation_cam(
     grid: Sequence[int] | None = None,
     chunk: int | str | None = None,
 ) -> dict[Tensor, Tensor]:
-    b, at = job.b, places(job, axes, grid)
+    b, at = context.b, places(context, axes, grid)
     x = at.layer.tensor
-    over = [a for a in at.layout.channels(x.rank, job.batched) if x.dim(a) != 1]
+    over = [a for a in at.layout.channels(x.rank, context.batched) if x.dim(a) != 1]
     if len(over) != 1:
         raise MethodError(
             f"ablation-cam silences channels, counted by one axis; '{at.layer.name}' {named_dims(x)} has {len(over)}"
@@ -151,13 +151,13 @@ def ablation_cam(
         silent = b.Unsqueeze(_each(at, numbers), places)
         return {x: replace(b.Where(silent, 0, x), dtype=x.dtype, shape=("points", *(x.shape or ())))}
 
-    here = b.Unsqueeze(score(job), [-1])
-    without = _scores(at, job.with_point(explained=(at.layer,), layers=()), points, chunk)
+    here = b.Unsqueeze(score(context), [-1])
+    without = _scores(at, context.with_point(explained=(at.layer,), layers=()), points, chunk)
     weights = b.Div(b.Sub(here, without), _nonzero(b.Abs(here), b))
     return _finished(at, weights, at.flat(x), relu=relu, upsample=upsample)
 
 
-def _each(at: Places, numbers: Tensor) -> Tensor:
+def _each(at: SpatialMap, numbers: Tensor) -> Tensor:
     """Whether a channel is the one of a point's number: bool [c, channels]."""
     b, channels = at.job.b, at.channels
     every = np.arange(channels) if isinstance(channels, int) else b.Range(0, b.Squeeze(channels), 1)
@@ -165,7 +165,7 @@ def _each(at: Places, numbers: Tensor) -> Tensor:
     return made
 
 
-def _scores(at: Places, job: AttributionContext, points: Points, chunk: Chunk) -> Tensor:
+def _scores(at: SpatialMap, context: AttributionContext, points: Points, chunk: Chunk) -> Tensor:
     """The score at one point for each channel: [samples, targets where there are many, channels]."""
     b, channels = at.job.b, at.channels
     count = b.const([channels]) if isinstance(channels, int) else channels
@@ -180,18 +180,20 @@ def _scores(at: Places, job: AttributionContext, points: Points, chunk: Chunk) -
         mine = b.Unsqueeze(mine, list(range(1, value.rank - 1))) if value.rank > 2 else mine
         return replace(b.Mul(value, mine), dtype=value.dtype, shape=value.shape)
 
-    like = spread(score(job))
-    (made,) = repeated(job, count, points, lambda moved: [spread(score(moved))], Sum(), chunk=chunk, place=place, likes=[like])
+    like = spread(score(context))
+    (made,) = accumulate(
+        context, count, points, lambda moved: [spread(score(moved))], Sum(), chunk=chunk, place=place, likes=[like]
+    )
     return made
 
 
-def _finished(at: Places, weights: Tensor, a: Tensor, *, relu: bool, upsample: bool) -> dict[Tensor, Tensor]:
+def _finished(at: SpatialMap, weights: Tensor, a: Tensor, *, relu: bool, upsample: bool) -> dict[Tensor, Tensor]:
     """The map of weighted channels: weights [samples, targets where there are many, channels]."""
-    b, job = at.job.b, at.job
-    if not job.batched:
+    b, context = at.job.b, at.job
+    if not context.batched:
         weights = b.Unsqueeze(weights, [0])
-    if job.identity_seeds is None:
+    if context.identity_cotangents is None:
         weights = b.Unsqueeze(weights, [1])
-    targets = 1 if job.identity_seeds is None else job.identity_seeds.dim(0)
+    targets = 1 if context.identity_cotangents is None else context.identity_cotangents.dim(0)
     flat = replace(channel_sum(b, weights, a), dtype=a.dtype, shape=(at.samples, targets, at.count()))
     return {at.input.tensor: at.finished(flat, relu=relu, upsample=upsample)}

@@ -1,4 +1,4 @@
-"""The methods: named, user-facing ways to explain. A method is passes, a composite, a seed and a finish."""
+"""The methods: named, user-facing ways to explain. A method is passes, a composite, a cotangent and a finish."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from onnxplain.errors import MethodError, nearest
 from onnxplain.propagation.composite import GRADIENT, Composite
 
-__all__ = ["Lands", "Method", "Option", "all_methods", "find_method", "graph_method", "method"]
+__all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", "graph_method", "method"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ BLACK_BOX = (
 )
 """The files of `onnxplain.method.blackbox` that do."""
 
-Lands: TypeAlias = Literal["explained", "layer", "input", "map"]
+AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map"]
 """Where attributions lie, and so what `layer=` means to a method.
 
 "explained": on the inputs, or on the layers named. "layer": on the layers named, while the inputs vary. "input": on the
@@ -55,10 +55,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to explain: `run(job, **options)` returns the attribution of every explained tensor.
+    """A way to explain: `run(context, **options)` returns the attribution of every explained tensor.
 
-    A method with `forward_only` writes nothing into the graph: its `run(task, **options)` takes an
-    `onnxplain.method.blackbox.task.Task` and returns a `Found`.
+    A method with `forward_only` writes nothing into the graph: its `run(context, **options)` takes an
+    `onnxplain.method.blackbox.task.Task` and returns a `PerturbationResult`.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Method:
     signed: bool
     composite: Composite | Callable[..., Composite]
     options: tuple[Option, ...]
-    repeats: bool = False
+    multi_point: bool = False
     per_unit: bool = False
-    lands: Lands = "explained"
-    picks: bool = False
+    attributes_to: AttributionSite = "explained"
+    auto_layer: bool = False
     forward_only: bool = False
 
     @property
@@ -87,17 +87,19 @@ class Method:
         default = next((o.default for o in self.options if o.name == "inner"), None)
         return None if default is None else graph_method(options.get("inner", default))
 
-    def compares(self, options: Mapping[str, Any]) -> bool:
+    def takes_baseline(self, options: Mapping[str, Any]) -> bool:
         """Whether it, or the method within it, compares with a reference input."""
         inner = self.inner(options)
-        return self.needs_baseline or (inner is not None and inner.compares({k: v for k, v in options.items() if k != "inner"}))
+        return self.needs_baseline or (
+            inner is not None and inner.takes_baseline({k: v for k, v in options.items() if k != "inner"})
+        )
 
-    def promises(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+    def axioms_with(self, options: Mapping[str, Any]) -> tuple[str, ...]:
         """Its axioms with these options: another method within it, or none of its factors, and completeness is lost."""
         plain = options.get("inner", "gradient") == "gradient" and options.get("multiply") is not False
         return tuple(a for a in self.axioms if plain or not a.startswith("completeness"))
 
-    def landing(self, options: Mapping[str, Any]) -> tuple[Lands, bool]:
+    def attribution_site(self, options: Mapping[str, Any]) -> tuple[AttributionSite, bool]:
         """Where attributions lie, and whether the layer is picked from the dataflow where none is named: as in the method
         within it, if there is one.
 
@@ -105,16 +107,16 @@ class Method:
             MethodError: the method within it gives no attributions in the shape of its inputs.
         """
         inner = self.inner(options)
-        if inner is None or self.lands != "explained":
-            return self.lands, self.picks
-        lands, picks = inner.landing({k: v for k, v in options.items() if k != "inner"})
-        if lands in ("layer", "map"):
-            what = "makes a map" if lands == "map" else "explains a layer while the inputs vary"
+        if inner is None or self.attributes_to != "explained":
+            return self.attributes_to, self.auto_layer
+        attributes_to, auto_layer = inner.attribution_site({k: v for k, v in options.items() if k != "inner"})
+        if attributes_to in ("layer", "map"):
+            what = "makes a map" if attributes_to == "map" else "explains a layer while the inputs vary"
             raise MethodError(f"'{inner.name}' {what}, so '{self.name}' cannot evaluate it at other inputs; choose another inner")
-        return lands, picks
+        return attributes_to, auto_layer
 
     def rules(self, options: dict[str, Any] | None = None) -> Composite:
-        """The composite that serves the method's walk, or that of the method within it, for the given options."""
+        """The composite that serves the method's backward pass, or that of the method within it, for the given options."""
         inner = self.inner(options or {})
         if inner is not None:
             own = {o.name for o in self.options}
@@ -122,7 +124,7 @@ class Method:
         return self.composite if isinstance(self.composite, Composite) else self.composite(**self.checked(options or {}))
 
     def expands(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """The operators that its walk, or that of the method within it, needs written in smaller ones."""
+        """The operators that its backward pass, or that of the method within it, needs written in smaller ones."""
         inner, own = self.inner(options), {o.name for o in self.options}
         if inner is None:
             return self.rules(dict(options)).expands
@@ -165,10 +167,10 @@ def method(
     signed: bool = True,
     composite: Composite | Callable[..., Composite] = GRADIENT,
     options: Callable[..., Any] | None = None,
-    repeats: bool = False,
+    multi_point: bool = False,
     per_unit: bool = False,
-    lands: Lands = "explained",
-    picks: bool = False,
+    attributes_to: AttributionSite = "explained",
+    auto_layer: bool = False,
     forward_only: bool = False,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
@@ -181,12 +183,12 @@ def method(
         axioms: what it promises, of completeness, conservation, sensitivity, implementation-invariance.
         needs_baseline: whether it compares with a reference input.
         signed: whether attributions may be negative.
-        composite: which rule serves which call; a function of the options where it depends on them.
+        composite: which rule serves which node; a function of the options where it depends on them.
         options: the function whose keyword-only parameters are the options, where it is not the decorated one.
-        repeats: whether it evaluates another method at many points, and so runs through targets itself.
+        multi_point: whether it evaluates another method at many points, and so runs through targets itself.
         per_unit: whether attributions are per unit of the input, so that a step in it times them is a change of the score.
-        lands: where attributions lie.
-        picks: whether the layer is found in the dataflow where none is named.
+        attributes_to: where attributions lie.
+        auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
     """
 
@@ -194,8 +196,8 @@ def method(
         parameters = [p for p in inspect.signature(options or function).parameters.values() if p.kind is p.KEYWORD_ONLY]
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
-            name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, repeats, per_unit,
-            lands, picks, forward_only,
+            name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
+            attributes_to, auto_layer, forward_only,
         )  # fmt: skip
         return function
 

@@ -18,7 +18,7 @@ __all__: list[str] = []
     axioms=("implementation-invariance",),
     needs_baseline=True,
 )
-def taylor(job: AttributionContext) -> dict[Tensor, Tensor]:
-    roots = {e.tensor: reference(job, e) for e in job.explained}
-    slopes = job.gradient(at=roots)
-    return {x: job.b.Mul(job.b.Sub(x, root), slopes[x]) for x, root in roots.items()}
+def taylor(context: AttributionContext) -> dict[Tensor, Tensor]:
+    roots = {e.tensor: reference(context, e) for e in context.explained}
+    slopes = context.gradient(at=roots)
+    return {x: context.b.Mul(context.b.Sub(x, root), slopes[x]) for x, root in roots.items()}

@@ -12,10 +12,10 @@ import numpy as np
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import inner_method
-from onnxplain.method.blur import spatial_axes
+from onnxplain.method.blur import blurred_axes
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
-from onnxplain.method.sampling.accumulate import Mean, repeated
+from onnxplain.method.sampling.accumulate import RunningMean, accumulate
 
 __all__: list[str] = []
 
@@ -26,10 +26,10 @@ __all__: list[str] = []
     formula="1/|T| Σ τ⁻¹(M(τ(x))), τ the shifts",
     source="Montavon, Samek, Müller 2017, Methods for Interpreting and Understanding DNNs, section 6",
     axioms=("implementation-invariance",),
-    repeats=True,
+    multi_point=True,
 )
 def translated(
-    job: AttributionContext,
+    context: AttributionContext,
     *,
     inner: str = "gradient",
     shifts: int | Sequence[Sequence[int]] = 1,
@@ -38,32 +38,32 @@ def translated(
     chunk: int | str | None = None,
     **options: Any,
 ) -> dict[Tensor, Tensor]:
-    b = job.b
-    over = [spatial_axes(job, e, axes) for e in job.explained]
+    b = context.b
+    over = [blurred_axes(context, e, axes) for e in context.explained]
     tables = [b.const(_shifts(shifts, len(chosen))) for chosen in over]
     if len({t.dim(0) for t in tables}) > 1:
         raise MethodError("the explained inputs differ in their numbers of axes: name one of them as the input to explain")
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
-        for x, chosen, table in zip(job.sources, over, tables, strict=True):
+        for x, chosen, table in zip(context.sources, over, tables, strict=True):
             alone = replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
-            made[x] = shifted(job, alone, b.Gather(table, numbers, axis=0), [a + 1 for a in chosen], fill)
+            made[x] = shifted(context, alone, b.Gather(table, numbers, axis=0), [a + 1 for a in chosen], fill)
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        lead = 1 if job.identity_seeds is None else 2
+        lead = 1 if context.identity_cotangents is None else 2
         back = b.Neg(b.Gather(tables[index], numbers, axis=0))
-        return shifted(job, value, back, [a + (lead if a >= int(job.batched) else 1) for a in over[index]], 0.0)
+        return shifted(context, value, back, [a + (lead if a >= int(context.batched) else 1) for a in over[index]], 0.0)
 
     evaluate = inner_method(inner, options, chunk)
-    made = repeated(job, b.Shape(tables[0], start=0, end=1), points, evaluate, Mean(), chunk=chunk, place=place)
-    return dict(zip(job.sources, made, strict=True))
+    made = accumulate(context, b.Shape(tables[0], start=0, end=1), points, evaluate, RunningMean(), chunk=chunk, place=place)
+    return dict(zip(context.sources, made, strict=True))
 
 
-def shifted(job: AttributionContext, x: Tensor, by: Tensor, axes: Sequence[int], fill: float) -> Tensor:
+def shifted(context: AttributionContext, x: Tensor, by: Tensor, axes: Sequence[int], fill: float) -> Tensor:
     """[c or 1, …] shifted along `axes` by int64 [c, axes] elements: [c, …]; what comes in from outside is `fill`."""
-    b = job.b
+    b = context.b
     others = [i for i in range(1, x.rank) if i not in axes]
     order = [0, *axes, *others]
     front = b.transpose(x, order)

@@ -39,7 +39,7 @@ def _settle_once(model: onnx.ModelProto) -> bool:
 
 
 def _taken(call: onnx.NodeProto, branch: onnx.GraphProto, taken: Names) -> list[onnx.NodeProto]:
-    """The nodes of a branch with names of their own, its results under the names of the call's outputs."""
+    """The nodes of a branch with names of their own, its results under the names of the node's outputs."""
     own = defined(branch.node)
     own += [t.name for t in branch.initializer]
     renamed = {name: taken.fresh(f"{call.name}.{name}") for name in own}

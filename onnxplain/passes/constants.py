@@ -11,15 +11,16 @@ from onnxplain.ir.edit import reads, set_nodes
 
 __all__ = ["fold_constants"]
 
-SMALL = 1024
+SMALL_CONSTANT_ELEMENTS = 1024
 """Elements up to which a constant is small."""
 
+# operators: those that shape arithmetic consists of, which run when a model is prepared
 FOLDABLE = frozenset(
     """Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity Less
     LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Shape Size Slice
     Split Sqrt Squeeze Sub Transpose Unsqueeze Where""".split()
 )
-"""Operators that shape arithmetic consists of. All are exact and give the same result everywhere."""
+"""All are exact and give the same result everywhere."""
 
 
 def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
@@ -33,7 +34,11 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
     static = {n: _static(t) for n, t in infos.items()}
     static.update((t.name, list(t.dims)) for t in graph.initializer)
     read = {i for n in graph.node if set(also).intersection(n.output) for i in n.input}
-    values = {t.name: t for t in graph.initializer if (int(np.prod(t.dims)) <= SMALL or t.name in read) and not t.external_data}
+    values = {
+        t.name: t
+        for t in graph.initializer
+        if (int(np.prod(t.dims)) <= SMALL_CONSTANT_ELEMENTS or t.name in read) and not t.external_data
+    }
     outputs = {o.name for o in graph.output}
     folded: dict[str, onnx.NodeProto] = {}
     made: set[str] = set()
@@ -41,6 +46,7 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
     for node in graph.node:
         if node.domain or node.op_type not in FOLDABLE or outputs.intersection(node.output):
             continue
+        # operators: their results are written here
         if node.op_type in ("Shape", "Size"):
             extent = static.get(node.input[0])
             if extent is not None:
@@ -51,7 +57,7 @@ def fold_constants(model: onnx.ModelProto, also: Collection[str] = ()) -> bool:
         if not node.input or not all(not i or i in values or i in made for i in node.input):
             continue
         sizes = [static.get(o) for o in node.output]
-        large = {o for o, s in zip(node.output, sizes, strict=True) if s is None or int(np.prod(s)) > SMALL}
+        large = {o for o, s in zip(node.output, sizes, strict=True) if s is None or int(np.prod(s)) > SMALL_CONSTANT_ELEMENTS}
         if large <= set(also) and None not in sizes:
             folded[node.name] = node
             made.update(node.output)
@@ -107,5 +113,5 @@ def _drop_unused(graph: onnx.GraphProto, wanted: set[str], large: set[str]) -> N
     """Remove small initializers, and the large ones named, that nothing reads any more."""
     for i in range(len(graph.initializer) - 1, -1, -1):
         tensor = graph.initializer[i]
-        if tensor.name not in wanted and (int(np.prod(tensor.dims)) <= SMALL or tensor.name in large):
+        if tensor.name not in wanted and (int(np.prod(tensor.dims)) <= SMALL_CONSTANT_ELEMENTS or tensor.name in large):
             del graph.initializer[i]

@@ -19,7 +19,7 @@ from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.ir.edit import alive, graphs_in, names_in, set_nodes, subgraphs
 from onnxplain.ir.graph import Body, Emitted, Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Expansion, Registry, load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.shapes import infer_shapes
@@ -31,7 +31,7 @@ CONTRIB = "com.microsoft"
 IN_STANDARD_DOMAIN = {"SimplifiedLayerNormalization": 1 << 30, "LayerNormalization": 17}
 """Operators that ONNX Runtime registers in the standard's domain, below the opset in which the standard has them."""
 
-SMALL = 1024
+INSPECTED_ELEMENTS = 1024
 """Elements up to which an initializer's values are looked at."""
 
 Types = Mapping[str, onnx.TypeProto]
@@ -64,7 +64,7 @@ def expand_contrib(model: onnx.ModelProto, registry: Registry | None = None) -> 
 
 
 def expand_operators(model: onnx.ModelProto, registry: Registry, wanted: Iterable[str]) -> bool:
-    """Write out the calls of operators that a composite needs in smaller ones: relevance then goes through their parts.
+    """Write out the nodes of operators that a composite needs in smaller ones: relevance then goes through their parts.
 
     Args:
         model: prepared already; changed in place.
@@ -100,7 +100,7 @@ def _drop_unused_domains(model: onnx.ModelProto) -> bool:
 
 
 class _Draft(Graph):
-    """What a builder asks of a graph: names, constants and types, without the calls."""
+    """What a builder asks of a graph: names, constants and types, without the nodes."""
 
     def __post_init__(self) -> None:
         graph = self.model.graph
@@ -117,7 +117,7 @@ class _Draft(Graph):
 
 
 class _Writer:
-    """Replaces calls by their expansions, in the order of the nodes, so that each stands where its call stood."""
+    """Replaces nodes by their expansions, in the order of the nodes, so that each stands where its node stood."""
 
     def __init__(self, model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansion]) -> None:
         self.model = model
@@ -159,28 +159,28 @@ class _Writer:
     def written(
         self, b: Builder, known: Expansion, node: onnx.NodeProto, types: Types, names: dict[str, str]
     ) -> list[onnx.NodeProto]:
-        """The nodes of a call's expansion, none where it is refused. `names` keeps what emitted tensors are called."""
-        start = len(b.calls)
-        call = _call(node, known, types)
+        """The nodes of a node's expansion, none where it is refused. `names` keeps what emitted tensors are called."""
+        start = len(b.nodes)
+        model_node = _call(node, known, types)
         try:
             with b.scope(node.name):
-                made = known.write(b, call)
+                made = known.write(b, model_node)
                 outputs = made if isinstance(made, tuple) else (made,)
-                self.name_outputs(b, call, outputs, b.calls[start:], names)
+                self.name_outputs(b, model_node, outputs, b.nodes[start:], names)
         except RuleError as error:
-            self.refused.append(f"  {call}: {error}")
+            self.refused.append(f"  {model_node}: {error}")
             return []
-        emitted = [_message(e, names, node) for e in b.calls[start:]]
+        emitted = [_message(e, names, node) for e in b.nodes[start:]]
         last = next(e for e in reversed(emitted) if set(e.output) & set(node.output))
         last.name = node.name
         return emitted
 
     def name_outputs(
-        self, b: Builder, call: Call, made: tuple[Tensor | None, ...], emitted: list[Emitted], names: dict[str, str]
+        self, b: Builder, node: Node, made: tuple[Tensor | None, ...], emitted: list[Emitted], names: dict[str, str]
     ) -> None:
-        """Give the results the names of the call's outputs; what was there before passes through Identity."""
+        """Give the results the names of the node's outputs; what was there before passes through Identity."""
         fresh = {t.name for e in emitted for t in e.outputs}
-        for i, wanted in enumerate(call.outputs):
+        for i, wanted in enumerate(node.outputs):
             if wanted is None:
                 continue
             result = made[i] if i < len(made) else None
@@ -189,9 +189,9 @@ class _Writer:
             if result.name in fresh and result.name not in names:
                 names[result.name] = wanted.name
             else:
-                name = self.draft.fresh(f"{call.name}/Identity")
+                name = self.draft.fresh(f"{node.name}/Identity")
                 output = Tensor(name, result.dtype, result.shape)
-                b.calls.append(Emitted("Identity", "", name, (result,), (output,), {}))
+                b.nodes.append(Emitted("Identity", "", name, (result,), (output,), {}))
                 names[name] = wanted.name
 
     def learn(self, node: onnx.NodeProto, types: dict[str, onnx.TypeProto]) -> None:
@@ -200,7 +200,7 @@ class _Writer:
             return
         constants = {n: self.constants[n] for n in node.input if n in self.constants}
         data = {i: t for i in node.input if (t := self.draft.initializers.get(i)) is not None and _is_small(t)}
-        data |= {n: onnx.numpy_helper.from_array(a, n) for n, a in constants.items() if a.size <= SMALL}
+        data |= {n: onnx.numpy_helper.from_array(a, n) for n, a in constants.items() if a.size <= INSPECTED_ELEMENTS}
         kinds = {n: _type(onnx.numpy_helper.from_array(a)) for n, a in constants.items()}
         given = {i: kinds[i] if i in kinds else types[i] for i in node.input if i in kinds or i in types}
         try:
@@ -216,7 +216,7 @@ class _Writer:
         """Put the constants into the model; refuse where something was left."""
         if self.refused:
             raise UnsupportedOperatorError(
-                "\n".join([f"{len(self.refused)} calls cannot be written in standard operators:", *self.refused[:20]])
+                "\n".join([f"{len(self.refused)} nodes cannot be written in standard operators:", *self.refused[:20]])
             )
         used = {name for g in graphs_in(self.model.graph) for n in g.node for name in n.input}
         for name, array in self.constants.items():
@@ -236,7 +236,7 @@ def _type(tensor: onnx.TensorProto) -> onnx.TypeProto:
 
 
 def _is_small(tensor: onnx.TensorProto) -> bool:
-    return int(np.prod(tensor.dims)) <= SMALL and not tensor.external_data
+    return int(np.prod(tensor.dims)) <= INSPECTED_ELEMENTS and not tensor.external_data
 
 
 def _has_shape(kind: onnx.TypeProto | None) -> bool:
@@ -250,7 +250,7 @@ def _rank_of_reshape(made: onnx.TypeProto, shape: onnx.TypeProto | None) -> None
             made.tensor_type.shape.dim.add()
 
 
-def _call(node: onnx.NodeProto, known: Expansion, types: Types) -> Call:
+def _call(node: onnx.NodeProto, known: Expansion, types: Types) -> Node:
     def tensor(name: str) -> Tensor | None:
         return _tensor(name, types.get(name)) if name else None
 
@@ -264,7 +264,7 @@ def _call(node: onnx.NodeProto, known: Expansion, types: Types) -> Call:
         return value.decode() if isinstance(value, bytes) else value
 
     plain = {a.name: text(onnx.helper.get_attribute_value(a)) for a in node.attribute}
-    return Call(
+    return Node(
         op=node.op_type,
         domain=node.domain,
         version=1,
@@ -286,8 +286,8 @@ def _tensor(name: str, kind: onnx.TypeProto | None) -> Tensor:
     return Tensor(name, dtype, tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims))
 
 
-def _message(call: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
-    """The node of an emitted call. Its name starts with that of the call it came from, and it carries its metadata."""
+def _message(model_node: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
+    """The file's node for an emitted one. Its name starts with that of the node it came from, and it carries its metadata."""
 
     def attribute(value: Any) -> Any:
         if isinstance(value, Body):
@@ -295,21 +295,21 @@ def _message(call: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) ->
         return onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
 
     node = onnx.helper.make_node(
-        call.op,
-        [names.get(t.name, t.name) if t is not None else "" for t in call.inputs],
-        [names.get(t.name, t.name) for t in call.outputs],
-        name=f"{origin.name}.{call.name.removeprefix(f'{origin.name}/')}",
-        domain=call.domain,
-        **{k: attribute(v) for k, v in call.attributes.items()},
+        model_node.op,
+        [names.get(t.name, t.name) if t is not None else "" for t in model_node.inputs],
+        [names.get(t.name, t.name) for t in model_node.outputs],
+        name=f"{origin.name}.{model_node.name.removeprefix(f'{origin.name}/')}",
+        domain=model_node.domain,
+        **{k: attribute(v) for k, v in model_node.attributes.items()},
     )
     node.metadata_props.extend(origin.metadata_props)
     return node
 
 
 def _graph(body: Body, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.GraphProto:
-    """A subgraph of an emitted call, without what its outputs do not need."""
+    """A subgraph of an emitted node, without what its outputs do not need."""
     outputs = [t.name for t in body.outputs]
-    nodes = alive([_message(call, names, origin) for call in body.calls], outputs)
+    nodes = alive([_message(node, names, origin) for node in body.nodes], outputs)
     return onnx.helper.make_graph(nodes, "body", [_info(t) for t in body.inputs], [_info(t) for t in body.outputs])
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import onnx
 import onnx.shape_inference
 
-from onnxplain.builder.builder import RANDOM
 from onnxplain.ir.edit import Names, alive, defined, graphs_in, names_in, set_nodes, subgraphs
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.ir.schema import signature
 from onnxplain.passes.shapes import infer_shapes
@@ -29,9 +29,9 @@ Types = dict[str, onnx.TypeProto]
 
 
 def expand_functions(model: onnx.ModelProto, registry: Registry | None = None) -> bool:
-    """Replace every call that has a body and no rule by its body, bodies within bodies too.
+    """Replace every node that has a body and no rule by its body, bodies within bodies too.
 
-    The nodes of a body carry the metadata of the call they replace, and its name with theirs behind a dot, so that they
+    The nodes of a body carry the metadata of the node they replace, and its name with theirs behind a dot, so that they
     belong to the same module.
     """
     registry = registry or load_registry()
@@ -48,9 +48,9 @@ def _expand_once(model: onnx.ModelProto, registry: Registry) -> bool:
     versions = {o.domain: o.version for o in model.opset_import}
 
     def expandable(node: onnx.NodeProto) -> bool:
-        """Whether the standard has a body for a call and the registry no rule. Random ones stay: they are drawn once."""
+        """Whether the standard has a body for a node and the registry no rule. Random ones stay: they are drawn once."""
         known = signature(node.op_type, node.domain, versions.get(node.domain, 1))
-        if known is None or not known.has_body or node.op_type in RANDOM:
+        if known is None or not known.has_body or traits_of(node.op_type, node.domain).random:
             return False
         return registry.entry(node.op_type, node.domain, known.since) is None
 
@@ -97,7 +97,7 @@ def _types(model: onnx.ModelProto) -> Types:
 
 
 def _forget_zeros(model: onnx.ModelProto, names: set[str]) -> None:
-    """Take back that results of calls are empty: onnx's inference claims so of Attention where it cannot tell an extent."""
+    """Take back that results of nodes are empty: onnx's inference claims so of Attention where it cannot tell an extent."""
     for value in (*model.graph.value_info, *model.graph.output):
         if value.name in names and value.type.HasField("tensor_type"):
             for dim in value.type.tensor_type.shape.dim:
@@ -115,7 +115,7 @@ def _carries_messages(node: onnx.NodeProto, types: Types) -> bool:
 
 
 def _body(node: onnx.NodeProto, version: int, types: Types) -> onnx.FunctionProto | None:
-    """The body of a call in an operator set: the newest that is not newer, else the oldest."""
+    """The body of a node in an operator set: the newest that is not newer, else the oldest."""
     schema: Any = onnx.defs.get_schema(node.op_type, version, node.domain)
     plain = bool(schema.has_function)
     versions = schema.function_opset_versions if plain else schema.context_dependent_function_opset_versions
@@ -145,7 +145,7 @@ def _with_defaults(node: onnx.NodeProto, schema: Any) -> onnx.NodeProto:
 
 
 def _fill_attributes(nodes: Iterable[onnx.NodeProto], given: dict[str, onnx.AttributeProto]) -> None:
-    """Write the call's attributes where the body refers to them; a reference to one left out goes."""
+    """Write the node's attributes where the body refers to them; a reference to one left out goes."""
     for node in nodes:
         for attribute in list(node.attribute):
             if attribute.ref_attr_name:
@@ -172,7 +172,7 @@ def _instance(call: onnx.NodeProto, body: onnx.FunctionProto, taken: Names) -> l
 
 
 def rename(nodes: Iterable[onnx.NodeProto], names: dict[str, str], call: onnx.NodeProto, taken: Names) -> None:
-    """Give tensors other names, and nodes names of their own within the module of the call they stand for."""
+    """Give tensors other names, and nodes names of their own within the module of the node they stand for."""
     for node in nodes:
         node.name = taken.fresh(node.name if "/" in node.name else f"{call.name}.{node.name or node.op_type}")
         node.input[:] = [names.get(i, i) for i in node.input]

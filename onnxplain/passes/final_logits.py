@@ -14,17 +14,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from onnxplain.ir.markers import LOGITS
+from onnxplain.ir.ops import traits_of
 from onnxplain.passes.shapes import infer_shapes
 
 __all__ = ["early_logits", "final_logits"]
 
 ML = "ai.onnx.ml"
-
-ACTIVATIONS = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
-"""What makes probabilities of logits."""
-
-MOVES = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-"""What hands elements on as they are, in another place or precision."""
 
 SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
 """By post_transform of a LinearClassifier: the activation that it is."""
@@ -89,7 +84,8 @@ class _Search:
         """Whether a node's output holds the elements of its first input."""
         if (node.domain, node.op_type) == (ML, "Normalizer"):
             return _settings(node).get("norm", b"MAX") == b"L1" and self._sum_to_one(node.input[0])
-        if node.domain or node.op_type not in MOVES or node.output[0] != name:
+        facts = traits_of(node.op_type, node.domain)
+        if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":
             return helper.tensor_dtype_to_np_dtype(_settings(node)["to"]).kind == "f" and self._is_float(node.input[0])
@@ -122,7 +118,7 @@ class _Search:
             return self._linear(maker)
         if maker.domain:
             return None
-        if maker.op_type in ACTIVATIONS:
+        if traits_of(maker.op_type).of_logits:
             return maker.input[0] if self._is_float(maker.input[0]) else None
         return self._binary(maker) if self._is_binary(maker) else None
 

@@ -32,9 +32,9 @@ def inline_functions(model: onnx.ModelProto) -> bool:
 
 
 def _write_defaults(model: onnx.ModelProto) -> None:
-    """Write a function's defaults onto every call that leaves the attribute out, within functions and subgraphs too.
+    """Write a function's defaults onto every node that leaves the attribute out, within functions and subgraphs too.
 
-    onnx's inliner takes an attribute that a call leaves out for one that the body does not have.
+    onnx's inliner takes an attribute that a node leaves out for one that the body does not have.
     """
     defaults = {(f.domain, f.name, f.overload): list(f.attribute_proto) for f in model.functions if f.attribute_proto}
     if not defaults:

@@ -15,6 +15,7 @@ from onnxplain.passes.view import FileView
 
 __all__ = ["float_products"]
 
+# operators: the product of real numbers that each stands for
 PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 
 QUANTIZED = op.DynamicQuantizeLinear(var("x")).named("quantizer")

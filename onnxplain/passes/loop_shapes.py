@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from onnxplain.ir.edit import subgraphs
-from onnxplain.passes.weights import SMALL
+from onnxplain.passes.weights import KEPT_ELEMENTS
 
 __all__ = ["adopt_types", "assume_states", "correct_states", "declare_results", "lend_constants"]
 
@@ -84,7 +84,7 @@ def lend_constants(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto]
     """Give the subgraphs of a graph copies of the small constants they read from outside: inference knows their types there,
     not their values (axes, shapes).
     """
-    small = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not t.external_data}
+    small = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) <= KEPT_ELEMENTS and not t.external_data}
     visible = {**(outer or {}), **small}
     for inner in (g for node in graph.node for g in subgraphs(node)):
         lend_constants(inner, visible)

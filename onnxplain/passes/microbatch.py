@@ -22,19 +22,17 @@ from onnx.external_data_helper import uses_external_data
 
 from onnxplain.errors import MethodError
 from onnxplain.ir.edit import Names, NodeWriter, names_in, replace_uses
-from onnxplain.ir.graph import SMALL
-from onnxplain.ir.layout_hints import needs_layout
+from onnxplain.ir.graph import READABLE_ELEMENTS
+from onnxplain.ir.layout_hints import needs_local_copy
+from onnxplain.ir.ops import traits_of
 
 __all__ = ["Samples", "in_batches"]
 
 PREFIX = "onnxplain/samples"
 """What the names of the loop and of all around it begin with."""
 
-MOVED = ("sparse_initializer", "quantization_annotation")
+BODY_FIELDS = ("sparse_initializer", "quantization_annotation")
 """What goes into the body as it is, beside nodes and small constants."""
-
-FOLDED = frozenset({"Abs", "Add", "Cast", "Clip", "Div", "Max", "Min", "Mul", "Neg", "Pow", "Relu", "Sub", "Transpose"})
-"""Operators that are taken out of the body where they make matrices of weights."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class _Loop:
         replace_uses(body.node[before:], names)
         for node in body.node[before:]:
             node.output[:] = [names.get(name, name) for name in node.output]
-        for field in MOVED:
+        for field in BODY_FIELDS:
             getattr(body, field).extend(getattr(self.old, field))
         outer = {name for node in self.new.node for name in node.output}
         for value in self.old.value_info:
@@ -197,14 +195,16 @@ class _Loop:
         new, inside = self.new, _Inside({}, [], [])
         matrices = set()
         for tensor in self.old.initializer:
-            if prod(tensor.dims) <= SMALL and not uses_external_data(tensor):
+            if prod(tensor.dims) <= READABLE_ELEMENTS and not uses_external_data(tensor):
                 inside.small[tensor.name] = tensor
                 continue
             new.initializer.append(tensor)
-            inside.laid_out.append(tensor) if needs_layout(tensor.dims) else matrices.add(tensor.name)
+            inside.laid_out.append(tensor) if needs_local_copy(tensor.dims) else matrices.add(tensor.name)
         for node in self.old.node:
             reads = set(node.input)
-            if node.op_type not in FOLDED or node.domain or not reads & matrices or not reads <= matrices | inside.small.keys():
+            facts = traits_of(node.op_type, node.domain)
+            rewrites = facts.elementwise or facts.moves_elements == "first"
+            if not rewrites or not reads & matrices or not reads <= matrices | inside.small.keys():
                 inside.nodes.append(node)
                 continue
             matrices.update(node.output)

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeGuard
 import numpy as np
 import onnx
 
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.tensor import Dim
 
 __all__ = ["name_extents"]
@@ -39,6 +40,7 @@ def name_extents(graph: onnx.GraphProto, inferred: Mapping[str, onnx.ValueInfoPr
         rank = len(extents(node.output[0]) or ()) if made is not None else 2
         if made is not None and rank < 2:  # rows of rows have another order of axes
             values[node.output[0]] = made
+        # operators: the second operand of these is the shape of the result
         if node.op_type in ("Reshape", "Expand") and len(node.input) > 1:
             mine, wanted = extents(node.output[0]) or [], _wanted(node, values, extents) or []
             for old, new in zip(mine, wanted, strict=True) if len(mine) == len(wanted) else ():
@@ -85,7 +87,7 @@ def _value(node: onnx.NodeProto, values: Mapping[str, Values], extents: Callable
     if not known or any(v is None for v in known):
         return None
     first, *rest = [v for v in known if v is not None]
-    if node.op_type in ("Identity", "Reshape", "Squeeze", "Unsqueeze"):  # the same elements, be they one or a vector
+    if traits_of(node.op_type).keeps_order:  # the same elements, be they one or a vector
         return first
     if node.op_type == "Cast":
         return first if settings["to"] in (onnx.TensorProto.INT32, onnx.TensorProto.INT64) else None

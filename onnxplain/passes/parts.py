@@ -14,20 +14,19 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.ir.graph import SMALL
+from onnxplain.ir.graph import READABLE_ELEMENTS
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.schema import signature
 from onnxplain.passes.order import sort_nodes
 
 __all__ = ["sum_parts"]
 
+# operators: an implementation of each
 PARTS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
     "Relu": lambda x: np.maximum(x, 0),
     "Min": lambda x: np.minimum(x, 0),
 }
 """The operators that make the parts; those of small constants are computed while the graph is built."""
-
-MAPS = ("Conv", "ConvTranspose", "Gemm")
-"""Maps of an input, weights and a bias."""
 
 
 def sum_parts(model: onnx.ModelProto) -> bool:
@@ -113,12 +112,13 @@ class _Parts:
     def _values(self, name: str) -> np.ndarray[Any, Any] | None:
         """The values of a small constant."""
         found = self.constants.get(name)
-        if found is None or prod(found.dims) > SMALL or found.data_location == onnx.TensorProto.EXTERNAL:
+        if found is None or prod(found.dims) > READABLE_ELEMENTS or found.data_location == onnx.TensorProto.EXTERNAL:
             return None
         return onnx.numpy_helper.to_array(found)
 
     def _is_map(self, node: onnx.NodeProto) -> bool:
-        return node.op_type in MAPS and not node.domain
+        facts = traits_of(node.op_type, node.domain)
+        return facts.multiplies and 2 in facts.parameters  # with a bias
 
     def _key(self, node: onnx.NodeProto) -> tuple[object, ...]:
         """What two maps have in common that do the same to the same input."""

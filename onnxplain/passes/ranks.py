@@ -14,41 +14,12 @@ from typing import Any, TypeAlias
 import onnx
 from onnx.helper import get_attribute_value
 
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.registry import Registry, load_registry
 
 __all__ = ["proven_ranks"]
 
 Ranks: TypeAlias = "MutableMapping[str, int]"
-
-LIKE_THE_FIRST = frozenset({
-    "CenterCropPad", "CumSum", "GatherElements", "MaxPool", "AveragePool", "LpPool", "MaxUnpool", "GlobalAveragePool",
-    "GlobalMaxPool", "GlobalLpPool", "Pad", "Resize", "ReverseSequence", "RoiAlign", "ScatterElements", "ScatterND", "Slice",
-    "SpaceToDepth", "DepthToSpace", "Split", "Tile", "Transpose", "Trilu", "Upsample",
-})  # fmt: skip
-"""Operators that have a role of many kinds, and whose outputs have the rank of their first input."""
-
-ROUNDING = frozenset({"Cast", "Ceil", "Dropout", "Floor", "Identity", "IsInf", "IsNaN", "Not", "Round", "Sign"})
-"""Operators that work on each element alone, whatever their role."""
-
-FIXED = {
-    "Conv": (None, None, 1), "ConvTranspose": (None, None, 1), "Gemm": (2, 2, None), "LSTM": (3, 3, 3), "GRU": (3, 3, 3),
-    "RNN": (3, 3, 3), "Shape": (), "Flatten": (),
-}  # fmt: skip
-"""The ranks that operators ask of their inputs."""
-
-MADE = {
-    "Flatten": 2,
-    "Gemm": 2,
-    "Shape": 1,
-    "Size": 0,
-    "NonZero": 2,
-    "LSTM": 4,
-    "GRU": 4,
-    "RNN": 4,
-    "MelWeightMatrix": 2,
-    "STFT": 4,
-}
-"""The ranks of the first outputs that are always the same."""
 
 
 def proven_ranks(
@@ -100,15 +71,16 @@ class _Walk:
             if self._keeps(node):
                 yield from _alike([first, node.output[0]], ranks)
             return
-        yield from zip(node.input, FIXED.get(node.op_type, ()), strict=False)
-        yield node.output[0], MADE.get(node.op_type)
-        if node.op_type in ("Conv", "ConvTranspose"):
+        facts = traits_of(node.op_type)
+        yield from zip(node.input, facts.input_ranks, strict=False)
+        yield node.output[0], facts.output_rank
+        if facts.convolves and facts.multiplies:
             yield from _alike([first, node.input[1], node.output[0]], ranks)
-        elif node.op_type in LIKE_THE_FIRST:
+        elif facts.keeps_rank:
             yield from _alike([first, *node.output], ranks)
         elif node.op_type == "Concat":
             yield from _alike([*node.input, node.output[0]], ranks)
-        elif node.op_type in ("Squeeze", "Unsqueeze") or node.op_type.startswith(("Reduce", "Arg")):
+        elif node.op_type in ("Squeeze", "Unsqueeze") or facts.reduces:  # operators: those with `axes`
             yield from self._with_axes(node, {k: get_attribute_value(a) for k, a in settings.items()}, ranks)
         elif node.op_type == "Gather":
             yield from _sums(node.output[0], first, node.input[1], -1, ranks)
@@ -122,12 +94,13 @@ class _Walk:
             return False
         if spec.role == "elementwise":
             return not spec.broadcasts
-        return spec.role in ("norm", "softmax", "straight-through") or (node.op_type in ROUNDING and not node.domain)
+        unary = spec.traits.elementwise == "first" and not spec.broadcasts
+        return spec.role in ("norm", "softmax", "straight-through") or unary or spec.traits.keeps_rank
 
     def _with_axes(self, node: onnx.NodeProto, settings: Mapping[str, Any], ranks: Ranks) -> Iterator[tuple[str, int | None]]:
         """Operators that take axes away or put some in; how many there are is what counts."""
         x, y = node.input[0], node.output[0]
-        if node.op_type.startswith(("Reduce", "Arg")) and settings.get("keepdims", 1) == 1:
+        if traits_of(node.op_type).reduces and settings.get("keepdims", 1) == 1:
             yield from _alike([x, y], ranks)
             return
         if node.op_type.startswith("Arg"):

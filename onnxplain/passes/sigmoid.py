@@ -42,6 +42,7 @@ def _merge(graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorProto], name
     links: set[str] = set()
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
+        # operators: the last step of the formula, in any spelling
         found = match(view, SIGMOID, node.output[0]) if node.op_type in ("Reciprocal", "Div", "Pow") else None
         if not found:
             nodes.append(node)

@@ -7,10 +7,13 @@ from typing import Any
 import onnx
 from onnx.helper import get_attribute_value, make_attribute
 
+from onnxplain.ir.ops import traits_of
+
 __all__ = ["stand_in"]
 
 ML = "ai.onnx.ml"
 
+# operators: what onnx's inference loses, not all of that kind
 KEEP_SHAPE = {
     "": ("GroupNormalization", "MeanVarianceNormalization"),
     ML: ("Scaler", "Normalizer", "Imputer"),
@@ -25,6 +28,7 @@ KEEP_SHAPE = {
 }
 """Operators that inference loses or does not know, and whose first output has the shape of their first input."""
 
+# operators: those of which inference knows no result
 SCORES = (
     "LinearRegressor",
     "SVMRegressor",
@@ -46,7 +50,7 @@ def stand_in(node: onnx.NodeProto) -> None:
             _become(node, "Identity", [node.output[0]])
     elif node.domain == ML and node.op_type in SCORES:
         _as_classifier(node)
-    elif not node.domain and node.op_type in ("AveragePool", "MaxPool", "LpPool"):
+    elif traits_of(node.op_type, node.domain).pools:
         _pool(node)
     elif not node.domain and node.op_type == "STFT":
         if "onesided" not in _attributes(node):  # inference takes 0 for the default, which is 1

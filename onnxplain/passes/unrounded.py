@@ -8,10 +8,9 @@ import onnx
 from onnx import helper
 
 from onnxplain.ir.markers import UNROUNDED
+from onnxplain.ir.ops import traits_of
 
 __all__ = ["unrounded_scores"]
-
-ACTIVATIONS = {"Softmax", "LogSoftmax", "Sigmoid"}
 
 
 def unrounded_scores(model: onnx.ModelProto) -> bool:
@@ -22,7 +21,7 @@ def unrounded_scores(model: onnx.ModelProto) -> bool:
     """
     makers = {o: n for n in model.graph.node for o in n.output}
     ends = {o.name for o in model.graph.output}
-    ends |= {n.input[0] for n in model.graph.node if n.op_type in ACTIVATIONS and not n.domain}
+    ends |= {n.input[0] for n in model.graph.node if traits_of(n.op_type, n.domain).of_logits}
     added: list[onnx.NodeProto] = []
     for end in sorted(ends & set(makers)):
         reader, name = makers[end], f"{end}{UNROUNDED}"
@@ -58,4 +57,5 @@ def _real(inputs: Iterable[str], name: str, axis: int) -> onnx.NodeProto:
     return helper.make_node("DequantizeLinear", list(inputs), [name], name=name, axis=axis)
 
 
+# operators: how each is written out
 MAKERS = {"QLinearConv": _convolution, "QLinearMatMul": _matrices}

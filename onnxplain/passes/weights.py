@@ -11,7 +11,7 @@ from onnx.external_data_helper import uses_external_data
 
 __all__ = ["without_weights"]
 
-SMALL = 1024
+KEPT_ELEMENTS = 1024
 """Elements up to which an initializer stays: shapes, axes, and other values that inference looks at."""
 
 
@@ -22,8 +22,8 @@ def without_weights(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     Whatever the block leaves in the copy replaces the model's graph at the end, weights put back untouched.
     """
     graph = model.graph
-    big = [t for t in graph.initializer if int(np.prod(t.dims)) > SMALL or uses_external_data(t)]
-    small = [t for t in graph.initializer if int(np.prod(t.dims)) <= SMALL and not uses_external_data(t)]
+    big = [t for t in graph.initializer if int(np.prod(t.dims)) > KEPT_ELEMENTS or uses_external_data(t)]
+    small = [t for t in graph.initializer if int(np.prod(t.dims)) <= KEPT_ELEMENTS and not uses_external_data(t)]
     skeleton = onnx.ModelProto()
     for name in ("ir_version", "producer_name", "producer_version", "domain", "model_version", "doc_string"):
         setattr(skeleton, name, getattr(model, name))

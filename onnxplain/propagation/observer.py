@@ -1,4 +1,4 @@
-"""Observer: is told, call by call, what a backward pass receives and sends."""
+"""Observer: is told, node by node, what a backward pass receives and sends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onnxplain.builder.builder import Builder
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Rule
 from onnxplain.ir.tensor import Tensor
 
@@ -17,13 +17,13 @@ class Observer(Protocol):
     """Looks at the backward pass that is being written, and may emit operators of its own."""
 
     def observe(
-        self, b: Builder, call: Call, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
+        self, b: Builder, node: Node, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
     ) -> None:
-        """A call was passed.
+        """A node was passed.
 
         Args:
             b: emits into the graph.
-            call: the call.
+            node: the node.
             rule: the rule that served it.
             incoming: the messages on its outputs; None where none arrived.
             sent: the messages on what it reads, by position.

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["LinearOperands", "negative", "operands", "positive"]
+__all__ = ["LinearOperands", "negative", "operands", "positive", "whole_power"]
 
 
 def positive(b: Builder, t: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def negative(b: Builder, t: Tensor) -> Tensor | None:
 
 @dataclass(frozen=True)
 class LinearOperands:
-    """The positions of a linear map's input, weights and bias among the call's inputs; whether the weights are constant."""
+    """The positions of a linear map's input, weights and bias among the node's inputs; whether the weights are constant."""
 
     x: int
     w: int | None
@@ -32,15 +32,15 @@ class LinearOperands:
     fixed: bool
 
 
-def operands(b: Builder, call: Call, needs_weights: bool) -> LinearOperands:
+def operands(b: Builder, node: Node, needs_weights: bool) -> LinearOperands:
     """Where a linear map of one live operand has it, its weights and its bias."""
-    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    live = [i for i in range(len(node.inputs)) if node.needs_input_grad(i)]
     if len(live) != 1:
-        names = ", ".join(f"'{call.input(i).name}'" for i in live)
+        names = ", ".join(f"'{node.input(i).name}'" for i in live)
         raise RuleError(f"a relevance rule for linear maps needs one live operand, found {len(live)}: {names}")
     (x,) = live
-    present = [i for i, t in enumerate(call.inputs) if t is not None]
-    spec = b.spec(call)
+    present = [i for i, t in enumerate(node.inputs) if t is not None]
+    spec = b.spec(node)
     weight, bias = spec.weight, spec.bias
     if spec.role == "bilinear":  # a product: the other operand is the weight
         others = [i for i in present if i != x]
@@ -51,5 +51,11 @@ def operands(b: Builder, call: Call, needs_weights: bool) -> LinearOperands:
         weight = None
     if needs_weights and weight is None:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
-    fixed = weight is not None and b.is_constant(call.input(weight))
+    fixed = weight is not None and b.is_constant(node.input(weight))
     return LinearOperands(x, weight, bias if bias in present and bias != x else None, fixed)
+
+
+def whole_power(b: Builder, exponent: Tensor) -> bool:
+    """Whether x to this power has a finite slope wherever x is finite: a constant whole number of at least 1."""
+    known = b.value(exponent)
+    return known is not None and bool(((known >= 1) & (known % 1 == 0)).all())

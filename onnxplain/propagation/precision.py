@@ -1,5 +1,6 @@
-"""Half-precision models walked in float32: what carries messages is computed once more in float32, and the walk goes through
-that. Contributions and their quotients overflow and vanish in float16; the model's own outputs stay what they are.
+"""Half-precision models propagated in float32.
+
+All tensors that carry messages are computed a second time, in float32, and the backward pass goes through those.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import onnx
 
 from onnxplain.analysis.liveness import liveness
 from onnxplain.builder.builder import Builder
-from onnxplain.ir.node import Call, Subgraph
+from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.tensor import Tensor, is_float
 
 __all__ = ["in_float32", "is_half"]
@@ -29,28 +30,28 @@ def is_half(tensor: Tensor | None) -> bool:
 
 def in_float32(
     b: Builder,
-    calls: Sequence[Call],
+    nodes: Sequence[Node],
     sources: Sequence[Tensor],
     targets: Iterable[Tensor],
-    role: Callable[[Call], str],
-) -> tuple[Sequence[Call], dict[Tensor, Tensor]]:
-    """The calls between sources and targets in float32, and what each half-precision tensor became.
+    role: Callable[[Node], str],
+) -> tuple[Sequence[Node], dict[Tensor, Tensor]]:
+    """The nodes between sources and targets in float32, and what each half-precision tensor became.
 
-    Where nothing is in half precision these are the calls themselves. Casts to half precision become the identity; weights
+    Where nothing is in half precision these are the nodes themselves. Casts to half precision become the identity; weights
     are cast, which ONNX Runtime does once when it loads the file. Calls keep their names.
     """
-    live = liveness(calls, sources, targets, role).calls
-    if not any(is_half(t) for call in live for t in (*call.reads, *call.outputs)):
-        return calls, {}
+    live = liveness(nodes, sources, targets, role).nodes
+    if not any(is_half(t) for node in live for t in (*node.reads, *node.outputs)):
+        return nodes, {}
     became: dict[Tensor, Tensor] = {}
-    made: list[Call] = []
+    made: list[Node] = []
     with b.scope("onnxplain/float32"):
-        for call in live:
-            became.update({t: _cast(b, t) for t in call.reads if t is not None and is_half(t) and t not in became})
-            inputs = [t if t is None else became.get(t, t) for t in call.inputs]
-            copy = b.replay(_wide_call(call), inputs, {t: became.get(t, t) for t in call.captures})
-            copy = replace(copy, captures=tuple(became.get(t, t) for t in call.captures), live=())
-            became.update({old: new for old, new in zip(call.outputs, copy.outputs, strict=True) if old and new and old != new})
+        for node in live:
+            became.update({t: _cast(b, t) for t in node.reads if t is not None and is_half(t) and t not in became})
+            inputs = [t if t is None else became.get(t, t) for t in node.inputs]
+            copy = b.replay(_wide_call(node), inputs, {t: became.get(t, t) for t in node.captures})
+            copy = replace(copy, captures=tuple(became.get(t, t) for t in node.captures), needs_grad=())
+            became.update({old: new for old, new in zip(node.outputs, copy.outputs, strict=True) if old and new and old != new})
             made.append(copy)
         became.update({t: _cast(b, t) for t in (*sources, *targets) if is_half(t) and t not in became})
     return made, became
@@ -68,17 +69,17 @@ def _wide(tensor: Tensor) -> Tensor:
     return replace(tensor, dtype=FLOAT32) if is_half(tensor) else tensor
 
 
-def _wide_call(call: Call) -> Call:
-    """The call with float32 where it has half precision, in its subgraphs too."""
-    outputs = tuple(t if t is None else _wide(t) for t in call.outputs)
-    if call.op == "Cast" and not call.domain and call["to"] in HALVES:
-        if is_float(call.x.dtype or FLOAT32):
-            return replace(call, op="Identity", attributes={}, inputs=call.inputs[:1], outputs=outputs)
-        return replace(call, attributes={**call.attributes, "to": onnx.TensorProto.FLOAT}, outputs=outputs)
-    attributes = {k: _wide_graph(v) if isinstance(v, Subgraph) else v for k, v in call.attributes.items()}
-    return replace(call, inputs=tuple(t if t is None else _wide(t) for t in call.inputs), outputs=outputs, attributes=attributes)
+def _wide_call(node: Node) -> Node:
+    """The node with float32 where it has half precision, in its subgraphs too."""
+    outputs = tuple(t if t is None else _wide(t) for t in node.outputs)
+    if node.op == "Cast" and not node.domain and node["to"] in HALVES:
+        if is_float(node.x.dtype or FLOAT32):
+            return replace(node, op="Identity", attributes={}, inputs=node.inputs[:1], outputs=outputs)
+        return replace(node, attributes={**node.attributes, "to": onnx.TensorProto.FLOAT}, outputs=outputs)
+    attributes = {k: _wide_graph(v) if isinstance(v, Subgraph) else v for k, v in node.attributes.items()}
+    return replace(node, inputs=tuple(t if t is None else _wide(t) for t in node.inputs), outputs=outputs, attributes=attributes)
 
 
 def _wide_graph(graph: Subgraph) -> Subgraph:
     inputs, outputs = (tuple(_wide(t) for t in tensors) for tensors in (graph.inputs, graph.outputs))
-    return Subgraph(inputs, outputs, tuple(_wide_call(call) for call in graph.calls))
+    return Subgraph(inputs, outputs, tuple(_wide_call(node) for node in graph.nodes))

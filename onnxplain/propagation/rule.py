@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onnxplain.builder.builder import Builder
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Messages, Rule
 from onnxplain.ir.tensor import Tensor
 
@@ -16,7 +16,7 @@ __all__ = ["NamedRule", "RelevanceRule", "named", "rule_name"]
 class RelevanceRule:
     """A rule with a name, a formula and a source, as `onnxplain plan` shows them.
 
-    Called as every rule: `(builder, call, *messages) -> one message (or None) per input`. A plain function is a rule too; nothing
+    Called as every rule: `(builder, node, *messages) -> one message (or None) per input`. A plain function is a rule too; nothing
     is known of it but what it does.
     """
 
@@ -44,15 +44,15 @@ class RelevanceRule:
         """Whether it takes other weights than the operator's own, and so needs an operator that has some."""
         return False
 
-    def inputs_served(self, call: Call) -> tuple[int, ...] | None:
+    def inputs_served(self, node: Node) -> tuple[int, ...] | None:
         """The inputs that it sends messages to; None where it may be all. What makes the others lies off the way."""
         return None
 
-    def bias_relevance(self, b: Builder, call: Call, *messages: Tensor | None) -> list[Tensor]:
-        """What the call's bias absorbs of the messages, to be summed; nothing where it has none or hands all on."""
+    def bias_relevance(self, b: Builder, node: Node, *messages: Tensor | None) -> list[Tensor]:
+        """What the node's bias absorbs of the messages, to be summed; nothing where it has none or hands all on."""
         return []
 
-    def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
+    def __call__(self, b: Builder, node: Node, *messages: Tensor | None) -> Messages:
         raise TypeError(f"{type(self).__name__} does not say what it sends: define __call__")
 
 
@@ -66,7 +66,7 @@ class NamedRule(RelevanceRule):
     rule: Rule
     factors: bool = False
     passing: bool = False
-    only: Callable[[Call], Sequence[int]] | None = None
+    only: Callable[[Node], Sequence[int]] | None = None
 
     @property
     def factors_input(self) -> bool:
@@ -78,12 +78,12 @@ class NamedRule(RelevanceRule):
         """Whether elements of the input get the relevance of the output elements they become."""
         return self.passing
 
-    def inputs_served(self, call: Call) -> tuple[int, ...] | None:
+    def inputs_served(self, node: Node) -> tuple[int, ...] | None:
         """The inputs that it sends messages to; None where it may be all."""
-        return None if self.only is None else tuple(self.only(call))
+        return None if self.only is None else tuple(self.only(node))
 
-    def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
-        return self.rule(b, call, *messages)
+    def __call__(self, b: Builder, node: Node, *messages: Tensor | None) -> Messages:
+        return self.rule(b, node, *messages)
 
 
 def named(
@@ -93,7 +93,7 @@ def named(
     *,
     factors_input: bool = False,
     passes: bool = False,
-    only: Callable[[Call], Sequence[int]] | None = None,
+    only: Callable[[Node], Sequence[int]] | None = None,
 ) -> Callable[[Rule], NamedRule]:
     """Make a function a relevance rule with the name, formula and source it is shown with.
 

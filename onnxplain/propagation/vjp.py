@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of a model: the walk with nothing around it. Checks and tests are built on it."""
+"""Vector-Jacobian products of a model: a backward pass and nothing else. Checks and tests are built on them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.lowering import lowered
-from onnxplain.propagation.backward import carry
-from onnxplain.propagation.composite import GRADIENT, Choice, Composite
+from onnxplain.propagation.backward import backpropagate
+from onnxplain.propagation.composite import GRADIENT, Composite, RuleSelector
 
 __all__ = ["vjp"]
 
@@ -35,10 +35,10 @@ def vjp(
     b = Builder(graph)
     ends = [graph.tensor(t) for t in targets]
     starts = [graph.tensor(s) for s in sources]
-    seeds = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
-    messages = carry(b, graph.calls, starts, seeds, Choice(composite, registry))
+    target_messages = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
+    messages = backpropagate(b, graph.nodes, starts, target_messages, RuleSelector(composite, registry))
     results: list[Tensor] = []
     for start in starts:
         message = messages.get(start) or b.zeros_like(start)
         results.append(b.rename(message, f"{start.name}_gradient"))
-    return graph.finish(lowered(b), b.constants, results, inputs=list(seeds.values()))
+    return graph.finish(lowered(b, registry.traits), b.constants, results, inputs=list(target_messages.values()))

@@ -251,9 +251,9 @@ class Explanation:
             OutputError: the folder does not exist or the ending is unknown.
             MissingDependencyError: the form needs a package that is not installed.
         """
-        from onnxplain.results.save import save
+        from onnxplain.results.save import save_explanation
 
-        return save(self, Path(path), **options)
+        return save_explanation(self, Path(path), **options)
 
     def plot(self, **options: Any) -> matplotlib.figure.Figure:
         """A figure of input and attribution side by side, in the form that fits the data.

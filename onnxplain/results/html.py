@@ -19,15 +19,15 @@ from onnxplain.results.plot.image import heat_picture, scale_text
 from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.plot import chosen_samples, whole
 from onnxplain.results.plot.series import as_channels, lanes_of
-from onnxplain.results.plot.style import blocks, edges, fitted, percent, rim, short, veil
+from onnxplain.results.plot.style import blocks, edges, percent, rim, short, to_picture, veil
 from onnxplain.results.plot.tree import TreeBlock
-from onnxplain.results.plot.views import Column, View, columns_of, picture_of, pooled_map, views_of
+from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["render", "samples_of", "template", "write_report"]
+__all__ = ["render_explanations", "template", "template_samples", "write_report"]
 
 Array = np.ndarray[Any, Any]
 
@@ -64,11 +64,11 @@ def write_report(
         InputError: no such sample, a wrong number of features, or explanations of different samples.
         MissingDependencyError: Jinja2 or Pillow is not installed.
     """
-    page = render(explanations, features=features, samples=samples, title=title, model_name=model_name)
+    page = render_explanations(explanations, features=features, samples=samples, title=title, model_name=model_name)
     return write_file(path, page.encode())
 
 
-def render(
+def render_explanations(
     explanations: Sequence[Explanation],
     *,
     features: Sequence[Any] | None = None,
@@ -83,7 +83,7 @@ def render(
         methods=_methods(explanations),
         facts=_facts(explanations, predictions(explanations[0])[1]),
         whole=[(e.method, _whole(block)) for e in explanations for block in whole(e, features, samples)],
-        **samples_of(explanations, features, samples),
+        **template_samples(explanations, features, samples),
     )
     return page
 
@@ -102,7 +102,7 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def samples_of(
+def template_samples(
     explanations: Sequence[Explanation],
     features: Sequence[Any] | None = None,
     samples: int | Sequence[int] | None = None,
@@ -183,7 +183,7 @@ def _facts(explanations: Sequence[Explanation], how: str) -> list[tuple[str, str
 # -- samples ---------------------------------------------------------------------------------------------------------
 
 
-def _sample(views: Sequence[View], columns: Sequence[Column], sample: int, prediction: Prediction) -> dict[str, Any]:
+def _sample(views: Sequence[PlotView], columns: Sequence[PlotColumn], sample: int, prediction: Prediction) -> dict[str, Any]:
     targets = list(dict.fromkeys(c.target(sample) for c in columns))
     chosen = {c.target_index(sample) for c in columns}
     top = prediction.top[0][2] if prediction.top else 1.0
@@ -206,13 +206,13 @@ def _sample(views: Sequence[View], columns: Sequence[Column], sample: int, predi
     }
 
 
-def _block(view: View, columns: Sequence[Column], sample: int, several: bool) -> dict[str, Any]:
+def _block(view: PlotView, columns: Sequence[PlotColumn], sample: int, several: bool) -> dict[str, Any]:
     draw = {"image": _images, "series": _series, "table": _bars, "tokens": _tokens}[view.form]
     notes = [f"for {c.target(sample)}" if several and "→" not in c.heading else "" for c in columns]
     return {"form": view.form, "name": view.name, "notes": notes, **draw(view, columns, sample)}
 
 
-def _images(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any]:
+def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
     picture = None if view.values is None else blocks(picture_of(view.values[sample]), MOST_PIXELS)
     cells = []
     maps = view.maps or (False,) * len(columns)
@@ -224,7 +224,7 @@ def _images(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any
         if printed:
             pixels = np.round(255 * np.clip(heat_picture(small, scale, column.signed, picture, printed=True), 0, 1))
         else:
-            pixels = veil(fitted(small, small.shape if picture is None else picture.shape), scale, column.signed)
+            pixels = veil(to_picture(small, small.shape if picture is None else picture.shape), scale, column.signed)
         text = scale_text(heat, scale, column.signed)
         cells.append({"heading": column.heading, "png": _png(pixels), "scale": text, "printed": printed})
     lines = None if picture is None else edges(picture)
@@ -244,7 +244,7 @@ def _images(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any
     }
 
 
-def is_sharp(view: View) -> bool:
+def is_sharp(view: PlotView) -> bool:
     """Whether the pixels are few enough to be seen one by one."""
     shown = view.attributions[0] if view.values is None else view.values
     return bool(max(picture_of(shown[0]).shape[:2]) < 100)
@@ -259,7 +259,7 @@ def _png(pixels: Array) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _bars(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any]:
+def _bars(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
     rows = [np.nan_to_num(a[sample].ravel().astype(np.float64), posinf=0, neginf=0) for a in view.attributions]
     places = strongest([a[sample] for a in view.attributions], MOST_ROWS["table"], in_order=False)
     scales = [(min(0.0, float(r[places].min())), max(0.0, float(r[places].max()))) for r in rows]
@@ -292,7 +292,7 @@ def _bar(value: float, ends: tuple[float, float], signed: bool) -> dict[str, Any
     }
 
 
-def _tokens(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any]:
+def _tokens(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
     cells = []
     for column, attributions in zip(columns, view.attributions, strict=True):
         row = np.asarray(attributions[sample], dtype=np.float64).ravel()[: MOST_ROWS["tokens"]]
@@ -310,11 +310,11 @@ def _tokens(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any
     return {"cells": cells, "hidden": max(0, view.attributions[0][sample].size - MOST_ROWS["tokens"])}
 
 
-def _word(view: View, sample: int, place: int) -> str:
+def _word(view: PlotView, sample: int, place: int) -> str:
     return view.label(sample, place) if view.labels is not None else value_text(view, sample, place) or str(place)
 
 
-def _series(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any]:
+def _series(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
     lanes = lanes_of([as_channels(a[sample]) for a in view.attributions])
     values = None if view.values is None else as_channels(np.asarray(view.values[sample], dtype=np.float64))
     named = view.labels is not None and view.attributions[0].ndim == 3
@@ -345,7 +345,7 @@ def _line(row: Array) -> str:
     return " ".join(f"{1000 * (i + 0.5) / row.size:.1f},{y:.1f}" for i, y in enumerate(ys))
 
 
-def _listed(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any]:
+def _listed(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
     """The largest attributions of each column, as numbers."""
     lists = []
     for column, attributions in zip(columns, view.attributions, strict=True):
@@ -357,7 +357,7 @@ def _listed(view: View, columns: Sequence[Column], sample: int) -> dict[str, Any
     return {"name": view.name, "lists": lists}
 
 
-def _place(view: View, sample: int, place: int, shape: tuple[int, ...]) -> str:
+def _place(view: PlotView, sample: int, place: int, shape: tuple[int, ...]) -> str:
     if view.form in ("table", "tokens"):
         return view.label(sample, place)
     return "[" + ", ".join(str(i) for i in np.unravel_index(place, shape)) + "]"

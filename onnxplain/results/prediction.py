@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.results.explanation import Explanation
 
-__all__ = ["Prediction", "explained_score", "is_batched", "lifted", "predictions", "sample_count", "target_name"]
+__all__ = ["Prediction", "explained_score", "has_samples", "lifted", "predictions", "sample_count", "target_name"]
 
 Array = np.ndarray[Any, Any]
 
@@ -30,19 +30,19 @@ class Prediction:
     score: float | None
 
 
-def is_batched(explanation: Explanation) -> bool:
+def has_samples(explanation: Explanation) -> bool:
     """Whether the first axis counts samples."""
     return bool(explanation.about.get("batched", True))
 
 
 def lifted(explanation: Explanation, array: Array) -> Array:
     """The array with the samples first: [n, …]; n is 1 for models without an axis for samples."""
-    return array if is_batched(explanation) else array[None]
+    return array if has_samples(explanation) else array[None]
 
 
 def sample_count(explanation: Explanation) -> int:
     """The number of explained samples."""
-    return len(explanation) if is_batched(explanation) else 1
+    return len(explanation) if has_samples(explanation) else 1
 
 
 def scores(explanation: Explanation) -> Array | None:
@@ -87,6 +87,7 @@ def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
     activation = explanation.about.get("score", {}).get("activation", "")
     if activation == "LogSoftmax":
         return np.exp(values), "exp of the model's log-probabilities"
+    # operators: activations that make probabilities, not their logarithms
     if activation in ("Softmax", "Sigmoid") or (values.min() >= 0 and values.max() <= 1):
         return values, "as the model gives them"
     if values.max() <= 0 and np.allclose(np.exp(values).sum(axis=1), 1, atol=1e-3):

@@ -19,13 +19,13 @@ from onnxplain.results.html import write_report
 from onnxplain.results.plot.plot import plot
 from onnxplain.results.tables import csv_bytes, parquet_bytes
 
-__all__ = ["FORMS", "check_form", "save"]
+__all__ = ["EXPLANATION_ENDINGS", "check_explanation_ending", "save_explanation"]
 
-FORMS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
+EXPLANATION_ENDINGS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
 """The endings `save` knows."""
 
 
-def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
+def save_explanation(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
     """Write an explanation to a file whose ending says the form.
 
     .npz arrays (`<name>_attribution`, `target`, the outputs and inputs by name, `about` as JSON text) · .json ·
@@ -45,7 +45,7 @@ def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLi
     path = Path(path)
     form = path.suffix.lower()
     several = [explanation] if not isinstance(explanation, Sequence) else list(explanation)
-    check_form(path, len(several))
+    check_explanation_ending(path, len(several))
     if form == ".html":
         return write_report(several, path, **options)
     if form == ".png":
@@ -57,14 +57,14 @@ def save(explanation: Explanation | Sequence[Explanation], path: str | os.PathLi
     return write_file(path, csv_bytes(several, **options) if form == ".csv" else parquet_bytes(several, **options))
 
 
-def check_form(path: Path, count: int) -> None:
+def check_explanation_ending(path: Path, count: int) -> None:
     """Whether the ending of a file is known and holds that many explanations, before a long run.
 
     Raises:
         OutputError: unknown ending, or several explanations in a form for one.
     """
-    if path.suffix.lower() not in FORMS:
-        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(FORMS)}")
+    if path.suffix.lower() not in EXPLANATION_ENDINGS:
+        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(EXPLANATION_ENDINGS)}")
     if path.suffix.lower() == ".npz" and count != 1:
         raise OutputError(f"cannot write {path}: .npz holds one explanation, not {count}; one file per method")
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from onnxplain.builder.builder import Builder
 from onnxplain.builder.emitter import Recorded
-from onnxplain.ir.node import Call, Subgraph
+from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["History", "of_loop"]
@@ -41,7 +41,7 @@ class History:
     start: Callable[[Tensor, States], States]
 
 
-def of_loop(b: Builder, call: Call) -> History:
+def of_loop(b: Builder, node: Node) -> History:
     """The history of a Loop. Its memory grows linearly with the number of steps.
 
     Tensors are recorded at every step, stacked or, where their extents may change, in sequences. States that are sequences are
@@ -50,7 +50,7 @@ def of_loop(b: Builder, call: Call) -> History:
 
     Args:
         b: where nodes are emitted.
-        call: the Loop.
+        node: the Loop.
 
     Returns:
         The history.
@@ -69,24 +69,24 @@ def of_loop(b: Builder, call: Call) -> History:
         ...     }>
         ... }''')
         >>> b = Builder(Graph(loop))
-        >>> len(of_loop(b, b.graph.calls[-1]).finals)
+        >>> len(of_loop(b, b.graph.nodes[-1]).finals)
         1
     """
-    body = call.attributes["body"]
+    body = node.attributes["body"]
     before, after = body.inputs[2:], body.outputs[1:]
     sequences = [i for i, t in enumerate(before) if t.is_sequence]
     stacked = [i for i, t in enumerate(before) if not t.is_sequence and _keeps_extents(t, after[i])]
     listed = [i for i, t in enumerate(before) if not t.is_sequence and i not in stacked]
     rewound = [i for i in sequences if _only_grows(body, i)]
     remade = [i for i in sequences if i not in rewound]
-    made: Recorded = b.record(call, [body.inputs[0], *(before[i] for i in stacked)], [before[i] for i in listed])
+    made: Recorded = b.record(node, [body.inputs[0], *(before[i] for i in stacked)], [before[i] for i in listed])
     count, *stacks = made.stacks
 
     def start(t: Tensor, later: States) -> States:
         found = {i: b.Gather(stack, t, axis=0) for i, stack in zip(stacked, stacks, strict=True)}
         found |= {i: b.SequenceAt(values, t) for i, values in zip(listed, made.lists, strict=True)}
         found |= {i: b.SequenceErase(later[i]) for i in rewound}
-        found |= _again(b, call, t, remade)
+        found |= _again(b, node, t, remade)
         return {
             i: replace(v, dtype=before[i].dtype, shape=before[i].shape, is_sequence=before[i].is_sequence)
             for i, v in found.items()
@@ -95,11 +95,11 @@ def of_loop(b: Builder, call: Call) -> History:
     return History(b.Squeeze(b.dim(count, 0), [0]), made.finals, tuple(rewound), start)
 
 
-def _again(b: Builder, call: Call, steps: Tensor, wanted: Sequence[int]) -> States:
+def _again(b: Builder, node: Node, steps: Tensor, wanted: Sequence[int]) -> States:
     """States after a number of steps, by running the loop again."""
     if not wanted:
         return {}
-    body, starts = call.attributes["body"], call.inputs[2:]
+    body, starts = node.attributes["body"], node.inputs[2:]
     shorter = b.rebuild(replace(body, outputs=body.outputs[: 1 + len(starts)]))
     made = b.op("Loop", steps, True, *starts, outputs=len(starts), body=shorter)
     return {i: made[i] if isinstance(made, tuple) else made for i in wanted}
@@ -113,7 +113,7 @@ def _keeps_extents(before: Tensor, after: Tensor) -> bool:
 
 def _only_grows(body: Subgraph, i: int) -> bool:
     """Whether each step puts one element behind those that a sequence has, and changes nothing else about it."""
-    makers = {y.name: call for call in body.calls for y in call.outputs if y is not None}
+    makers = {y.name: node for node in body.nodes for y in node.outputs if y is not None}
     maker = makers.get(body.outputs[1 + i].name)
     while maker is not None and maker.op == "Identity":
         maker = makers.get(maker.x.name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["Activation", "activations", "directions", "pick"]
@@ -21,7 +21,8 @@ PARAMETERS: dict[str, tuple[list[float | None], list[float | None]]] = {
 }
 """Defaults of alpha and beta for the functions that have them; None where runtimes do not agree on one."""
 
-USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+# operators: the activations that the standard names by default
+DEFAULT_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,11 @@ class Activation:
         return b.Mul(b.cast(inside, z), alpha)
 
 
-def directions(call: Call) -> list[bool]:
+def directions(node: Node) -> list[bool]:
     """In which directions a recurrent node reads its sequence.
 
     Args:
-        call: an LSTM, GRU or RNN.
+        node: an LSTM, GRU or RNN.
 
     Returns:
         For each direction, whether it goes from the last step to the first.
@@ -142,10 +143,10 @@ def directions(call: Call) -> list[bool]:
         >>> directions({"direction": "bidirectional"})
         [False, True]
     """
-    return {"forward": [False], "reverse": [True]}.get(call["direction"], [False, True])
+    return {"forward": [False], "reverse": [True]}.get(node["direction"], [False, True])
 
 
-def activations(b: Builder, call: Call, count: int) -> list[list[Activation]]:
+def activations(b: Builder, node: Node, count: int) -> list[list[Activation]]:
     """The activation functions of a recurrent node.
 
     Each takes its alpha and beta, if it has them, from the front of the node's lists. As in ONNX Runtime, the input of all of
@@ -153,7 +154,7 @@ def activations(b: Builder, call: Call, count: int) -> list[list[Activation]]:
 
     Args:
         b: where nodes are emitted.
-        call: an LSTM, GRU or RNN.
+        node: an LSTM, GRU or RNN.
         count: how many functions a direction has.
 
     Returns:
@@ -163,16 +164,16 @@ def activations(b: Builder, call: Call, count: int) -> list[list[Activation]]:
         RuleError: a parameter is missing for which runtimes have different defaults.
 
     Example:
-        >>> from onnxplain.ir.node import Call
+        >>> from onnxplain.ir.node import Node
         >>> from onnxplain.rulekit.rnn_activations import activations
-        >>> lstm = Call("LSTM", "", 14, "lstm", "", (x,), (y,), {"direction": "forward"})
+        >>> lstm = Node("LSTM", "", 14, "lstm", "", (x,), (y,), {"direction": "forward"})
         >>> [f.name for f in activations(b, lstm, 3)[0]]
         ['sigmoid', 'tanh', 'tanh']
     """
-    total = len(directions(call))
-    names = call.get("activations") or USUAL[call.op] * total
-    alphas, betas = list(call.get("activation_alpha") or ()), list(call.get("activation_beta") or ())
-    clip = call.get("clip")
+    total = len(directions(node))
+    names = node.get("activations") or DEFAULT_ACTIVATIONS[node.op] * total
+    alphas, betas = list(node.get("activation_alpha") or ()), list(node.get("activation_beta") or ())
+    clip = node.get("clip")
     made: list[Activation] = []
     for n, name in enumerate(names[: count * total]):
         takes = PARAMETERS.get(name.lower(), ([], []))

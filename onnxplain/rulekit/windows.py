@@ -14,7 +14,7 @@ import numpy as np
 from onnxplain.builder.builder import Builder
 from onnxplain.builder.extents import Extents
 from onnxplain.errors import RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Dim, Tensor
 
 __all__ = [
@@ -85,12 +85,12 @@ class Windows:
         return (count - 1) * self.strides + self.span
 
 
-def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None, axes: Dim = None) -> Windows:
+def windows(b: Builder, node: Node, image: Tensor, kernel: Extents | None = None, axes: Dim = None) -> Windows:
     """The windows of a convolution or pooling node.
 
     Args:
         b: where nodes are emitted.
-        call: the node.
+        node: the node.
         image: its image, [n, channels, …].
         kernel: the extents of a window; None for a pooling node, whose attribute says them.
         axes: the number of spatial axes; None for all behind the first two.
@@ -103,20 +103,20 @@ def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None
 
     Example:
         >>> from onnxplain import Tensor
-        >>> from onnxplain.ir.node import Call
+        >>> from onnxplain.ir.node import Node
         >>> from onnxplain.rulekit.windows import windows
         >>> image = Tensor("image", x.dtype, (1, 1, 8, 8))
-        >>> pool = Call("MaxPool", "", 12, "pool", "", (image,), (y,), {"kernel_shape": [2, 2], "strides": [2, 2]})
+        >>> pool = Node("MaxPool", "", 12, "pool", "", (image,), (y,), {"kernel_shape": [2, 2], "strides": [2, 2]})
         >>> windows(b, pool, image).strides
         (2, 2)
     """
     n = axes if isinstance(axes, int) else image.rank - 2
     pooling = kernel is None
-    kernel = kernel or Extents(b, call["kernel_shape"])
-    strides = tuple(call.get("strides") or (1,) * n)
-    dilations = tuple(call.get("dilations") or (1,) * n)
-    begin, end = _explicit_pads(b, call, n)
-    if _auto_pad(call).startswith("SAME"):
+    kernel = kernel or Extents(b, node["kernel_shape"])
+    strides = tuple(node.get("strides") or (1,) * n)
+    dilations = tuple(node.get("dilations") or (1,) * n)
+    begin, end = _explicit_pads(b, node, n)
+    if _auto_pad(node).startswith("SAME"):
         size = Extents.of(b, image, 2)
         span = (kernel - 1) * dilations + 1
         count = (size + [s - 1 for s in strides]) // strides
@@ -127,16 +127,16 @@ def windows(b: Builder, call: Call, image: Tensor, kernel: Extents | None = None
         if pooling and any(d > 1 and k != 1 for d, k in zip(dilations, kernel.known or (), strict=False)):
             # ONNX Runtime pads as for windows without gaps, and so makes fewer of them than the standard says.
             raise RuleError("with auto_pad and dilations runtimes differ in the number of its windows; give pads instead")
-        begin, end = _halves(total.at_least(0), _auto_pad(call) == "SAME_UPPER")
-    return Windows(kernel, strides, dilations, begin, end, bool(call.get("ceil_mode", 0)))
+        begin, end = _halves(total.at_least(0), _auto_pad(node) == "SAME_UPPER")
+    return Windows(kernel, strides, dilations, begin, end, bool(node.get("ceil_mode", 0)))
 
 
-def transposed_windows(b: Builder, call: Call, image: Tensor, kernel: Extents) -> Windows:
+def transposed_windows(b: Builder, node: Node, image: Tensor, kernel: Extents) -> Windows:
     """The windows of a transposed convolution, which lie on its *output*.
 
     Args:
         b: where nodes are emitted.
-        call: the node.
+        node: the node.
         image: its input, [n, channels, …].
         kernel: the extents of a window.
 
@@ -145,35 +145,35 @@ def transposed_windows(b: Builder, call: Call, image: Tensor, kernel: Extents) -
 
     Example:
         >>> from onnxplain import Extents, Tensor
-        >>> from onnxplain.ir.node import Call
+        >>> from onnxplain.ir.node import Node
         >>> from onnxplain.rulekit.windows import transposed_windows
         >>> image = Tensor("image", x.dtype, (1, 1, 4, 4))
-        >>> node = Call("ConvTranspose", "", 11, "up", "", (image,), (y,), {"strides": [2, 2]})
+        >>> node = Node("ConvTranspose", "", 11, "up", "", (image,), (y,), {"strides": [2, 2]})
         >>> transposed_windows(b, node, image, Extents(b, [2, 2])).pads
         [0, 0, 0, 0]
     """
     n = image.rank - 2
-    strides = tuple(call.get("strides") or (1,) * n)
-    dilations = tuple(call.get("dilations") or (1,) * n)
-    begin, end = _explicit_pads(b, call, n)
+    strides = tuple(node.get("strides") or (1,) * n)
+    dilations = tuple(node.get("dilations") or (1,) * n)
+    begin, end = _explicit_pads(b, node, n)
     span = (kernel - 1) * dilations + 1
-    full = span + tuple(call.get("output_padding") or (0,) * n)  # without the (count − 1) · strides of the other windows
-    if call.get("output_shape"):
+    full = span + tuple(node.get("output_padding") or (0,) * n)  # without the (count − 1) · strides of the other windows
+    if node.get("output_shape"):
         count = Extents.of(b, image, 2)
-        total = ((count - 1) * strides + full - call["output_shape"][-n:]).at_least(0)
-        begin, end = _halves(total, _auto_pad(call) == "SAME_UPPER")
-    elif _auto_pad(call).startswith("SAME"):
-        begin, end = _halves((full - strides).at_least(0), _auto_pad(call) == "SAME_UPPER")
+        total = ((count - 1) * strides + full - node["output_shape"][-n:]).at_least(0)
+        begin, end = _halves(total, _auto_pad(node) == "SAME_UPPER")
+    elif _auto_pad(node).startswith("SAME"):
+        begin, end = _halves((full - strides).at_least(0), _auto_pad(node) == "SAME_UPPER")
     return Windows(kernel, strides, dilations, begin, end)
 
 
-def _explicit_pads(b: Builder, call: Call, n: int) -> tuple[Extents, Extents]:
-    pads = (call.get("pads") if _auto_pad(call) == "NOTSET" else None) or [0] * (2 * n)
+def _explicit_pads(b: Builder, node: Node, n: int) -> tuple[Extents, Extents]:
+    pads = (node.get("pads") if _auto_pad(node) == "NOTSET" else None) or [0] * (2 * n)
     return Extents(b, pads[:n]), Extents(b, pads[n:])
 
 
-def _auto_pad(call: Call) -> str:
-    return str(call.get("auto_pad", "NOTSET"))
+def _auto_pad(node: Node) -> str:
+    return str(node.get("auto_pad", "NOTSET"))
 
 
 def _halves(total: Extents, upper: bool) -> tuple[Extents, Extents]:

@@ -51,6 +51,7 @@ def _left(
     types = {**types, **dict(_typed(graph))}
     for node in graph.node:
         bodies = [a.g for a in node.attribute if a.HasField("g")]
+        # operators: ONNX Runtime runs these on the processor on purpose
         if node.op_type in ("Shape", "Size", "Constant") or (node.input and not bodies and of_extents.issuperset(node.input)):
             of_extents.update(node.output)
         elif not bodies and not _has_kernel(node, opset, kernels, types):
@@ -91,4 +92,5 @@ def _is_refused(node: onnx.NodeProto) -> bool:
         pads = list(given.get("pads", ()))
         half = len(pads) // 2
         return pads[:half] != pads[half:] or given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID")
+    # operators: those without this attribute on CUDA
     return node.op_type in ("ArgMax", "ArgMin") and bool(given.get("select_last_index"))

@@ -47,13 +47,13 @@ def _table_rows(graph: Graph) -> dict[str, int]:
     """For integer inputs that look up tables: how many rows the smallest table has."""
     carried = {t.name: {t.name} for t in graph.inputs if not t.is_float}
     rows: dict[str, int] = {}
-    for call in graph.calls:
+    for node in graph.nodes:
         for name, reached in carried.items():
-            if not any(t is not None and t.name in reached for t in call.inputs):
+            if not any(t is not None and t.name in reached for t in node.inputs):
                 continue
-            if call.op == "Gather" and call.x.name not in reached and graph.is_constant(call.x) and call.x.is_float:
-                extent = call.x.dim(int(call.get("axis", 0)))
+            if node.op == "Gather" and node.x.name not in reached and graph.is_constant(node.x) and node.x.is_float:
+                extent = node.x.dim(int(node.get("axis", 0)))
                 if isinstance(extent, int):
                     rows[name] = min(rows.get(name, extent), extent)
-            reached.update(y.name for y in call.outputs if y is not None and not y.is_float)
+            reached.update(y.name for y in node.outputs if y is not None and not y.is_float)
     return rows

@@ -37,14 +37,14 @@ class Picked:
         return np.asarray((taken * self.weight[None, samples, None]).sum(axis=-1))
 
 
-def picked(target: Target, scores: Array, ranked: Array, chosen: Array | None = None, seed: Array | None = None) -> Picked:
+def picked(target: Target, scores: Array, ranked: Array, chosen: Array | None = None, cotangent: Array | None = None) -> Picked:
     """What a target picks from scores [n, …].
 
     Args:
         target: of any kind.
         scores, ranked: what is explained and the prediction whose greatest element is the top one, [n, …] both.
         chosen: an index per sample for the kind "input", negative for the top one.
-        seed: weights in the shape of the scores for the kind "seed".
+        cotangent: weights in the shape of the scores for the kind "seed".
 
     Raises:
         TargetError: the target does not fit the scores.
@@ -54,10 +54,12 @@ def picked(target: Target, scores: Array, ranked: Array, chosen: Array | None = 
     if target.kind == "all":
         return Picked(np.broadcast_to(np.arange(size)[None, :, None], (count, size, 1)))
     if target.kind == "seed":
-        given = () if seed is None else np.shape(seed)
-        if seed is None or given != scores.shape:
-            raise TargetError(f"the seed must have the shape of the explained output, {list(scores.shape)}; got {list(given)}")
-        weights = np.asarray(seed, np.float64).reshape(count, 1, size)
+        given = () if cotangent is None else np.shape(cotangent)
+        if cotangent is None or given != scores.shape:
+            raise TargetError(
+                f"the cotangent must have the shape of the explained output, {list(scores.shape)}; got {list(given)}"
+            )
+        weights = np.asarray(cotangent, np.float64).reshape(count, 1, size)
         return Picked(np.broadcast_to(np.arange(size), weights.shape), weights)
     if target.kind == "input":
         assert chosen is not None

@@ -24,17 +24,17 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.session import Arrays, Providers, Session
 
-__all__ = ["Array", "Forward", "Prediction"]
+__all__ = ["Array", "ForwardResult", "Scorer"]
 
 Array = np.ndarray[Any, Any]
 
-USUAL_MEMORY = 512 * 10**6
+DEFAULT_MEMORY = 512 * 10**6
 """Bytes for one run, at most, where nothing is said."""
 
 CACHED = 32 * 10**6
 """Bytes for one run of a small model on a processor: larger batches leave its caches and gain nothing."""
 
-USUAL_ROWS = 4096
+DEFAULT_ROWS = 4096
 """Rows in one run, at most, where nothing is said."""
 
 FEW_ROWS = 64
@@ -42,7 +42,7 @@ FEW_ROWS = 64
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ForwardResult:
     """The model's own outputs, the explained scores [n, …] and the prediction that ranks them, in the same shape."""
 
     outputs: dict[str, Any]
@@ -50,7 +50,7 @@ class Prediction:
     ranked: Array
 
 
-class Forward:
+class Scorer:
     """A prepared model, run on batches of any size.
 
     Models without an axis for samples are run row by row: everywhere here arrays have that axis. Perturbed batches are run
@@ -133,13 +133,13 @@ class Forward:
 
     # -- running -------------------------------------------------------------------------------------------------
 
-    def predict(self, feeds: Arrays, rows: int) -> Prediction:
+    def predict(self, feeds: Arrays, rows: int) -> ForwardResult:
         """Run the whole model on the samples themselves, `rows` at a time."""
         names = list(dict.fromkeys([*self._outputs, self.score.tensor.name, self.score.ranked.name]))
         count = len(feeds[next(iter(self.sampled))])
         results = run_in_chunks(lambda part: self._run(self._whole, part, names), feeds, self._places, count, rows)
         outputs = {o.name: results[o.name] for o in self.graph.outputs}
-        return Prediction(outputs, results[self.score.tensor.name], results[self.score.ranked.name])
+        return ForwardResult(outputs, results[self.score.tensor.name], results[self.score.ranked.name])
 
     def scores(self, feeds: Arrays) -> Array:
         """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
@@ -177,8 +177,8 @@ class Forward:
         if isinstance(samples, str):
             symbols[samples] = 1
         total = sum(v[:1].nbytes for k, v in feeds.items() if k in self.sampled)
-        for call in self.graph.calls:
-            for made in call.outputs:
+        for node in self.graph.nodes:
+            for made in node.outputs:
                 if made is not None:
                     extents = [d if isinstance(d, int) else symbols.get(d or "", 1) for d in made.shape or ()]
                     width = made.dtype.itemsize if made.dtype is not None else 4
@@ -188,7 +188,7 @@ class Forward:
     def usual_rows(self, feeds: Arrays) -> int:
         """Copies of a sample in one run where nothing is said."""
         size = self.bytes_per_row(feeds)
-        most = max(1, min(USUAL_ROWS, USUAL_MEMORY // size))
+        most = max(1, min(DEFAULT_ROWS, DEFAULT_MEMORY // size))
         return most if self.on_device else max(min(most, FEW_ROWS), min(most, CACHED // size))
 
 

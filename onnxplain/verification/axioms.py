@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 ROUNDING = {2: 2e-2, 4: 1e-3, 8: 1e-9}
 """By bytes per number: differences over the size of a score that rounding explains."""
 
-SMALL = 2e-2
+QUADRATURE_GAP = 2e-2
 """Gaps over the size of the score's change that sums of few terms leave in an integral."""
 
 
@@ -123,9 +123,9 @@ def _completeness(outcome: Outcome) -> Finding:
         return Finding(name, None, "not checked: the file does not hold what it takes (one baseline of an input, one target)")
     gap = _gap(total, change)
     said = f"attributions sum to the score's change from the baseline, up to {gap:.2g} of it"
-    if gap > SMALL and reported:
+    if gap > QUADRATURE_GAP and reported:
         return Finding(name, None, f"{said}, as the file reports; more steps make it exact")
-    return Finding(name, gap <= SMALL, said)
+    return Finding(name, gap <= QUADRATURE_GAP, said)
 
 
 def _conservation(outcome: Outcome) -> Finding:
@@ -140,7 +140,7 @@ def _conservation(outcome: Outcome) -> Finding:
     if gap <= outcome.rounding():
         return Finding(name, True, f"attributions sum to the score, up to {gap:.2g} of it")
     share = float(total.sum() / score.sum()) if score.sum() else float("nan")
-    return Finding(name, None, f"attributions sum to {share:.3g} of the score; onnxplain check says by call where the rest is")
+    return Finding(name, None, f"attributions sum to {share:.3g} of the score; onnxplain check says by node where the rest is")
 
 
 def _change(outcome: Outcome) -> Array | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,8 @@ from onnxplain.runtime.session import Providers, Session
 from onnxplain.verification.completeness import check_completeness
 from onnxplain.verification.conservation import Ledger, balance, judged, judged_change
 from onnxplain.verification.directional import check_slopes, forward_of
-from onnxplain.verification.findings import CallConservation, CheckReport, Finding, is_small
-from onnxplain.verification.per_node import check_calls
+from onnxplain.verification.findings import CheckReport, Finding, NodeConservation, is_small
+from onnxplain.verification.per_node import check_nodes
 
 __all__ = ["check"]
 
@@ -44,7 +45,7 @@ def check(
     providers: Providers = None,
     directions: int = 4,
     seed: int = 0,
-    calls: bool = False,
+    nodes: bool = False,
     progress: bool | None = None,
     **options: Any,
 ) -> CheckReport:
@@ -71,7 +72,7 @@ def check(
         providers: where to run, as in `onnxplain.Explainer`.
         directions: how many random directions.
         seed: the seed of the directions, and of `x` where none is given.
-        calls: whether to check every node alone even in a large model whose gradient agrees.
+        nodes: whether to check every node alone even in a large model whose gradient agrees.
         progress: whether to show a progress bar; None shows it on a terminal.
         **options: the method's own options.
 
@@ -88,14 +89,17 @@ def check(
         >>> report.ok
         True
         >>> [f.name for f in report.findings][:2]
-        ['gradient against finite differences', 'gradient of each call']
+        ['gradient against finite differences', 'gradient of each node']
     """
+    if "calls" in options:
+        warnings.warn("calls= is called nodes= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
+        nodes = bool(options.pop("calls"))
     registry = load_registry(rules)
     request = Request.for_graph(
         method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, baseline=baseline, score=score
     )
     found = request.method
-    if request.layer and found.landing(request.options)[0] == "explained":
+    if request.layer and found.attribution_site(request.options)[0] == "explained":
         raise MethodError("check compares at the model's inputs; leave --layer out")
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
@@ -103,19 +107,19 @@ def check(
     plain = request.for_method("gradient", expose=["score"])
     gradient = rewrite_source(source.copy(), plain)
     session = Session(gradient.model, providers, folder=source.folder)
-    rounds = next((c for c in graph.calls if registry.role(c) == "straight-through" and not c.y.is_float), None)
+    rounds = next((c for c in graph.nodes if registry.role(c) == "straight-through" and not c.y.is_float), None)
     if rounds is not None:
         why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
         findings = [Finding("gradient against finite differences", None, why)]
     else:
         findings = [check_slopes(gradient, session, feeds, directions, seed, forward_of(graph, source, gradient, session, feeds))]
     culprit = ""
-    if calls or not findings[0].ok or is_small(graph):
-        local, culprit = check_calls(graph, gradient, source, feeds, registry, providers, progress)
+    if nodes or not findings[0].ok or is_small(graph):
+        local, culprit = check_nodes(graph, gradient, source, feeds, registry, providers, progress)
         findings.append(local)
     if method != "gradient":
         findings += _check_method(source, request, feeds, providers)
-    rows: list[CallConservation] = []
+    rows: list[NodeConservation] = []
     if "conservation" in found.axioms:
         finding, rows = _check_conservation(source, replace(request, layer=()), feeds, providers)
         findings.append(finding)
@@ -124,8 +128,8 @@ def check(
 
 def _check_conservation(
     source: Source, request: Request, feeds: Mapping[str, Any], providers: Providers
-) -> tuple[Finding, list[CallConservation]]:
-    """What each call receives, sends and keeps, all samples together."""
+) -> tuple[Finding, list[NodeConservation]]:
+    """What each node receives, sends and keeps, all samples together."""
     ledger = Ledger()
     rewritten = rewrite_source(source.copy(), request, observer=ledger)
     result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
@@ -153,5 +157,5 @@ def _check_method(source: Source, request: Request, feeds: Mapping[str, Any], pr
     detail = "no NaN or infinity" if finite else "the attribution holds NaN or infinity"
     findings = [Finding(f"{method.name} is finite", finite, detail)]
     finer = (lambda times: run(steps=times * chosen["steps"])[1]) if "steps" in chosen else None
-    findings.append(check_completeness(rewritten, result, method.promises(chosen), finer))
+    findings.append(check_completeness(rewritten, result, method.axioms_with(chosen), finer))
     return findings

@@ -12,10 +12,10 @@ from onnxplain.verification.findings import Finding
 
 __all__ = ["check_completeness"]
 
-SMALL = 0.01
+QUADRATURE_SHARE = 0.01
 """A gap of this share of the score's change is the quadrature's."""
 
-EXACT = 1e-4
+ROUNDING_SHARE = 1e-4
 """A gap of this share is rounding, where nothing is integrated; of scores in half precision SMALL is."""
 
 FINER = 8
@@ -50,12 +50,12 @@ def check_completeness(
         return Finding("completeness", None, f"{said} (not promised)")
     if finer is None:
         half = np.asarray(result[about["score"]["tensor"]]).dtype.itemsize == 2
-        return Finding("completeness", gap <= (SMALL if half else EXACT), said)
-    if gap <= SMALL:
+        return Finding("completeness", gap <= (QUADRATURE_SHARE if half else ROUNDING_SHARE), said)
+    if gap <= QUADRATURE_SHARE:
         return Finding("completeness", True, said)
     closer = _gap(about, finer(FINER))
     said += f"; with {FINER} times the steps up to {closer:.2g}: more steps make it exact"
-    return Finding("completeness", closer <= max(gap / 2, SMALL), said)
+    return Finding("completeness", closer <= max(gap / 2, QUADRATURE_SHARE), said)
 
 
 def _gap(about: Mapping[str, Any], result: Mapping[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""Conservation, call by call: how much relevance, or of the score's change, a call receives, hands on, and its bias keeps."""
+"""Conservation, node by node: how much relevance, or of the score's change, a node receives, hands on, and its bias keeps."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import numpy as np
 
 from onnxplain.builder.builder import Builder
 from onnxplain.explain.write import Rewritten
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Rule
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.rule import RelevanceRule, rule_name
-from onnxplain.verification.findings import CallConservation, Finding
+from onnxplain.verification.findings import Finding, NodeConservation
 
 __all__ = ["Ledger", "balance", "judged", "judged_change"]
 
 
 CHANGE = 1e-4
-"""What a call may lose of the score's change by rounding, as a share of the largest sum of any call."""
+"""What a node may lose of the score's change by rounding, as a share of the largest sum of any node."""
 
 
 class Ledger:
-    """Writes the sums of every call of a walk into the explained model, as reports of one number each."""
+    """Writes the sums of every node of a backward pass into the explained model, as reports of one number each."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str, str]] = []
+        self.nodes: list[tuple[str, str, str]] = []
         self._sums: dict[str, tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]] = {}
 
     def observe(
-        self, b: Builder, call: Call, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
+        self, b: Builder, node: Node, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
     ) -> None:
         """Keep what came in, what was sent, and what the bias absorbed."""
-        self.calls.append((call.name, call.operator, rule_name(rule)))
-        arrived = [_share(b, y, m) for y, m in zip(call.outputs, incoming, strict=False) if m is not None]
-        kept = rule.bias_relevance(b, call, *incoming) if isinstance(rule, RelevanceRule) else []
-        self._sums[call.name] = arrived, [_share(b, call.reads[i], m) for i, m in sent], kept
+        self.nodes.append((node.name, node.operator, rule_name(rule)))
+        arrived = [_share(b, y, m) for y, m in zip(node.outputs, incoming, strict=False) if m is not None]
+        kept = rule.bias_relevance(b, node, *incoming) if isinstance(rule, RelevanceRule) else []
+        self._sums[node.name] = arrived, [_share(b, node.reads[i], m) for i, m in sent], kept
 
     def reports(self, b: Builder) -> dict[str, Tensor]:
-        """Three sums for every call: received, sent, kept by the bias."""
+        """Three sums for every node: received, sent, kept by the bias."""
         return {
             f"{name}/relevance": b.Concat(*(_total(b, tensors) for tensors in sums), axis=0) for name, sums in self._sums.items()
         }
@@ -47,9 +47,9 @@ class Ledger:
 
 def _share(b: Builder, of: Tensor | None, message: Tensor) -> Tensor:
     """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
-    if of is None or not b.compares:
+    if of is None or not b.has_references:
         return message
-    made: Tensor = b.Mul(message, b.Sub(of, b.twin(of)))
+    made: Tensor = b.Mul(message, b.Sub(of, b.reference(of)))
     return made
 
 
@@ -62,17 +62,17 @@ def _total(b: Builder, tensors: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def balance(ledger: Ledger, rewritten: Rewritten, results: Mapping[str, Any]) -> list[CallConservation]:
-    """The calls' balances, the worst first: by what is lost, then by what the bias took."""
+def balance(ledger: Ledger, rewritten: Rewritten, results: Mapping[str, Any]) -> list[NodeConservation]:
+    """The nodes' balances, the worst first: by what is lost, then by what the bias took."""
     reports = rewritten.about["reports"]
     rows = []
-    for name, operator, rule in ledger.calls:
+    for name, operator, rule in ledger.nodes:
         received, sent, bias = (float(v) for v in np.asarray(results[reports[f"{name}/relevance"]]))
-        rows.append(CallConservation(name, operator, rule, received, sent, bias))
+        rows.append(NodeConservation(name, operator, rule, received, sent, bias))
     return sorted(rows, key=lambda r: (-abs(r.lost), -abs(r.bias)))
 
 
-def judged(rows: Sequence[CallConservation], score: float, arrived: float) -> Finding:
+def judged(rows: Sequence[NodeConservation], score: float, arrived: float) -> Finding:
     """What became of the score: shares of the inputs, of biases, and of what ε and rules that do not conserve took."""
     bias, lost = sum(r.bias for r in rows), sum(r.lost for r in rows)
     detail = f"of {score:.6g} the inputs get {arrived:.6g}, biases {bias:.6g}, ε and rules that do not conserve {lost:.6g}"
@@ -84,10 +84,10 @@ def judged(rows: Sequence[CallConservation], score: float, arrived: float) -> Fi
     return Finding("conservation", None, f"{detail}; most at '{worst.node}' ({worst.rule})")
 
 
-def judged_change(rows: Sequence[CallConservation], change: float, arrived: float) -> Finding:
-    """What became of the score's change since the baseline: every call hands all of it on, or is named."""
+def judged_change(rows: Sequence[NodeConservation], change: float, arrived: float) -> Finding:
+    """What became of the score's change since the baseline: every node hands all of it on, or is named."""
     lost = sum(r.lost for r in rows)
-    detail = f"of the score's change {change:.6g} the inputs get {arrived:.6g}, calls that do not hand on all of it {lost:.6g}"
+    detail = f"of the score's change {change:.6g} the inputs get {arrived:.6g}, nodes that do not hand on all of it {lost:.6g}"
     whole = max(abs(change), *(abs(r.received) for r in rows), 1e-12)
     worst = rows[0]
     if abs(worst.lost) <= CHANGE * whole:

@@ -62,7 +62,7 @@ def check_slopes(
 ) -> Finding:
     """The gradient, as ONNX Runtime computes it, against central differences of the explained score.
 
-    An integer input cannot be moved: there the explained tensor is not an input, and only the calls can be checked.
+    An integer input cannot be moved: there the explained tensor is not an input, and only the nodes can be checked.
     """
     precision, score_of = forward
     about = rewritten.about
@@ -71,7 +71,7 @@ def check_slopes(
         return Finding(
             "gradient against finite differences",
             None,
-            "the explained tensor is no input; every call is checked instead",
+            "the explained tensor is no input; every node is checked instead",
         )
     at = session.run(feeds)
     gradients = {e["explains"]: np.asarray(at[n], np.float64) for n, e in entries.items()}

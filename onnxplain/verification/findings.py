@@ -9,10 +9,10 @@ import numpy as np
 
 from onnxplain.ir.graph import Graph
 
-__all__ = ["CallConservation", "CheckReport", "Finding", "is_small", "sizes_of"]
+__all__ = ["CheckReport", "Finding", "NodeConservation", "is_small", "sizes_of"]
 
-SMALL = 500_000
-"""Elements that all live tensors together may have for every call to be checked always."""
+EXHAUSTIVE_ELEMENTS = 500_000
+"""Elements that all live tensors together may have for every node to be checked always."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class CallConservation:
+class NodeConservation:
     """The relevance that one node receives and sends, summed over all samples.
 
     Attributes:
@@ -74,7 +74,7 @@ class CheckReport:
 
     findings: tuple[Finding, ...]
     culprit: str = ""
-    conservation: tuple[CallConservation, ...] = ()
+    conservation: tuple[NodeConservation, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -91,8 +91,8 @@ def sizes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def is_small(graph: Graph) -> bool:
-    """Whether checking every call in the reference evaluator takes seconds rather than minutes."""
+    """Whether checking every node in the reference evaluator takes seconds rather than minutes."""
     sizes = [
-        np.prod([d if isinstance(d, int) else 8 for d in t.shape or ()]) for c in graph.calls for t in c.outputs if t is not None
+        np.prod([d if isinstance(d, int) else 8 for d in t.shape or ()]) for c in graph.nodes for t in c.outputs if t is not None
     ]
-    return float(np.sum(sizes)) < SMALL
+    return float(np.sum(sizes)) < EXHAUSTIVE_ELEMENTS

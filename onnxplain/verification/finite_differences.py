@@ -18,9 +18,9 @@ from onnxplain.ir.registry import Registry
 from onnxplain.passes import prepare
 from onnxplain.propagation.composite import GRADIENT, Composite
 from onnxplain.propagation.vjp import vjp
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.reference.evaluator import evaluate_reference
 
-__all__ = ["Comparison", "compare", "double", "float_names", "product", "run"]
+__all__ = ["Comparison", "compare", "double", "float_names", "run", "vector_jacobian_product"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Arrays: TypeAlias = "Mapping[str, Any]"
@@ -32,6 +32,7 @@ FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOA
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "softmax_precision")
 """Attributes that hold a data type as a number."""
 
+# operators: the attribute of each that holds a data type
 DEFAULT_FLOAT = {
     **dict.fromkeys(("EyeLike", "RandomNormal", "RandomUniform"), "dtype"),
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), "output_datatype"),
@@ -48,7 +49,7 @@ class Comparison:
 
     `error` is their difference, beyond what rounding explains, relative to the size of the terms summed. `smooth` says
     whether the slope is the same on both sides of the point: on a kink (a tie of two maxima, Relu at 0) there is no
-    number to compare with. `seeds` and `gradients` are what the gradient graph was given and gave.
+    number to compare with. `cotangents` and `gradients` are what the gradient graph was given and gave.
     """
 
     numeric: float
@@ -56,7 +57,7 @@ class Comparison:
     error: float
     tolerance: float
     smooth: bool
-    seeds: Mapping[str, Array] = field(repr=False, compare=False)
+    cotangents: Mapping[str, Array] = field(repr=False, compare=False)
     gradients: Mapping[str, Array] = field(repr=False, compare=False)
 
     @property
@@ -84,7 +85,7 @@ def compare(
         inputs: a value for each of its inputs.
         sources: the inputs to vary, all floating-point ones by default.
         targets: the outputs to follow, all floating-point ones by default.
-        seed: chooses the random direction and the random weights of the outputs.
+        cotangent: chooses the random direction and the random weights of the outputs.
         step: the step, for inputs that are smaller than 1 relative to their size.
         tolerance: the greatest relative error that counts as agreement.
         composite: which rules to check.
@@ -114,7 +115,7 @@ def compare(
     terms, kink = _slope(outputs, step)
     along = _flat([u[t] for t in targets])[finite]
     numeric = float(along @ terms)
-    gradients = product(exact, point, u, sources, composite=composite, registry=registry)
+    gradients = vector_jacobian_product(exact, point, u, sources, composite=composite, registry=registry)
     analytic = float(sum(np.sum(v[s] * gradients[s]) for s in sources))
     size = max(float(np.linalg.norm(along * terms)), abs(numeric), abs(analytic))
     rounding = 4 * np.finfo(np.float64).eps / step * float(np.linalg.norm(along * _flat(middle)[finite]))
@@ -123,7 +124,7 @@ def compare(
     return Comparison(numeric, analytic, error, tolerance, smooth, u, gradients)
 
 
-def product(
+def vector_jacobian_product(
     model: onnx.ModelProto,
     inputs: Arrays,
     seeds: Mapping[str, Array],
@@ -144,7 +145,7 @@ def product(
 
 def run(model: onnx.ModelProto, inputs: Arrays, outputs: Sequence[str]) -> list[Any]:
     """Some outputs of a model by the reference evaluator."""
-    return evaluate(model, inputs, list(outputs))
+    return evaluate_reference(model, inputs, list(outputs))
 
 
 def float_names(values: Iterable[onnx.ValueInfoProto]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every call of a model alone, at the values it really gets, against finite differences in float64."""
+"""Every node of a model alone, at the values it really gets, against finite differences in float64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxplain.errors import OnnxplainError, RuleError
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.progress import track
@@ -21,37 +21,37 @@ from onnxplain.runtime.session import Providers, Session
 from onnxplain.verification.findings import Finding, sizes_of
 from onnxplain.verification.finite_differences import Comparison, compare
 
-__all__ = ["check_calls"]
+__all__ = ["check_nodes"]
 
 
-def check_calls(
+def check_nodes(
     graph: Graph, rewritten: Rewritten, source: Source, feeds: Mapping[str, Any], registry: Registry,
     providers: Providers, progress: bool | None,
 ) -> tuple[Finding, str]:  # fmt: skip
-    """Every call on the way alone, in float64, at the values it really gets; the first wrong one from the output on."""
+    """Every node on the way alone, in float64, at the values it really gets; the first wrong one from the output on."""
     sources = [graph.tensor(e["tensor"]) for e in rewritten.about["attributions"].values()]
     target = graph.tensor(rewritten.about["score"]["tensor"])
-    live = liveness(graph.calls, sources, [target], registry.role)
-    needed = {t.name: t for c in live.calls for t in c.reads if t is not None}
+    live = liveness(graph.nodes, sources, [target], registry.role)
+    needed = {t.name: t for c in live.nodes for t in c.reads if t is not None}
     values = _values(graph, source, feeds, needed, providers)
     unchecked: list[str] = []
     good = 0
-    for call in track(list(reversed(live.calls)), "checking calls", progress):
+    for node in track(list(reversed(live.nodes)), "checking nodes", progress):
         try:
-            result = _check_call(call, graph, values, registry)
+            result = _check_node(node, graph, values, registry)
         except (OnnxplainError, NotImplementedError, RuntimeError, TypeError, ValueError, KeyError) as error:
-            unchecked.append(f"{call}: {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}")
+            unchecked.append(f"{node}: {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}")
             continue
         if result is None or not result.smooth:
-            unchecked.append(f"{call}: on a kink of its operator")
+            unchecked.append(f"{node}: on a kink of its operator")
         elif not result.ok:
-            where = f"{call}{f' in {call.scope}' if call.scope else ''}"
+            where = f"{node}{f' in {node.scope}' if node.scope else ''}"
             detail = f"{where}: finite differences give {result.numeric:.6g}, its rule {result.analytic:.6g}"
-            return Finding("gradient of each call", False, f"first wrong call from the output on: {detail}"), call.name
+            return Finding("gradient of each node", False, f"first wrong node from the output on: {detail}"), node.name
         else:
             good += 1
     rest = f"; {len(unchecked)} could not be checked ({unchecked[0]})" if unchecked else ""
-    return Finding("gradient of each call", True if good else None, f"{good} of {len(live.calls)} calls agree{rest}"), ""
+    return Finding("gradient of each node", True if good else None, f"{good} of {len(live.nodes)} nodes agree{rest}"), ""
 
 
 def _values(
@@ -69,15 +69,19 @@ def _values(
     return {**feeds, **made, **{n: onnx.numpy_helper.to_array(t, base_dir=folder) for n, t in constants.items()}}
 
 
-def _check_call(call: Call, graph: Graph, values: Mapping[str, np.ndarray[Any, Any]], registry: Registry) -> Comparison | None:
-    """One call as a model of its own, slightly moved where it sits on a kink."""
-    if not call.y.is_float or not all(t.is_float for i, t in enumerate(call.reads) if t is not None and call.wants(i)):
+def _check_node(
+    model_node: Node, graph: Graph, values: Mapping[str, np.ndarray[Any, Any]], registry: Registry
+) -> Comparison | None:
+    """One node as a model of its own, slightly moved where it sits on a kink."""
+    if not model_node.y.is_float or not all(
+        t.is_float for i, t in enumerate(model_node.reads) if t is not None and model_node.needs_input_grad(i)
+    ):
         raise RuleError("it rounds, or reads what was rounded")
-    node = next(n for n in graph.model.graph.node if n.name == call.name)
-    reads = {t.name: t for t in call.reads if t is not None}
-    sources = [t.name for i, t in enumerate(call.reads) if t is not None and call.wants(i)]
+    node = next(n for n in graph.model.graph.node if n.name == model_node.name)
+    reads = {t.name: t for t in model_node.reads if t is not None}
+    sources = [t.name for i, t in enumerate(model_node.reads) if t is not None and model_node.needs_input_grad(i)]
     infos = [_info(n, values[n]) for n in reads]
-    outputs = [y for y in call.outputs if y is not None and y.is_float]
+    outputs = [y for y in model_node.outputs if y is not None and y.is_float]
     made = [
         onnx.helper.make_tensor_value_info(y.name, onnx.helper.np_dtype_to_tensor_dtype(y.dtype), None)
         for y in outputs

@@ -13,13 +13,13 @@ import pytest
 
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import load_registry
 from onnxplain.method.registry import find_method
 from onnxplain.passes import prepare
-from onnxplain.propagation.backward import on_the_way
-from onnxplain.propagation.composite import Choice, Composite
-from onnxplain.verification.finite_differences import double, product, run
+from onnxplain.propagation.backward import live_nodes
+from onnxplain.propagation.composite import Composite, RuleSelector
+from onnxplain.verification.finite_differences import double, run, vector_jacobian_product
 from tests.support.linear_cases import Array, random
 from tests.support.models import model, node
 
@@ -64,26 +64,28 @@ def written(write: Any, shapes: Mapping[str, Sequence[int]] | None = None) -> on
     return w.model(write(w, *shapes), shapes)
 
 
-def live_calls(made: onnx.ModelProto, composite: Composite, target: str = "y", sources: Sequence[str] = ()) -> Sequence[Call]:
+def live_calls(made: onnx.ModelProto, composite: Composite, target: str = "y", sources: Sequence[str] = ()) -> Sequence[Node]:
     copy = onnx.ModelProto()
     copy.CopyFrom(made)
     prepare(copy)
     graph = Graph(copy)
     starts = [graph.tensor(n) for n in sources or [i.name for i in made.graph.input]]
-    return on_the_way(Builder(graph), graph.calls, starts, (graph.tensor(target),), Choice(composite, load_registry())).calls
+    return live_nodes(
+        Builder(graph), graph.nodes, starts, (graph.tensor(target),), RuleSelector(composite, load_registry())
+    ).nodes
 
 
 def kinds(made: onnx.ModelProto, **options: Any) -> list[str]:
     """The operators that relevance goes through, but for the last Identity; compounds in brackets."""
-    calls = live_calls(made, EPSILON_LRP, **options)
-    return [f"[{c.op}]" if c.parts else c.op for c in calls if c.op != "Identity"]
+    nodes = live_calls(made, EPSILON_LRP, **options)
+    return [f"[{c.op}]" if c.parts else c.op for c in nodes if c.op != "Identity"]
 
 
 def relevance(made: onnx.ModelProto, inputs: Mapping[str, Array], composite: Composite) -> dict[str, Array]:
     exact = double(made)
     (y,) = run(exact, inputs, ["y"])
     seeds = {"y": np.random.default_rng(1).standard_normal(np.shape(y))}
-    return product(exact, inputs, seeds, list(inputs), composite=composite)
+    return vector_jacobian_product(exact, inputs, seeds, list(inputs), composite=composite)
 
 
 def same(first: onnx.ModelProto, second: onnx.ModelProto, composite: Composite, tolerance: float = 1e-6, **inputs: Array) -> None:

@@ -44,12 +44,12 @@ def read(made: onnx.ModelProto, lines: Sequence[str]) -> set[str]:
 
 @pytest.mark.parametrize("lines", WRITTEN.values(), ids=WRITTEN)
 def test_its_gradient_reads_nothing_inside(lines: Sequence[str]) -> None:
-    assert not read(rewrite(written(lines), target="seed"), lines)
+    assert not read(rewrite(written(lines), target="cotangent"), lines)
 
 
 @pytest.mark.parametrize("lines", OTHER.values(), ids=OTHER)
 def test_what_only_looks_like_it_is_walked_operator_by_operator(lines: Sequence[str]) -> None:
-    assert read(rewrite(written(lines), target="seed"), lines)
+    assert read(rewrite(written(lines), target="cotangent"), lines)
 
 
 @pytest.mark.parametrize("lines", [*WRITTEN.values(), *OTHER.values()], ids=[*WRITTEN, *OTHER])
@@ -63,13 +63,13 @@ def test_gradients_agree_with_finite_differences(lines: Sequence[str]) -> None:
 @pytest.mark.parametrize("lines", WRITTEN.values(), ids=WRITTEN)
 def test_far_out_it_is_a_line_or_nothing(lines: Sequence[str]) -> None:
     x = np.array([[-1e20, -30, 0, 30, 1e20]], np.float32)
-    found = run(rewrite(written(lines), target="seed"), {"x": x, "seed": np.ones_like(x)})["x_attribution"]
+    found = run(rewrite(written(lines), target="cotangent"), {"x": x, "seed": np.ones_like(x)})["x_attribution"]
     np.testing.assert_allclose(found, [[0, 0, 0.5, 1, 1]], atol=1e-7)
 
 
 def test_what_is_asked_for_inside_is_not_hidden() -> None:
     lines = WRITTEN["behind"]
-    made = rewrite(written(lines), layer="a", target="seed")
+    made = rewrite(written(lines), layer="a", target="cotangent")
     x = np.array([[-1.0, 0.5, 2, 0, 1]], np.float32)
     found = run(made, {"x": x, "seed": np.ones_like(x)})
     (name,) = [n for n in found if n.endswith("_attribution")]

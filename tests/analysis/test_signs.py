@@ -11,6 +11,7 @@ import pytest
 from onnxplain.analysis.nonnegative import nonnegative_tensors
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.graph import Graph
+from onnxplain.ir.ops import standard_traits
 from onnxplain.passes import prepare
 from tests.support.models import model, node, run
 from tests.support.paths import FIXTURES
@@ -18,8 +19,8 @@ from tests.support.paths import FIXTURES
 
 def proven(made: onnx.ModelProto) -> list[str]:
     graph = Graph(made)
-    names = nonnegative_tensors(graph.calls, Builder(graph).value)
-    return [t.name for call in graph.calls for t in call.outputs if t is not None and t.name in names]
+    names = nonnegative_tensors(graph.nodes, Builder(graph).value, standard_traits)
+    return [t.name for node in graph.nodes for t in node.outputs if t is not None and t.name in names]
 
 
 @pytest.mark.parametrize("name", ["resnet", "densenet", "mobilenet", "unet", "vit", "stft", "detector_head"])

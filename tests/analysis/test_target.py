@@ -33,9 +33,9 @@ def grid() -> onnx.ModelProto:
     return model(nodes, {"x": ["n", 4]}, {"y": ["n", 2, 3]}, {"w": W, "shape": np.array([-1, 2, 3])})
 
 
-def gradient(seed: np.ndarray, x: np.ndarray = X) -> np.ndarray:
+def gradient(cotangent: np.ndarray, x: np.ndarray = X) -> np.ndarray:
     """The slope of <seed, x² W> by finite differences."""
-    return slopes(classifier(), {"x": x}, "x", "z", seed.reshape(len(x), 6))
+    return slopes(classifier(), {"x": x}, "x", "z", cotangent.reshape(len(x), 6))
 
 
 def onehot(*indices: int) -> np.ndarray:
@@ -115,7 +115,7 @@ def test_wrong_number_of_run_time_indices_ends_the_run(targets: list[int], rows:
 
 
 def test_one_seed_serves_all_samples_and_others_end_the_run() -> None:
-    made = rewrite(classifier(), target="seed")
+    made = rewrite(classifier(), target="cotangent")
     close(attribution(made, seed=onehot(4).astype(np.float32)), gradient(onehot(4, 4, 4)))
     with pytest.raises(Exception, match="onnxplain/target"):
         run(made, {"x": X[:1], "seed": onehot(1, 2, 3).astype(np.float32)})
@@ -130,9 +130,9 @@ def test_one_baseline_serves_all_samples_and_others_end_the_run() -> None:
 
 
 def test_seed() -> None:
-    made = rewrite(classifier("Softmax"), target="seed")
-    seed = RNG.normal(size=(3, 6)).astype(np.float32)
-    close(attribution(made, seed=seed), gradient(seed))
+    made = rewrite(classifier("Softmax"), target="cotangent")
+    cotangent = RNG.normal(size=(3, 6)).astype(np.float32)
+    close(attribution(made, seed=cotangent), gradient(cotangent))
 
 
 @pytest.mark.parametrize("batch", ["n", 3])
@@ -162,32 +162,32 @@ def test_all_targets_of_a_map() -> None:
     ids=str,
 )
 def test_several_axes(target: Any, elements: list[int] | None) -> None:
-    seed = np.zeros((3, 6))
+    cotangent = np.zeros((3, 6))
     if elements is None:
         rows = ((X**2) @ W).reshape(3, 2, 3).sum(axis=2).argmax(axis=1)
         for i, row in enumerate(rows):
-            seed[i, 3 * row : 3 * row + 3] = 1
+            cotangent[i, 3 * row : 3 * row + 3] = 1
     else:
-        seed[:, elements] = 1
-    close(attribution(rewrite(grid(), target=target)), gradient(seed))
+        cotangent[:, elements] = 1
+    close(attribution(rewrite(grid(), target=target)), gradient(cotangent))
 
 
 def test_top_within_a_row() -> None:
-    seed = np.zeros((3, 6))
+    cotangent = np.zeros((3, 6))
     scores = ((X**2) @ W).reshape(3, 2, 3)
-    seed[np.arange(3), 3 + scores[:, 1].argmax(axis=1)] = 1
-    close(attribution(rewrite(grid(), target=(1, "top"))), gradient(seed))
+    cotangent[np.arange(3), 3 + scores[:, 1].argmax(axis=1)] = 1
+    close(attribution(rewrite(grid(), target=(1, "top"))), gradient(cotangent))
 
 
 def test_several_axes_with_unknown_extents() -> None:
     nodes = [node("Mul", "x x", "q"), node("MatMul", "q w", "z"), node("Reshape", "z shape", "y")]
     made = model(nodes, {"x": ["n", 4], "shape": [3]}, {"y": None}, {"w": W}, kinds={"shape": onnx.TensorProto.INT64})
-    seed = np.zeros((3, 6))
-    seed[:, 2] = 1
+    cotangent = np.zeros((3, 6))
+    cotangent[:, 2] = 1
     feeds = {"x": X, "shape": np.array([3, 2, 3])}
-    close(run(rewrite(made, target=(0, -1)), feeds)["x_attribution"], gradient(seed))
-    close(run(rewrite(made, target="input"), {**feeds, "target": np.array([2])})["x_attribution"], gradient(seed))
-    close(run(rewrite(made, target="all"), feeds)["x_attribution"][:, 2], gradient(seed))
+    close(run(rewrite(made, target=(0, -1)), feeds)["x_attribution"], gradient(cotangent))
+    close(run(rewrite(made, target="input"), {**feeds, "target": np.array([2])})["x_attribution"], gradient(cotangent))
+    close(run(rewrite(made, target="all"), feeds)["x_attribution"][:, 2], gradient(cotangent))
 
 
 def test_one_score_per_sample() -> None:

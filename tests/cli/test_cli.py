@@ -180,7 +180,7 @@ def test_check_passes_and_fails(tmp_path: Path) -> None:
     assert "✓" in good("check", MODEL)
     assert "✓" in good("check", MODEL, THREE, "-m", "saliency")
     (tmp_path / "broken.py").write_text(
-        "from onnxplain import rule\n\n\n@rule('Relu', role='elementwise')\ndef relu(b, call, dy):\n    return dy\n"
+        "from onnxplain import rule\n\n\n@rule('Relu', role='elementwise')\ndef relu(b, node, dy):\n    return dy\n"
     )
     result = invoke("check", MODEL, "--rules", tmp_path)
     assert result.exit_code == 1

@@ -139,7 +139,7 @@ def run(b: Builder, *tensors: Tensor) -> Any:
     """The values of tensors, by onnx's reference evaluator, with x = X."""
     names = [b.graph.fresh(f"result_{i}") for i in range(len(tensors))]
     renamed = [b.rename(t, n) for t, n in zip(tensors, names, strict=True)]
-    model = b.graph.finish(b.calls, b.constants, renamed)
+    model = b.graph.finish(b.nodes, b.constants, renamed)
     values = ReferenceEvaluator(model).run(names, {"x": X})
     return values[0] if len(values) == 1 else values
 
@@ -148,7 +148,7 @@ def namespace() -> dict[str, Any]:
     """What examples may use: a builder `b` over a small graph with the input `x` and `y = Relu(x)`, and `run`."""
     graph = Graph(onnx.parser.parse_model(MODEL))
     b = Builder(graph)
-    return {"b": b, "x": graph.tensor("x"), "y": graph.tensor("y"), "relu": graph.calls[0], "np": np,
+    return {"b": b, "x": graph.tensor("x"), "y": graph.tensor("y"), "relu": graph.nodes[0], "np": np,
             "run": lambda *tensors: run(b, *tensors)}  # fmt: skip
 
 

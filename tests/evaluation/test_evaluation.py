@@ -24,8 +24,8 @@ from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.report.evaluation import Evaluation
 from onnxplain.evaluation.report.summary import bootstrap, mean_ranks, summarised
 from onnxplain.evaluation.spec import read_spec, split_specs
-from onnxplain.evaluation.study import USUAL
-from onnxplain.evaluation.subject import Subject, fitted
+from onnxplain.evaluation.study import DEFAULT_METRICS
+from onnxplain.evaluation.subject import Subject, fitted_to_input
 from tests.support.models import FLOAT, model, node
 from tests.support.paths import FIXTURES
 
@@ -72,7 +72,7 @@ def small(digits: Array) -> Evaluation:
 def test_every_kind_of_model_and_method(name: str, methods: list[str]) -> None:
     found = evaluate(FIXTURES / name / "model.onnx", data_of(name), [*methods, "random"])
     assert found.subjects == (*methods, "random")
-    assert {c.label for c in found.columns} <= set(USUAL)
+    assert {c.label for c in found.columns} <= set(DEFAULT_METRICS)
     assert len(found.columns) >= 8
     for column in found.columns:
         for subject in methods:
@@ -123,10 +123,10 @@ def test_maps_lie_on_all_channels() -> None:
     x = np.zeros((2, 3, 4, 5), np.float32)
     plain = np.random.default_rng(3).normal(size=(2, 4, 5))
     for given in (plain, plain[:, None]):
-        np.testing.assert_allclose(fitted(given, x).sum(axis=1), plain)
-    np.testing.assert_allclose(fitted(np.ones((2, 3, 4, 5, 7)), x), 7)
+        np.testing.assert_allclose(fitted_to_input(given, x).sum(axis=1), plain)
+    np.testing.assert_allclose(fitted_to_input(np.ones((2, 3, 4, 5, 7)), x), 7)
     with pytest.raises(InputError, match=r"expected attributions of shape \[2, 3, 4, 5\], got \[2, 4, 4\]"):
-        fitted(np.zeros((2, 4, 4)), x)
+        fitted_to_input(np.zeros((2, 4, 4)), x)
 
 
 def test_methods_compare_with_the_baseline_of_the_evaluation() -> None:

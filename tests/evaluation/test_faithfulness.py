@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from onnxplain.errors import MetricError
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.metric import Measured, all_metrics, metric_named
+from onnxplain.evaluation.metric import MetricResult, all_metrics, metric_named
 from onnxplain.evaluation.metrics._imputing import imputed
 from onnxplain.evaluation.metrics._replacing import blurred, remover
 from onnxplain.evaluation.subject import Subject
@@ -41,16 +41,16 @@ def network(softmax: bool = False) -> onnx.ModelProto:
     return model(nodes, {"x": ["n", 2, 6, 5]}, {"p" if softmax else "y": ["n", 3]}, weights)
 
 
-def case(made: onnx.ModelProto, x: Array, attribution: Array, **settings: Any) -> Case:
-    return Case.of(Subject("given", Data(made, x, **settings), attribution=attribution))
+def case(made: onnx.ModelProto, x: Array, attribution: Array, **settings: Any) -> MetricBatch:
+    return MetricBatch.of(Subject("given", Data(made, x, **settings), attribution=attribution))
 
 
-def score(name: str, of: Case, **options: Any) -> Array:
+def score(name: str, of: MetricBatch, **options: Any) -> Array:
     return measured(name, of, **options).score
 
 
-def measured(name: str, of: Case, **options: Any) -> Measured:
-    assert metric_named(name).problems(Setting.of(of.subject), options) == []
+def measured(name: str, of: MetricBatch, **options: Any) -> MetricResult:
+    assert metric_named(name).problems(MetricContext.of(of.subject), options) == []
     return metric_named(name).compute(of, **options)
 
 
@@ -204,7 +204,7 @@ def test_infidelity_knows_which_methods_give_slopes() -> None:
         ("gradient", {}), ("smoothgrad", {"samples": 2}), ("input-x-gradient", {}), ("integrated-gradients", {"steps": 3}),
         ("integrated-gradients", {"steps": 3, "multiply": False}), ("occlusion", {"window": 1, "stride": 1}),
     ):  # fmt: skip
-        of = Case.of(Subject(method, data, method=method, options=options))
+        of = MetricBatch.of(Subject(method, data, method=method, options=options))
         np.testing.assert_allclose(score("infidelity", of), 0, atol=1e-6, err_msg=method)
 
 
@@ -287,7 +287,7 @@ def test_sufficiency_compares_all_samples() -> None:
     for i in range(12):
         near = [j for j in range(12) if j != i and apart[i, j] <= 0.5 * apart.max()]
         np.testing.assert_allclose(found.score[i], np.mean([decided[j] == decided[i] for j in near]) if near else np.nan)
-    some = Case(of.data, of.subject, of.samples[3:5], of.attribution[3:5])
+    some = MetricBatch(of.data, of.subject, of.samples[3:5], of.attribution[3:5])
     np.testing.assert_array_equal(metric_named("sufficiency").compute(some, threshold=0.5).score, found.score[3:5])
 
 
@@ -381,13 +381,13 @@ def test_results_do_not_depend_on_the_batch(name: str, kind: str) -> None:
     made, x = (linear(), ROWS) if kind == "table" else (network(), PICTURES)
     attribution = np.random.default_rng(19).normal(size=x.shape)
     whole = case(made, x, attribution, batch_size=7)
-    if metric_named(name).problems(Setting.of(whole.subject), {}):
+    if metric_named(name).problems(MetricContext.of(whole.subject), {}):
         assert kind == "table"
         assert name in ("road", "road-lerf", "region-perturbation")
         return
     together = metric_named(name).compute(whole).score
     order = np.array([2, 0])
-    apart = metric_named(name).compute(Case(whole.data, whole.subject, order, whole.attribution[order])).score
+    apart = metric_named(name).compute(MetricBatch(whole.data, whole.subject, order, whole.attribution[order])).score
     np.testing.assert_allclose(apart, together[order], atol=1e-5)
 
 
@@ -407,7 +407,7 @@ def test_results_do_not_depend_on_the_batch(name: str, kind: str) -> None:
 )
 def test_what_does_not_apply_is_named_before_it_runs(name: str, options: dict[str, Any], says: str) -> None:
     of = case(linear(), ROWS, ROWS)
-    problems = metric_named(name).problems(Setting.of(of.subject), options)
+    problems = metric_named(name).problems(MetricContext.of(of.subject), options)
     assert any(says in p for p in problems), problems
 
 
@@ -416,9 +416,9 @@ def test_constant_features_are_named_where_the_data_replace_them(replace: str) -
     x = ROWS.copy()
     x[:, 4] = 1
     of = case(linear(), x, x)
-    (problem,) = metric_named("deletion").problems(Setting.of(of.subject), {"replace": replace})
+    (problem,) = metric_named("deletion").problems(MetricContext.of(of.subject), {"replace": replace})
     assert "features 4 are constant over the data" in problem
-    assert metric_named("deletion").problems(Setting.of(of.subject), {}) == []
+    assert metric_named("deletion").problems(MetricContext.of(of.subject), {}) == []
 
 
 def test_a_wrong_name_or_option_is_refused_with_what_there_is() -> None:

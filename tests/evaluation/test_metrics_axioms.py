@@ -23,15 +23,15 @@ METRICS = ("completeness", "conservation", "dummy", "non-sensitivity", "input-in
 
 def test_sums_of_a_linear_model_are_known() -> None:
     w, x = random(5, 2), random(4, 5, seed=1)
-    case = explained(linear(w, [3, -2]), x, "input-x-gradient", target=1, baseline=0.5)
+    batch = explained(linear(w, [3, -2]), x, "input-x-gradient", target=1, baseline=0.5)
     whole, base = x.astype(np.float64) @ w[:, 1] - 2, 0.5 * w[:, 1].sum() - 2
     total = (x.astype(np.float64) * w[:, 1]).sum(axis=1)
     gap = np.abs(total - (whole - base))
-    np.testing.assert_allclose(score(case, "completeness", relative=False), gap, atol=1e-5)
-    np.testing.assert_allclose(score(case, "completeness"), gap / np.abs(whole - base), rtol=1e-4)
-    np.testing.assert_allclose(score(case, "conservation", relative=False), 2, atol=1e-5)  # the bias
-    np.testing.assert_allclose(score(case, "conservation"), 2 / np.abs(whole), rtol=1e-4)
-    np.testing.assert_allclose(measured(case, "conservation").facts["sum"], total, atol=1e-5)
+    np.testing.assert_allclose(score(batch, "completeness", relative=False), gap, atol=1e-5)
+    np.testing.assert_allclose(score(batch, "completeness"), gap / np.abs(whole - base), rtol=1e-4)
+    np.testing.assert_allclose(score(batch, "conservation", relative=False), 2, atol=1e-5)  # the bias
+    np.testing.assert_allclose(score(batch, "conservation"), 2 / np.abs(whole), rtol=1e-4)
+    np.testing.assert_allclose(measured(batch, "conservation").facts["sum"], total, atol=1e-5)
 
 
 def test_methods_that_promise_completeness_keep_it() -> None:
@@ -47,9 +47,9 @@ def test_methods_that_promise_completeness_keep_it() -> None:
 
 
 def test_a_score_of_zero_has_no_share() -> None:
-    case = from_array(squares((3,)), np.zeros((2, 3), np.float32), np.ones((2, 3)), target=0)
-    assert np.isnan(score(case, "completeness")).all()
-    np.testing.assert_allclose(score(case, "conservation", relative=False), 3)
+    batch = from_array(squares((3,)), np.zeros((2, 3), np.float32), np.ones((2, 3)), target=0)
+    assert np.isnan(score(batch, "completeness")).all()
+    np.testing.assert_allclose(score(batch, "conservation", relative=False), 3)
 
 
 # -- influence -----------------------------------------------------------------------------------------------------------
@@ -69,17 +69,17 @@ def test_parts_are_even_tiles(places: tuple[int, ...], most: int, side: int) -> 
 
 def test_influence_by_brute_force() -> None:
     made, x = mlp(biased=True), random(3, 24)
-    case = explained(made, x, baseline=0.1)
-    found = influence(case, np.arange(24), draws=2)
+    batch = explained(made, x, baseline=0.1)
+    found = influence(batch, np.arange(24), draws=2)
     everything = np.zeros((3, 24))
     for row in range(3):
         others = [np.full(24, 0.1, np.float32)]
-        others += [x[i] for i in case.random(row, "other samples").integers(3, size=2)]
+        others += [x[i] for i in batch.random(row, "other samples").integers(3, size=2)]
         for column in range(24):
             rows = np.stack([x[row]] * 3)
             rows[:, column] = [o[column] for o in others]
-            scores = run(made, {"x": rows})[made.graph.output[0].name][:, case.target[row]]
-            everything[row, column] = np.abs(scores - case.scores[row]).max()
+            scores = run(made, {"x": rows})[made.graph.output[0].name][:, batch.target[row]]
+            everything[row, column] = np.abs(scores - batch.scores[row]).max()
     np.testing.assert_allclose(found, everything, atol=1e-5)
 
 
@@ -87,9 +87,9 @@ def test_what_lies_on_dummies_is_what_was_put_there() -> None:
     w = random(6, 2)
     w[[1, 4]] = 0
     x, a = random(5, 6, seed=1), random(5, 6, seed=2)
-    case = from_array(linear(w), x, a, target=0)
+    batch = from_array(linear(w), x, a, target=0)
     wanted = np.abs(a[:, [1, 4]]).sum(axis=1) / np.abs(a).sum(axis=1)
-    made = measured(case, "dummy")
+    made = measured(batch, "dummy")
     np.testing.assert_allclose(made.score, wanted, rtol=1e-6)
     np.testing.assert_array_equal(made.facts["dummies"], 2)
     np.testing.assert_array_equal(score(explained(linear(w), x), "dummy"), 0)
@@ -117,10 +117,10 @@ def test_dummies_of_pictures_are_tiles_with_all_channels() -> None:
 def test_non_sensitivity_counts_what_one_has_and_the_other_has_not() -> None:
     w = np.array([[1.0], [0], [2], [0], [3]])
     a = np.array([[1.0, 1, 0, 0, 2]])
-    case = from_array(linear(w), np.ones((1, 5), np.float32), a)
-    made = measured(case, "non-sensitivity")
+    batch = from_array(linear(w), np.ones((1, 5), np.float32), a)
+    made = measured(batch, "non-sensitivity")
     assert (made.score[0], made.facts["share"][0]) == (2, 0.4)  # columns 1 and 2
-    assert score(case, "non-sensitivity", eps=1.5, relative=False) == 1  # only the last two weights and the last 2 remain
+    assert score(batch, "non-sensitivity", eps=1.5, relative=False) == 1  # only the last two weights and the last 2 remain
 
 
 # -- shifted models ------------------------------------------------------------------------------------------------------
@@ -197,18 +197,18 @@ def test_the_gradient_is_invariant_and_contributions_are_not(made: onnx.ModelPro
 def test_what_contributions_to_a_linear_model_gain_is_known() -> None:
     """x · w becomes (x + s) · w."""
     w, x = random(5, 2), random(3, 5, seed=1)
-    case = explained(linear(w), x, "input-x-gradient", target=0)
+    batch = explained(linear(w), x, "input-x-gradient", target=0)
     wanted = 2 * np.linalg.norm(w[:, 0]) / np.linalg.norm(x * w[:, 0], axis=1)
-    np.testing.assert_allclose(score(case, "input-invariance", shift=2.0), wanted, rtol=1e-5)
+    np.testing.assert_allclose(score(batch, "input-invariance", shift=2.0), wanted, rtol=1e-5)
     each: Array = np.linalg.norm(x.std(axis=0) * w[:, 0]) / np.linalg.norm(x * w[:, 0], axis=1)
-    np.testing.assert_allclose(score(case, "input-invariance"), each, rtol=1e-4)
+    np.testing.assert_allclose(score(batch, "input-invariance"), each, rtol=1e-4)
 
 
 def test_a_shift_too_large_for_float32_is_refused() -> None:
-    case = explained(linear(random(5, 2)), random(3, 5))
-    assert "choose a smaller" in refusals(case, "input-invariance", shift=1e9)
-    assert np.isnan(score(case, "input-invariance", shift=1e9)).all()
-    assert not refusals(case, "input-invariance")
+    batch = explained(linear(random(5, 2)), random(3, 5))
+    assert "choose a smaller" in refusals(batch, "input-invariance", shift=1e9)
+    assert np.isnan(score(batch, "input-invariance", shift=1e9)).all()
+    assert not refusals(batch, "input-invariance")
 
 
 # -- all -----------------------------------------------------------------------------------------------------------------
@@ -216,15 +216,15 @@ def test_a_shift_too_large_for_float32_is_refused() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_results_do_not_depend_on_the_batch(name: str) -> None:
-    case = explained(mlp(biased=True), random(4, 24), "input-x-gradient")
-    np.testing.assert_allclose(one_by_one(case, name), score(case, name), rtol=1e-3, atol=1e-6)
+    batch = explained(mlp(biased=True), random(4, 24), "input-x-gradient")
+    np.testing.assert_allclose(one_by_one(batch, name), score(batch, name), rtol=1e-3, atol=1e-6)
 
 
 def test_bad_options_are_refused() -> None:
-    case = explained(linear(random(4, 2)), np.ones((2, 4), np.float32))
-    assert "do not vary" in refusals(case, "input-invariance")
-    assert "other than 0" in refusals(case, "input-invariance", shift=0)
-    text = refusals(case, "dummy", draws=-1, eps=-1, most=0)
+    batch = explained(linear(random(4, 2)), np.ones((2, 4), np.float32))
+    assert "do not vary" in refusals(batch, "input-invariance")
+    assert "other than 0" in refusals(batch, "input-invariance", shift=0)
+    text = refusals(batch, "dummy", draws=-1, eps=-1, most=0)
     for words in ("draws is a whole number from 0", "eps is a number above 0", "most is a whole number from 1"):
         assert words in text
     mine = from_array(linear(random(4, 2)), random(2, 4), random(2, 4))

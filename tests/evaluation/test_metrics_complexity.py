@@ -49,31 +49,31 @@ def test_what_counts_are_sizes_of_places() -> None:
     x = random(2, 3, 4, 5)
     a = np.zeros((2, 3, 4, 5))
     a[:, 0, 1, 2], a[:, 1, 1, 2], a[:, 2, 3, 3] = 1, -1, -4
-    case = from_array(squares((3, 4, 5)), x, a)
-    np.testing.assert_allclose(score(case, "sparseness"), 19 / 20)
-    np.testing.assert_allclose(score(case, "entropy"), 0)
+    batch = from_array(squares((3, 4, 5)), x, a)
+    np.testing.assert_allclose(score(batch, "sparseness"), 19 / 20)
+    np.testing.assert_allclose(score(batch, "entropy"), 0)
     shares = np.array([1, 1, 4]) / 6
-    np.testing.assert_allclose(score(case, "entropy", channels="apart"), -(shares * np.log(shares)).sum())
-    made = measured(case, "active-elements", channels="apart", eps=0.1)
+    np.testing.assert_allclose(score(batch, "entropy", channels="apart"), -(shares * np.log(shares)).sum())
+    made = measured(batch, "active-elements", channels="apart", eps=0.1)
     np.testing.assert_array_equal(made.score, 3)
     np.testing.assert_allclose(made.facts["share"], 3 / 60)
-    np.testing.assert_array_equal(score(case, "active-elements", channels="apart", eps=0.5), 1)
+    np.testing.assert_array_equal(score(batch, "active-elements", channels="apart", eps=0.5), 1)
 
 
 def test_an_explanation_of_zeros_has_no_complexity() -> None:
-    case = from_array(linear(random(6, 2)), random(3, 6), np.zeros((3, 6)))
-    assert np.isnan(score(case, "sparseness")).all()
+    batch = from_array(linear(random(6, 2)), random(3, 6), np.zeros((3, 6)))
+    assert np.isnan(score(batch, "sparseness")).all()
     for name in ("entropy", "active-elements", "effective-complexity"):
-        assert np.isnan(score(case, name)).all()
+        assert np.isnan(score(batch, name)).all()
 
 
 @pytest.mark.parametrize("tolerance", [0.01, 0.1, 0.5])
 def test_effective_complexity_by_brute_force(tolerance: float) -> None:
     w, x, a = random(9, 2), random(5, 9, seed=1), random(5, 9, seed=2)
-    case = from_array(linear(w), x, a, target=1, baseline=0.25)
+    batch = from_array(linear(w), x, a, target=1, baseline=0.25)
     whole = x.astype(np.float64) @ w[:, 1]
     base = 0.25 * w[:, 1].sum()
-    for i, made in enumerate(score(case, "effective-complexity", tolerance=tolerance)):
+    for i, made in enumerate(score(batch, "effective-complexity", tolerance=tolerance)):
         order = np.argsort(-np.abs(a[i]))
         for k in range(1, 10):
             kept = np.full(9, 0.25)
@@ -96,9 +96,9 @@ def test_a_single_place_may_be_enough() -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    case = from_array(linear(random(6, 2)), random(3, 6), random(3, 6))
-    assert "one of sum, apart" in refusals(case, "sparseness", channels="each")
-    assert "between 0 and 1" in refusals(case, "active-elements", eps=1.0)
-    text = refusals(case, "effective-complexity", tolerance=0, steps=0)
+    batch = from_array(linear(random(6, 2)), random(3, 6), random(3, 6))
+    assert "one of sum, apart" in refusals(batch, "sparseness", channels="each")
+    assert "between 0 and 1" in refusals(batch, "active-elements", eps=1.0)
+    text = refusals(batch, "effective-complexity", tolerance=0, steps=0)
     assert "between 0 and 1" in text
     assert "from 1 on" in text

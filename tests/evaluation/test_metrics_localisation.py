@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from onnxplain.errors import InputError
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metrics.localisation import hits, roc_auc
-from tests.support.judged import Array, Case, from_array, linear, measured, one_by_one, random, refusals, score, squares
+from tests.support.judged import Array, MetricBatch, from_array, linear, measured, one_by_one, random, refusals, score, squares
 
 METRICS = ("pointing-game", "relevance-mass", "relevance-rank", "top-k-intersection", "iou", "localisation-auc")
 
@@ -37,7 +37,7 @@ def test_ties_count_as_chance_would_have_them(seed: int) -> None:
         np.testing.assert_allclose(made, wanted, atol=1e-12)
 
 
-def picture(a: Array, masks: Array) -> Case:
+def picture(a: Array, masks: Array) -> MetricBatch:
     a = np.asarray(a, np.float64)
     return from_array(squares(a.shape[1:]), random(*a.shape), a, masks=masks)
 
@@ -48,20 +48,20 @@ def test_by_hand() -> None:
     a[0, 0] = [[5, -2, 0], [1, 4, 2]]
     a[0, 1] = [[-2, 0, 1], [-1, 0, 0]]
     masks = np.array([[[1, 0, 0], [1, 1, 0]]])
-    case = picture(a.swapaxes(2, 3), masks.swapaxes(1, 2))  # three columns last would be the colours of a picture
-    assert score(case, "pointing-game") == 1  # the 4
-    assert score(case, "relevance-mass") == pytest.approx(7 / 10)
-    assert measured(case, "relevance-mass").facts["gain"] == pytest.approx(1.4)
-    assert score(case, "relevance-mass", sign="absolute") == pytest.approx(7 / 12)
-    assert score(case, "relevance-mass", sign="signed") == pytest.approx(7 / 8)
-    assert score(case, "relevance-rank") == pytest.approx(2 / 3)  # 4, 3 and the 2 outside
-    assert score(case, "top-k-intersection", k=1) == 1
-    assert score(case, "top-k-intersection", k=5) == pytest.approx(3 / 5)
-    assert measured(case, "top-k-intersection", k=0.5).facts["influence"] == pytest.approx(4 / 3)
-    assert score(case, "iou", threshold=0.6) == pytest.approx(2 / 3)  # 4 and 3
-    assert score(case, "iou", threshold=0.2) == pytest.approx(2 / 5)  # 4, 3, 2, 1
-    assert score(case, "iou", threshold="area") == pytest.approx(2 / 4)
-    assert score(case, "localisation-auc") == pytest.approx((3 + 3 + 1) / 9)  # 4 and 3 above all outside, 0 above the −2
+    batch = picture(a.swapaxes(2, 3), masks.swapaxes(1, 2))  # three columns last would be the colours of a picture
+    assert score(batch, "pointing-game") == 1  # the 4
+    assert score(batch, "relevance-mass") == pytest.approx(7 / 10)
+    assert measured(batch, "relevance-mass").facts["gain"] == pytest.approx(1.4)
+    assert score(batch, "relevance-mass", sign="absolute") == pytest.approx(7 / 12)
+    assert score(batch, "relevance-mass", sign="signed") == pytest.approx(7 / 8)
+    assert score(batch, "relevance-rank") == pytest.approx(2 / 3)  # 4, 3 and the 2 outside
+    assert score(batch, "top-k-intersection", k=1) == 1
+    assert score(batch, "top-k-intersection", k=5) == pytest.approx(3 / 5)
+    assert measured(batch, "top-k-intersection", k=0.5).facts["influence"] == pytest.approx(4 / 3)
+    assert score(batch, "iou", threshold=0.6) == pytest.approx(2 / 3)  # 4 and 3
+    assert score(batch, "iou", threshold=0.2) == pytest.approx(2 / 5)  # 4, 3, 2, 1
+    assert score(batch, "iou", threshold="area") == pytest.approx(2 / 4)
+    assert score(batch, "localisation-auc") == pytest.approx((3 + 3 + 1) / 9)  # 4 and 3 above all outside, 0 above the −2
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -75,17 +75,17 @@ def test_the_mask_itself_is_the_best_explanation(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_samples_do_not_depend_on_each_other(name: str) -> None:
-    case = picture(random(5, 3, 6, 6), np.random.default_rng(1).random((5, 6, 6)) < 0.3)
-    np.testing.assert_allclose(one_by_one(case, name), score(case, name))
+    batch = picture(random(5, 3, 6, 6), np.random.default_rng(1).random((5, 6, 6)) < 0.3)
+    np.testing.assert_allclose(one_by_one(batch, name), score(batch, name))
 
 
 def test_an_explanation_of_zeros_points_nowhere() -> None:
-    case = picture(np.zeros((2, 1, 4, 4)), np.eye(4)[None].repeat(2, 0))
-    assert np.isnan(score(case, "pointing-game")).all()
-    assert np.isnan(score(case, "relevance-mass")).all()
-    assert np.isnan(score(case, "iou")).all()
-    np.testing.assert_allclose(score(case, "localisation-auc"), 0.5)
-    np.testing.assert_allclose(score(case, "relevance-rank"), 0.25)  # as often as by chance
+    batch = picture(np.zeros((2, 1, 4, 4)), np.eye(4)[None].repeat(2, 0))
+    assert np.isnan(score(batch, "pointing-game")).all()
+    assert np.isnan(score(batch, "relevance-mass")).all()
+    assert np.isnan(score(batch, "iou")).all()
+    np.testing.assert_allclose(score(batch, "localisation-auc"), 0.5)
+    np.testing.assert_allclose(score(batch, "relevance-rank"), 0.25)  # as often as by chance
 
 
 def test_several_largest_places_share_the_hit() -> None:
@@ -95,18 +95,18 @@ def test_several_largest_places_share_the_hit() -> None:
 
 
 def test_columns_of_a_table_are_places() -> None:
-    case = from_array(linear(random(4, 2)), random(1, 4), [[1.0, 3, 0, -1]], masks=np.array([[0, 1, 1, 0]]))
-    assert score(case, "relevance-mass") == pytest.approx(3 / 4)
-    assert score(case, "pointing-game") == 1
+    batch = from_array(linear(random(4, 2)), random(1, 4), [[1.0, 3, 0, -1]], masks=np.array([[0, 1, 1, 0]]))
+    assert score(batch, "relevance-mass") == pytest.approx(3 / 4)
+    assert score(batch, "pointing-game") == 1
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    case = from_array(linear(random(4, 2)), random(2, 4), random(2, 4))
+    batch = from_array(linear(random(4, 2)), random(2, 4), random(2, 4))
     for name in METRICS:
-        assert "give masks" in refusals(case, name)
-    case = from_array(linear(random(4, 2)), random(2, 4), random(2, 4), masks=np.array([[1, 0, 0, 0]] * 2))
-    assert "one of signed, positive, absolute" in refusals(case, "pointing-game", sign="negative")
-    assert "from 1 to 4" in refusals(case, "top-k-intersection", k=5)
-    assert "'area'" in refusals(case, "iou", threshold=2.0)
+        assert "give masks" in refusals(batch, name)
+    batch = from_array(linear(random(4, 2)), random(2, 4), random(2, 4), masks=np.array([[1, 0, 0, 0]] * 2))
+    assert "one of signed, positive, absolute" in refusals(batch, "pointing-game", sign="negative")
+    assert "from 1 to 4" in refusals(batch, "top-k-intersection", k=5)
+    assert "'area'" in refusals(batch, "iou", threshold=2.0)
     with pytest.raises(InputError, match="do not fit"):
         Data(linear(random(4, 2)), random(2, 4), masks=np.ones((2, 5)))

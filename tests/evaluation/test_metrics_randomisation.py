@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 
 from onnxplain import Explainer
 from onnxplain.errors import MetricError
-from onnxplain.evaluation.case import Case
+from onnxplain.evaluation.case import MetricBatch
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metrics._similarity import similarity
 from onnxplain.evaluation.metrics._weights import layers_of, prepared_model, randomised, redrawn
@@ -147,11 +147,11 @@ def test_new_weights_are_like_the_old_ones() -> None:
 
 @pytest.mark.parametrize("measure", ["spearman", "pearson", "cosine"])
 def test_the_gradient_of_a_linear_model_becomes_the_new_weights(measure: str) -> None:
-    case = explained(linear(random(7, 3)), random(4, 7), target=[0, 1, 2, 0])
-    new = weights(randomised(case.data, ["w"], "normal"))["w"]
-    old = weights(prepared_model(case.data))["w"]
+    batch = explained(linear(random(7, 3)), random(4, 7), target=[0, 1, 2, 0])
+    new = weights(randomised(batch.data, ["w"], "normal"))["w"]
+    old = weights(prepared_model(batch.data))["w"]
     wanted = similarity(measure, np.abs(old.T[[0, 1, 2, 0]]), np.abs(new.T[[0, 1, 2, 0]]))
-    made = measured(case, PARAMETERS, measure=measure)
+    made = measured(batch, PARAMETERS, measure=measure)
     np.testing.assert_allclose(made.score, wanted, atol=1e-6)
     np.testing.assert_allclose(made.facts["last"], wanted, atol=1e-6)
 
@@ -159,12 +159,12 @@ def test_the_gradient_of_a_linear_model_becomes_the_new_weights(measure: str) ->
 @pytest.mark.parametrize("order", ["top-down", "bottom-up", "independent"])
 def test_each_step_is_the_explanation_of_a_model_with_these_weights(order: str) -> None:
     x = random(3, 24)
-    case = explained(mlp(biased=True), x, "lrp-epsilon")
-    made = measured(case, PARAMETERS, order=order, sign="signed", draw="shuffle")
-    stages = stages_of([layer.parameters for layer in layers_of(case.data)], order, 8)
+    batch = explained(mlp(biased=True), x, "lrp-epsilon")
+    made = measured(batch, PARAMETERS, order=order, sign="signed", draw="shuffle")
+    stages = stages_of([layer.parameters for layer in layers_of(batch.data)], order, 8)
     for k, stage in enumerate(stages):
-        other = Explainer(randomised(case.data, stage, "shuffle"), "lrp-epsilon")(x, case.target.tolist()).attribution
-        wanted = [stats.spearmanr(p, q)[0] for p, q in zip(case.attribution, other, strict=True)]
+        other = Explainer(randomised(batch.data, stage, "shuffle"), "lrp-epsilon")(x, batch.target.tolist()).attribution
+        wanted = [stats.spearmanr(p, q)[0] for p, q in zip(batch.attribution, other, strict=True)]
         np.testing.assert_allclose(made.curves["similarity"][:, k], wanted, atol=1e-6)
     np.testing.assert_allclose(made.score, made.curves["similarity"].mean(axis=1))
 
@@ -173,17 +173,17 @@ def test_constant_weights_have_nothing_to_lose() -> None:
     nodes = [node("MatMul", "x w", "z"), node("Tanh", "z", "a"), node("MatMul", "a v", "y")]
     held = {"w": np.full((5, 4), 0.2, np.float32), "v": np.full((4, 2), 0.5, np.float32)}
     made = model(nodes, {"x": ("batch", 5)}, {"y": ("batch", 2)}, held)
-    case = explained(made, random(3, 5), "input-x-gradient", target=0)
+    batch = explained(made, random(3, 5), "input-x-gradient", target=0)
     for draw in ("shuffle", "normal"):
-        np.testing.assert_allclose(score(case, PARAMETERS, draw=draw), 1, atol=1e-6)
+        np.testing.assert_allclose(score(batch, PARAMETERS, draw=draw), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [PARAMETERS, "random-logit"])
 @pytest.mark.parametrize("made", [mlp(), transformer()], ids=["mlp", "transformer"])
 def test_results_do_not_depend_on_the_batch(name: str, made: onnx.ModelProto) -> None:
     shape = [d.dim_value for d in made.graph.input[0].type.tensor_type.shape.dim][1:]
-    case = explained(made, random(4, *shape), "input-x-gradient")
-    np.testing.assert_allclose(one_by_one(case, name), score(case, name), atol=2e-3)
+    batch = explained(made, random(4, *shape), "input-x-gradient")
+    np.testing.assert_allclose(one_by_one(batch, name), score(batch, name), atol=2e-3)
 
 
 class Calibration(CalibrationDataReader):
@@ -203,9 +203,9 @@ def test_quantized_weights_are_shuffled(form: Any, tmp_path: Path) -> None:
     else:
         quantize_static(plain, quantized, Calibration(), quant_format=form, weight_type=QuantType.QInt8)
     x = random(3, 24) if form == "dynamic" else random(3, 4, 10, 10)
-    case = explained(quantized, x, "occlusion", {"window": 4, "stride": 2})
-    assert len(layers_of(case.data)) == len(layers_of(Data(onnx.load(plain), x)))
-    assert (score(case, PARAMETERS) < 0.9).all()
+    batch = explained(quantized, x, "occlusion", {"window": 4, "stride": 2})
+    assert len(layers_of(batch.data)) == len(layers_of(Data(onnx.load(plain), x)))
+    assert (score(batch, PARAMETERS) < 0.9).all()
 
 
 def test_weights_beside_the_model(tmp_path: Path) -> None:
@@ -221,15 +221,15 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
 
 
 def test_models_too_large_to_copy_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = explained(mlp(), random(2, 24))
+    batch = explained(mlp(), random(2, 24))
     monkeypatch.setattr("onnxplain.evaluation.metrics._weights.LIMIT", 1000)
     for name in (PARAMETERS, "input-invariance"):
-        assert "at most 1e-06 GB of weights, and this one has 1.07e-05 GB" in refusals(case, name)
+        assert "at most 1e-06 GB of weights, and this one has 1.07e-05 GB" in refusals(batch, name)
 
 
 def test_few_changed_models_are_kept_where_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = explained(mlp(), random(2, 24))
-    whole = score(case, PARAMETERS)
+    batch = explained(mlp(), random(2, 24))
+    whole = score(batch, PARAMETERS)
     monkeypatch.setattr("onnxplain.evaluation.subject.KEPT_BYTES", 1)
     again = explained(mlp(), random(2, 24))
     np.testing.assert_array_equal(score(again, PARAMETERS), whole)
@@ -241,8 +241,8 @@ def test_few_changed_models_are_kept_where_they_are_large(monkeypatch: pytest.Mo
 
 def test_the_other_class_is_never_the_same_and_any_of_the_others() -> None:
     target = np.arange(600) % 4
-    case = from_array(linear(random(3, 4)), random(600, 3), random(600, 3), target=target.tolist())
-    drawn = other_targets(case)
+    batch = from_array(linear(random(3, 4)), random(600, 3), random(600, 3), target=target.tolist())
+    drawn = other_targets(batch)
     assert (drawn != target).all()
     for own in range(4):
         _, counts = np.unique(drawn[target == own], return_counts=True)
@@ -262,12 +262,12 @@ def test_the_opposite_class_and_the_same_class() -> None:
 def test_a_model_trained_on_shuffled_labels(tmp_path: Path) -> None:
     w, v, x = random(6, 3), random(6, 3, seed=1), random(4, 6)
     onnx.save(linear(v), tmp_path / "shuffled.onnx")
-    case = explained(linear(w), x, "input-x-gradient", target=[0, 1, 2, 2])
-    made = score(case, "random-labels", model=str(tmp_path / "shuffled.onnx"))
+    batch = explained(linear(w), x, "input-x-gradient", target=[0, 1, 2, 2])
+    made = score(batch, "random-labels", model=str(tmp_path / "shuffled.onnx"))
     pairs = zip(x * w.T[[0, 1, 2, 2]], x * v.T[[0, 1, 2, 2]], strict=True)
     np.testing.assert_allclose(made, [stats.spearmanr(abs(p), abs(q))[0] for p, q in pairs], atol=1e-6)
     onnx.save(linear(w), tmp_path / "same.onnx")
-    np.testing.assert_allclose(score(case, "random-labels", model=str(tmp_path / "same.onnx")), 1)
+    np.testing.assert_allclose(score(batch, "random-labels", model=str(tmp_path / "same.onnx")), 1)
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------------
@@ -278,17 +278,17 @@ def test_what_does_not_apply_is_refused(tmp_path: Path) -> None:
     for name in (PARAMETERS, "random-logit", "random-labels"):
         assert "not attributions from a file" in refusals(mine, name)
     forest = Data(FIXTURES / "blackbox" / "forest.onnx", random(2, 4))
-    trees = Case.of(Subject("occlusion", forest, method="occlusion"))
+    trees = MetricBatch.of(Subject("occlusion", forest, method="occlusion"))
     assert "the model has none" in refusals(trees, PARAMETERS)
-    case = explained(linear(random(4, 1)), random(2, 4))
-    assert "only one element" in refusals(case, "random-logit")
-    text = refusals(case, PARAMETERS, order="sideways", steps=0, draw="uniform", measure="ssim", sign="positive")
+    batch = explained(linear(random(4, 1)), random(2, 4))
+    assert "only one element" in refusals(batch, "random-logit")
+    text = refusals(batch, PARAMETERS, order="sideways", steps=0, draw="uniform", measure="ssim", sign="positive")
     for words in ("top-down, bottom-up", "from 1 on", "normal, shuffle", "3×3", "absolute, signed"):
         assert words in text
-    assert "model=FILE" in refusals(case, "random-labels")
-    assert "no file at" in refusals(case, "random-labels", model=str(tmp_path / "none.onnx"))
+    assert "model=FILE" in refusals(batch, "random-labels")
+    assert "no file at" in refusals(batch, "random-labels", model=str(tmp_path / "none.onnx"))
     onnx.save(squared(), tmp_path / "other.onnx")
-    assert "no input 'x', only inputs" in refusals(case, "random-labels", model=str(tmp_path / "other.onnx"))
+    assert "no input 'x', only inputs" in refusals(batch, "random-labels", model=str(tmp_path / "other.onnx"))
 
 
 def squared() -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import onnxplain
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.metric import FAMILIES, all_metrics
 from onnxplain.evaluation.subject import Subject
@@ -22,29 +22,29 @@ def data() -> Data:
 
 
 @pytest.fixture(scope="module")
-def cases(data: Data) -> dict[str, Case]:
+def cases(data: Data) -> dict[str, MetricBatch]:
     """Contributions, something like them, and what has nothing to do with the model."""
-    known = Case.of(Subject("integrated-gradients", data, method="integrated-gradients"))
+    known = MetricBatch.of(Subject("integrated-gradients", data, method="integrated-gradients"))
     generator = np.random.default_rng(0)
     noise = generator.standard_normal(known.attribution.shape)
     near = known.attribution * (1 + 0.1 * noise)
     made = {"near": near, "noise": noise}
-    return {"method": known, **{k: Case.of(Subject(k, data, attribution=v)) for k, v in made.items()}}
+    return {"method": known, **{k: MetricBatch.of(Subject(k, data, attribution=v)) for k, v in made.items()}}
 
 
-def scores(case: Case, name: str) -> Array:
-    return all_metrics()[name].compute(case).score
+def scores(batch: MetricBatch, name: str) -> Array:
+    return all_metrics()[name].compute(batch).score
 
 
 @pytest.mark.parametrize("name", [n for n in all_metrics() if n != "random-labels"])
-def test_every_metric_is_defined_and_alone_with_its_sample(name: str, data: Data, cases: dict[str, Case]) -> None:
+def test_every_metric_is_defined_and_alone_with_its_sample(name: str, data: Data, cases: dict[str, MetricBatch]) -> None:
     """One score per sample whichever samples share the batch; facts and curves too."""
-    case = cases["method"]
-    assert not all_metrics()[name].problems(Setting.of(case.subject), {})
-    whole = all_metrics()[name].compute(case)
+    batch = cases["method"]
+    assert not all_metrics()[name].problems(MetricContext.of(batch.subject), {})
+    whole = all_metrics()[name].compute(batch)
     assert whole.score.shape == (6,)
     assert np.isfinite(whole.score).any()
-    part = all_metrics()[name].compute(Case.of(case.subject, np.array([4, 1])))
+    part = all_metrics()[name].compute(MetricBatch.of(batch.subject, np.array([4, 1])))
     np.testing.assert_allclose(part.score, whole.score[[4, 1]], rtol=1e-3, atol=1e-5)
     for kind in ("facts", "curves"):
         for key, values in getattr(whole, kind).items():
@@ -57,7 +57,7 @@ def test_every_metric_is_defined_and_alone_with_its_sample(name: str, data: Data
 
 @pytest.mark.parametrize("name", ["pointing-game", "relevance-mass", "relevance-rank", "localisation-auc", "sparseness", "entropy",
                                   "effective-complexity", "completeness", "dummy", "non-sensitivity"])  # fmt: skip
-def test_an_explanation_beats_noise(name: str, cases: dict[str, Case]) -> None:
+def test_an_explanation_beats_noise(name: str, cases: dict[str, MetricBatch]) -> None:
     sign = 1 if all_metrics()[name].better == "higher" else -1
     good, near, noise = (sign * np.nanmean(scores(cases[k], name)) for k in ("method", "near", "noise"))
     assert good > noise

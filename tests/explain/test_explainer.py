@@ -71,9 +71,9 @@ def test_targets_of_every_form(explainer: Explainer, images: np.ndarray) -> None
     assert top.target is not None
     np.testing.assert_array_equal(top.target, top.outputs["logits"].argmax(axis=1))
     np.testing.assert_allclose(top.attribution, everything[np.arange(3), top.target], rtol=1e-4, atol=1e-5)
-    seed = np.random.default_rng(0).normal(size=(3, 10)).astype(np.float32)
+    cotangent = np.random.default_rng(0).normal(size=(3, 10)).astype(np.float32)
     np.testing.assert_allclose(
-        explainer(x, seed=seed).attribution, np.einsum("nk,nkchw->nchw", seed, everything), rtol=1e-3, atol=1e-4
+        explainer(x, cotangent=cotangent).attribution, np.einsum("nk,nkchw->nchw", cotangent, everything), rtol=1e-3, atol=1e-4
     )
 
 
@@ -310,7 +310,7 @@ def test_bad_targets(explainer: Explainer, images: np.ndarray, target: Any, says
 
 def test_target_and_seed_together(explainer: Explainer, images: np.ndarray) -> None:
     with pytest.raises(TargetError, match="not both"):
-        explainer(images, 3, seed=np.zeros((20, 10), np.float32))
+        explainer(images, 3, cotangent=np.zeros((20, 10), np.float32))
 
 
 def test_bad_methods_and_options() -> None:

@@ -22,7 +22,7 @@ from onnxplain.explain.select import select
 from onnxplain.explain.write import Lowered, lower, tell, write
 from onnxplain.io.metadata import read_metadata
 from onnxplain.io.reader import read
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Rule
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.context import AttributionContext, Outputs, Point
@@ -202,9 +202,9 @@ class TestEmission:
         prepared = station(dense(), method="lrp-epsilon-plus")
         selection = select(prepared)
         first, second = (emit(prepared.request, selection) for _ in range(2))
-        assert [(call.op, call.attributes) for call in first.b.calls] == [(call.op, call.attributes) for call in second.b.calls]
+        assert [(node.op, node.attributes) for node in first.b.nodes] == [(node.op, node.attributes) for node in second.b.nodes]
         assert not {t.name for t in first.results} & {t.name for t in second.results}  # names are given once only
-        assert len(first.b.calls) > 3
+        assert len(first.b.nodes) > 3
 
     def test_rows_per_sample_do_not_take_turns(self) -> None:
         with pytest.raises(InputError, match="holds a row for every sample"):
@@ -221,7 +221,7 @@ class TestLoweredAndWritten:
     def test_lowering_keeps_the_numbers(self) -> None:
         x = np.random.default_rng(1).standard_normal((2, 1, 5, 5)).astype(np.float32)
         prepared, made = emitted(convolution(), method="lrp-epsilon-plus")
-        plain = write(Lowered(made, made.b.calls), prepared).model
+        plain = write(Lowered(made, made.b.nodes), prepared).model
         prepared, made = emitted(convolution(), method="lrp-epsilon-plus")
         quick = write(lower(made), prepared).model
         found, expected = run(quick, {"x": x}), run(plain, {"x": x})
@@ -261,11 +261,11 @@ class Told:
         self.kept: list[Tensor] = []
 
     def observe(
-        self, b: Builder, call: Call, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
+        self, b: Builder, node: Node, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
     ) -> None:
-        self.calls.append(call.operator)
+        self.calls.append(node.operator)
         if isinstance(rule, RelevanceRule):
-            self.kept += rule.bias_relevance(b, call, *incoming)
+            self.kept += rule.bias_relevance(b, node, *incoming)
 
     def reports(self, b: Builder) -> Mapping[str, Tensor]:
         return {"bias": b.ReduceSum(b.total(self.kept), [1], keepdims=0)} if self.kept else {}
@@ -305,7 +305,7 @@ class TestContext:
     def test_another_point_leaves_the_first_as_it_was(self) -> None:
         here = self.context()
         before = here.point
-        seeded = here.with_point(seed=here.b.full_like(here.target, 1))
+        seeded = here.with_point(cotangent=here.b.full_like(here.target, 1))
         there = seeded.at({here.sources[0]: here.b.zeros_like(here.sources[0])})
         assert here.point is before
         assert there.target != here.target
@@ -315,7 +315,7 @@ class TestContext:
 
     def test_reports_of_other_points_are_no_results(self) -> None:
         here = self.context()
-        seeded = here.with_point(seed=here.b.full_like(here.target, 1))
+        seeded = here.with_point(cotangent=here.b.full_like(here.target, 1))
         there = seeded.at({here.sources[0]: here.b.zeros_like(here.sources[0])})
         there.report("delta", here.target)
         assert here.outputs.reports == {}
@@ -337,4 +337,4 @@ class TestContext:
     def test_there_is_no_single_seed_of_all_targets(self) -> None:
         here = self.context()
         with pytest.raises(AssertionError, match="over_targets"):
-            _ = replace(here, point=replace(here.point, identity_seeds=here.target)).seed
+            _ = replace(here, point=replace(here.point, identity_cotangents=here.target)).cotangent

@@ -70,7 +70,7 @@ def without_digest(made: onnx.ModelProto) -> onnx.ModelProto:
 @pytest.mark.parametrize("method", ["gradient", "lrp-epsilon-plus", "integrated-gradients"])
 def test_the_same_model_with_and_without(path: Path, method: str) -> None:
     settings = {"baseline": 0} if method.startswith("integrated") else {}
-    assert read(path, hold=True).held is not None
+    assert read(path, hold=True).lazy_weights is not None
     found, expected = (rewrite(m, method, **settings) for m in (path, onnx.load(path)))
     assert f'"source_sha256": "{hashlib.sha256(path.read_bytes()).hexdigest()}"' in found.metadata_props[-1].value
     assert without_digest(found) == without_digest(expected)
@@ -81,12 +81,12 @@ def test_the_written_file_is_the_model(path: Path, tmp_path: Path) -> None:
     made = rewrite_source(source, Request.for_graph("gradient")).model
     assert made.ByteSize() < path.stat().st_size - 3 * WIDE * WIDE, "what lies in the graph itself was read"
     for goal in (tmp_path / "other.onnx", path):  # the model itself may be written over
-        write_model(made, goal, source.folder, source.held)
+        write_model(made, goal, source.folder, source.lazy_weights)
         assert sorted(f.name for f in tmp_path.iterdir() if f.suffix != ".onnx") == []
         written = onnx.load(goal)
         feeds = {"x": weights(3, WIDE), "flag": np.array(False)}
         assert ort.InferenceSession(goal).run(None, feeds)[1].any()
-        whole = source.held.embed(written) if source.held else written
+        whole = source.lazy_weights.embed(written) if source.lazy_weights else written
         assert whole == written
         assert {t.name for t in written.graph.initializer} == {t.name for t in made.graph.initializer}
 
@@ -94,7 +94,7 @@ def test_the_written_file_is_the_model(path: Path, tmp_path: Path) -> None:
 def test_a_link_of_another_name(path: Path, tmp_path: Path) -> None:
     (tmp_path / "link.onnx").symlink_to(path)
     source = read(tmp_path / "link.onnx", hold=True)
-    assert source.held is not None
+    assert source.lazy_weights is not None
     assert without_digest(rewrite(tmp_path / "link.onnx")) == without_digest(rewrite(path))
 
 
@@ -112,7 +112,7 @@ def test_copying_where_the_system_does_not(path: Path, tmp_path: Path, monkeypat
     """In full by reading and writing, and when the system stops half-way."""
     source = read(path, hold=True)
     made = rewrite_source(source, Request.for_graph("gradient")).model
-    expected = write_model(made, tmp_path / "a.onnx", source.folder, source.held).read_bytes()
+    expected = write_model(made, tmp_path / "a.onnx", source.folder, source.lazy_weights).read_bytes()
     copied: list[int] = []
 
     def once(*arguments: Any) -> int:
@@ -124,9 +124,9 @@ def test_copying_where_the_system_does_not(path: Path, tmp_path: Path, monkeypat
     real = getattr(__import__("os"), "copy_file_range", None)
     if real is not None:
         monkeypatch.setattr("os.copy_file_range", once)
-        assert write_model(made, tmp_path / "b.onnx", source.folder, source.held).read_bytes() == expected
+        assert write_model(made, tmp_path / "b.onnx", source.folder, source.lazy_weights).read_bytes() == expected
         monkeypatch.delattr("os.copy_file_range")
-    assert write_model(made, tmp_path / "c.onnx", source.folder, source.held).read_bytes() == expected
+    assert write_model(made, tmp_path / "c.onnx", source.folder, source.lazy_weights).read_bytes() == expected
 
 
 def test_weights_whose_values_are_needed_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_weights_whose_values_are_needed_are_read(tmp_path: Path, monkeypatch: p
     stored = {"w": weights(100, 100, 3, 3)} | {name: np.abs(weights(100)) for name in "s b m v".split()}
     nodes = [node("Conv", "x w", "c"), node("BatchNormalization", "c s b m v", "y")]
     onnx.save(model(nodes, {"x": ["n", 100, 5, 5]}, {"y": ["n", 100, 3, 3]}, stored), tmp_path / "m.onnx")
-    found, expected = (rewrite(m, target="seed") for m in (tmp_path / "m.onnx", onnx.load(tmp_path / "m.onnx")))
+    found, expected = (rewrite(m, target="cotangent") for m in (tmp_path / "m.onnx", onnx.load(tmp_path / "m.onnx")))
     assert without_digest(found) == without_digest(expected)
 
 
@@ -157,9 +157,9 @@ def test_other_files_are_refused_as_ever(tmp_path: Path, monkeypatch: pytest.Mon
 def test_more_than_protocol_buffers_take(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = read(path, hold=True)
     made = rewrite_source(source, Request.for_graph("gradient")).model
-    monkeypatch.setattr("onnxplain.io.writer.LIMIT", 100_000)
+    monkeypatch.setattr("onnxplain.io.writer.FILE_LIMIT", 100_000)
     with pytest.raises(OutputError, match="more than 2 GB"):
-        write_model(made, tmp_path / "out.onnx", source.folder, source.held)
+        write_model(made, tmp_path / "out.onnx", source.folder, source.lazy_weights)
 
 
 CHILD = """
@@ -170,7 +170,7 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.writer import write_model
 source = read(sys.argv[1], hold=True)
-write_model(rewrite_source(source, Request.for_graph(sys.argv[2])).model, Path(sys.argv[3]), source.folder, source.held)
+write_model(rewrite_source(source, Request.for_graph(sys.argv[2])).model, Path(sys.argv[3]), source.folder, source.lazy_weights)
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(int(status["VmHWM"].split()[0]) // 1024)
 print(dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())["rchar"])

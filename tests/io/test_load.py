@@ -180,7 +180,7 @@ def test_metadata_of_model_and_nodes_is_kept() -> None:
         assert (explained.producer_name, explained.doc_string) == ("someone", "a model")
         prepared = read(made).model
         prepare(prepared)
-        assert Graph(prepared).calls[0].scope == "layer1.linear"
+        assert Graph(prepared).nodes[0].scope == "layer1.linear"
         assert explained.graph.node[0].metadata_props[0].value.startswith("['', 'layer1'")
 
 

@@ -39,7 +39,7 @@ MAPS = ("grad-cam", "grad-cam++", "hires-cam", "layer-cam", "xgrad-cam", "score-
 
 
 def tensor(fixture: str, file: str, layer: str) -> str:
-    """The inner tensor in a file that the recipe calls so."""
+    """The inner tensor in a file that the recipe nodes so."""
     return str(about(fixture)["relevance"]["layers"][layer][f"{file}.onnx"])
 
 
@@ -175,9 +175,9 @@ def test_a_neuron_is_explained_by_every_method(method: str) -> None:
     short = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(whole)).extract_model(["image"], [inner])
     known = all_methods()[method]
     given: dict[str, Any] = {o.name: SMALL[o.name] for o in known.options if o.name in SMALL}
-    if known.compares({}):
+    if known.takes_baseline({}):
         given["baseline"] = 0.1
-    if known.lands != "explained":
+    if known.attributes_to != "explained":
         given["layer"] = "Relu:0"
     image = arrays("layers_cnn", "data")["image"]
     found = [Explainer(m, method, output=o, **given)(image, NEURON).attribution for m, o in ((whole, "3"), (short, inner))]

@@ -82,7 +82,7 @@ def test_linear_ends_are_differentiated_once(method: str, monkeypatch: pytest.Mo
     assert operators(body.node)["ConvTranspose"] == operators(body.node)["Gemm"] == 0
     assert operators(made.graph.node)["ConvTranspose"] == 1
     found = run(made, digits())
-    monkeypatch.setattr(linear_ends, "linear_ends", lambda job, sums: None)
+    monkeypatch.setattr(linear_ends, "linear_ends", lambda context, sums: None)
     plain = rewrite(DIGITS, method, **settings)
     assert operators(bodies(plain)[0].node)["ConvTranspose"] == operators(bodies(plain)[0].node)["Gemm"] == 1
     for name, values in run(plain, digits()).items():
@@ -118,7 +118,7 @@ def test_linear_ends_of_several_branches(method: str, square: bool, batch: str |
     settings = {"target": 1, **METHODS.get(method, {})}
     x = {"x": RANDOM.standard_normal((4, 3)).astype(np.float32)}
     found = run(rewrite(branched(square=square, batch=batch), method, **settings), x)["x_attribution"]
-    monkeypatch.setattr(linear_ends, "linear_ends", lambda job, sums: None)
+    monkeypatch.setattr(linear_ends, "linear_ends", lambda context, sums: None)
     plain = run(rewrite(branched(square=square, batch=batch), method, **settings), x)["x_attribution"]
     np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-6)
 
@@ -163,7 +163,7 @@ def test_max_pooling_behind_a_relu(
     kernel: int, stride: int, channels: int, pools: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     """One pooling where images are in plain layout, the mask on the windows; numbers with many ties as those of the plain form."""
-    made = rewrite(pooling(kernel, stride, channels), target="seed")
+    made = rewrite(pooling(kernel, stride, channels), target="cotangent")
     assert operators(made.graph.node)["MaxPool"] == pools
     order = [n.op_type for n in made.graph.node]
     mask = "Where" if channels == 4 else "HardSigmoid"  # in the blocked layout
@@ -171,12 +171,12 @@ def test_max_pooling_behind_a_relu(
     assert order.index(mask) < order.index("ScatterElements")
     x = RANDOM.integers(-1, 2, (3, 1, 9, 9)).astype(np.float32)
     extent = (9 - kernel) // stride + 1
-    seed = RANDOM.standard_normal((3, 2, extent, extent)).astype(np.float32)
-    found = run(made, {"x": x, "seed": seed})
-    monkeypatch.setattr(scope, "pooled", lambda b, calls, model, fits: calls)
-    plain = rewrite(pooling(kernel, stride, channels), target="seed")
+    cotangent = RANDOM.standard_normal((3, 2, extent, extent)).astype(np.float32)
+    found = run(made, {"x": x, "seed": cotangent})
+    monkeypatch.setattr(scope, "pooled", lambda b, nodes, model, fits: nodes)
+    plain = rewrite(pooling(kernel, stride, channels), target="cotangent")
     assert operators(plain.graph.node)["MaxPool"] == 2
-    expected = run(plain, {"x": x, "seed": seed})
+    expected = run(plain, {"x": x, "seed": cotangent})
     np.testing.assert_allclose(found["y"], expected["y"], atol=1e-6)
     np.testing.assert_allclose(found["x_attribution"], expected["x_attribution"], rtol=0, atol=1e-5)
 

@@ -25,7 +25,7 @@ def normals(draws: np.ndarray, shape: tuple[int, ...], seed: int = 0, stream: in
     b = Builder(graph)
     numbers = Tensor("draws", np.dtype(np.int64), ("k",))
     result = b.rename(normal_like(b, numbers, graph.tensor("x"), 0, seed, stream, 200), "normal")
-    return run(graph.finish(b.calls, b.constants, [result]), {"x": np.zeros(shape, np.float32), "draws": draws})["normal"]
+    return run(graph.finish(b.nodes, b.constants, [result]), {"x": np.zeros(shape, np.float32), "draws": draws})["normal"]
 
 
 @pytest.fixture(scope="module")

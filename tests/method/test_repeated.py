@@ -354,12 +354,12 @@ def test_rules_of_relevance_within(inner: str, name: str) -> None:
     np.testing.assert_allclose(path(x, 2).attribution, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("method", [m.name for m in all_methods().values() if m.repeats])
+@pytest.mark.parametrize("method", [m.name for m in all_methods().values() if m.multi_point])
 def test_hosts_load_the_file_in_silence(method: str, capfd: pytest.CaptureFixture[str]) -> None:
     """ONNX Runtime's log says nothing at its default severity."""
     found = all_methods()[method]
     settings: dict[str, Any] = {"baseline": 0.0} if found.needs_baseline else {}
-    if found.lands != "explained" and not found.picks:
+    if found.attributes_to != "explained" and not found.auto_layer:
         settings["layer"] = "Relu:0"
     for target in (None, "all"):
         made = rewrite(DIGITS, method, target=target, **settings).SerializeToString()

@@ -70,7 +70,7 @@ def test_every_method_gives_the_same(case: Case) -> None:
     method = all_methods()[case.method]
     if method.needs_baseline:
         settings["baseline"] = "input"
-    if method.lands in ("layer", "input") and not method.picks:
+    if method.attributes_to in ("layer", "input") and not method.auto_layer:
         settings["layer"] = host_cases.middle(case.source)
     made = rewrite(host_cases.source(case.source), case.method, batch_size=2 if case.source == "digits" else 1, **settings)
     onnx.checker.check_model(made, full_check=True)

@@ -1,4 +1,4 @@
-"""Function bodies in place of calls: the same numbers, the same modules, nothing left that has no rule."""
+"""Function bodies in place of nodes: the same numbers, the same modules, nothing left that has no rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import OpSpec, Registry, load_registry
 from onnxplain.passes import prepare
 from onnxplain.passes.expand import expand_functions
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.rules.test_gradients import run_in_onnxruntime
 from tests.support.models import model, node, run
 from tests.support.onnx_cases import Case, cases
@@ -25,7 +25,7 @@ EXPANDED = (
 
 
 def expandable() -> list[Case]:
-    """Cases of one call that has a body and no rule."""
+    """Cases of one node that has a body and no rule."""
     return [c for c in cases() if c.name.split("-")[0] in EXPANDED and c.form != "constant"]
 
 
@@ -60,7 +60,7 @@ def test_forward_numbers_stay(case: Case) -> None:
     model = prepared(case.model)
     assert not {n.op_type for n in model.graph.node} & set(EXPANDED)
     given = {k: np.asarray(v, np.float32) if k in case.varied else v for k, v in case.inputs.items()}
-    before, after = (evaluate(m, given, list(case.targets)) for m in (case.model, model))
+    before, after = (evaluate_reference(m, given, list(case.targets)) for m in (case.model, model))
     for expected, found in zip(before, after, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -90,7 +90,7 @@ def test_scopes_are_kept(name: str, metadata: dict[str, str], scope: str) -> Non
     model = attention(name)
     onnx.helper.set_model_props(model.graph.node[1], metadata)  # type: ignore[arg-type]
     graph = Graph(prepared(model))
-    softmax = next(c for c in graph.calls if c.op == "Softmax")
+    softmax = next(c for c in graph.nodes if c.op == "Softmax")
     assert softmax.scope == scope
 
 
@@ -103,7 +103,7 @@ def test_weights_are_left_alone() -> None:
 
 def test_an_operator_with_a_rule_stays() -> None:
     registry = Registry({k: list(v) for k, v in load_registry().entries.items()})
-    registry.add(OpSpec("Attention", "", 23, lambda b, call, dy: None, "function"))
+    registry.add(OpSpec("Attention", "", 23, lambda b, node, dy: None, "function"))
     model = prepared(attention(), registry)
     assert "Attention" in [n.op_type for n in model.graph.node]
 
@@ -113,7 +113,7 @@ def test_two_calls_of_one_name() -> None:
     model.graph.node[2].CopyFrom(model.graph.node[1])
     model.graph.node[2].input[:], model.graph.node[2].output[:] = ["a", "a", "k"], ["y"]
     x = np.random.default_rng(1).standard_normal((2, 4, 8)).astype(np.float32)
-    (expected,), (found,) = evaluate(model, {"x": x}), evaluate(prepared(model), {"x": x})
+    (expected,), (found,) = evaluate_reference(model, {"x": x}), evaluate_reference(prepared(model), {"x": x})
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -132,7 +132,7 @@ def test_within_a_branch() -> None:
     inner = {n.op_type for a in branching.attribute for n in a.g.node}
     assert "Softmax" in inner
     assert "Attention" not in inner
-    np.testing.assert_allclose(evaluate(after, x)[0], evaluate(model, x)[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(evaluate_reference(after, x)[0], evaluate_reference(model, x)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_random_and_shape_operators_stay() -> None:
@@ -158,7 +158,7 @@ def test_a_branch_that_is_known_stands_in_place_of_its_if(known: bool) -> None:
     after = prepared(model)
     assert "If" not in [n.op_type for n in after.graph.node]
     x = {"x": np.array([1.0, -2.0, 0.5], np.float32)}
-    np.testing.assert_array_equal(evaluate(after, x)[0], evaluate(model, x)[0])
+    np.testing.assert_array_equal(evaluate_reference(after, x)[0], evaluate_reference(model, x)[0])
 
 
 @pytest.mark.parametrize("method", ["lrp-epsilon", "lrp-zplus", "attnlrp", "cp-lrp"])
@@ -178,7 +178,9 @@ def test_relevance_through_the_body_of_attention(method: str) -> None:
     short.ir_version = 10
     more = {"heads": np.array([0, 0, 2, 4]), "back": np.array([0, 0, 8]), "scale": np.float32(0.5)}
     long = model([*first, *parts, *last], *shapes, {**weights, **more})
-    x, seed = generator.standard_normal((2, 5, 8)).astype(np.float32), np.zeros((2, 5, 8), np.float32)
-    seed[:, 2, 3] = 1
-    found, expected = (run(rewrite(m, method, target="seed"), {"x": x, "seed": seed})["x_attribution"] for m in (short, long))
+    x, cotangent = generator.standard_normal((2, 5, 8)).astype(np.float32), np.zeros((2, 5, 8), np.float32)
+    cotangent[:, 2, 3] = 1
+    found, expected = (
+        run(rewrite(m, method, target="cotangent"), {"x": x, "seed": cotangent})["x_attribution"] for m in (short, long)
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -77,7 +77,7 @@ def test_messages_stay_in_blocks_between_convolutions(extent: Any, tmp_path: Pat
 
 def test_plain_forms_cost_more_reordering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = sum(optimized(rewrite(residual(), target=1), tmp_path)[op] for op in ("ReorderInput", "ReorderOutput"))
-    monkeypatch.setattr(writing, "lowered", lambda b: b.calls)
+    monkeypatch.setattr(writing, "lowered", lambda b, traits: b.nodes)
     plain = sum(optimized(rewrite(residual(), target=1), tmp_path)[op] for op in ("ReorderInput", "ReorderOutput"))
     assert made < 0.7 * plain
 
@@ -86,7 +86,7 @@ def test_numbers_are_those_of_the_plain_forms(monkeypatch: pytest.MonkeyPatch) -
     x = np.random.default_rng(1).standard_normal((3, 3, 16, 16)).astype(np.float32)
     made = run(rewrite(residual(), target=1), {"x": x})["x_attribution"]
     reference = ReferenceEvaluator(rewrite(residual(), target=1)).run(["x_attribution"], {"x": x})[0]
-    monkeypatch.setattr(writing, "lowered", lambda b: b.calls)
+    monkeypatch.setattr(writing, "lowered", lambda b, traits: b.nodes)
     plain = run(rewrite(residual(), target=1), {"x": x})["x_attribution"]
     np.testing.assert_allclose(made, plain, atol=1e-6 * np.abs(plain).max())
     np.testing.assert_allclose(reference, plain, atol=1e-5 * np.abs(plain).max())
@@ -122,13 +122,13 @@ def test_depthwise_strides_run_as_convolutions() -> None:
         {"y": ["n", 16, 5, 4]},
         {"w": w},
     )
-    explained = rewrite(made, target="seed")
+    explained = rewrite(made, target="cotangent")
     assert not [n for n in explained.graph.node if n.op_type == "ConvTranspose"]
-    x, seed = (g.standard_normal(s).astype(np.float32) for s in ((2, 16, 9, 8), (2, 16, 5, 4)))
-    found = run(explained, {"x": x, "seed": seed})["x_attribution"]
+    x, cotangent = (g.standard_normal(s).astype(np.float32) for s in ((2, 16, 9, 8), (2, 16, 5, 4)))
+    found = run(explained, {"x": x, "seed": cotangent})["x_attribution"]
     # ⟨seed, conv v⟩ = ⟨gradient, v⟩ for any v
     v = g.standard_normal(x.shape).astype(np.float32)
-    np.testing.assert_allclose(np.sum(seed * run(made, {"x": v})["y"]), np.sum(found * v), rtol=1e-4)
+    np.testing.assert_allclose(np.sum(cotangent * run(made, {"x": v})["y"]), np.sum(found * v), rtol=1e-4)
 
 
 def test_a_window_over_the_whole_image_is_turned_round_as_a_product() -> None:
@@ -136,11 +136,11 @@ def test_a_window_over_the_whole_image_is_turned_round_as_a_product() -> None:
     g = np.random.default_rng(3)
     w = g.standard_normal((32, 16, 5, 3)).astype(np.float32)
     made = model([node("Conv", "x w", "y")], {"x": ["n", 16, 5, 3]}, {"y": ["n", 32, 1, 1]}, {"w": w})
-    explained = rewrite(made, target="seed")
+    explained = rewrite(made, target="cotangent")
     assert [n.op_type for n in explained.graph.node if n.op_type in ("Conv", "ConvTranspose")] == ["Conv"]
-    seed = g.standard_normal((2, 32, 1, 1)).astype(np.float32)
-    found = run(explained, {"x": np.zeros((2, 16, 5, 3), np.float32), "seed": seed})["x_attribution"]
-    np.testing.assert_allclose(found, np.einsum("no,oihw->nihw", seed[:, :, 0, 0], w), rtol=1e-4, atol=1e-5)
+    cotangent = g.standard_normal((2, 32, 1, 1)).astype(np.float32)
+    found = run(explained, {"x": np.zeros((2, 16, 5, 3), np.float32), "seed": cotangent})["x_attribution"]
+    np.testing.assert_allclose(found, np.einsum("no,oihw->nihw", cotangent[:, :, 0, 0], w), rtol=1e-4, atol=1e-5)
 
 
 def heads(pieces: int) -> onnx.ModelProto:
@@ -156,7 +156,7 @@ def heads(pieces: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("pieces", "pads"), [(3, 0), (2, 2)])
 def test_pieces_that_fill_an_axis_are_put_side_by_side(pieces: int, pads: int) -> None:
-    explained = rewrite(heads(pieces), target="seed")
+    explained = rewrite(heads(pieces), target="cotangent")
     assert Counter(n.op_type for n in explained.graph.node)["Pad"] == pads
     found = run(explained, {"x": np.ones((2, 3, 4), np.float32), "seed": np.ones(2, np.float32)})["x_attribution"]
     expected = np.array([2, 3, 4] if pieces == 3 else [2, 3, 0], np.float32)
@@ -169,7 +169,7 @@ def test_rows_without_any_score_are_looked_for_only_where_there_can_be_some(mask
     nodes += [node("Add", "h mask", "m"), node("Softmax", "m", "y")] if masked else [node("Softmax", "h", "y")]
     inputs: dict[str, Any] = {"x": ["n", 4], **({"mask": ["n", 4]} if masked else {})}
     made = model(nodes, inputs, {"y": ["n", 4]}, {"w": np.eye(4, dtype=np.float32), "half": np.float32(0.5)})
-    explained = rewrite(made, target="seed", score="probability", inputs=["x"])
+    explained = rewrite(made, target="cotangent", score="probability", inputs=["x"])
     assert Counter(n.op_type for n in explained.graph.node)["IsNaN"] == guards
 
 

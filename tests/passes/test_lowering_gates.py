@@ -57,7 +57,7 @@ def mobile(extent: Any = "batch", wide: int = WIDE) -> onnx.ModelProto:
 def plainly(monkeypatch: pytest.MonkeyPatch, make: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     """An explained model in the forms that rules write."""
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "lowered", lambda b: b.calls)
+        patch.setattr(writing, "lowered", lambda b: b.nodes)
         return make()
 
 
@@ -116,13 +116,13 @@ def test_slopes_are_exact_at_the_kinks_and_beyond(tmp_path: Path, monkeypatch: p
     kinks = np.array([-3, 3, 0, -0.0, 1.5, -1.5, np.inf, -np.inf, 3e38, -3e38, 1e-40], np.float32)
     near = [np.nextafter(np.float32(k), np.float32(to)) for k in (-3, 3) for to in (-9, 9)]
     x = np.resize(np.concatenate([kinks, near, np.linspace(-4, 4, 49)]).astype(np.float32), (2, 16, 2, 2))
-    seed = np.random.default_rng(3).standard_normal(x.shape).astype(np.float32)
+    cotangent = np.random.default_rng(3).standard_normal(x.shape).astype(np.float32)
 
     def make() -> onnx.ModelProto:
-        return rewrite(swish([node("Conv", "h one", "y", group=16)]), target="seed")
+        return rewrite(swish([node("Conv", "h one", "y", group=16)]), target="cotangent")
 
     assert not optimized(make(), tmp_path)["Where"]
-    made, plain = (run(m, {"x": x, "seed": seed})["x_attribution"] for m in (make(), plainly(monkeypatch, make)))
+    made, plain = (run(m, {"x": x, "seed": cotangent})["x_attribution"] for m in (make(), plainly(monkeypatch, make)))
     assert np.isfinite(plain).all()
     np.testing.assert_allclose(made, plain, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(made[np.abs(x) >= 3], plain[np.abs(x) >= 3])
@@ -141,10 +141,10 @@ def test_clips_are_exact_at_their_bounds(bounds: tuple[Any, Any], tmp_path: Path
     net = model(
         [*nodes, node("Conv", "k one", "y", group=16)], {"x": ["n", 16, 2, 2]}, {"y": ["n", 16, 2, 2]}, {"one": ones, **constants}
     )
-    found = optimized(rewrite(net, target="seed"), tmp_path)
+    found = optimized(rewrite(net, target="cotangent"), tmp_path)
     assert not found["Where"]
     assert not found["Clip"]  # part of the convolution
-    made = run(rewrite(net, target="seed"), {"x": x, "seed": ones.reshape(1, 16, 1, 1) + np.zeros_like(x)})["x_attribution"]
+    made = run(rewrite(net, target="cotangent"), {"x": x, "seed": ones.reshape(1, 16, 1, 1) + np.zeros_like(x)})["x_attribution"]
     inside = (x > (-np.inf if low is None else np.float32(low))) & (x < (np.inf if high is None else np.float32(high)))
     np.testing.assert_array_equal(made, (inside | ((x == np.inf) & (high is None)) | ((x == -np.inf) & (low is None))) * 1.0)
 
@@ -152,7 +152,7 @@ def test_clips_are_exact_at_their_bounds(bounds: tuple[Any, Any], tmp_path: Path
 def test_an_infinite_slope_behind_a_hard_swish_is_no_message() -> None:
     """The root's slope at 0 is infinite; the hard-swish before it lets nothing through there."""
     x = np.full((1, 16, 2, 2), -4, np.float32)
-    explained = rewrite(swish([node("Conv", "h one", "d", group=16), node("Sqrt", "d", "y")]), target="seed")
+    explained = rewrite(swish([node("Conv", "h one", "d", group=16), node("Sqrt", "d", "y")]), target="cotangent")
     found = run(explained, {"x": x, "seed": np.ones_like(x)})["x_attribution"]
     np.testing.assert_array_equal(found, np.zeros_like(x))
 
@@ -164,5 +164,5 @@ def test_bounds_of_nearly_zero_have_no_step(low: float) -> None:
     ones = np.ones((16, 1, 1, 1), np.float32)
     nodes = [node("Conv", "x one", "c", group=16), node("Clip", "c low", "k"), node("Conv", "k one", "y", group=16)]
     net = model(nodes, {"x": ["n", 16, 2, 2]}, {"y": ["n", 16, 2, 2]}, {"one": ones, "low": np.float32(low)})
-    found = run(rewrite(net, target="seed"), {"x": x, "seed": np.ones_like(x)})["x_attribution"]
+    found = run(rewrite(net, target="cotangent"), {"x": x, "seed": np.ones_like(x)})["x_attribution"]
     np.testing.assert_array_equal(found, (x > np.float32(low)) * 1.0)

@@ -51,7 +51,7 @@ def floats(*shape: int) -> Array:
 def assert_kept(model: onnx.ModelProto, feeds: Mapping[str, Array], method: str = "gradient", **options: Any) -> None:
     """The prediction is the file's own; with method gradient, differences of the file along a random direction agree."""
     own = run(model, feeds)
-    explained = rewrite(model, method, target="seed", score="probability", inputs=["x"], **options)
+    explained = rewrite(model, method, target="cotangent", score="probability", inputs=["x"], **options)
     names = [o.name for o in explained.graph.output]
     direction = np.random.default_rng(7).normal(size=own[0].shape).astype(own[0].dtype)
     found = dict(zip(names, run(explained, {**feeds, "seed": direction}), strict=True))
@@ -224,7 +224,7 @@ def test_bounds_have_the_type_of_what_they_bound(op: str, kind: type) -> None:
         opset=10,
     )  # fmt: skip
     x = (4 * floats(3, 4)).astype(kind)
-    explained = rewrite(made, target="seed", score="probability")
+    explained = rewrite(made, target="cotangent", score="probability")
     onnx.checker.check_model(explained, full_check=True)  # every operand of an operator has the type that it asks for
     if kind is not np.float64 or op not in ("Clip", "Clip without bounds", "ThresholdedRelu"):  # no kernels, in the file itself
         assert_kept(made, {"x": x})

@@ -77,7 +77,7 @@ def test_models_of_scikit_learn_at_large_inputs(name: str, form: str, method: st
 def test_slope_is_that_of_the_sigmoid(form: str) -> None:
     x = np.array([[-1e4, -200, -95, -30, -1, 0, 2, 30, 200, 1e4]], np.float32)
     made = model(chain(form, "x", "y"), {"x": [1, 10]}, {"y": [1, 10]}, NUMBERS)
-    found = run(rewrite(made, target="seed", score="probability"), {"x": x, "seed": np.ones_like(x)})
+    found = run(rewrite(made, target="cotangent", score="probability"), {"x": x, "seed": np.ones_like(x)})
     with np.errstate(over="ignore"):
         expected = 1 / (2 + np.exp(np.float64(x)) + np.exp(-np.float64(x)))
     np.testing.assert_allclose(found["x_attribution"], expected, rtol=1e-5, atol=1e-7)
@@ -110,7 +110,7 @@ def test_relevance_sees_an_activation_and_a_gate(form: str) -> None:
     assert rows["y"].rule == "signal"
     assert rows["a"].rule in ("", "epsilon")
     x = np.array([[1.0, -2.0, 300.0]], np.float32)
-    found = run(rewrite(gated, "lrp-epsilon", target="seed"), {"x": x, "seed": np.ones_like(x)})
+    found = run(rewrite(gated, "lrp-epsilon", target="cotangent"), {"x": x, "seed": np.ones_like(x)})
     np.testing.assert_allclose(found["x_attribution"], found["y"], rtol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Composites: which rule serves which call, from Python or a TOML file, and how `plan` says why."""
+"""Composites: which rule serves which node, from Python or a TOML file, and how `plan` says why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnxplain.errors import MethodError
 from onnxplain.io.metadata import read_metadata
 from onnxplain.method.composite_file import RULES, read_composite
 from onnxplain.method.own_composite import own_composite
-from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp import role_rules as lrp_roles
 from onnxplain.propagation.rule import named
@@ -56,12 +56,12 @@ def served(composite: Composite, rule: str) -> list[str]:
     return [row.node for row in plan(network(), "lrp", composite=composite).rows if row.rule == rule]
 
 
-MARK = named("mark", "R_x = R_x", "a mark for tests")(lambda b, call, *relevance: tuple(b.gradient(call, *relevance)))
+MARK = named("mark", "R_x = R_x", "a mark for tests")(lambda b, node, *relevance: tuple(b.gradient(node, *relevance)))
 
 
 def marked(**where: Any) -> list[str]:
     """The nodes that meet a condition."""
-    return served(own_composite("own", [(Where(**where), MARK)]), "mark")
+    return served(own_composite("own", [(NodePattern(**where), MARK)]), "mark")
 
 
 # -- conditions ----------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_conditions(where: dict[str, Any], expected: list[str]) -> None:
 
 def test_places_count_from_the_models_inputs_to_the_target() -> None:
     """Explaining an inner tensor, the first layer is still that at the input; the last is the one before what is explained."""
-    own = own_composite("own", [(Where(first=True), lrp.flat()), (Where(last=True), lrp.w_square())])
+    own = own_composite("own", [(NodePattern(first=True), lrp.flat()), (NodePattern(last=True), lrp.w_square())])
     rows = plan(network(), "lrp", composite=own, layer="t2").rows
     assert not [r.node for r in rows if r.rule == "flat"]
     assert [r.node for r in rows if r.rule == "w-square"] == [DENSE]
@@ -111,7 +111,7 @@ def test_places_count_from_the_models_inputs_to_the_target() -> None:
 
 def test_the_first_entry_that_matches_wins() -> None:
     own = own_composite(
-        "own", [(Where(names=("*one*",), roles=("linear",)), lrp.flat()), (Where(operators=("Conv",)), lrp.gamma())]
+        "own", [(NodePattern(names=("*one*",), roles=("linear",)), lrp.flat()), (NodePattern(operators=("Conv",)), lrp.gamma())]
     )
     assert served(own, "flat") == [ONE]
     assert served(own, "gamma") == [STEM, TWO, SHORTCUT]
@@ -120,9 +120,9 @@ def test_the_first_entry_that_matches_wins() -> None:
 
 def test_a_rule_for_linear_maps_means_linear_layers() -> None:
     """Without operators or roles it serves no activation and no sum, wherever they are."""
-    assert served(own_composite("own", [(Where(), lrp.z_plus())]), "z-plus") == [STEM, ONE, TWO, SHORTCUT, DENSE]
-    assert served(own_composite("own", [(Where(depth=(2, 3)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
-    assert served(own_composite("own", [(Where(scopes=("body*",)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
+    assert served(own_composite("own", [(NodePattern(), lrp.z_plus())]), "z-plus") == [STEM, ONE, TWO, SHORTCUT, DENSE]
+    assert served(own_composite("own", [(NodePattern(depth=(2, 3)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
+    assert served(own_composite("own", [(NodePattern(scopes=("body*",)), lrp.z_plus())]), "z-plus") == [ONE, TWO, SHORTCUT]
 
 
 def test_weightless_maps_are_passed_by() -> None:
@@ -130,9 +130,9 @@ def test_weightless_maps_are_passed_by() -> None:
     path = FIXTURES / "stft" / "model.onnx"
     rows = plan(path, "lrp-epsilon-gamma-box").rows
     (spectrum,) = (r for r in rows if r.operator == "STFT")
-    assert (spectrum.rule, spectrum.reason) == ("epsilon", "operator BatchNormalization or DFT or STFT")
+    assert (spectrum.rule, spectrum.reason) == ("epsilon", "trait weightless")
     assert [r.operator for r in rows if r.rule == "box"] == ["Conv"]
-    everywhere = own_composite("own", [(Where(), lrp.z_plus())])
+    everywhere = own_composite("own", [(NodePattern(), lrp.z_plus())])
     assert next(r for r in plan(path, "lrp", composite=everywhere).rows if r.operator == "STFT").rule == "epsilon"
 
 
@@ -146,7 +146,7 @@ def test_weightless_maps_are_passed_by() -> None:
 )
 def test_impossible_conditions(where: dict[str, Any], message: str) -> None:
     with pytest.raises(MethodError, match=message):
-        Where(**where)
+        NodePattern(**where)
 
 
 # -- plan ----------------------------------------------------------------------------------------------------------------
@@ -168,10 +168,10 @@ def test_plan_gives_every_rule_and_reason() -> None:
 def test_rules_that_serve_no_call_are_named_each() -> None:
     """Also where two entries have the same condition and the first takes all."""
     entries = [
-        (Where(first=True), lrp.flat()),
-        (Where(first=True), lrp.w_square()),
-        (Where(operators=("Gelu",)), lrp_roles.stop),
-        (Where(names=("nowhere*",)), lrp.gamma()),
+        (NodePattern(first=True), lrp.flat()),
+        (NodePattern(first=True), lrp.w_square()),
+        (NodePattern(operators=("Gelu",)), lrp_roles.stop),
+        (NodePattern(names=("nowhere*",)), lrp.gamma()),
     ]
     made = plan(network(), "lrp", composite=own_composite("own", entries))
     assert made.unused == ("first linear layer", "operator Gelu", "name nowhere*")
@@ -183,7 +183,7 @@ def test_plan_on_the_command_line(tmp_path: Path) -> None:
     file.write_text('[[rule]]\nrule = "gamma"\nnames = ["/body/*"]\n[[rule]]\nrule = "stop"\noperators = ["Gelu"]\n')
     shown = CliRunner().invoke(main, ["plan", str(path), "-m", "lrp", "--option", f"composite={file}"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
-    assert "no call met the condition of your rule for: operator Gelu" in shown.output
+    assert "no node met the condition of your rule for: operator Gelu" in shown.output
     assert "gamma" in shown.output
     assert "name /body/*" in shown.output
     made = CliRunner().invoke(main, ["plan", str(path), "-m", "lrp", "--option", f"composite={file}", "--json"])
@@ -226,18 +226,18 @@ def test_a_file_is_the_composite_it_describes(tmp_path: Path) -> None:
     made = read_composite(path)
     assert (made.name, made.own) == ("mine", 3)
     (first, second, third), rules = [w for w, _ in made.entries[:3]], [r for _, r in made.entries[:3]]
-    assert (first, second) == (Where(first=True), Where(operators=("Conv",), depth=(2, -2)))
-    assert third == Where(roles=("softmax",))
+    assert (first, second) == (NodePattern(first=True), NodePattern(operators=("Conv",), depth=(2, -2)))
+    assert third == NodePattern(roles=("softmax",))
     assert (rules[1].formula, rules[1].epsilon, rules[1].bias) == (lrp.gamma(0.1).formula, 1e-4, "ignore")
     by_file = rewrite(network(), "lrp", target=1, composite=str(path))
     in_python = own_composite(
         "python",
         [
             (
-                Where(first=True),
+                NodePattern(first=True),
                 lrp.box(lambda b, x: b.expand(b.const(np.array([[[-1]], [[-2]]]), x.dtype), x), lambda b, x: b.full_like(x, 3)),
             ),
-            (Where(operators=("Conv",), depth=(2, -2)), lrp.gamma(0.1, 1e-4, "ignore")),
+            (NodePattern(operators=("Conv",), depth=(2, -2)), lrp.gamma(0.1, 1e-4, "ignore")),
         ],
         base="lrp-epsilon-plus",
     )
@@ -370,5 +370,5 @@ def test_options_and_composites_are_in_the_metadata() -> None:
     about = read_metadata(rewrite(network(), "lrp-epsilon-gamma-box", low=low, high=2, gamma=np.float32(0.5)))
     assert about["options"]["low"] == "baked in"
     assert (about["options"]["high"], about["options"]["gamma"]) == (2, 0.5)
-    own = own_composite("one of mine", [(Where(first=True), lrp.flat())])
+    own = own_composite("one of mine", [(NodePattern(first=True), lrp.flat())])
     assert read_metadata(rewrite(network(), "lrp", composite=own))["options"]["composite"] == "one of mine"

@@ -19,7 +19,7 @@ from onnxplain.method.registry import find_method
 from onnxplain.passes import prepared
 from onnxplain.propagation.composite import Composite
 from onnxplain.propagation.vjp import vjp
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.support.models import model, node, run
 from tests.support.paths import FIXTURES
 
@@ -93,7 +93,7 @@ def test_where_a_walk_in_float16_overflows_one_in_float32_does_not() -> None:
 
     def relevance(composite: Composite) -> np.ndarray:
         made = vjp(prepared(read(quotient(np.float16))).model, ["x"], ["y"], composite=composite)
-        return np.asarray(evaluate(made, {"x": x, "y_seed": np.full((3, 1), 1000, np.float16)}, ["x_gradient"])[0])
+        return np.asarray(evaluate_reference(made, {"x": x, "y_seed": np.full((3, 1), 1000, np.float16)}, ["x_gradient"])[0])
 
     # On the reference evaluator: ONNX Runtime's CPU computes float16 in float32 where it can, other hosts do not.
     assert not np.isfinite(relevance(replace(usual, float32=False))).all()
@@ -107,11 +107,11 @@ def test_where_a_walk_in_float16_overflows_one_in_float32_does_not() -> None:
 def test_bfloat16_models_are_walked_in_float32() -> None:
     """ONNX Runtime's CPU has no bfloat16 kernels: on the reference evaluator."""
     x = np.array([[1, 3], [2, -1]], np.float32)
-    made = rewrite(quotient(ml_dtypes.bfloat16), "lrp-epsilon", target="seed")
+    made = rewrite(quotient(ml_dtypes.bfloat16), "lrp-epsilon", target="cotangent")
     inside = {n.name for n in made.graph.node if n.op_type == "Cast"}
     assert inside
-    seed = np.ones((2, 1), ml_dtypes.bfloat16)
-    found = evaluate(made, {"x": x.astype(ml_dtypes.bfloat16), "seed": seed}, ["x_attribution"])[0]
+    cotangent = np.ones((2, 1), ml_dtypes.bfloat16)
+    found = evaluate_reference(made, {"x": x.astype(ml_dtypes.bfloat16), "seed": cotangent}, ["x_attribution"])[0]
     rounded_weights = rewrite(quotient(np.float32), "lrp-epsilon", target=0)
     for tensor in rounded_weights.graph.initializer:
         if tensor.name in "wv":

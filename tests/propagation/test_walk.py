@@ -18,7 +18,7 @@ RNG = np.random.default_rng(3)
 
 
 def check(made: onnx.ModelProto, feeds: dict[str, np.ndarray], sources: list[str], targets: list[str]) -> onnx.ModelProto:
-    """Gradients of all sources against finite differences, with random seeds at all targets."""
+    """Gradients of all sources against finite differences, with random target messages at all targets."""
     before = run(made, feeds)
     seeds = {t: RNG.normal(size=before[t].shape).astype(np.float32) for t in targets}
     explained = gradients(made, sources, targets)
@@ -52,7 +52,7 @@ def test_fan_out_adds_messages() -> None:
 
 
 def test_diamonds_do_not_blow_up() -> None:
-    """Forty diamonds in a row have 2⁴⁰ paths; the walk visits each call once."""
+    """Forty diamonds in a row have 2⁴⁰ paths; the walk visits each node once."""
     nodes = []
     for i in range(40):
         nodes += [
@@ -94,11 +94,11 @@ def test_shared_weight_gets_both_messages() -> None:
         {"y": ["n", 3]},
         {"w": floats(3, 3)},
     )
-    x, seed = floats(2, 3), floats(2, 3)
+    x, cotangent = floats(2, 3), floats(2, 3)
     w = onnx.numpy_helper.to_array(made.graph.initializer[0])
-    got = run(gradients(made, ["w"], ["y"]), {"x": x, "y_seed": seed})["w_gradient"]
+    got = run(gradients(made, ["w"], ["y"]), {"x": x, "y_seed": cotangent})["w_gradient"]
     as_input = model(list(made.graph.node), {"x": ["n", 3], "w": [3, 3]}, {"y": ["n", 3]})
-    np.testing.assert_allclose(got, slopes(as_input, {"x": x, "w": w}, "w", "y", seed), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(got, slopes(as_input, {"x": x, "w": w}, "w", "y", cotangent), rtol=2e-3, atol=2e-3)
 
 
 def test_inner_tensors_as_source_and_target() -> None:
@@ -108,11 +108,11 @@ def test_inner_tensors_as_source_and_target() -> None:
         {"y": ["n", 2]},
         {"w": floats(3, 2)},
     )
-    x, seed = floats(2, 3), floats(2, 2)
-    got = run(gradients(made, ["h", "x"], ["q"]), {"x": x, "q_seed": seed})
+    x, cotangent = floats(2, 3), floats(2, 2)
+    got = run(gradients(made, ["h", "x"], ["q"]), {"x": x, "q_seed": cotangent})
     w = onnx.numpy_helper.to_array(made.graph.initializer[0])
-    np.testing.assert_allclose(got["h_gradient"], 2 * (x @ w) * seed, rtol=1e-5)
-    np.testing.assert_allclose(got["x_gradient"], (2 * (x @ w) * seed) @ w.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got["h_gradient"], 2 * (x @ w) * cotangent, rtol=1e-5)
+    np.testing.assert_allclose(got["x_gradient"], (2 * (x @ w) * cotangent) @ w.T, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dims", [("n", 3), ("n", "m"), (None, None), (2, 3)], ids=str)
@@ -187,7 +187,7 @@ def test_missing_operator_off_the_way_does_not_matter() -> None:
 
 def test_rule_that_forgets_an_input_is_an_error(tmp_path) -> None:
     (tmp_path / "forgetful.py").write_text(
-        "from onnxplain import rule\n\n\n@rule('Mul', role='bilinear', broadcasts=True)\ndef mul(b, call, dz):\n    return b.Mul(dz, call.inputs[1])\n"
+        "from onnxplain import rule\n\n\n@rule('Mul', role='bilinear', broadcasts=True)\ndef mul(b, node, dz):\n    return b.Mul(dz, node.inputs[1])\n"
     )
     made = model([node("Mul", "x v", "y")], {"x": ["n"], "v": ["n"]}, {"y": ["n"]})
     with pytest.raises(RuleError, match="no message for input 1"):
@@ -196,7 +196,7 @@ def test_rule_that_forgets_an_input_is_an_error(tmp_path) -> None:
 
 def test_own_rule_wins(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from onnxplain import rule\n\n\n@rule('Relu', role='elementwise')\ndef relu(b, call, dy):\n    return b.Mul(dy, 7)\n"
+        "from onnxplain import rule\n\n\n@rule('Relu', role='elementwise')\ndef relu(b, node, dy):\n    return b.Mul(dy, 7)\n"
     )
     made = model([node("Relu", "x", "y")], {"x": ["n"]}, {"y": ["n"]})
     x = np.array([-1.0, 2.0], np.float32)
@@ -214,12 +214,14 @@ def test_padding_that_a_transpose_is_moved_across() -> None:
         node("Mul", "b d", "y"),
     ]
     made = model(nodes, {"x": ["n", 3, 4, 5]}, {"y": ["n", 4, 3]}, {"first": np.int64(1), "second": np.int64(2)})
-    x, seed = (np.random.default_rng(i).standard_normal(s).astype(np.float32) for i, s in enumerate([(2, 3, 4, 5), (2, 4, 3)]))
-    explained = rewrite(made, target="seed")
+    x, cotangent = (
+        np.random.default_rng(i).standard_normal(s).astype(np.float32) for i, s in enumerate([(2, 3, 4, 5), (2, 4, 3)])
+    )
+    explained = rewrite(made, target="cotangent")
     pads = [n for n in explained.graph.node if n.op_type == "Pad"]
     assert pads
     assert all(len(n.input) < 4 for n in pads)
-    found = run(explained, {"x": x, "seed": seed})["x_attribution"]
+    found = run(explained, {"x": x, "seed": cotangent})["x_attribution"]
     expected = np.zeros_like(x)
-    expected[..., 1], expected[..., 2] = x[..., 2] * seed.transpose(0, 2, 1), x[..., 1] * seed.transpose(0, 2, 1)
+    expected[..., 1], expected[..., 2] = x[..., 2] * cotangent.transpose(0, 2, 1), x[..., 1] * cotangent.transpose(0, 2, 1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)

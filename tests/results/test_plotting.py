@@ -14,7 +14,7 @@ import pytest
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.plot.bars import strongest
 from onnxplain.results.plot.plot import chosen_samples, plot
-from onnxplain.results.plot.style import blocks, colours, edges, fitted, percent, rim, short, veil
+from onnxplain.results.plot.style import blocks, colours, edges, percent, rim, short, to_picture, veil
 from onnxplain.results.plot.views import choose_form, columns_of, picture_of, pooled_map, summed, views_of
 from onnxplain.results.prediction import predictions, target_name
 from tests.support.made import explanation, image, table
@@ -225,7 +225,7 @@ class TestColours:
         assert edges(np.zeros((40, 40))) is None
 
     def test_sizes(self) -> None:
-        assert fitted(np.array([[1, 2]]), (2, 4)).tolist() == [[1, 1, 2, 2]] * 2
+        assert to_picture(np.array([[1, 2]]), (2, 4)).tolist() == [[1, 1, 2, 2]] * 2
         assert blocks(np.arange(16.0).reshape(4, 4), 2).tolist() == [[2.5, 4.5], [10.5, 12.5]]
 
 

@@ -21,7 +21,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from onnxplain.errors import InputError, MissingDependencyError, OutputError
 from onnxplain.io.writer import check_writable, write_file, write_model
-from onnxplain.results.save import save
+from onnxplain.results.save import save_explanation
 from onnxplain.results.tables import long_columns, long_table
 from tests.support.made import explanation, image, table
 
@@ -151,7 +151,7 @@ class TestWriteModel:
 class TestForms:
     def test_npz(self, tmp_path: Path) -> None:
         made = image()
-        save(made, tmp_path / "a.npz")
+        save_explanation(made, tmp_path / "a.npz")
         with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
             np.testing.assert_array_equal(found["x_attribution"], made.attribution)
             np.testing.assert_array_equal(found["x"], made.inputs["x"])
@@ -159,36 +159,36 @@ class TestForms:
             np.testing.assert_array_equal(found["target"], made.target)
             assert json.loads(str(found["about"]))["method"] == "gradient"
         first = (tmp_path / "a.npz").read_bytes()
-        assert save(made, tmp_path / "a.npz").read_bytes() == first
+        assert save_explanation(made, tmp_path / "a.npz").read_bytes() == first
 
     @pytest.mark.parametrize("name", ["file", "target", "about", "a/b"])
     def test_npz_takes_any_name(self, tmp_path: Path, name: str) -> None:
-        save(explanation(np.ones((1, 2)), np.zeros((1, 2)), name=name), tmp_path / "a.npz")
+        save_explanation(explanation(np.ones((1, 2)), np.zeros((1, 2)), name=name), tmp_path / "a.npz")
         with np.load(tmp_path / "a.npz") as found:
             assert found[f"{name}_attribution"].sum() == 2
             assert found[f"input.{name}" if name in ("target", "about") else name].sum() == 0
 
     def test_npz_of_maps_and_text(self, tmp_path: Path) -> None:
         fed = np.array([["red"], ["blue"]], dtype=object)
-        save(explanation(np.ones((2, 1)), fed, scores=[{"no": 0.4, "yes": 0.6}] * 2), tmp_path / "a.npz")
+        save_explanation(explanation(np.ones((2, 1)), fed, scores=[{"no": 0.4, "yes": 0.6}] * 2), tmp_path / "a.npz")
         with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
             assert json.loads(str(found["scores"]))[0] == {"no": 0.4, "yes": 0.6}
             assert found["x"].tolist() == [["red"], ["blue"]]
 
     def test_json(self, tmp_path: Path) -> None:
         made = image()
-        save(made, tmp_path / "a.json")
+        save_explanation(made, tmp_path / "a.json")
         found = json.loads((tmp_path / "a.json").read_text())
         np.testing.assert_array_equal(np.float32(found["attributions"]["x"]), made.attribution)
 
     def test_json_has_no_nan(self, tmp_path: Path) -> None:
-        save(explanation(np.array([[np.nan, 1.0, np.inf]])), tmp_path / "a.json")
+        save_explanation(explanation(np.array([[np.nan, 1.0, np.inf]])), tmp_path / "a.json")
         text = (tmp_path / "a.json").read_text()
         assert json.loads(text, parse_constant=pytest.fail)["attributions"]["x"] == [[None, 1.0, None]]
 
     def test_csv(self, tmp_path: Path) -> None:
         made = table()
-        save(made, tmp_path / "a.csv", features=["a", "b,c", "d", "é"])
+        save_explanation(made, tmp_path / "a.csv", features=["a", "b,c", "d", "é"])
         with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert list(rows[0]) == ["sample", "target", "feature", "value", "attribution"]
@@ -200,7 +200,7 @@ class TestForms:
         pd = pytest.importorskip("pandas")
         pytest.importorskip("pyarrow")
         made = image()
-        save(made, tmp_path / "a.parquet")
+        save_explanation(made, tmp_path / "a.parquet")
         found = pd.read_parquet(tmp_path / "a.parquet")
         np.testing.assert_array_equal(found["attribution"].to_numpy(), made.attribution.ravel())
         assert found["attribution"].dtype == np.float32
@@ -208,18 +208,18 @@ class TestForms:
         assert list(long_table(made).columns) == list(found.columns)
 
     def test_several_methods_in_one_table(self, tmp_path: Path) -> None:
-        save([image(), image(method="saliency")], tmp_path / "a.csv")
+        save_explanation([image(), image(method="saliency")], tmp_path / "a.csv")
         rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
         assert [rows[0]["method"], rows[-1]["method"]] == ["gradient", "saliency"]
         assert len(rows) == 2 * 2 * 64
-        save([image(), image(method="saliency")], tmp_path / "a.json")
+        save_explanation([image(), image(method="saliency")], tmp_path / "a.json")
         assert len(json.loads((tmp_path / "a.json").read_text())) == 2
         with pytest.raises(OutputError, match="one file per method"):
-            save([image(), image()], tmp_path / "a.npz")
+            save_explanation([image(), image()], tmp_path / "a.npz")
 
     def test_png(self, tmp_path: Path) -> None:
         image_module = pytest.importorskip("PIL.Image")
-        save(image(), tmp_path / "a.png", dpi=100)
+        save_explanation(image(), tmp_path / "a.png", dpi=100)
         with image_module.open(tmp_path / "a.png") as opened:
             opened.load()
             assert opened.format == "PNG"
@@ -227,12 +227,12 @@ class TestForms:
 
     def test_unknown_ending(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"unknown ending '.xyz'; known: .npz, .json"):
-            save(image(), tmp_path / "a.xyz")
+            save_explanation(image(), tmp_path / "a.xyz")
 
     def test_missing_package_says_how_to_install(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "jinja2", None)
         with pytest.raises(MissingDependencyError, match=r"jinja2, .* pip install 'onnxplain\[plot\]'"):
-            save(image(), tmp_path / "a.html")
+            save_explanation(image(), tmp_path / "a.html")
         assert left(tmp_path) == []
 
 
@@ -295,7 +295,7 @@ class TestPage:
     def test_stands_alone(self, tmp_path: Path, attribution: Any, fed: Any) -> None:
         evil = "<script>alert(1)</script>"
         made = [explanation(attribution, fed, labels=[evil, "b", "c"], method=m) for m in ("gradient", "input-x-gradient")]
-        save(made, tmp_path / "a.html", title="T & Co", model_name="m.onnx")
+        save_explanation(made, tmp_path / "a.html", title="T & Co", model_name="m.onnx")
         text = (tmp_path / "a.html").read_text(encoding="utf-8")
         page = Page()
         page.feed(text)
@@ -308,7 +308,7 @@ class TestPage:
         assert "∂f/∂x" in text
 
     def test_facts(self, tmp_path: Path) -> None:
-        save(image(), tmp_path / "a.html")
+        save_explanation(image(), tmp_path / "a.html")
         text = (tmp_path / "a.html").read_text(encoding="utf-8")
         assert "0" * 64 in text
         assert "softmax of output" in text

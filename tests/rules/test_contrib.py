@@ -143,7 +143,7 @@ def test_formula_where_there_is_no_kernel(call: Call) -> None:
 
 @pytest.mark.parametrize("call", EVERY)
 def test_gradient(call: Call) -> None:
-    """In float64: finite differences of what the call is written out as."""
+    """In float64: finite differences of what the node is written out as."""
     varied = [k for k, v in call.feeds.items() if v.dtype == np.float32]
     targets = [o for o in call.outputs if o and o != "counts"]
     found = compare(written(call.model()), call.feeds, varied, targets, tolerance=1e-8)
@@ -308,7 +308,7 @@ def test_quantized_there_and_back() -> None:
     x, after = real(3, 4), written(made)
     assert [n.op_type for n in after.graph.node] == ["QuantizeLinear", "DequantizeLinear", "Mul"]
     np.testing.assert_allclose(run(after, {"x": x})["y"], run(made, {"x": x})["y"], rtol=1e-6)
-    found = Explainer(made, layer=["a"], output="y")({"x": x}, seed=np.ones((3, 4), np.float32)).attribution
+    found = Explainer(made, layer=["a"], output="y")({"x": x}, cotangent=np.ones((3, 4), np.float32)).attribution
     np.testing.assert_allclose(found, 2 * run(after, {"x": x})["y"] ** 0.5 * np.sign(found), rtol=1e-5, atol=1e-6)
 
 
@@ -327,7 +327,7 @@ def test_embedding_is_found() -> None:
     call = embed("explained")
     tables = ("word_table", "position_table", "segment_table", "scale", "shift")
     made = Call(call.op, call.form, call.inputs, call.attributes, fixed=tables)
-    found = Explainer(made.model())(made.feeds, seed=real(2, 4, 8))
+    found = Explainer(made.model())(made.feeds, cotangent=real(2, 4, 8))
     assert found.attributions["words"].shape == (2, 4, 8)
 
 
@@ -344,7 +344,7 @@ def test_embedding_of_a_quantized_table() -> None:
     weights = {"table": table, "s": np.float32(0.5), "z": np.uint8(6), "axes": np.array([1])}
     made = model(nodes, {"ids": ["n", 2]}, {"y": ["n", 3]}, weights, kinds={"ids": onnx.TensorProto.INT64})
     ids = np.array([[0, 3], [1, 2]])
-    found = Explainer(made)({"ids": ids}, seed=np.ones((2, 3), np.float32)).attributions["ids"]
+    found = Explainer(made)({"ids": ids}, cotangent=np.ones((2, 3), np.float32)).attributions["ids"]
     np.testing.assert_allclose(found, 2 * (table[ids] - 6.0) * 0.5)
 
 

@@ -44,8 +44,10 @@ def check(made: onnx.ModelProto, feeds: Mapping[str, Any]) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(made)
     prepare(copy)
-    sources, targets = list(found.gradients), list(found.seeds)
-    after = run(vjp(copy, sources, targets), {**feeds, **{f"{t}_seed": s.astype(np.float32) for t, s in found.seeds.items()}})
+    sources, targets = list(found.gradients), list(found.cotangents)
+    after = run(
+        vjp(copy, sources, targets), {**feeds, **{f"{t}_seed": s.astype(np.float32) for t, s in found.cotangents.items()}}
+    )
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, rtol=1e-5, atol=1e-6)
     for source, exact in found.gradients.items():
@@ -103,9 +105,9 @@ def test_loop_of_no_steps_passes_the_message_on() -> None:
     made = recurrence()
     prepare(made)
     explained = vjp(made, ["a0", "x"], ["a1"])
-    x, seed = floats(2, 3), floats(2, 3)
-    result = run(explained, {"trips": np.array(0), "a0": x, "b0": x, "x": x, "a1_seed": seed})
-    np.testing.assert_array_equal(result["a0_gradient"], seed)
+    x, cotangent = floats(2, 3), floats(2, 3)
+    result = run(explained, {"trips": np.array(0), "a0": x, "b0": x, "x": x, "a1_seed": cotangent})
+    np.testing.assert_array_equal(result["a0_gradient"], cotangent)
     np.testing.assert_array_equal(result["x_gradient"], np.zeros_like(x))
 
 
@@ -206,10 +208,10 @@ def test_sequence_map_that_reads_outer_tensors() -> None:
         {"x": [6, 3], "v": [1, 3], "w": [3]}, {"y": None}, {"lengths": np.array([1, 2, 3])},
     )  # fmt: skip
     feeds = {"x": floats(6, 3), "v": floats(1, 3), "w": floats(3)}
-    seed, sources = floats(6, 3), list(feeds)
-    expected = {name: slopes(made, feeds, name, "y", seed) for name in sources}
+    cotangent, sources = floats(6, 3), list(feeds)
+    expected = {name: slopes(made, feeds, name, "y", cotangent) for name in sources}
     prepare(made)
-    found = run(vjp(made, sources, ["y"]), {**feeds, "y_seed": seed})
+    found = run(vjp(made, sources, ["y"]), {**feeds, "y_seed": cotangent})
     for name in sources:
         np.testing.assert_allclose(found[f"{name}_gradient"], expected[name], rtol=1e-3, atol=1e-3)
 

@@ -98,7 +98,7 @@ def test_plan_serves_every_call(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODELS, ids=IDS)
 def test_check_passes(path: Path) -> None:
-    report = check(path, x=feeds(path), calls=True)
+    report = check(path, x=feeds(path), nodes=True)
     assert report.ok, report
     assert len(report.findings) == 2
 

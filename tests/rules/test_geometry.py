@@ -54,15 +54,15 @@ def check(
     prepare(model)
     vjp(model, sources, ["y"])
     generator = np.random.default_rng(1)
-    seed = np.asarray(generator.standard_normal(y.shape), np.float32)
-    gradients = session(model).run([f"{s}_gradient" for s in sources], {**point, "y_seed": seed})
+    cotangent = np.asarray(generator.standard_normal(y.shape), np.float32)
+    gradients = session(model).run([f"{s}_gradient" for s in sources], {**point, "y_seed": cotangent})
     for source, gradient in zip(sources, gradients, strict=True):
         assert gradient.shape == arrays[source].shape
         v = np.asarray(generator.uniform(-step, step, gradient.shape), np.float32)
         (moved,) = forward.run(None, {**point, source: np.asarray(point[source] + v, np.float32)})
-        terms = seed.astype(np.float64) * (moved.astype(np.float64) - y)
+        terms = cotangent.astype(np.float64) * (moved.astype(np.float64) - y)
         slope = np.sum(v.astype(np.float64) * gradient)
-        size = np.abs(terms).sum() + np.abs(seed * y).sum() * 1e-2 + 1e-2
+        size = np.abs(terms).sum() + np.abs(cotangent * y).sum() * 1e-2 + 1e-2
         assert abs(terms.sum() - slope) <= 1e-4 * size, (terms.sum(), slope)
 
 

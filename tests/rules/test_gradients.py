@@ -120,7 +120,7 @@ def test_gradient_in_onnxruntime(case: Case) -> None:
     except ORT_ERRORS as error:
         pytest.skip(f"ONNX Runtime cannot run the forward: {str(error)[:150]}")
     types = {v.name: onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
-    seeds = {f"{t}_seed": u.astype(types[f"{t}_seed"]) for t, u in expected.seeds.items()}
+    seeds = {f"{t}_seed": u.astype(types[f"{t}_seed"]) for t, u in expected.cotangents.items()}
     gradients = [f"{s}_gradient" for s in case.varied]
     results = run_in_onnxruntime(model.SerializeToString(), {**values, **seeds}, gradients)
     for source, result in zip(case.varied, results, strict=True):

@@ -29,29 +29,29 @@ def normalized(x: np.ndarray, norm: str) -> np.ndarray:
     return np.asarray(x / np.where(size == 0, 1, size))
 
 
-def slopes(function: Any, x: np.ndarray, seed: np.ndarray) -> np.ndarray:
+def slopes(function: Any, x: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
     """Central differences in float64, for functions of each row alone."""
     h, result = 1e-6, np.zeros(x.shape)
     for j, e in enumerate(np.eye(x.shape[1])):
-        result[:, j] = np.sum((function(x + h * e) - function(x - h * e)) * seed, 1) / (2 * h)
+        result[:, j] = np.sum((function(x + h * e) - function(x - h * e)) * cotangent, 1) / (2 * h)
     return result
 
 
 @pytest.mark.parametrize("norm", ["MAX", "L1", "L2"])
 def test_normalizer(norm: str) -> None:
     made = model([("Normalizer", "x", "y", {"norm": norm})], outputs={"y": 3})
-    seed = np.random.default_rng(1).standard_normal(X.shape).astype(np.float32)
-    explained = rewrite(made, target="seed")
-    found = run(explained, {"x": X, "seed": seed})
+    cotangent = np.random.default_rng(1).standard_normal(X.shape).astype(np.float32)
+    explained = rewrite(made, target="cotangent")
+    found = run(explained, {"x": X, "seed": cotangent})
     np.testing.assert_allclose(found["y"], run(made, {"x": X})["y"], rtol=1e-5)
-    expected = slopes(lambda x: normalized(x, norm), X.astype(np.float64), seed)
+    expected = slopes(lambda x: normalized(x, norm), X.astype(np.float64), cotangent)
     np.testing.assert_allclose(found["x_attribution"], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["MAX", "L1", "L2"])
 def test_a_row_of_zeros_stays(norm: str) -> None:
     made = model([("Normalizer", "x", "y", {"norm": norm})], outputs={"y": 3})
-    found = run(rewrite(made, target="seed"), {"x": np.zeros((2, 3), np.float32), "seed": np.ones((2, 3), np.float32)})
+    found = run(rewrite(made, target="cotangent"), {"x": np.zeros((2, 3), np.float32), "seed": np.ones((2, 3), np.float32)})
     np.testing.assert_array_equal(found["y"], np.zeros((2, 3)))
     assert np.isfinite(found["x_attribution"]).all()
 
@@ -69,10 +69,10 @@ def test_normalizer_between_tensors_of_known_shapes() -> None:
         scaled = (x - np.array([0.1, 0.2, -0.3])) * np.array([1.5, 0.5, 2.0])
         return np.asarray(normalized(scaled, "L2") @ MATRIX.T.astype(np.float64))
 
-    seed = np.random.default_rng(1).standard_normal(X.shape).astype(np.float32)
-    found = run(rewrite(made, target="seed"), {"x": X, "seed": seed})
+    cotangent = np.random.default_rng(1).standard_normal(X.shape).astype(np.float32)
+    found = run(rewrite(made, target="cotangent"), {"x": X, "seed": cotangent})
     np.testing.assert_allclose(found["y"], forward(X), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found["x_attribution"], slopes(forward, X.astype(np.float64), seed), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found["x_attribution"], slopes(forward, X.astype(np.float64), cotangent), rtol=1e-3, atol=1e-4)
 
 
 def test_a_classifier_explains_its_top_score() -> None:

@@ -44,16 +44,16 @@ def test_relevance_takes_the_weights_apart(form: str) -> None:
     made = linear(op, outputs, rows, **attributes)
     weights, intercepts = (C, B) if rows > 1 else (np.concatenate([-C[:1], C[:1]]), np.array([-B[0], B[0]]))
     z = X @ weights.T + intercepts
-    seed = np.random.default_rng(2).standard_normal(z.shape).astype(np.float32)
+    cotangent = np.random.default_rng(2).standard_normal(z.shape).astype(np.float32)
     before = run(made, {"x": X})
     terms = X[:, None, :] * weights
     above, total = np.maximum(terms, 0), np.maximum(terms, 0).sum(2) + np.maximum(intercepts, 0) + 1e-6
     expected = {
-        "lrp-epsilon": (terms / z[:, :, None] * (seed * z)[:, :, None]).sum(1),
-        "lrp-zplus": (above / total[:, :, None] * (seed * z)[:, :, None]).sum(1),
+        "lrp-epsilon": (terms / z[:, :, None] * (cotangent * z)[:, :, None]).sum(1),
+        "lrp-zplus": (above / total[:, :, None] * (cotangent * z)[:, :, None]).sum(1),
     }
     for method, relevance in expected.items():
-        found = run(rewrite(made, method, target="seed"), {"x": X, "seed": seed})
+        found = run(rewrite(made, method, target="cotangent"), {"x": X, "seed": cotangent})
         np.testing.assert_allclose(found["x_attribution"], relevance, rtol=1e-3, atol=1e-4 * np.abs(relevance).max())
         np.testing.assert_allclose(found["y"], before["y"], rtol=1e-5, atol=1e-6)
         assert np.array_equal(found.get("label", 0), before.get("label", 0))

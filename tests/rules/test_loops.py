@@ -168,11 +168,11 @@ def test_a_sequence_that_grows_is_not_recorded() -> None:
     explained = vjp(collecting, ["h0"], ["y"])
     first = next(n for n in explained.graph.node if n.op_type == "Loop")
     assert len(first.output) == 2 + 2
-    seed = floats(3, 3)
+    cotangent = floats(3, 3)
     h = floats(1, 3)
-    found = run(explained, {"trips": np.array(3), "h0": h, "y_seed": seed})["h0_gradient"]
+    found = run(explained, {"trips": np.array(3), "h0": h, "y_seed": cotangent})["h0_gradient"]
     t1 = np.tanh(h)
     t2 = np.tanh(t1)
     t3 = np.tanh(t2)
-    slope = (1 - t1**2) * (seed[:1] + (1 - t2**2) * (seed[1:2] + (1 - t3**2) * seed[2:]))
+    slope = (1 - t1**2) * (cotangent[:1] + (1 - t2**2) * (cotangent[1:2] + (1 - t3**2) * cotangent[2:]))
     np.testing.assert_allclose(found, slope, rtol=1e-5)

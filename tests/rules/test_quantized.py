@@ -21,7 +21,7 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.verification.finite_differences import double
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.support.models import model, node
 from tests.support.paths import FIXTURES
 
@@ -84,11 +84,11 @@ def run(made: onnx.ModelProto, feeds: dict[str, Any]) -> dict[str, Any]:
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
 
 
-def gradient(made: onnx.ModelProto, x: np.ndarray, seed: np.ndarray) -> np.ndarray:
+def gradient(made: onnx.ModelProto, x: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
     """The message that a seed on the output becomes on the input."""
-    explained = rewrite(made, target="seed", score="probability")
+    explained = rewrite(made, target="cotangent", score="probability")
     name = made.graph.input[0].name
-    return np.asarray(run(explained, {name: x, "seed": seed})[f"{name}_attribution"])
+    return np.asarray(run(explained, {name: x, "seed": cotangent})[f"{name}_attribution"])
 
 
 # -- the independent oracle ----------------------------------------------------------------------------------------------
@@ -145,8 +145,8 @@ def test_qdq_models_are_straight_through(net: str, quantized: Any) -> None:
         name, output = smooth.graph.input[0].name, smooth.graph.output[0].name
         seed = np.random.default_rng(i).standard_normal(run(made, {name: x})[output].shape).astype(np.float32)
 
-        def outputs(at: np.ndarray, smooth: onnx.ModelProto = smooth, name: str = name, seed: np.ndarray = seed) -> float:
-            return float(np.sum(evaluate(smooth, {name: at})[0] * seed))
+        def outputs(at: np.ndarray, smooth: onnx.ModelProto = smooth, name: str = name, cotangent: np.ndarray = seed) -> float:
+            return float(np.sum(evaluate_reference(smooth, {name: at})[0] * cotangent))
 
         step = 2.0**-10
         moves = step * np.eye(x.size).reshape(x.size, *x.shape)
@@ -230,8 +230,10 @@ def test_rounding_is_the_identity_and_saturation_is_not(
     shape = ["rows", "columns"] if symbolic else x.shape
     made = model(nodes, {"x": shape, "s": scale.shape}, {"y": shape}, weights, opset=21)
     made.ir_version = 10
-    seed = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
-    found = run(rewrite(made, target="seed", inputs=["x", "s"], score="probability"), {"x": x, "s": scale, "seed": seed})
+    cotangent = np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
+    found = run(
+        rewrite(made, target="cotangent", inputs=["x", "s"], score="probability"), {"x": x, "s": scale, "seed": cotangent}
+    )
     wide = scale
     if scale.ndim == 1:
         wide = scale.reshape([-1 if a == attributes.get("axis", 1) % 2 else 1 for a in range(2)])
@@ -242,9 +244,9 @@ def test_rounding_is_the_identity_and_saturation_is_not(
     steps = np.rint(x / wide) + (zero or 0)
     inside = (x / wide + (zero or 0) >= int(limits.min)) & (x / wide + (zero or 0) <= int(limits.max))
     assert 0 < inside.mean() < 1
-    np.testing.assert_allclose(found["x_attribution"], seed * inside, rtol=1e-5)
+    np.testing.assert_allclose(found["x_attribution"], cotangent * inside, rtol=1e-5)
     rounded = np.clip(steps, int(limits.min), int(limits.max)) - (zero or 0)
-    share = np.where(inside, 0, seed * rounded)  # what scales do to rounded values is undone by reading them
+    share = np.where(inside, 0, cotangent * rounded)  # what scales do to rounded values is undone by reading them
     owner = np.broadcast_to(np.arange(scale.size).reshape(scale.shape), scale.shape)
     owners = owner if scale.ndim != 1 else owner.reshape(wide.shape)
     if scale.ndim == 2:
@@ -261,9 +263,9 @@ def test_weights_of_four_bits_in_blocks() -> None:
     made = model(nodes, {"x": ["n", 32]}, {"y": ["n", 5]}, {"q": numbers, "s": scale}, opset=21)
     made.ir_version = 10
     w = numbers.astype(np.float32) * np.repeat(scale, 16, 0)
-    seed = generator.standard_normal((3, 5)).astype(np.float32)
-    found = gradient(made, generator.standard_normal((3, 32)).astype(np.float32), seed)
-    np.testing.assert_allclose(found, seed @ w.T, rtol=1e-5, atol=1e-6)
+    cotangent = generator.standard_normal((3, 5)).astype(np.float32)
+    found = gradient(made, generator.standard_normal((3, 32)).astype(np.float32), cotangent)
+    np.testing.assert_allclose(found, cotangent @ w.T, rtol=1e-5, atol=1e-6)
 
 
 def test_messages_pass_operators_that_move_quantized_values() -> None:
@@ -279,10 +281,10 @@ def test_messages_pass_operators_that_move_quantized_values() -> None:
     weights = {"s": np.float32(0.02), "z": np.uint8(9), "shape": np.array([1, -1])}
     made = model(nodes, {"x": [1, 1, 4, 4]}, {"y": [1, 8]}, weights)
     x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4) / 8
-    seed = np.arange(8, dtype=np.float32)[None]
+    cotangent = np.arange(8, dtype=np.float32)[None]
     expected = np.zeros((4, 4), np.float32)
-    expected[1::2, 1::2] = seed[0, :4].reshape(2, 2).T + seed[0, 4:].reshape(2, 2)
-    np.testing.assert_allclose(gradient(made, x, seed)[0, 0], expected, rtol=1e-6)
+    expected[1::2, 1::2] = cotangent[0, :4].reshape(2, 2).T + cotangent[0, 4:].reshape(2, 2)
+    np.testing.assert_allclose(gradient(made, x, cotangent)[0, 0], expected, rtol=1e-6)
 
 
 HALF = {"coordinate_transformation_mode": "half_pixel"}
@@ -369,9 +371,9 @@ def test_products_of_integers(zeros: str) -> None:
     point = zero.astype(np.uint8) if zeros == "columns" else np.uint8(120)
     weights = {"b": numbers.astype(np.uint8), "zb": point, "sb": np.float32(0.01)}
     made = model(nodes, {"x": ["n", 6]}, {"y": ["n", 4]}, weights)
-    seed = generator.standard_normal((3, 4)).astype(np.float32)
-    found = gradient(made, generator.standard_normal((3, 6)).astype(np.float32), seed)
-    np.testing.assert_allclose(found, seed @ (0.01 * (numbers - point.astype(np.float32))).T, rtol=1e-4, atol=1e-5)
+    cotangent = generator.standard_normal((3, 4)).astype(np.float32)
+    found = gradient(made, generator.standard_normal((3, 6)).astype(np.float32), cotangent)
+    np.testing.assert_allclose(found, cotangent @ (0.01 * (numbers - point.astype(np.float32))).T, rtol=1e-4, atol=1e-5)
 
 
 BIAS = np.array([300, -200, 100, 50], np.int32)
@@ -429,7 +431,7 @@ def test_products_of_quantized_operands(case: str, kernel: str, score: str) -> N
     y = run(model([*first, *real], inputs, {"y": None}, weights), {"x": x, "w": w})["y"]
     seed = generator.standard_normal(y.shape).astype(np.float32)
     for nodes in (real, own):
-        made = rewrite(model([*first, *nodes], inputs, {"y": None}, weights), target="seed", score=score)
+        made = rewrite(model([*first, *nodes], inputs, {"y": None}, weights), target="cotangent", score=score)
         found.append(run(made, {"x": x, "w": w, "seed": seed}))
     assert np.abs(found[0]["y"] - found[1]["y"]).max() < 0.04  # a step
     for name in ("x_attribution", "w_attribution"):
@@ -512,8 +514,8 @@ def test_relevance_through_integer_kernels_is_that_of_dequantized_products(axis:
     ]
     x = (generator.standard_normal((1, 3, 4, 2)) * 0.8).astype(np.float32)
     made = model(nodes, {"x": x.shape}, {"y": [1, 4, 4, 6]}, weights)
-    seed = generator.standard_normal((1, 4, 4, 6)).astype(np.float32)
-    found = run(rewrite(made, "lrp-epsilon", target="seed", epsilon=0.1), {"x": x, "seed": seed})
+    cotangent = generator.standard_normal((1, 4, 4, 6)).astype(np.float32)
+    found = run(rewrite(made, "lrp-epsilon", target="cotangent", epsilon=0.1), {"x": x, "seed": cotangent})
 
     def divided(relevance: np.ndarray, z: np.ndarray) -> np.ndarray:
         return relevance / (z + np.where(z < 0, -0.1, 0.1))
@@ -526,7 +528,7 @@ def test_relevance_through_integer_kernels_is_that_of_dequantized_products(axis:
     c = (np.clip(np.rint(conv / 0.05) + 100, 0, 255) - 100) * 0.05
     assert c.shape == (1, 4, 4, 3)
     m = weights["m"] * 0.01
-    r = c * (divided(seed * (c @ m), c @ m) @ m.T)  # the score is explained as it is before it is rounded
+    r = c * (divided(cotangent * (c @ m), c @ m) @ m.T)  # the score is explained as it is before it is rounded
     share, sent = divided(r, conv), np.zeros_like(padded, np.float64)
     for h in range(4):
         for w in range(3):

@@ -113,12 +113,12 @@ def test_rounding_before_a_max_pool_makes_ties() -> None:
     first = [node("QuantizeLinear", "x s z", "qx"), node("DequantizeLinear", "qx s z", "r")]
     weights = {"s": np.float32(0.1), "z": np.uint8(0)}
     x = np.random.default_rng(0).uniform(-0.5, 2, (1, 1, 32, 32)).astype(np.float32)
-    seed = np.random.default_rng(1).standard_normal((1, 1, 8, 8)).astype(np.float32)
+    cotangent = np.random.default_rng(1).standard_normal((1, 1, 8, 8)).astype(np.float32)
     found = []
     for nodes in ([], first):
         pool = node("MaxPool", "r" if nodes else "x", "m", kernel_shape=[4, 4], strides=[4, 4])
-        made = model([*nodes, pool, *ends], {"x": x.shape}, {"y": seed.shape}, weights)
-        found.append(Explainer(made, score="probability")({"x": x}, seed=seed).attribution)
+        made = model([*nodes, pool, *ends], {"x": x.shape}, {"y": cotangent.shape}, weights)
+        found.append(Explainer(made, score="probability")({"x": x}, cotangent=cotangent).attribution)
     assert (found[0] != found[1]).any()
     windows = [a.reshape(8, 4, 8, 4).sum((1, 3)) for a in found]
     np.testing.assert_allclose(windows[1], windows[0], rtol=1e-6)
@@ -134,14 +134,14 @@ def test_quantizing_without_negative_numbers_is_the_relu_it_replaces(between: st
     weights = {"s": np.float32(0.25), "z": np.uint8(0), "one": np.float32(1), "top": np.float32(255 * 0.25)}
     x = np.random.default_rng(0).integers(0, 8, (4, 6)).astype(np.float32) / 4
     x[0, 0] = 100
-    seed = np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
+    cotangent = np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
     cut = node(between, "d" if between == "Relu" else "d zero top", "c")
     found = []
     for nodes in ([cut, node("QuantizeLinear", "c s z", "q")], [node("QuantizeLinear", "d s z", "q")]):
         made = model([*first, *nodes, *ends], {"x": x.shape}, {"y": x.shape}, {**weights, "zero": np.float32(0)})
-        found.append(Explainer(made, score="probability")({"x": x}, seed=seed).attribution)
+        found.append(Explainer(made, score="probability")({"x": x}, cotangent=cotangent).attribution)
     np.testing.assert_array_equal(found[1], found[0])
-    np.testing.assert_array_equal(found[0], np.where((x > 1) & (x < 64), seed, 0))
+    np.testing.assert_array_equal(found[0], np.where((x > 1) & (x < 64), cotangent, 0))
     alone = model([node("QuantizeLinear", "x s z", "q"), *ends], {"x": x.shape}, {"y": x.shape}, weights)
-    passed = Explainer(alone, score="probability")({"x": x}, seed=seed).attribution
-    np.testing.assert_array_equal(passed, np.where(x < 64, seed, 0))
+    passed = Explainer(alone, score="probability")({"x": x}, cotangent=cotangent).attribution
+    np.testing.assert_array_equal(passed, np.where(x < 64, cotangent, 0))

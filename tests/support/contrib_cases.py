@@ -1,4 +1,4 @@
-"""Calls of ONNX Runtime's own operators: one row a form that occurs in files."""
+"""Nodes of ONNX Runtime's own operators: one row a form that occurs in files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """A call with its inputs by name (None where one is left out); those in `fixed` are initializers."""
+    """A node with its inputs by name (None where one is left out); those in `fixed` are initializers."""
 
     op: str
     form: str
@@ -52,7 +52,7 @@ class Call:
         return dims
 
     def model(self, *, symbolic: bool = False, opset: int = 18) -> onnx.ModelProto:
-        """The call alone in a model; with every extent of its inputs a symbol if wanted."""
+        """The node alone in a model; with every extent of its inputs a symbol if wanted."""
         node = helper.make_node(
             self.op,
             ["" if v is None else k for k, v in self.inputs.items()],

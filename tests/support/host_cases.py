@@ -73,7 +73,7 @@ def cases() -> list[Case]:
         "index": {"target": 3},
         "contrast": {"target": {3: 1, 5: -1}},
         "all": {"target": "all"},
-        "seed": {"target": "seed"},
+        "seed": {"target": "cotangent"},
         "layer": {"target": "input", "layer": "max_pool2d"},
         "probability": {"target": "input", "score": "probability"},
         "only": {"target": "input", "only_attribution": True},
@@ -95,7 +95,7 @@ def made(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], dict[str, 
     if method.needs_baseline:
         settings["baseline"] = "input"
     try:
-        if method.lands in ("layer", "input") and not method.picks:
+        if method.attributes_to in ("layer", "input") and not method.auto_layer:
             settings["layer"] = middle(case.source)
         model = rewrite(source(case.source), case.method, **settings)
     except (LayerError, MethodError, RuleError, UnsupportedOperatorError) as error:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.metric import Measured, metric_named
+from onnxplain.evaluation.metric import MetricResult, metric_named
 from onnxplain.evaluation.subject import Subject
 from tests.support.models import model, node
 
@@ -39,32 +39,32 @@ def squares(shape: tuple[int, ...]) -> onnx.ModelProto:
     return model(nodes, {"x": ("batch", *shape)}, {"y": ("batch", 2)}, weights)
 
 
-def explained(made: Any, x: Array, method: str = "gradient", options: dict[str, Any] | None = None, **given: Any) -> Case:
+def explained(made: Any, x: Array, method: str = "gradient", options: dict[str, Any] | None = None, **given: Any) -> MetricBatch:
     """All samples, explained by a method."""
-    return Case.of(Subject(method, Data(made, x, **given), method=method, options=options))
+    return MetricBatch.of(Subject(method, Data(made, x, **given), method=method, options=options))
 
 
-def from_array(made: Any, x: Array, attribution: Any, **given: Any) -> Case:
+def from_array(made: Any, x: Array, attribution: Any, **given: Any) -> MetricBatch:
     """All samples, with attributions from elsewhere."""
-    return Case.of(Subject("mine", Data(made, x, **given), attribution=np.asarray(attribution)))
+    return MetricBatch.of(Subject("mine", Data(made, x, **given), attribution=np.asarray(attribution)))
 
 
-def measured(case: Case, name: str, **options: Any) -> Measured:
-    return metric_named(name).compute(case, **options)
+def measured(batch: MetricBatch, name: str, **options: Any) -> MetricResult:
+    return metric_named(name).compute(batch, **options)
 
 
-def score(case: Case, name: str, **options: Any) -> Array:
-    return measured(case, name, **options).score
+def score(batch: MetricBatch, name: str, **options: Any) -> Array:
+    return measured(batch, name, **options).score
 
 
-def refusals(case: Case, name: str, **options: Any) -> str:
+def refusals(batch: MetricBatch, name: str, **options: Any) -> str:
     """Why the metric cannot be computed here, in one text."""
-    return "; ".join(metric_named(name).problems(Setting.of(case.subject), options))
+    return "; ".join(metric_named(name).problems(MetricContext.of(batch.subject), options))
 
 
-def one_by_one(case: Case, name: str, **options: Any) -> Array:
+def one_by_one(batch: MetricBatch, name: str, **options: Any) -> Array:
     """The scores of the samples each in a batch of its own, the last first."""
-    made = [score(Case.of(case.subject, np.array([i])), name, **options)[0] for i in case.samples[::-1]]
+    made = [score(MetricBatch.of(batch.subject, np.array([i])), name, **options)[0] for i in batch.samples[::-1]]
     return np.array(made[::-1])
 
 

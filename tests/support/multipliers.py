@@ -14,8 +14,8 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepare
-from onnxplain.propagation.backward import carry
-from onnxplain.propagation.composite import Choice
+from onnxplain.propagation.backward import backpropagate
+from onnxplain.propagation.composite import RuleSelector
 from onnxplain.propagation.deeplift.composites import deeplift_composite
 from onnxplain.verification.finite_differences import double, run
 
@@ -46,19 +46,19 @@ def explained(model: onnx.ModelProto, sources: Sequence[str], targets: Sequence[
     b = Builder(graph)
     starts, ends = ([graph.tensor(n) for n in names] for names in (sources, targets))
     there = {s: replace(s, name=graph.fresh(f"{s.name}_baseline")) for s in starts}
-    _, became = b.replay_all(graph.calls, there, everything=False)
+    _, became = b.replay_all(graph.nodes, there, everything=False)
     changed = set(starts)
-    for call in graph.calls:
-        if call.op not in ("Shape", "Size", "ConstantOfShape", "EyeLike") and any(
-            t in changed for t in call.reads if t is not None
+    for node in graph.nodes:
+        if node.op not in ("Shape", "Size", "ConstantOfShape", "EyeLike") and any(
+            t in changed for t in node.reads if t is not None
         ):
-            changed.update(t for t in call.outputs if t is not None)
-    seeds = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
-    choose = Choice(deeplift_composite(rule), registry, twins={t: became[t] for t in changed if t in became})
-    found = carry(b, graph.calls, starts, seeds, choose)
+            changed.update(t for t in node.outputs if t is not None)
+    target_messages = {end: replace(end, name=graph.fresh(f"{end.name}_seed")) for end in ends}
+    choose = RuleSelector(deeplift_composite(rule), registry, references={t: became[t] for t in changed if t in became})
+    found = backpropagate(b, graph.nodes, starts, target_messages, choose)
     results: list[Tensor] = [b.rename(found.get(s) or b.zeros_like(s), f"{s.name}_multiplier") for s in starts]
     results += [b.rename(became.get(e, e), f"{e.name}_baseline") for e in ends]
-    return graph.finish(b.calls, b.constants, results, inputs=[*there.values(), *seeds.values()])
+    return graph.finish(b.nodes, b.constants, results, inputs=[*there.values(), *target_messages.values()])
 
 
 def multipliers(

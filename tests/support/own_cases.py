@@ -424,7 +424,7 @@ NORMALIZATION = [
 
 
 def recurrent(name: str, op: str, given: str = "", outputs: str = "y h c", /, **attributes: Any) -> Own:
-    """A recurrent call of 4 steps, 3 samples, 2 features, 3 hidden units; `given` lists optional inputs:
+    """A recurrent node of 4 steps, 3 samples, 2 features, 3 hidden units; `given` lists optional inputs:
     bias, lens (ending early), state, peepholes.
     """
     gates, count = {"LSTM": 4, "GRU": 3, "RNN": 1}[op], 2 if attributes.get("direction") == "bidirectional" else 1

@@ -12,9 +12,9 @@ from tests.support.models import model, node
 from tests.support.paths import FIXTURES
 
 BROKEN = {
-    "Relu": "@rule('Relu', role='elementwise')\ndef relu(b, call, dy):\n    return b.Where(b.Greater(call.x, 0.1), dy, 0)\n",
-    "MaxPool": "@rule('MaxPool', role='select')\ndef max_pool(b, call, dy, _):\n    return b.Mul(b.full_like(call.x, 0.1), b.ReduceMean(dy))\n",
-    "Gemm": "@rule('Gemm', role='linear')\ndef gemm(b, call, dy):\n    return b.Mul(b.MatMul(dy, call.inputs[1]), 1.01), None, None\n",
+    "Relu": "@rule('Relu', role='elementwise')\ndef relu(b, node, dy):\n    return b.Where(b.Greater(node.x, 0.1), dy, 0)\n",
+    "MaxPool": "@rule('MaxPool', role='select')\ndef max_pool(b, node, dy, _):\n    return b.Mul(b.full_like(node.x, 0.1), b.ReduceMean(dy))\n",
+    "Gemm": "@rule('Gemm', role='linear')\ndef gemm(b, node, dy):\n    return b.Mul(b.MatMul(dy, node.inputs[1]), 1.01), None, None\n",
 }
 
 
@@ -36,15 +36,15 @@ def test_right_rules_pass_on_random_input() -> None:
 
 
 def test_integer_inputs_are_checked_call_by_call() -> None:
-    report = check(FIXTURES / "bert" / "model.onnx", calls=True)
+    report = check(FIXTURES / "bert" / "model.onnx", nodes=True)
     assert report.findings[1].ok
 
 
 def test_one_wrong_call_among_many_is_named(tmp_path: Path) -> None:
-    """Only calls in one scope are wrong: the first of them from the output on is named, not just any of the operator."""
+    """Only nodes in one scope are wrong: the first of them from the output on is named, not just any of the operator."""
     (tmp_path / "broken.py").write_text(
-        "from onnxplain import rule\n\n\n@rule('Tanh', role='elementwise')\ndef tanh(b, call, dy):\n"
-        "    right = b.Mul(dy, b.Sub(1, b.Mul(call.y, call.y)))\n    return b.Mul(right, 2) if call.name == 't2' else right\n"
+        "from onnxplain import rule\n\n\n@rule('Tanh', role='elementwise')\ndef tanh(b, node, dy):\n"
+        "    right = b.Mul(dy, b.Sub(1, b.Mul(node.y, node.y)))\n    return b.Mul(right, 2) if node.name == 't2' else right\n"
     )
     nodes = [node("Tanh", f"x{i}", f"x{i + 1}", name=f"t{i}") for i in range(5)]
     made = model(nodes, {"x0": ["n", 3]}, {"x5": ["n", 3]})

@@ -1,4 +1,4 @@
-"""What `check` says of conservation: for each call what it receives, sends and keeps."""
+"""What `check` says of conservation: for each node what it receives, sends and keeps."""
 
 from __future__ import annotations
 

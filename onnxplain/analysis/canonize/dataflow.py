@@ -1,4 +1,4 @@
-"""What the groupings look at: who makes a tensor, who reads it, and what is constant."""
+"""The dataflow as groupings see it: which node makes a tensor, which nodes read it, and what is constant."""
 
 from __future__ import annotations
 
@@ -7,39 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["COMPOUND", "Dataflow"]
 
 COMPOUND = "onnxplain"
-"""The domain of compound calls."""
+"""The domain of compound nodes."""
 
 
 class Dataflow:
-    """Live calls with their links; a view for patterns."""
+    """Live nodes with their links; a view for patterns."""
 
     def __init__(
         self,
-        calls: Sequence[Call],
+        nodes: Sequence[Node],
         kept: frozenset[str],
         value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
         fixed: Callable[[Tensor], bool],
+        traits: Traits,
     ) -> None:
-        self.calls = calls
+        self.nodes = nodes
         self.kept = kept
         self.value = value
         self.fixed = fixed
-        self.order = {call.name: i for i, call in enumerate(calls)}
-        self.makers = {t.name: call for call in calls for t in call.outputs if t is not None}
-        self.readers: dict[str, list[Call]] = {}
-        for call in calls:
-            for name in {t.name for t in call.reads if t is not None}:
-                self.readers.setdefault(name, []).append(call)
+        self.traits = traits
+        self.order = {node.name: i for i, node in enumerate(nodes)}
+        self.makers = {t.name: node for node in nodes for t in node.outputs if t is not None}
+        self.readers: dict[str, list[Node]] = {}
+        for node in nodes:
+            for name in {t.name for t in node.reads if t is not None}:
+                self.readers.setdefault(name, []).append(node)
 
-    def maker(self, tensor: Tensor | None) -> Call | None:
-        """The live call that makes a tensor."""
+    def maker(self, tensor: Tensor | None) -> Node | None:
+        """The live node that makes a tensor."""
         return None if tensor is None else self.makers.get(tensor.name)
 
     # -- as patterns see it --------------------------------------------------------------------------------------------
@@ -48,13 +51,13 @@ class Dataflow:
         """A tensor's name."""
         return tensor.name
 
-    def operator(self, call: Call) -> str:
-        """The operator of a call."""
-        return call.operator
+    def operator(self, node: Node) -> str:
+        """The operator of a node."""
+        return node.operator
 
-    def inputs(self, call: Call) -> Sequence[Tensor | None]:
-        """What a call reads."""
-        return call.inputs
+    def inputs(self, node: Node) -> Sequence[Tensor | None]:
+        """What a node reads."""
+        return node.inputs
 
     def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """The values of a small constant."""
@@ -65,14 +68,14 @@ class Dataflow:
         return None if tensor.shape is None else len(tensor.shape)
 
     def is_shared(self, tensor: Tensor) -> bool:
-        """Whether more than one call reads a tensor, or somebody asks for it."""
+        """Whether more than one node reads a tensor, or somebody asks for it."""
         return tensor.name in self.kept or len(self.readers.get(tensor.name, ())) > 1
 
     # -- what is grouped -----------------------------------------------------------------------------------------------
 
-    def group(self, op: str, found: Match[Tensor, Call], inputs: Sequence[Tensor | None], **attributes: Any) -> Call | None:
-        """The calls of a match as one, as `compound`."""
-        parts = sorted(found.nodes, key=lambda call: self.order[call.name])
+    def group(self, op: str, found: Match[Tensor, Node], inputs: Sequence[Tensor | None], **attributes: Any) -> Node | None:
+        """The nodes of a match as one, as `compound`."""
+        parts = sorted(found.nodes, key=lambda node: self.order[node.name])
         return self.compound(op, parts, inputs, **attributes)
 
     def scalar(self, tensor: Tensor | None) -> bool:
@@ -80,20 +83,28 @@ class Dataflow:
         values = None if tensor is None else self.value(tensor)
         return values is not None and values.size == 1
 
-    def is_private(self, tensor: Tensor, within: Mapping[str, Call]) -> bool:
-        """Whether only the named calls read a tensor, and nobody asks for it."""
+    def is_private(self, tensor: Tensor, within: Mapping[str, Node]) -> bool:
+        """Whether only the named nodes read a tensor, and nobody asks for it."""
         return tensor.name not in self.kept and all(c.name in within for c in self.readers.get(tensor.name, ()))
 
-    def compound(self, op: str, parts: Sequence[Call], inputs: Sequence[Tensor | None], **attributes: Any) -> Call | None:
-        """The parts, in topological order, as one call with the last one's output; None where another call reads, or the
-        user asks for, what only the parts may see."""
+    def compound(self, op: str, parts: Sequence[Node], inputs: Sequence[Tensor | None], **attributes: Any) -> Node | None:
+        """Several nodes as one.
+
+        Args:
+            op: the operator of the compound, in the domain `onnxplain`.
+            parts: the nodes, in topological order.
+            inputs: what the compound reads.
+
+        Returns:
+            A node with the output of the last part; None where another node reads an inner tensor, or the user asks for it.
+        """
         members = {part.name: part for part in parts}
         last = parts[-1]
         inner = [t for part in parts[:-1] for t in part.outputs if t is not None]
         if not all(self.is_private(t, members) for t in inner):
             return None
-        live = {t.name for part in parts for i, t in enumerate(part.inputs) if t is not None and part.wants(i)}
-        return Call(
+        live = {t.name for part in parts for i, t in enumerate(part.inputs) if t is not None and part.needs_input_grad(i)}
+        return Node(
             op=op,
             domain=COMPOUND,
             version=1,
@@ -102,12 +113,12 @@ class Dataflow:
             inputs=tuple(inputs),
             outputs=(last.y,),
             attributes=attributes,
-            live=tuple(t is not None and t.name in live for t in inputs),
+            needs_grad=tuple(t is not None and t.name in live for t in inputs),
             parts=tuple(parts),
         )
 
-    def replaced(self, compounds: Sequence[Call]) -> Sequence[Call]:
-        """The calls with compounds in place of their parts, each where its last part was."""
+    def replaced(self, compounds: Sequence[Node]) -> Sequence[Node]:
+        """The nodes with compounds in place of their parts, each where its last part was."""
         gone = {part.name for c in compounds for part in c.parts}
         by_last = {c.parts[-1].name: c for c in compounds}
-        return [by_last.get(c.name, c) for c in self.calls if c.name not in gone or c.name in by_last]
+        return [by_last.get(c.name, c) for c in self.nodes if c.name not in gone or c.name in by_last]

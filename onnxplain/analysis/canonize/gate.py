@@ -8,117 +8,117 @@ No patterns: what lies between a gate and its use is any number of operators, in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import OpTraits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["group_gates"]
 
-SQUASHES = frozenset({"Sigmoid", "HardSigmoid"})
-"""Activations into [0, 1]."""
 
-ACTIVATIONS = frozenset({"Activation", "Swish", "Gelu", "Relu", "HardSwish", "Elu", "Mish", "Softplus"})
-"""What makes the gate of a gated linear unit."""
-
-WEIGHTS = frozenset({"Softmax"})
-"""What makes attention weights."""
-
-REDUCES = frozenset(
-    {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMin", "ReduceLogSumExp"}
-)
-"""What makes a statistic."""
-
-MOVES = frozenset(
-    {"Identity", "Cast", "CastLike", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Transpose", "Dropout", "Where", "Tile"}
-    | {"QuantizeLinear", "DequantizeLinear"}
-)
-"""What moves a gate to where it is used."""
-
-THROUGH = frozenset(
-    {"Sqrt", "Reciprocal", "Add", "Pow", "Mul", "Div", "Max", "Clip", "Cast", "Identity", "Unsqueeze", "Reshape", "Expand", "Abs"}
-    | {"Activation", "Function", "Shift", "Sub", "Sum", "Min", "Neg"}
-)
-"""What may lie between a reduction and where its result is used as a statistic."""
+def _squashes(facts: OpTraits) -> bool:
+    """Activations into [0, 1]."""
+    return facts.within_one and bool(facts.elementwise)
 
 
-def group_gates(flow: Dataflow) -> Sequence[Call]:
+def _weighs(facts: OpTraits) -> bool:
+    """What makes attention weights."""
+    return facts.within_one and not facts.elementwise
+
+
+def _lets_through(facts: OpTraits) -> bool:
+    """What makes the gate of a gated linear unit."""
+    return facts.lets_through
+
+
+def group_gates(flow: Dataflow) -> Sequence[Node]:
     """`Normalize` for products with a statistic, `Gate` with a gate, `GatedUnit` with an activation (SwiGLU and its
     kin), `Attend` with attention weights; the attribute `signal` says which input is the signal."""
-    made: list[Call] = []
-    for call in flow.calls:
-        if call.op not in ("Mul", "Div", "MatMul", "Einsum") or call.domain or [*call.live] != [True, True]:
+    made: list[Node] = []
+    for node in flow.nodes:
+        # operators: the products that the compounds stand for
+        if node.op not in ("Mul", "Div", "MatMul", "Einsum") or node.domain or [*node.needs_grad] != [True, True]:
             continue
-        kind, signal = _kind(flow, call)
+        kind, signal = _kind(flow, node)
         if kind:
-            compound = flow.compound(kind, [call], list(call.inputs), signal=signal)
+            compound = flow.compound(kind, [node], list(node.inputs), signal=signal)
             assert compound is not None
             made.append(compound)
     return flow.replaced(made)
 
 
-def _kind(flow: Dataflow, call: Call) -> tuple[str, int]:
-    a, c = call.input(0), call.input(1)
-    if call.op in ("MatMul", "Einsum"):
-        return ("Attend", 1) if _made_by(flow, a, WEIGHTS) else ("Attend", 0) if _made_by(flow, c, WEIGHTS) else ("", 0)
-    if call.op == "Div":
+def _kind(flow: Dataflow, node: Node) -> tuple[str, int]:
+    a, c = node.input(0), node.input(1)
+    if flow.traits(node).multiplies:
+        return ("Attend", 1) if _made_by(flow, a, _weighs) else ("Attend", 0) if _made_by(flow, c, _weighs) else ("", 0)
+    if node.op == "Div":
         return ("Normalize", 0) if _statistic(flow, c) else ("", 0)
     for divisor, signal in ((c, 0), (a, 1)):
         if _statistic(flow, divisor, inverted=True):
             return "Normalize", signal
-    for kind, operators in (("Gate", SQUASHES), ("GatedUnit", ACTIVATIONS)):
-        gates = [_made_by(flow, t, operators) for t in (a, c)]
+    for kind, makes in (("Gate", _squashes), ("GatedUnit", _lets_through)):
+        gates = [_made_by(flow, t, makes) for t in (a, c)]
         if sum(gates) == 1:
             return kind, gates.index(False)
     return "", 0
 
 
-def _made_by(flow: Dataflow, tensor: Tensor, operators: frozenset[str]) -> bool:
-    """Whether one of these operators made a tensor, moved, rescaled or taken from one since."""
+def _made_by(flow: Dataflow, tensor: Tensor, makes: Callable[[OpTraits], bool]) -> bool:
+    """Whether an operator of that kind made a tensor, moved, rescaled or taken from one since."""
     maker, factor = flow.maker(tensor), 1.0
-    while maker is not None and (maker.op in MOVES or _rescales(flow, maker) or _complements(flow, maker)):
+    while maker is not None and (_hands_on(flow, maker) or _rescales(flow, maker) or _complements(flow, maker)):
         factor *= _scale(flow, maker) if _rescales(flow, maker) else 1.0
-        maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.wants(i)), None))
+        maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.needs_input_grad(i)), None))
     if maker is None:
         return False
-    return maker.op in operators or (operators is SQUASHES and _clips_to_one(flow, maker, factor))
+    return makes(flow.traits(maker)) or (makes is _squashes and _clips_to_one(flow, maker, factor))
 
 
-def _clips_to_one(flow: Dataflow, call: Call, factor: float) -> bool:
-    """Whether a call clips to what the factor behind it brings into [0, 1], as in the hard sigmoid Clip(x + 3, 0, 6) / 6."""
-    bounds = [flow.value(t) for t in call.inputs[1:3]] if call.op == "Clip" else []
+def _hands_on(flow: Dataflow, node: Node) -> bool:
+    """Whether a call brings a gate to where it is used: moved, repeated, masked or in another precision."""
+    facts = flow.traits(node)
+    return facts.moves_elements == "first" or facts.recodes or facts.quantizes or node.op == "Where"
+
+
+def _clips_to_one(flow: Dataflow, node: Node, factor: float) -> bool:
+    """Whether a node clips to what the factor behind it brings into [0, 1], as in the hard sigmoid Clip(x + 3, 0, 6) / 6."""
+    bounds = [flow.value(t) for t in node.inputs[1:3]] if node.op == "Clip" else []
     if len(bounds) != 2 or any(v is None or v.size != 1 for v in bounds):
         return False
     low, high = (float(v.ravel()[0]) for v in bounds if v is not None)
     return low == 0 and abs(high * factor - 1) < 1e-3
 
 
-def _rescales(flow: Dataflow, call: Call) -> bool:
-    """Whether a call multiplies or divides by a number."""
-    live = [i for i in range(len(call.inputs)) if call.wants(i)]
-    return call.op in ("Mul", "Div") and len(live) == 1 and flow.scalar(call.input(1 - live[0]))
+def _rescales(flow: Dataflow, node: Node) -> bool:
+    """Whether a node multiplies or divides by a number."""
+    live = [i for i in range(len(node.inputs)) if node.needs_input_grad(i)]
+    # operators: a factor is multiplied by or divided by
+    return node.op in ("Mul", "Div") and len(live) == 1 and flow.scalar(node.input(1 - live[0]))
 
 
-def _complements(flow: Dataflow, call: Call) -> bool:
-    """Whether a call is 1 − u, the other side of a gate."""
-    of = call.parts[-1] if call.parts else call
-    value = flow.value(of.inputs[0]) if of.op == "Sub" and of.wants(1) and not of.wants(0) else None
+def _complements(flow: Dataflow, node: Node) -> bool:
+    """Whether a node is 1 − u, the other side of a gate."""
+    of = node.parts[-1] if node.parts else node
+    value = flow.value(of.inputs[0]) if of.op == "Sub" and of.needs_input_grad(1) and not of.needs_input_grad(0) else None
     return value is not None and value.size == 1 and float(value.ravel()[0]) == 1.0
 
 
-def _scale(flow: Dataflow, call: Call) -> float:
-    """The number that a call multiplies by."""
-    value = flow.value(call.input(1 if call.wants(0) else 0))
+def _scale(flow: Dataflow, node: Node) -> float:
+    """The number that a node multiplies by."""
+    value = flow.value(node.input(1 if node.needs_input_grad(0) else 0))
     number = 1.0 if value is None else float(value.ravel()[0])
-    return 1 / number if call.op == "Div" and call.wants(0) and number else number
+    return 1 / number if node.op == "Div" and node.needs_input_grad(0) and number else number
 
 
-def _inverts(flow: Dataflow, call: Call) -> bool:
-    """Whether a call makes a divisor of a statistic: 1 / s, c / s, s^−½."""
-    exponent = flow.value(call.inputs[1]) if call.op == "Pow" else None
+def _inverts(flow: Dataflow, node: Node) -> bool:
+    """Whether a node makes a divisor of a statistic: 1 / s, c / s, s^−½."""
+    exponent = flow.value(node.inputs[1]) if node.op == "Pow" else None
     return (
-        call.op == "Reciprocal" or (call.op == "Div" and call.wants(1)) or (exponent is not None and bool((exponent < 0).all()))
+        node.op == "Reciprocal"
+        or (node.op == "Div" and node.needs_input_grad(1))
+        or (exponent is not None and bool((exponent < 0).all()))
     )
 
 
@@ -129,12 +129,13 @@ def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> boo
         maker = flow.maker(waiting.pop())
         if maker is None:
             return False
-        if maker.op in REDUCES and not maker.domain:
+        facts = flow.traits(maker)
+        if facts.reduces:
             continue
-        if maker.op not in THROUGH:
+        if not facts.elementwise and not facts.moves_elements:
             return False
         inverted = inverted and not _inverts(flow, maker)
-        fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.wants(i) and t.name not in seen]
+        fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.needs_input_grad(i) and t.name not in seen]
         seen.update(t.name for t in fresh)
         waiting += fresh
     return not inverted

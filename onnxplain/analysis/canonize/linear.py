@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.pattern import match, op, var
 from onnxplain.ir.tensor import Tensor, same_dim
 
 __all__ = ["group_biases"]
 
+# operators: products whose bias is added behind them
 PRODUCT = op["MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"](var("a"), var("b")).named("product")
 BIASED = PRODUCT + var("bias")
 """A linear operator without a bias of its own, and what is added behind it."""
 
 
-def group_biases(flow: Dataflow) -> Sequence[Call]:
+def group_biases(flow: Dataflow) -> Sequence[Node]:
     """`Linear(x, w, bias)` for every product with one live operand whose result has a constant added to it."""
-    found = [c for call in flow.calls if call.op == "Add" and (c := _with_bias(flow, call)) is not None]
+    found = [c for node in flow.nodes if node.op == "Add" and (c := _with_bias(flow, node)) is not None]
     return flow.replaced(found)
 
 
-def _with_bias(flow: Dataflow, add: Call) -> Call | None:
+def _with_bias(flow: Dataflow, add: Node) -> Node | None:
     found = match(flow, BIASED, add.y)
     if not found or not flow.fixed(found["bias"]) or _enlarges(found["bias"], found.named["product"].y):
         return None
     product = found.named["product"]
-    live = [i for i in range(2) if product.wants(i)]
+    live = [i for i in range(2) if product.needs_input_grad(i)]
     if len(live) != 1:
         return None
     return flow.group("Linear", found, [product.input(live[0]), product.input(1 - live[0]), found["bias"]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.pattern import Pattern, match, op, var
 
 __all__ = ["group_softmax"]
@@ -23,13 +23,13 @@ SPELLINGS = (
 """Ways to write a softmax, the largest first."""
 
 
-def group_softmax(flow: Dataflow) -> Sequence[Call]:
+def group_softmax(flow: Dataflow) -> Sequence[Node]:
     """`Softmax(x)` for e / Σ e with e = exp(x) or exp(x − max x), over one axis."""
-    found = [c for call in flow.calls if call.op == "Div" and (c := _softmax(flow, call)) is not None]
+    found = [c for node in flow.nodes if node.op == "Div" and (c := _softmax(flow, node)) is not None]
     return flow.replaced(found)
 
 
-def _softmax(flow: Dataflow, div: Call) -> Call | None:
+def _softmax(flow: Dataflow, div: Node) -> Node | None:
     for spelling in SPELLINGS:
         found = match(flow, spelling, div.y)
         axes = {_axis(flow, reduction) for reduction in found.named.values()} if found else {None}
@@ -38,7 +38,7 @@ def _softmax(flow: Dataflow, div: Call) -> Call | None:
     return None
 
 
-def _axis(flow: Dataflow, reduction: Call) -> int | None:
+def _axis(flow: Dataflow, reduction: Node) -> int | None:
     """The one axis that a reduction with kept axes goes over, counted from the end."""
     given = reduction.inputs[1] if len(reduction.inputs) > 1 else None
     values = flow.value(given)

@@ -151,7 +151,7 @@ def _of_convolutions(s: Structure) -> Suggestion:
         f"{convolutions}, {counted(len(s.of_kind('dense')), 'dense layer')}: rules by kind of layer, z⁺ or γ below and ε above, "
         "were found to name the object best (Kohlbrenner et al. 2020)"
     )
-    if s.squashing and not s.bending(("Relu", "LeakyRelu", "PRelu", "Clip")):
+    if s.squashing and not s.bending("rectifier"):
         reason = f"{convolutions} with saturating activations: differences from a baseline do not vanish where slopes do"
         return Suggestion(
             "deeplift", "a baseline, such as zero or the mean of the data", reason, ("integrated-gradients", "lrp-epsilon")

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from onnxplain.evaluation.advice.structure import RECTIFIERS, SMOOTH, Structure
+from onnxplain.evaluation.advice.structure import Structure
 
 __all__ = ["STATEMENTS", "Statement", "Verdict", "statements"]
 
 Verdict = Literal["good", "change", "know", "unseen"]
 """Helps explanations as it is; could be changed in another training; to be known when explanations are read; not in the file."""
 
-FEW = 2
+FEW_DENSE_LAYERS = 2
 """Dense layers up to which there are few. The tutorial gives no number; this one is ours."""
 
 TUTORIAL = "Montavon, Samek, Müller 2017, section 6"
@@ -80,7 +80,12 @@ def dense_layers(s: Structure) -> Statement | None:
     if not s.layers:
         return None
     held = sum(layer.weights for layer in dense)
-    found = {"dense_layers": len(dense), "weights": held, "share_of_weights": held / total if total else 0.0, "few": FEW}
+    found = {
+        "dense_layers": len(dense),
+        "weights": held,
+        "share_of_weights": held / total if total else 0.0,
+        "few": FEW_DENSE_LAYERS,
+    }
     text = counted(len(dense), "dense layer")
     if dense and total:
         text += f" with {held / total:.0%} of {total:,} weights"
@@ -88,7 +93,7 @@ def dense_layers(s: Structure) -> Statement | None:
         "a dense layer connects everything to everything, so relevance spreads over inputs that have little to do with the "
         "score; use as few as are needed for the accuracy, and train them with dropout"
     )
-    if len(dense) <= FEW:
+    if len(dense) <= FEW_DENSE_LAYERS:
         return Statement("dense layers", "good", text, reason, found=found)
     return Statement(
         "dense layers", "change", f"{text} ({named([layer.address for layer in dense])}): try fewer", reason, found=found
@@ -159,7 +164,7 @@ def biases(s: Structure) -> Statement | None:
 
 @looks
 def activations(s: Structure) -> Statement | None:
-    rectifying, smooth, squashing = s.bending(RECTIFIERS), s.bending(SMOOTH), s.squashing
+    rectifying, smooth, squashing = s.bending("rectifier"), s.bending("smooth"), s.squashing
     if not rectifying + smooth + squashing:
         return None
     found = {"rectifying": rectifying, "smooth": smooth, "saturating": squashing}

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from onnxplain.analysis.explained import Explained, find_sources
-from onnxplain.analysis.layer_depth import Layers, find_layers
+from onnxplain.analysis.layer_depth import LayerPositions, layer_positions
 from onnxplain.analysis.score import Score, find_score
 from onnxplain.analysis.spatial_axes import Axes, layouts
 from onnxplain.analysis.tensor_names import addresses, resolve
@@ -21,33 +21,21 @@ from onnxplain.builder.builder import Builder
 from onnxplain.errors import LayerError
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Activation, OpTraits
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes import prepared, simplified
-from onnxplain.propagation.backward import on_the_way
-from onnxplain.propagation.composite import Choice, Composite, effective_role
+from onnxplain.propagation.backward import live_nodes
+from onnxplain.propagation.composite import Composite, RuleSelector, effective_role
 
-__all__ = ["Layer", "Structure", "read_structure"]
+__all__ = ["LinearLayer", "Structure", "read_structure"]
 
 Array = np.ndarray[Any, Any]
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "DeformConv"})
-RECTIFIERS = frozenset({"Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "Max"})
-"""Activations that are linear on either side of a bend."""
-SMOOTH = frozenset({"Gelu", "Swish", "Elu", "Selu", "Celu", "Softplus", "HardSwish", "Mish", "Activation"})
-"""Activations that let through what is above zero, with a bend drawn out; `Activation` is one written in several operators."""
-SQUASHES = frozenset({"Tanh", "Sigmoid", "HardSigmoid", "Softsign", "Erf"})
-"""Activations whose slope vanishes on both sides."""
-RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-GATES = frozenset({"Gate", "GatedUnit"})
-MAXIMA = frozenset({"MaxPool", "GlobalMaxPool", "MaxRoiPool"})
-SUMS = frozenset({"AveragePool", "GlobalAveragePool", "LpPool", "GlobalLpPool"})
-REDUCTIONS = {"ReduceMax": "max", "ReduceMean": "sum", "ReduceSum": "sum"}
-
 
 @dataclass(frozen=True)
-class Layer:
+class LinearLayer:
     """A linear layer. `kind` is "convolution", "dense", or "each place" for a dense layer that every place or token goes through
     alone; `biases` and `positive` count its biases other than zero and those above, None where they are not in the file as
     numbers; `stride` is the greatest of a convolution."""
@@ -73,11 +61,11 @@ class Structure:
 
     inputs: dict[str, str] = field(default_factory=dict)
     tensors: tuple[Tensor, ...] = ()
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LinearLayer, ...] = ()
     depth: int = 0
     merging: tuple[tuple[str, str], ...] = ()
     pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    activations: dict[str, int] = field(default_factory=dict)
+    activations: dict[Activation, int] = field(default_factory=dict)
     attention: int = 0
     gates: int = 0
     products: int = 0
@@ -91,18 +79,18 @@ class Structure:
     activation: str = ""
     blocked: str = ""
 
-    def of_kind(self, kind: str) -> tuple[Layer, ...]:
+    def of_kind(self, kind: str) -> tuple[LinearLayer, ...]:
         """The layers of one kind."""
         return tuple(layer for layer in self.layers if layer.kind == kind)
 
-    def bending(self, operators: Iterable[str]) -> int:
-        """How many activations are among these operators."""
-        return sum(self.activations.get(op, 0) for op in operators)
+    def bending(self, kind: Activation) -> int:
+        """How many activations are of a kind."""
+        return self.activations.get(kind, 0)
 
     @property
     def squashing(self) -> int:
         """Activations that saturate, without those that are gates."""
-        return max(0, self.bending(SQUASHES) - self.gates)
+        return max(0, self.bending("squash") - self.gates)
 
 
 def read_structure(
@@ -128,76 +116,85 @@ def read_structure(
         explained = find_sources(graph, scored.tensor, None, registry.role)
     except LayerError as error:
         return Structure(tensors=graph.inputs, dropout=dropout, blocked=str(error))
-    b, choose = Builder(graph), Choice(Composite("structure", canonize=True), registry)
-    live = on_the_way(b, graph.calls, [e.tensor for e in explained], [scored.tensor], choose).calls
-    places = find_layers(live, choose.is_layer)
+    b, choose = Builder(graph), RuleSelector(Composite("structure", canonize=True), registry)
+    live = live_nodes(b, graph.nodes, [e.tensor for e in explained], [scored.tensor], choose).nodes
+    places = layer_positions(live, choose.is_layer)
     return _Reader(source, graph, called, choose, live, places, explained).structure(scored, dropout)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """The live calls of one model, counted."""
+    """The live nodes of one model, counted."""
 
     source: Source
     graph: Graph
     called: dict[str, str]
-    choose: Choice
-    live: Sequence[Call]
-    places: Layers
+    choose: RuleSelector
+    live: Sequence[Node]
+    places: LayerPositions
     explained: Sequence[Explained]
 
     def structure(self, scored: Score, dropout: int) -> Structure:
         """All counts."""
         explained = self.explained
-        axes = layouts(self.graph.calls, self._ints)
-        ops = Counter(call.op for call in self.live if call.domain in ("", "onnxplain"))
-        linear = [call for call in self.live if self.choose.is_layer(call)]
+        axes = layouts(self.graph.nodes, self._ints, self.choose.registry.traits)
+        ops = Counter(node.op for node in self.live if node.domain in ("", "onnxplain"))
+        linear = [node for node in self.live if self.choose.is_layer(node)]
         return Structure(
             inputs={e.name: _kind_of_input(e) for e in explained},
             tensors=tuple(e.tensor for e in explained),
-            layers=tuple(self._layer(call) for call in linear),
+            layers=tuple(self._layer(node) for node in linear),
             depth=self.places.depth,
             merging=tuple(self._merging(linear)),
             pools=self._pools(axes),
-            activations={op: n for op, n in ops.items() if op in RECTIFIERS | SMOOTH | SQUASHES},
+            activations=self._activations(),
             attention=ops["Attend"],
-            gates=sum(ops[op] for op in GATES),
-            products=sum(self._role(call) in ("product", "bilinear") for call in self.live if call.domain != "onnxplain"),
-            norms=ops["Normalize"] + ops["BatchNormalization"] + sum(self._role(call) == "norm" for call in self.live),
-            recurrent=sum(ops[op] for op in RECURRENT),
-            residual=sum(call.op in ("Add", "Sum") and sum(call.live[: len(call.inputs)]) > 1 for call in self.live),
-            control=tuple(self._address(call) for call in self.live if call.bodies),
+            gates=ops["Gate"] + ops["GatedUnit"],
+            products=sum(self._role(node) in ("product", "bilinear") for node in self.live if node.domain != "onnxplain"),
+            norms=ops["Normalize"] + ops["BatchNormalization"] + sum(self._role(node) == "norm" for node in self.live),
+            recurrent=sum(self._traits(node).recurrent for node in self.live),
+            # operators: a residual sum, in either spelling
+            residual=sum(node.op in ("Add", "Sum") and sum(node.needs_grad[: len(node.inputs)]) > 1 for node in self.live),
+            control=tuple(self._address(node) for node in self.live if node.bodies),
             dropout=dropout,
-            missing=tuple(str(call) for call in self.live if self.choose(call) is None),
+            missing=tuple(str(node) for node in self.live if self.choose(node) is None),
             score=scored.tensor.name,
             activation=scored.activation,
         )
 
-    def _role(self, call: Call) -> str:
-        return effective_role(call, self.choose.registry.find(call))
+    def _activations(self) -> dict[Activation, int]:
+        """How many activations of each kind there are; a maximum is taken for a rectifier, as max(x, 0) is one."""
+        kinds = Counter(self._traits(node).activation if node.op != "Max" else "rectifier" for node in self.live)
+        return {kind: n for kind, n in kinds.items() if kind not in ("", "bend")}
 
-    def _address(self, call: Call) -> str:
-        return self.called.get(call.y.name, "") or call.name
+    def _traits(self, node: Node) -> OpTraits:
+        return self.choose.registry.traits(node)
 
-    def _layer(self, call: Call) -> Layer:
-        product = call.parts[0] if call.parts else call
-        weight = next((t for i, t in enumerate(call.inputs) if t is not None and i < 2 and not call.wants(i)), None)
-        bias = self._bias(call)
-        if product.op in CONVOLUTIONS:
+    def _role(self, node: Node) -> str:
+        return effective_role(node, self.choose.registry.find(node))
+
+    def _address(self, node: Node) -> str:
+        return self.called.get(node.y.name, "") or node.name
+
+    def _layer(self, node: Node) -> LinearLayer:
+        product = node.parts[0] if node.parts else node
+        weight = next((t for i, t in enumerate(node.inputs) if t is not None and i < 2 and not node.needs_input_grad(i)), None)
+        bias = self._bias(node)
+        if self._traits(product).convolves:
             kind = "convolution"
         else:
-            x = next(t for i, t in enumerate(call.inputs) if t is not None and call.wants(i))
+            x = next(t for i, t in enumerate(node.inputs) if t is not None and node.needs_input_grad(i))
             kind = "each place" if self._at_each_place(x) else "dense"
-        weights = len(call.get("coefficients", ())) if call.domain == "ai.onnx.ml" else _size(weight)
-        return Layer(
-            address=self._address(call),
+        weights = len(node.get("coefficients", ())) if node.domain == "ai.onnx.ml" else _size(weight)
+        return LinearLayer(
+            address=self._address(node),
             kind=kind,
             weights=weights,
             biases=None if bias is None else int((bias != 0).sum()),
             positive=None if bias is None else int((bias > 0).sum()),
             largest=0.0 if bias is None or not bias.size else float(bias.max()),
             stride=max((int(s) for s in product.get("strides") or ()), default=1),
-            first=self.places.place(call).first,
+            first=self.places.position(node).first,
         )
 
     def _at_each_place(self, x: Tensor) -> bool:
@@ -208,49 +205,51 @@ class _Reader:
         tokens = any(e.kind == "embedding" for e in self.explained)
         return tokens and not any(same_dim(x.shape[0], n) for n in samples)
 
-    def _bias(self, call: Call) -> Array | None:
+    def _bias(self, node: Node) -> Array | None:
         """The biases of a layer; none at all is an empty array, and None what is no number in the file."""
-        if call.domain == "ai.onnx.ml":
-            return np.asarray(call.get("intercepts", ()), np.float64)
-        bias = call.inputs[2] if len(call.inputs) > 2 else None
+        if node.domain == "ai.onnx.ml":
+            return np.asarray(node.get("intercepts", ()), np.float64)
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
         if bias is None:
             return np.zeros(0)
         proto = next((t for t in self.graph.model.graph.initializer if t.name == bias.name), None)
         if proto is None:
             return None
         values = np.asarray(onnx.numpy_helper.to_array(proto, str(self.source.folder or "")))
-        return values.astype(np.float64) * float(call.get("beta", 1.0) if call.op == "Gemm" else 1.0)
+        return values.astype(np.float64) * float(node.get("beta", 1.0) if node.op == "Gemm" else 1.0)
 
-    def _merging(self, linear: Sequence[Call]) -> Iterator[tuple[str, str]]:
+    def _merging(self, linear: Sequence[Node]) -> Iterator[tuple[str, str]]:
         """Layers that alone read another one, with nothing but moved elements between."""
-        makers = {t.name: call for call in self.live for t in call.outputs if t is not None}
-        readers = Counter(t.name for call in self.live for i, t in enumerate(call.reads) if t is not None and call.wants(i))
-        layers = {call.name for call in linear}
-        for call in linear:
-            x = next(t for i, t in enumerate(call.inputs) if t is not None and call.wants(i))
+        makers = {t.name: node for node in self.live for t in node.outputs if t is not None}
+        readers = Counter(
+            t.name for node in self.live for i, t in enumerate(node.reads) if t is not None and node.needs_input_grad(i)
+        )
+        layers = {node.name for node in linear}
+        for node in linear:
+            x = next(t for i, t in enumerate(node.inputs) if t is not None and node.needs_input_grad(i))
             before = makers.get(x.name)
             while before is not None and before.name not in layers and self._role(before) == "layout":
-                live = [t for i, t in enumerate(before.inputs) if t is not None and before.wants(i)]
+                live = [t for i, t in enumerate(before.inputs) if t is not None and before.needs_input_grad(i)]
                 alone = len(live) == 1 and readers[x.name] == 1
                 x, before = live[0], makers.get(live[0].name) if alone else None
             if before is not None and before.name in layers and readers[x.name] == 1:
-                yield self._address(before), self._address(call)
+                yield self._address(before), self._address(node)
 
     def _pools(self, axes: dict[str, Axes]) -> dict[str, tuple[str, ...]]:
-        """Calls that pool places, by kind."""
+        """Nodes that pool places, by kind."""
         found: dict[str, list[str]] = {"max": [], "sum": []}
-        for call in self.live:
-            kind = "max" if call.op in MAXIMA else "sum" if call.op in SUMS else REDUCTIONS.get(call.op, "")
-            if call.op in REDUCTIONS and not set(self._reduced(call)) & set(axes.get(call.x.name, ())):
+        for node in self.live:
+            facts = self._traits(node)
+            if facts.reduces and not set(self._reduced(node)) & set(axes.get(node.x.name, ())):
                 continue
-            if kind:
-                found[kind].append(self._address(call))
+            if facts.pools or (facts.reduces and (facts.selects_elements or facts.linear_in)):
+                found["max" if facts.selects_elements else "sum"].append(self._address(node))
         return {kind: tuple(names) for kind, names in found.items()}
 
-    def _reduced(self, call: Call) -> list[int]:
-        given = call.inputs[1] if len(call.inputs) > 1 else None
-        over = self._ints(given) if given is not None else call.get("axes")
-        rank = len(call.x.shape or ())
+    def _reduced(self, node: Node) -> list[int]:
+        given = node.inputs[1] if len(node.inputs) > 1 else None
+        over = self._ints(given) if given is not None else node.get("axes")
+        rank = len(node.x.shape or ())
         return [int(a) % rank for a in over or range(rank)] if rank else []
 
     def _ints(self, tensor: Tensor | None) -> list[int] | None:

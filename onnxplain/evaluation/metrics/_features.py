@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.runtime.scorer import Array
 
 __all__ = ["Features", "feature_problems", "features_of", "steps_of"]
@@ -41,31 +41,31 @@ class Features:
         return ranks
 
 
-def features_of(case: Case, features: str = "auto", patch: int | Sequence[int] | None = None) -> Features:
+def features_of(batch: MetricBatch, features: str = "auto", patch: int | Sequence[int] | None = None) -> Features:
     """The features of a batch.
 
     Args:
-        case: the batch.
+        batch: the batch.
         features: "elements" each its own, "pixels" all channels of a place together, "auto" pixels of images and else elements.
         patch: boxes with so many places to a side instead, one number or one per axis of space; channels together.
     """
-    numbers = _numbers(case.x.shape, case.space, features, patch)
+    numbers = _numbers(batch.x.shape, batch.space, features, patch)
     count = int(numbers.max()) + 1
     flat = numbers.ravel()
-    values = np.zeros((len(case), count))
-    for row, attribution in zip(values, case.attribution.reshape(len(case), -1), strict=True):
+    values = np.zeros((len(batch), count))
+    for row, attribution in zip(values, batch.attribution.reshape(len(batch), -1), strict=True):
         row += np.bincount(flat, weights=attribution, minlength=count)
     return Features(numbers, count, values)
 
 
-def feature_problems(setting: Setting, features: Any, patch: Any) -> Iterator[str]:
+def feature_problems(context: MetricContext, features: Any, patch: Any) -> Iterator[str]:
     """What is wrong with these options."""
     if features not in WORDS:
         yield f"features='{features}' is unknown; give {', '.join(WORDS)}"
     if patch is None:
         return
-    space = setting.data.space
-    extents = [setting.shape[a - 1] for a in space]
+    space = context.data.space
+    extents = [context.shape[a - 1] for a in space]
     sides = [patch] * len(space) if isinstance(patch, int) else list(patch) if isinstance(patch, list | tuple) else []
     if len(sides) != len(space) or not all(isinstance(s, int) and s >= 1 for s in sides):
         yield f"patch is a whole number from 1 on, or one per axis of space ({len(space)}), found {patch!r}"

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from onnxplain._optional import optional
-from onnxplain.evaluation.case import Case
+from onnxplain.evaluation.case import MetricBatch
 from onnxplain.runtime.scorer import Array
 
 __all__ = ["imputed"]
@@ -16,7 +16,7 @@ NOISE = 0.01
 """Standard deviation of what is added to imputed values, so that these cannot be told by their smoothness."""
 
 
-def imputed(case: Case, gone: Array, noise: float = NOISE) -> Array:
+def imputed(batch: MetricBatch, gone: Array, noise: float = NOISE) -> Array:
     """Samples whose removed places are imputed, channels apart.
 
     A place that is gone in any channel is gone in all. Each becomes the mean of its neighbours, direct ones with weight 1/6 and
@@ -24,24 +24,24 @@ def imputed(case: Case, gone: Array, noise: float = NOISE) -> Array:
     the channel's mean.
 
     Args:
-        case: the batch.
+        batch: the batch.
         gone: bool [n, …].
         noise: standard deviation of what is added.
 
     Raises:
         MissingDependencyError: SciPy is not installed.
     """
-    x, space = case.x, case.space
+    x, space = batch.x, batch.space
     wide = np.moveaxis(x, space, range(1, 1 + len(space))).astype(np.float64)
     inner = wide.shape[1 : 1 + len(space)]
-    places: Array = np.asarray(gone.any(axis=case.channels))
+    places: Array = np.asarray(gone.any(axis=batch.channels))
     made = wide.reshape(len(x), *inner, -1).copy()
     for row, missing in enumerate(places):
         if missing.all():
             made[row] = made[row].mean(axis=tuple(range(len(inner))))
         elif missing.any():
             made[row][missing] = _solved(made[row], missing)
-        added = case.random(row, "imputing").standard_normal((*inner, made.shape[-1]))
+        added = batch.random(row, "imputing").standard_normal((*inner, made.shape[-1]))
         made[row][missing] += noise * added[missing]
     return np.asarray(np.moveaxis(made.reshape(wide.shape), range(1, 1 + len(space)), space), x.dtype)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.runtime.scorer import Array
 
 __all__ = [
@@ -75,13 +75,13 @@ def signed(values: Array, sign: str) -> Array:
     return np.abs(values) if sign == "absolute" else values.clip(min=0)
 
 
-def taken(case: Case, channels: str, sign: str = "signed") -> Array:
+def taken(batch: MetricBatch, channels: str, sign: str = "signed") -> Array:
     """Attributions as rows, float64 [n, places or elements]."""
-    values = case.map if channels == "sum" else case.attribution
-    return signed(values.reshape(len(case), -1), sign)
+    values = batch.map if channels == "sum" else batch.attribution
+    return signed(values.reshape(len(batch), -1), sign)
 
 
-def check_taken(setting: Setting, *, channels: str = "sum", sign: str = "signed", **_: object) -> Iterator[str]:
+def check_taken(context: MetricContext, *, channels: str = "sum", sign: str = "signed", **_: object) -> Iterator[str]:
     """What is wrong with the options `channels` and `sign`."""
     yield from check_choice("channels", channels, CHANNELS)
     yield from check_choice("sign", sign, SIGNS)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.metrics._imputing import imputed
 from onnxplain.runtime.scorer import Array
 
@@ -28,30 +28,30 @@ REPLACEMENTS = {
 """The words of the option `replace`."""
 
 
-def remover(case: Case, replace: str) -> Remove:
+def remover(batch: MetricBatch, replace: str) -> Remove:
     """How elements are removed from the samples of a batch."""
     if replace == "inpainting":
-        return lambda gone: imputed(case, gone)
-    x, there = case.x, _filling(case, replace)
+        return lambda gone: imputed(batch, gone)
+    x, there = batch.x, _filling(batch, replace)
     return lambda gone: np.where(gone, there, x)
 
 
-def usual_replacement(case: Case) -> str:
+def usual_replacement(batch: MetricBatch) -> str:
     """What an "auto" replacement stands for: blur where there is space, else the baseline."""
-    return "blur" if len(case.x.shape) > 2 and case.x.dtype.kind == "f" else "baseline"
+    return "blur" if len(batch.x.shape) > 2 and batch.x.dtype.kind == "f" else "baseline"
 
 
-def replacement_problems(setting: Setting, replace: Any) -> Iterator[str]:
+def replacement_problems(context: MetricContext, replace: Any) -> Iterator[str]:
     """What is wrong with a replacement for these data."""
-    x = setting.data.x
+    x = context.data.x
     if replace not in REPLACEMENTS:
         yield f"replace='{replace}' is unknown; give {', '.join(REPLACEMENTS)}"
     elif replace in ("blur", "inpainting") and x.ndim < 3:
         yield f"replace='{replace}' needs neighbours in space or time, which the rows of a table have not"
     elif replace == "inpainting" and find_spec("scipy") is None:
         yield "replace='inpainting' needs SciPy, which is not installed: pip install 'onnxplain[evaluation]'"
-    elif replace == "inpainting" and len(setting.data.space) > 2:
-        yield f"replace='inpainting' works on images and series, not on {len(setting.data.space)} axes of space"
+    elif replace == "inpainting" and len(context.data.space) > 2:
+        yield f"replace='inpainting' works on images and series, not on {len(context.data.space)} axes of space"
     elif replace != "baseline" and x.dtype.kind != "f":
         yield f"replace='{replace}' needs an input of floating-point numbers, found {x.dtype}: use replace=baseline"
     elif x.ndim < 3 and replace in ("mean", "noise", "opposite"):
@@ -70,22 +70,22 @@ def _constant_columns(x: Array, replace: str) -> Iterator[str]:
         yield f"replace='{replace}' is taken from the data, where it changes nothing: {why}; use replace=baseline"
 
 
-def _filling(case: Case, replace: str) -> Array:
+def _filling(batch: MetricBatch, replace: str) -> Array:
     """What takes the place of every element, [n, …]."""
-    x = case.x
+    x = batch.x
     if replace == "baseline":
-        return case.baseline
+        return batch.baseline
     if replace == "blur":
-        return blurred(x, case.space)
+        return blurred(x, batch.space)
     if replace == "opposite":
-        low, high = case.data.x.min(axis=0), case.data.x.max(axis=0)
+        low, high = batch.data.x.min(axis=0), batch.data.x.max(axis=0)
         return np.asarray(low + high - x, x.dtype)
-    whole, axes = (case.data.x, (0,)) if x.ndim < 3 else (x, case.space)
+    whole, axes = (batch.data.x, (0,)) if x.ndim < 3 else (x, batch.space)
     mean = np.broadcast_to(whole.mean(axis=axes, keepdims=True), x.shape)
     if replace == "mean":
         return np.asarray(mean, x.dtype)
     spread = np.broadcast_to(whole.std(axis=axes, keepdims=True), x.shape)
-    noise = np.stack([case.random(row, "replacement").standard_normal(x.shape[1:]) for row in range(len(x))])
+    noise = np.stack([batch.random(row, "replacement").standard_normal(x.shape[1:]) for row in range(len(x))])
     return np.asarray(mean + spread * noise, x.dtype)
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from onnxplain.errors import MetricError
-from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.scorer import Array, Scorer
 from onnxplain.runtime.session import Arrays
 
 __all__ = ["Scoring"]
@@ -22,8 +22,8 @@ class Scoring:
         rows: in one run, at most; None for what memory allows.
     """
 
-    def __init__(self, forward: Forward, rows: int | None = None) -> None:
-        self.forward = forward
+    def __init__(self, scorer: Scorer, rows: int | None = None) -> None:
+        self.forward = scorer
         self._most = rows
         self.runs = 0
 
@@ -69,6 +69,7 @@ class Scoring:
         The softmax of what the model returns where that has several elements that are none; the score itself where it has one.
         """
         ranked = self.ranked(feeds)
+        # operators: activations after which a score is a probability, not its logarithm
         if self._final in ("Softmax", "Sigmoid") or ranked.shape[1] == 1 or _normalised(ranked):
             return ranked
         powers = np.exp(ranked - ranked.max(axis=1, keepdims=True))

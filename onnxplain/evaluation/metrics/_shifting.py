@@ -53,6 +53,7 @@ class _Shifted:
     def absorb(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Make one reader of the input do with the moved one what it did with the input; the nodes to put behind it."""
         self.behind: list[onnx.NodeProto] = []
+        # operators: how each takes the shift back
         known = {"Conv": self._conv, "Gemm": self._gemm, "MatMul": self._matmul, "Sub": self._sum, "Add": self._sum}
         write = known.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if write is None or list(node.input).count(self.name) != 1 or not write(node):

@@ -11,10 +11,10 @@ from onnxplain.errors import MetricError, nearest
 from onnxplain.evaluation.metrics.correlation import correlation, ranked
 from onnxplain.runtime.scorer import Array
 
-__all__ = ["SIMILARITIES", "cosine", "pearson", "similarity", "spearman"]
+__all__ = ["SIMILARITIES", "cosine_similarity", "pearson", "similarity", "spearman"]
 
 
-def cosine(a: Array, b: Array) -> Array:
+def cosine_similarity(a: Array, b: Array) -> Array:
     """⟨a, b⟩ / (‖a‖ ‖b‖) of rows [n, elements]."""
     size = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray(np.divide((a * b).sum(axis=1), size, out=np.full(len(a), np.nan), where=size > 0))
@@ -50,7 +50,7 @@ def ssim(a: Array, b: Array) -> Array:
 
 
 SIMILARITIES: dict[str, Callable[[Array, Array], Array]] = {
-    "spearman": spearman, "pearson": pearson, "cosine": cosine, "ssim": ssim,
+    "spearman": spearman, "pearson": pearson, "cosine": cosine_similarity, "ssim": ssim,
 }  # fmt: skip
 
 

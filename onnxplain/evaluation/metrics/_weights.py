@@ -13,21 +13,12 @@ from onnx import numpy_helper
 from onnxplain.evaluation.data import Data
 from onnxplain.io.reader import Source
 from onnxplain.ir.edit import alive
+from onnxplain.ir.ops import traits_of
 from onnxplain.passes import prepared
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import LIMIT
 
-__all__ = ["DRAWS", "Layer", "layers_of", "oversized", "prepared_model", "randomised", "redrawn", "with_values"]
-
-LEARNED = {
-    "Conv": (1, 2), "ConvTranspose": (1, 2), "DeformConv": (1, 3), "Gemm": (0, 1, 2), "MatMul": (0, 1), "Einsum": (0, 1),
-    "RNN": (1, 2, 3), "GRU": (1, 2, 3), "LSTM": (1, 2, 3), "Gather": (0,), "ConvInteger": (1,), "MatMulInteger": (0, 1),
-    "QLinearConv": (3, 8), "QLinearMatMul": (0, 3),
-}  # fmt: skip
-"""Operators of a layer, and which inputs hold its weights and biases where they are constants."""
-
-ON_THE_WAY = frozenset(("Cast", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
-"""What may lie between weights and the operator that takes them."""
+__all__ = ["DRAWS", "LearnedLayer", "layers_of", "oversized", "prepared_model", "randomised", "redrawn", "with_values"]
 
 DRAWS = {
     "normal": "from a normal distribution of the tensor's own mean and deviation",
@@ -36,7 +27,7 @@ DRAWS = {
 
 
 @dataclass(frozen=True)
-class Layer:
+class LearnedLayer:
     """One application of learned weights: the node's name, and the initializers that hold weights and biases."""
 
     name: str
@@ -61,13 +52,13 @@ def _itemsize(data_type: int) -> int:
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize
 
 
-def layers_of(data: Data) -> list[Layer]:
+def layers_of(data: Data) -> list[LearnedLayer]:
     """The layers that the explained score depends on, the input first; weights used twice belong to their first use."""
-    forward = data.scoring.forward
-    graph = forward.graph.model.graph
-    nodes = alive(list(graph.node), [forward.score.tensor.name])
+    scorer = data.scoring.forward
+    graph = scorer.graph.model.graph
+    nodes = alive(list(graph.node), [scorer.score.tensor.name])
     big = {t.name for t in graph.initializer if len(t.dims) and int(np.prod(t.dims)) > 1 and _is_number(t.data_type)}
-    makers = {node.output[0]: node for node in nodes if node.op_type in ON_THE_WAY}
+    makers = {node.output[0]: node for node in nodes if _hands_on(node)}
     behind = {name: node for node in nodes if node.op_type == "Add" for name in node.input}
 
     def root(name: str) -> str:
@@ -77,15 +68,21 @@ def layers_of(data: Data) -> list[Layer]:
 
     found, seen = [], set[str]()
     for node in nodes:
-        slots = LEARNED.get(node.op_type, ()) if node.domain in ("", "ai.onnx") else ()
+        slots = traits_of(node.op_type, node.domain).parameters
         mine = [root(node.input[i]) for i in slots if i < len(node.input)]
         if big.intersection(mine) and node.output[0] in behind:
             mine += [root(name) for name in behind[node.output[0]].input]
         fresh = tuple(name for name in dict.fromkeys(mine) if name in big and name not in seen)
         if fresh:
             seen.update(fresh)
-            found.append(Layer(node.name or node.output[0], fresh))
+            found.append(LearnedLayer(node.name or node.output[0], fresh))
     return found
+
+
+def _hands_on(node: onnx.NodeProto) -> bool:
+    """Whether a node may lie between weights and the operator that takes them."""
+    facts = traits_of(node.op_type, node.domain)
+    return facts.moves_elements == "first" or facts.recodes or facts.quantizes
 
 
 def _is_number(data_type: int) -> bool:

@@ -8,9 +8,9 @@ from functools import lru_cache, partial
 import numpy as np
 import onnx
 
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._parts import check_between, check_truth, check_whole, is_number
 from onnxplain.evaluation.metrics._scoring import Scoring
 from onnxplain.evaluation.metrics._shifting import shifted_model
@@ -25,20 +25,20 @@ TOLERANCE = 1e-3
 """How far the scores of a shifted model may lie from the model's own, relative to the largest."""
 
 
-def _total(case: Case) -> Array:
-    return np.asarray(case.attribution.reshape(len(case), -1).sum(axis=1))
+def _total(batch: MetricBatch) -> Array:
+    return np.asarray(batch.attribution.reshape(len(batch), -1).sum(axis=1))
 
 
-def _check_relative(setting: Setting, *, relative: bool) -> Iterator[str]:
+def _check_relative(context: MetricContext, *, relative: bool) -> Iterator[str]:
     yield from check_truth("relative", relative)
 
 
-def _gap(total: Array, wanted: Array, relative: bool) -> Measured:
+def _gap(total: Array, wanted: Array, relative: bool) -> MetricResult:
     """How far sums of attributions miss what they should be."""
     gap = np.abs(total - wanted)
     size = np.abs(wanted)
     score = np.divide(gap, size, out=np.full(len(gap), np.nan), where=size > 0) if relative else gap
-    return Measured(score, facts={"sum": total, "wanted": wanted})
+    return MetricResult(score, facts={"sum": total, "wanted": wanted})
 
 
 @metric(
@@ -50,9 +50,9 @@ def _gap(total: Array, wanted: Array, relative: bool) -> Measured:
     source="Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks, section 3",
     check=_check_relative,
 )
-def completeness(case: Case, *, relative: bool = True) -> Measured:
+def completeness(batch: MetricBatch, *, relative: bool = True) -> MetricResult:
     """With `relative` the gap is divided by the score's change."""
-    return _gap(_total(case), case.scores - case.predict(case.baseline), relative)
+    return _gap(_total(batch), batch.scores - batch.predict(batch.baseline), relative)
 
 
 @metric(
@@ -64,9 +64,9 @@ def completeness(case: Case, *, relative: bool = True) -> Measured:
     source="Bach et al. 2015, On pixel-wise explanations for non-linear classifier decisions by LRP, eq. 2",
     check=_check_relative,
 )
-def conservation(case: Case, *, relative: bool = True) -> Measured:
+def conservation(batch: MetricBatch, *, relative: bool = True) -> MetricResult:
     """With `relative` the gap is divided by the score."""
-    return _gap(_total(case), case.scores, relative)
+    return _gap(_total(batch), batch.scores, relative)
 
 
 # -- elements without influence ------------------------------------------------------------------------------------------
@@ -83,31 +83,31 @@ def parts_of(places: tuple[int, ...], most: int) -> Array:
     return np.asarray(np.ravel_multi_index([i // side for i in np.indices(places)], tiles))
 
 
-def influence(case: Case, parts: Array, draws: int) -> Array:
+def influence(batch: MetricBatch, parts: Array, draws: int) -> Array:
     """The largest change of the score when a part takes the baseline's values, or those of other samples, [n, parts]."""
     count = int(parts.max()) + 1
-    inside = np.expand_dims(parts, tuple(a - 1 for a in case.channels))
-    others = np.stack([case.random(row, "other samples").integers(case.data.count, size=draws) for row in range(len(case))])
-    values = [case.baseline, *(case.data.x[others[:, k]] for k in range(draws))]
-    most = np.zeros((count, len(case)))
+    inside = np.expand_dims(parts, tuple(a - 1 for a in batch.channels))
+    others = np.stack([batch.random(row, "other samples").integers(batch.data.count, size=draws) for row in range(len(batch))])
+    values = [batch.baseline, *(batch.data.x[others[:, k]] for k in range(draws))]
+    most = np.zeros((count, len(batch)))
     for value in values:
-        scores = case.sweep(count, lambda k, value=value: np.where(inside == k, value, case.x))  # type: ignore[misc]
-        most = np.maximum(most, np.abs(scores - case.scores))
+        scores = batch.sweep(count, lambda k, value=value: np.where(inside == k, value, batch.x))  # type: ignore[misc]
+        most = np.maximum(most, np.abs(scores - batch.scores))
     return np.asarray(most.T)
 
 
-def _sizes(case: Case, parts: Array) -> Array:
+def _sizes(batch: MetricBatch, parts: Array) -> Array:
     """The sum of the attributions' sizes over each part, [n, parts]."""
-    sizes = np.abs(case.attribution).sum(axis=case.channels).reshape(len(case), -1)
+    sizes = np.abs(batch.attribution).sum(axis=batch.channels).reshape(len(batch), -1)
     return np.stack([np.bincount(parts.ravel(), weights=row) for row in sizes])
 
 
-def _nothing(case: Case, moved: Array, eps: float) -> Array:
+def _nothing(batch: MetricBatch, moved: Array, eps: float) -> Array:
     """What counts as no change of the score, [n, 1]: eps of the largest, or of the score itself where rounding is larger."""
-    return np.asarray(eps * np.maximum(moved.max(axis=1), np.abs(case.scores))[:, None])
+    return np.asarray(eps * np.maximum(moved.max(axis=1), np.abs(batch.scores))[:, None])
 
 
-def _check_parts(setting: Setting, *, draws: int, eps: float, most: int, relative: bool = True) -> Iterator[str]:
+def _check_parts(context: MetricContext, *, draws: int, eps: float, most: int, relative: bool = True) -> Iterator[str]:
     yield from check_whole("draws", draws, 0)
     yield from check_whole("most", most, 1)
     yield from check_truth("relative", relative)
@@ -115,8 +115,8 @@ def _check_parts(setting: Setting, *, draws: int, eps: float, most: int, relativ
         yield from check_between("eps", eps, 0)
 
 
-def _places(case: Case) -> tuple[int, ...]:
-    return tuple(case.x.shape[a] for a in case.space)
+def _places(batch: MetricBatch) -> tuple[int, ...]:
+    return tuple(batch.x.shape[a] for a in batch.space)
 
 
 @metric(
@@ -128,7 +128,7 @@ def _places(case: Case) -> tuple[int, ...]:
     source="Sundararajan, Taly, Yan 2017, Axiomatic attribution for deep networks, section 4 (sensitivity b); Shapley 1953",
     check=_check_parts,
 )
-def dummy(case: Case, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> Measured:
+def dummy(batch: MetricBatch, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> MetricResult:
     """A sample without a dummy has the score 0; one without any attribution, NaN.
 
     Args:
@@ -136,12 +136,12 @@ def dummy(case: Case, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> 
         eps: changes of the score up to this share of the largest, or of the score itself, count as none.
         most: places looked at one by one; more of them are looked at in tiles.
     """
-    parts = parts_of(_places(case), most)
-    moved, sizes = influence(case, parts, draws), _sizes(case, parts)
-    idle = moved <= _nothing(case, moved, eps)
+    parts = parts_of(_places(batch), most)
+    moved, sizes = influence(batch, parts, draws), _sizes(batch, parts)
+    idle = moved <= _nothing(batch, moved, eps)
     total = sizes.sum(axis=1)
     score = np.divide((sizes * idle).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
-    return Measured(score, facts={"dummies": idle.sum(axis=1).astype(np.float64)})
+    return MetricResult(score, facts={"dummies": idle.sum(axis=1).astype(np.float64)})
 
 
 @metric(
@@ -153,37 +153,39 @@ def dummy(case: Case, *, draws: int = 2, eps: float = 1e-6, most: int = 256) -> 
     source="Nguyen, Martínez 2020, On quantitative aspects of model interpretability",
     check=_check_parts,
 )
-def non_sensitivity(case: Case, *, draws: int = 0, eps: float = 1e-5, relative: bool = True, most: int = 256) -> Measured:
+def non_sensitivity(
+    batch: MetricBatch, *, draws: int = 0, eps: float = 1e-5, relative: bool = True, most: int = 256
+) -> MetricResult:
     """`draws` and `most` are those of `dummy`.
 
     Args:
         eps: what is below it counts as zero: attributions and changes of the score.
         relative: whether eps is a share (of the largest attribution, and as of `dummy`), or a number in their own units.
     """
-    parts = parts_of(_places(case), most)
-    moved, sizes = influence(case, parts, draws), _sizes(case, parts)
+    parts = parts_of(_places(batch), most)
+    moved, sizes = influence(batch, parts, draws), _sizes(batch, parts)
 
     if relative:
-        idle, absent = moved <= _nothing(case, moved, eps), sizes <= eps * sizes.max(axis=1, keepdims=True)
+        idle, absent = moved <= _nothing(batch, moved, eps), sizes <= eps * sizes.max(axis=1, keepdims=True)
     else:
         idle, absent = moved < eps, sizes < eps
     count = (idle ^ absent).sum(axis=1).astype(np.float64)
-    return Measured(count, facts={"share": count / sizes.shape[1]})
+    return MetricResult(count, facts={"share": count / sizes.shape[1]})
 
 
 # -- a shift of all inputs -----------------------------------------------------------------------------------------------
 
 
-def _check_shift(setting: Setting, *, shift: float | str) -> Iterator[str]:
+def _check_shift(context: MetricContext, *, shift: float | str) -> Iterator[str]:
     if shift != "data" and (not is_number(shift) or shift == 0):
         yield f"shift is 'data' or a number other than 0, got {shift!r}"
-    elif shift == "data" and not (scale_of(setting.data, "data") > 0).any():
+    elif shift == "data" and not (scale_of(context.data, "data") > 0).any():
         yield "the samples do not vary, so they give no scale for a shift; set shift to a number"
-    elif (why := oversized(setting.data)) is not None:
+    elif (why := oversized(context.data)) is not None:
         yield why
-    elif not _kept(setting.data, shift):
+    elif not _kept(context.data, shift):
         yield (
-            f"the model shifted by {shift} does not say the same of shifted samples in {setting.data.x.dtype}; choose a smaller "
+            f"the model shifted by {shift} does not say the same of shifted samples in {context.data.x.dtype}; choose a smaller "
             "shift=NUMBER"
         )
 
@@ -223,7 +225,7 @@ def _missed(data: Data, scoring: Scoring, samples: Array, shift: float | str) ->
     needs=("weights", "numbers"),
     check=_check_shift,
 )
-def input_invariance(case: Case, *, shift: float | str = "data") -> Measured:
+def input_invariance(batch: MetricBatch, *, shift: float | str = "data") -> MetricResult:
     """Baselines stay where they were. `invariant` is 1 where no element changes by more than 1e-4 of the largest. Undefined for a
     sample of whose score rounding leaves too little.
 
@@ -231,12 +233,12 @@ def input_invariance(case: Case, *, shift: float | str = "data") -> Measured:
         shift: what is added to every element, or "data": the deviation of each column of a table, the range of all values of
             pictures and series.
     """
-    changed = case.changed(("shifted", shift), partial(_shifted, case.data, shift))
-    moved = (case.x + _amount(case.data, shift)).astype(case.x.dtype)
-    change = (case.explain(moved, by=changed) - case.attribution).reshape(len(case), -1)
-    size, own = np.linalg.norm(change, axis=1), case.attribution.reshape(len(case), -1)
+    changed = batch.changed(("shifted", shift), partial(_shifted, batch.data, shift))
+    moved = (batch.x + _amount(batch.data, shift)).astype(batch.x.dtype)
+    change = (batch.explain(moved, by=changed) - batch.attribution).reshape(len(batch), -1)
+    size, own = np.linalg.norm(change, axis=1), batch.attribution.reshape(len(batch), -1)
     norm = np.linalg.norm(own, axis=1)
     same = np.abs(change).max(axis=1) <= 1e-4 * np.abs(own).max(axis=1)
-    fair = (norm > 0) & ~_missed(case.data, changed.scoring, case.samples, shift)
+    fair = (norm > 0) & ~_missed(batch.data, changed.scoring, batch.samples, shift)
     score = np.divide(size, norm, out=np.full(len(size), np.nan), where=fair)
-    return Measured(score, facts={"invariant": np.where(fair, same, np.nan)})
+    return MetricResult(score, facts={"invariant": np.where(fair, same, np.nan)})

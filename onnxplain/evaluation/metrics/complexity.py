@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._parts import check_between, check_taken, check_whole, taken
 from onnxplain.runtime.scorer import Array
 
@@ -39,9 +39,9 @@ def entropy(sizes: Array) -> Array:
     source="Chalasani et al. 2020, Concise explanations of neural networks using adversarial training",
     check=check_taken,
 )
-def sparseness(case: Case, *, channels: str = "sum") -> Array:
+def sparseness(batch: MetricBatch, *, channels: str = "sum") -> Array:
     """channels="sum" takes places, "apart" every element for itself."""
-    return gini(taken(case, channels, "absolute"))
+    return gini(taken(batch, channels, "absolute"))
 
 
 @metric(
@@ -53,13 +53,13 @@ def sparseness(case: Case, *, channels: str = "sum") -> Array:
     source="Bhatt, Weller, Moura 2020, Evaluating and aggregating feature-based model explanations",
     check=check_taken,
 )
-def complexity(case: Case, *, channels: str = "sum") -> Array:
+def complexity(batch: MetricBatch, *, channels: str = "sum") -> Array:
     """channels="sum" takes places, "apart" every element for itself."""
-    return entropy(taken(case, channels, "absolute"))
+    return entropy(taken(batch, channels, "absolute"))
 
 
-def _check_active(setting: Setting, *, eps: float, **options: str) -> Iterator[str]:
-    yield from check_taken(setting, **options)
+def _check_active(context: MetricContext, *, eps: float, **options: str) -> Iterator[str]:
+    yield from check_taken(context, **options)
     if eps != 0:
         yield from check_between("eps", eps, 0, 1)
 
@@ -73,15 +73,15 @@ def _check_active(setting: Setting, *, eps: float, **options: str) -> Iterator[s
     source="Hedström et al. 2023, Quantus: an explainable AI toolkit (there called effective complexity)",
     check=_check_active,
 )
-def active_elements(case: Case, *, eps: float = 0.01, channels: str = "sum") -> Measured:
+def active_elements(batch: MetricBatch, *, eps: float = 0.01, channels: str = "sum") -> MetricResult:
     """`eps` is the share of the largest attribution above which one counts; `channels` as of `sparseness`."""
-    sizes = taken(case, channels, "absolute")
+    sizes = taken(batch, channels, "absolute")
     most = sizes.max(axis=1, keepdims=True)
     count = np.where(most[:, 0] > 0, (sizes > eps * most).sum(axis=1), np.nan)
-    return Measured(count, facts={"share": count / sizes.shape[1]})
+    return MetricResult(count, facts={"share": count / sizes.shape[1]})
 
 
-def _check_effective(setting: Setting, *, tolerance: float, steps: int) -> Iterator[str]:
+def _check_effective(context: MetricContext, *, tolerance: float, steps: int) -> Iterator[str]:
     yield from check_between("tolerance", tolerance, 0, 1)
     yield from check_whole("steps", steps, 1)
 
@@ -95,7 +95,7 @@ def _check_effective(setting: Setting, *, tolerance: float, steps: int) -> Itera
     source="Nguyen, Martínez 2020, On quantitative aspects of model interpretability",
     check=_check_effective,
 )
-def effective_complexity(case: Case, *, tolerance: float = 0.1, steps: int = 64) -> Measured:
+def effective_complexity(batch: MetricBatch, *, tolerance: float = 0.1, steps: int = 64) -> MetricResult:
     """The paper takes the expectation over the removed features' distribution; here they take the baseline's values. Undefined
     for an explanation that tells no place from another.
 
@@ -103,19 +103,19 @@ def effective_complexity(case: Case, *, tolerance: float = 0.1, steps: int = 64)
         tolerance: ε, as a share of the squared change of the score from the baseline.
         steps: numbers of places tried, at most; they are spaced evenly on a logarithmic scale.
     """
-    sizes = np.abs(case.map).reshape(len(case), -1)
+    sizes = np.abs(batch.map).reshape(len(batch), -1)
     d = sizes.shape[1]
     place = np.empty_like(sizes)  # 0 is the top place
     np.put_along_axis(place, np.argsort(-sizes, axis=1, kind="stable"), np.arange(d, dtype=np.float64)[None], axis=1)
-    place = np.expand_dims(place.reshape(case.map.shape), case.channels)
+    place = np.expand_dims(place.reshape(batch.map.shape), batch.channels)
     counts = np.unique(np.geomspace(1, d, min(steps, d)).round().astype(int)) if d > steps else np.arange(1, d + 1)
 
     def kept(step: int) -> Array:
-        return np.where(place < counts[step], case.x, case.baseline)
+        return np.where(place < counts[step], batch.x, batch.baseline)
 
-    whole = (case.scores - case.predict(case.baseline)) ** 2
-    enough = (case.sweep(len(counts), kept) - case.scores) ** 2 <= tolerance * whole
+    whole = (batch.scores - batch.predict(batch.baseline)) ** 2
+    enough = (batch.sweep(len(counts), kept) - batch.scores) ** 2 <= tolerance * whole
     enough[-1] = True  # with all places kept the score is the score
     told = (whole > 0) & (np.ptp(sizes, axis=1) > 0)
     found = np.where(told, counts[enough.argmax(axis=0)].astype(np.float64), np.nan)
-    return Measured(found, facts={"share": found / d})
+    return MetricResult(found, facts={"share": found / d})

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._features import Features, features_of
 from onnxplain.evaluation.metrics._replacing import remover
 from onnxplain.evaluation.metrics.selectivity import removal_problems
@@ -33,26 +33,26 @@ def ranked(values: Array) -> Array:
     return made
 
 
-def _subsets(case: Case, count: int, size: int, runs: int, what: str) -> Array:
+def _subsets(batch: MetricBatch, count: int, size: int, runs: int, what: str) -> Array:
     """Random sets of `size` features, bool [runs, n, count]."""
-    chosen = np.zeros((runs, len(case), count), bool)
-    for row in range(len(case)):
-        draw = case.random(row, what)
+    chosen = np.zeros((runs, len(batch), count), bool)
+    for row in range(len(batch)):
+        draw = batch.random(row, what)
         for run in range(runs):
             chosen[run, row, draw.permutation(count)[:size]] = True
     return chosen
 
 
-def _agreement(case: Case, parts: Features, size: int, runs: int, replace: str, what: str) -> Array:
+def _agreement(batch: MetricBatch, parts: Features, size: int, runs: int, replace: str, what: str) -> Array:
     """The correlation over random sets of features between their attributions and what removing them costs, [n]."""
-    chosen, remove = _subsets(case, parts.count, size, runs, what), remover(case, replace)
-    falls = case.scores - case.sweep(runs, lambda k: remove(parts.spread(chosen[k])))
+    chosen, remove = _subsets(batch, parts.count, size, runs, what), remover(batch, replace)
+    falls = batch.scores - batch.sweep(runs, lambda k: remove(parts.spread(chosen[k])))
     sums = (chosen * parts.values).sum(axis=-1)
     return correlation(sums.T, falls.T)
 
 
-def _problems(setting: Setting, *, runs: Any = 2, size: Any = None, sizes: Any = None, **others: Any) -> Iterator[str]:
-    yield from removal_problems(setting, steps=None, **others)
+def _problems(context: MetricContext, *, runs: Any = 2, size: Any = None, sizes: Any = None, **others: Any) -> Iterator[str]:
+    yield from removal_problems(context, steps=None, **others)
     if not (isinstance(runs, int) and runs >= 2):
         yield f"runs is a whole number from 2 on, found {runs!r}"
     for wanted in [size] if size is not None else sizes if isinstance(sizes, list | tuple) else []:
@@ -76,7 +76,7 @@ def _size(wanted: float | None, count: int) -> int:
     check=_problems,
 )
 def faithfulness_correlation(
-    case: Case,
+    batch: MetricBatch,
     *,
     size: float | None = None,
     runs: int = 100,
@@ -84,8 +84,8 @@ def faithfulness_correlation(
     patch: Any = None,
     replace: str = "baseline",
 ) -> Array:
-    parts = features_of(case, features, patch)
-    return _agreement(case, parts, _size(size, parts.count), runs, replace, "faithfulness-correlation")
+    parts = features_of(batch, features, patch)
+    return _agreement(batch, parts, _size(size, parts.count), runs, replace, "faithfulness-correlation")
 
 
 @metric(
@@ -97,10 +97,10 @@ def faithfulness_correlation(
     source="Alvarez-Melis, Jaakkola 2018, Towards Robust Interpretability with Self-Explaining Neural Networks",
     check=_problems,
 )
-def faithfulness_estimate(case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline") -> Array:
-    parts, remove = features_of(case, features, patch), remover(case, replace)
-    falls = case.scores - case.sweep(
-        parts.count, lambda k: remove(np.broadcast_to(parts.numbers == k, (len(case), *parts.numbers.shape)))
+def faithfulness_estimate(batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "baseline") -> Array:
+    parts, remove = features_of(batch, features, patch), remover(batch, replace)
+    falls = batch.scores - batch.sweep(
+        parts.count, lambda k: remove(np.broadcast_to(parts.numbers == k, (len(batch), *parts.numbers.shape)))
     )
     return correlation(parts.values, falls.T)
 
@@ -115,12 +115,12 @@ def faithfulness_estimate(case: Case, *, features: str = "auto", patch: Any = No
     check=_problems,
 )
 def sensitivity_n(
-    case: Case, *, sizes: Any = None, runs: int = 50, features: str = "auto", patch: Any = None, replace: str = "baseline"
-) -> Measured:
-    parts = features_of(case, features, patch)
+    batch: MetricBatch, *, sizes: Any = None, runs: int = 50, features: str = "auto", patch: Any = None, replace: str = "baseline"
+) -> MetricResult:
+    parts = features_of(batch, features, patch)
     wanted = sizes if sizes is not None else np.geomspace(1, max(1, 0.8 * parts.count), 8).round().tolist()
     counts = sorted({_size(w, parts.count) for w in wanted})
-    curve = np.stack([_agreement(case, parts, n, runs, replace, f"sensitivity-n {n}") for n in counts], axis=1)
+    curve = np.stack([_agreement(batch, parts, n, runs, replace, f"sensitivity-n {n}") for n in counts], axis=1)
     known = np.isfinite(curve)
     mean = np.where(known, curve, 0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
-    return Measured(mean, {"correlation": curve}, np.array(counts) / parts.count)
+    return MetricResult(mean, {"correlation": curve}, np.array(counts) / parts.count)

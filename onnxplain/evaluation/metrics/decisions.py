@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._features import feature_problems, features_of
 from onnxplain.evaluation.metrics._replacing import remover, replacement_problems
 from onnxplain.runtime.scorer import Array
@@ -19,9 +19,11 @@ SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 """As in DeYoung et al. 2020."""
 
 
-def _top_problems(setting: Setting, *, features: Any, patch: Any, replace: Any, absolute: Any, **others: Any) -> Iterator[str]:
-    yield from feature_problems(setting, features, patch)
-    yield from replacement_problems(setting, replace)
+def _top_problems(
+    context: MetricContext, *, features: Any, patch: Any, replace: Any, absolute: Any, **others: Any
+) -> Iterator[str]:
+    yield from feature_problems(context, features, patch)
+    yield from replacement_problems(context, replace)
     if not isinstance(absolute, bool):
         yield f"absolute is true or false, found {absolute!r}"
     shares, k = others.get("shares", (1,)), others.get("k", 1)
@@ -41,29 +43,35 @@ def _top_problems(setting: Setting, *, features: Any, patch: Any, replace: Any, 
     check=_top_problems,
 )
 def top_k_flips(
-    case: Case, *, k: int = 4, features: str = "auto", patch: Any = None, replace: str = "baseline", absolute: bool = False
-) -> Measured:
-    parts, remove = features_of(case, features, patch), remover(case, replace)
+    batch: MetricBatch,
+    *,
+    k: int = 4,
+    features: str = "auto",
+    patch: Any = None,
+    replace: str = "baseline",
+    absolute: bool = False,
+) -> MetricResult:
+    parts, remove = features_of(batch, features, patch), remover(batch, replace)
     ranks = parts.spread(parts.ranks(absolute=absolute))
     counts = np.arange(1, min(k, parts.count) + 1)
-    before = case.decisions(case.x)
-    after = case.sweep(len(counts), lambda i: remove(ranks < counts[i]), case.decisions)
+    before = batch.decisions(batch.x)
+    after = batch.sweep(len(counts), lambda i: remove(ranks < counts[i]), batch.decisions)
     flipped = (after != before).T
     first = np.where(flipped.any(axis=1), counts[flipped.argmax(axis=1)], np.nan)
     curve = flipped.astype(np.float64)
-    return Measured(curve.mean(axis=1), {"flipped": curve}, counts, {"first": first})
+    return MetricResult(curve.mean(axis=1), {"flipped": curve}, counts, {"first": first})
 
 
-def _eraser(case: Case, shares: Any, features: str, patch: Any, replace: str, absolute: bool, keep: bool) -> Measured:
-    parts, remove = features_of(case, features, patch), remover(case, replace)
+def _eraser(batch: MetricBatch, shares: Any, features: str, patch: Any, replace: str, absolute: bool, keep: bool) -> MetricResult:
+    parts, remove = features_of(batch, features, patch), remover(batch, replace)
     ranks = parts.spread(parts.ranks(absolute=absolute))
     counts = np.ceil(np.array(sorted(shares)) * parts.count - 1e-9)
 
     def version(i: int) -> Array:
         return remove(ranks >= counts[i] if keep else ranks < counts[i])
 
-    curve = (case.probabilities(case.x) - case.sweep(len(counts), version, case.probabilities)).T
-    return Measured(curve.mean(axis=1), {"fall": curve}, counts / parts.count)
+    curve = (batch.probabilities(batch.x) - batch.sweep(len(counts), version, batch.probabilities)).T
+    return MetricResult(curve.mean(axis=1), {"fall": curve}, counts / parts.count)
 
 
 @metric(
@@ -76,10 +84,10 @@ def _eraser(case: Case, shares: Any, features: str, patch: Any, replace: str, ab
     check=_top_problems,
 )
 def comprehensiveness(
-    case: Case, *, shares: Any = SHARES, features: str = "auto", patch: Any = None, replace: str = "baseline",
+    batch: MetricBatch, *, shares: Any = SHARES, features: str = "auto", patch: Any = None, replace: str = "baseline",
     absolute: bool = False,
-) -> Measured:  # fmt: skip
-    return _eraser(case, shares, features, patch, replace, absolute, keep=False)
+) -> MetricResult:  # fmt: skip
+    return _eraser(batch, shares, features, patch, replace, absolute, keep=False)
 
 
 @metric(
@@ -92,16 +100,16 @@ def comprehensiveness(
     check=_top_problems,
 )
 def sufficiency_kept(
-    case: Case, *, shares: Any = SHARES, features: str = "auto", patch: Any = None, replace: str = "baseline",
+    batch: MetricBatch, *, shares: Any = SHARES, features: str = "auto", patch: Any = None, replace: str = "baseline",
     absolute: bool = False,
-) -> Measured:  # fmt: skip
-    return _eraser(case, shares, features, patch, replace, absolute, keep=True)
+) -> MetricResult:  # fmt: skip
+    return _eraser(batch, shares, features, patch, replace, absolute, keep=True)
 
 
-def _sufficiency_problems(setting: Setting, *, threshold: Any, distance: Any) -> Iterator[str]:
-    if setting.data.count < 2:
+def _sufficiency_problems(context: MetricContext, *, threshold: Any, distance: Any) -> Iterator[str]:
+    if context.data.count < 2:
         yield "compares samples with each other, and there is one only"
-    elif len(set(setting.data.decisions.tolist())) == 1:
+    elif len(set(context.data.decisions.tolist())) == 1:
         yield "compares decisions, and the model decides the same of all samples, so that every explanation would score 1"
     if not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         yield f"threshold lies between 0 and 1, found {threshold!r}"
@@ -118,15 +126,15 @@ def _sufficiency_problems(setting: Setting, *, threshold: Any, distance: Any) ->
     source="Dasgupta, Frost, Moshkovitz 2022, Framework for Evaluating Faithfulness of Local Explanations",
     check=_sufficiency_problems,
 )
-def sufficiency(case: Case, *, threshold: float = 0.6, distance: str = "euclidean") -> Measured:
+def sufficiency(batch: MetricBatch, *, threshold: float = 0.6, distance: str = "euclidean") -> MetricResult:
     """Distances are scaled so that the greatest is 1. Undefined for a sample whose explanation is like no other's."""
-    apart = case.subject.once(("sufficiency", distance), lambda: _apart(case.subject.everything(), distance))
-    decided = case.data.decisions
-    near = apart[case.samples] <= threshold
-    near[np.arange(len(case)), case.samples] = False
-    same = (near & (decided == decided[case.samples][:, None])).sum(axis=1)
+    apart = batch.subject.once(("sufficiency", distance), lambda: _apart(batch.subject.everything(), distance))
+    decided = batch.data.decisions
+    near = apart[batch.samples] <= threshold
+    near[np.arange(len(batch)), batch.samples] = False
+    same = (near & (decided == decided[batch.samples][:, None])).sum(axis=1)
     alike = near.sum(axis=1)
-    return Measured(np.where(alike, same / np.maximum(alike, 1), np.nan), facts={"alike": alike.astype(np.float64)})
+    return MetricResult(np.where(alike, same / np.maximum(alike, 1), np.nan), facts={"alike": alike.astype(np.float64)})
 
 
 def _apart(attribution: Array, kind: str) -> Array:

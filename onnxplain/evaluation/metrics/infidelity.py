@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._features import feature_problems, features_of
 from onnxplain.evaluation.metrics._replacing import remover, replacement_problems
 from onnxplain.method.registry import Method, find_method
@@ -32,11 +32,11 @@ def is_slope(method: Method | None, options: Mapping[str, Any]) -> bool:
 
 
 def _problems(
-    setting: Setting, *, runs: Any, perturb: Any, spread: Any, units: Any, size: Any, features: Any, patch: Any, replace: Any,
-    scaled: Any,
+    context: MetricContext, *, runs: Any, perturb: Any, spread: Any, units: Any, size: Any, features: Any, patch: Any,
+    replace: Any, scaled: Any,
 ) -> Iterator[str]:  # fmt: skip
-    yield from feature_problems(setting, features, patch)
-    yield from replacement_problems(setting, replace)
+    yield from feature_problems(context, features, patch)
+    yield from replacement_problems(context, replace)
     if perturb not in ("removal", "noise"):
         yield f"perturb is removal or noise, found {perturb!r}"
     if units not in UNITS:
@@ -49,12 +49,12 @@ def _problems(
         yield f"scaled is true or false, found {scaled!r}"
     if not (isinstance(spread, int | float) and spread > 0):
         yield f"spread is a number above 0, found {spread!r}"
-    slope = units == "slope" or (units == "auto" and is_slope(setting.method, setting.options))
-    if setting.data.x.dtype.kind != "f" and (slope or perturb == "noise"):
+    slope = units == "slope" or (units == "auto" and is_slope(context.method, context.options))
+    if context.data.x.dtype.kind != "f" and (slope or perturb == "noise"):
         yield "needs an input of floating-point numbers, unless contributions are judged by removal"
     elif perturb == "noise" and not slope:
         yield (
-            f"perturb=noise asks for attributions per unit of the input, and those of '{setting.label}' are contributions: "
+            f"perturb=noise asks for attributions per unit of the input, and those of '{context.label}' are contributions: "
             "use perturb=removal"
         )
 
@@ -69,39 +69,39 @@ def _problems(
     check=_problems,
 )
 def infidelity(
-    case: Case, *, runs: int = 100, perturb: str = "removal", size: float = 0.2, spread: float = 0.2, units: str = "auto",
+    batch: MetricBatch, *, runs: int = 100, perturb: str = "removal", size: float = 0.2, spread: float = 0.2, units: str = "auto",
     scaled: bool = False, features: str = "auto", patch: Any = None, replace: str = "baseline",
-) -> Measured:  # fmt: skip
+) -> MetricResult:  # fmt: skip
     """perturb="removal" replaces random sets with the share `size` of the features; "noise" adds normal noise, `spread` standard
     deviations of the explained input wide. `scaled` first scales attributions by the factor that serves them best."""
-    slope = units == "slope" or (units == "auto" and is_slope(case.subject.method, case.subject.options))
-    parts, remove = features_of(case, features, patch), remover(case, replace)
+    slope = units == "slope" or (units == "auto" and is_slope(batch.subject.method, batch.subject.options))
+    parts, remove = features_of(batch, features, patch), remover(batch, replace)
     count = max(1, round(size * parts.count))
-    width = spread * float(case.data.x.std()) if perturb == "noise" else 0.0
-    draws = [case.random(row, "infidelity") for row in range(len(case))]
-    predicted = np.empty((runs, len(case)))
+    width = spread * float(batch.data.x.std()) if perturb == "noise" else 0.0
+    draws = [batch.random(row, "infidelity") for row in range(len(batch))]
+    predicted = np.empty((runs, len(batch)))
 
     def version(k: int) -> Array:
         if perturb == "noise":
-            step = np.stack([d.normal(0, width, case.x.shape[1:]) for d in draws]).astype(case.x.dtype)
-            predicted[k] = _dot(case.attribution, step)
-            return np.asarray(case.x - step)
-        chosen = np.zeros((len(case), parts.count), bool)
+            step = np.stack([d.normal(0, width, batch.x.shape[1:]) for d in draws]).astype(batch.x.dtype)
+            predicted[k] = _dot(batch.attribution, step)
+            return np.asarray(batch.x - step)
+        chosen = np.zeros((len(batch), parts.count), bool)
         for row, draw in zip(chosen, draws, strict=True):
             row[draw.permutation(parts.count)[:count]] = True
         there = remove(parts.spread(chosen))
         if slope:
-            predicted[k] = _dot(case.attribution, case.x.astype(np.float64) - there)
+            predicted[k] = _dot(batch.attribution, batch.x.astype(np.float64) - there)
         else:
             predicted[k] = (chosen * parts.values).sum(axis=1)
         return there
 
-    falls = case.scores - case.sweep(runs, version)
-    factor = np.ones(len(case))
+    falls = batch.scores - batch.sweep(runs, version)
+    factor = np.ones(len(batch))
     if scaled:
         size2 = (predicted**2).sum(axis=0)
         factor = np.where(size2 > 0, (predicted * falls).sum(axis=0) / np.where(size2 > 0, size2, 1), 0.0)
-    return Measured(((factor * predicted - falls) ** 2).mean(axis=0), facts={"factor": factor} if scaled else {})
+    return MetricResult(((factor * predicted - falls) ** 2).mean(axis=0), facts={"factor": factor} if scaled else {})
 
 
 def _dot(a: Array, b: Array) -> Array:

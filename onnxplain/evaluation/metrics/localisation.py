@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._parts import check_between, check_extent, check_taken, extent, taken
 from onnxplain.evaluation.metrics.correlation import ranked
 from onnxplain.runtime.scorer import Array
@@ -20,10 +20,10 @@ from onnxplain.runtime.scorer import Array
 __all__ = ["hits", "roc_auc"]
 
 
-def _inside(case: Case) -> Array:
+def _inside(batch: MetricBatch) -> Array:
     """The masks as rows of places, bool [n, places]."""
-    assert case.mask_map is not None
-    return case.mask_map.reshape(len(case), -1)
+    assert batch.mask_map is not None
+    return batch.mask_map.reshape(len(batch), -1)
 
 
 def hits(values: Array, inside: Array, count: Array) -> Array:
@@ -57,9 +57,9 @@ def _share(part: Array, whole: Array) -> Array:
     needs=("masks",),
     check=check_taken,
 )
-def pointing_game(case: Case, *, sign: str = "signed") -> Array:
-    values = taken(case, "sum", sign)
-    found = hits(values, _inside(case), np.ones(len(case), int))
+def pointing_game(batch: MetricBatch, *, sign: str = "signed") -> Array:
+    values = taken(batch, "sum", sign)
+    found = hits(values, _inside(batch), np.ones(len(batch), int))
     return np.where(np.ptp(values, axis=1) > 0, found, np.nan)
 
 
@@ -73,11 +73,11 @@ def pointing_game(case: Case, *, sign: str = "signed") -> Array:
     needs=("masks",),
     check=check_taken,
 )
-def relevance_mass(case: Case, *, sign: str = "positive") -> Measured:
+def relevance_mass(batch: MetricBatch, *, sign: str = "positive") -> MetricResult:
     """`gain` is the share beside that of a map without any knowledge, |M|/d: Kohlbrenner et al. 2020's weighted localisation."""
-    values, inside = taken(case, "sum", sign), _inside(case)
+    values, inside = taken(batch, "sum", sign), _inside(batch)
     found = _share((values * inside).sum(axis=1), values.sum(axis=1))
-    return Measured(found, facts={"gain": found / inside.mean(axis=1)})
+    return MetricResult(found, facts={"gain": found / inside.mean(axis=1)})
 
 
 @metric(
@@ -90,15 +90,15 @@ def relevance_mass(case: Case, *, sign: str = "positive") -> Measured:
     needs=("masks",),
     check=check_taken,
 )
-def relevance_rank(case: Case, *, sign: str = "signed") -> Array:
-    inside = _inside(case)
+def relevance_rank(batch: MetricBatch, *, sign: str = "signed") -> Array:
+    inside = _inside(batch)
     size = inside.sum(axis=1)
-    return np.asarray(hits(taken(case, "sum", sign), inside, size) / size)
+    return np.asarray(hits(taken(batch, "sum", sign), inside, size) / size)
 
 
-def _check_top(setting: Setting, *, k: int | float, sign: str) -> Iterator[str]:
-    yield from check_taken(setting, sign=sign)
-    yield from check_extent("k", k, int(np.prod([setting.data.x.shape[a] for a in setting.data.space])))
+def _check_top(context: MetricContext, *, k: int | float, sign: str) -> Iterator[str]:
+    yield from check_taken(context, sign=sign)
+    yield from check_extent("k", k, int(np.prod([context.data.x.shape[a] for a in context.data.space])))
 
 
 @metric(
@@ -111,17 +111,17 @@ def _check_top(setting: Setting, *, k: int | float, sign: str) -> Iterator[str]:
     needs=("masks",),
     check=_check_top,
 )
-def top_k_intersection(case: Case, *, k: int | float = 0.1, sign: str = "signed") -> Measured:
+def top_k_intersection(batch: MetricBatch, *, k: int | float = 0.1, sign: str = "signed") -> MetricResult:
     """`influence` is the share beside that of a map without any knowledge, |M|/d. `k` is a number of places, or with a decimal
     point a share of them."""
-    values, inside = taken(case, "sum", sign), _inside(case)
+    values, inside = taken(batch, "sum", sign), _inside(batch)
     count = extent(k, values.shape[1])
-    found = hits(values, inside, np.full(len(case), count)) / count
-    return Measured(found, facts={"influence": found / inside.mean(axis=1)})
+    found = hits(values, inside, np.full(len(batch), count)) / count
+    return MetricResult(found, facts={"influence": found / inside.mean(axis=1)})
 
 
-def _check_iou(setting: Setting, *, threshold: float | str, sign: str) -> Iterator[str]:
-    yield from check_taken(setting, sign=sign)
+def _check_iou(context: MetricContext, *, threshold: float | str, sign: str) -> Iterator[str]:
+    yield from check_taken(context, sign=sign)
     if threshold != "area":
         yield from check_between("threshold (unless it is 'area')", threshold, 0, 1)
 
@@ -136,9 +136,9 @@ def _check_iou(setting: Setting, *, threshold: float | str, sign: str) -> Iterat
     needs=("masks",),
     check=_check_iou,
 )
-def iou(case: Case, *, threshold: float | str = 0.15, sign: str = "positive") -> Array:
+def iou(batch: MetricBatch, *, threshold: float | str = 0.15, sign: str = "positive") -> Array:
     """`threshold` is θ; "area" takes as many places as the mask has."""
-    values, inside = taken(case, "sum", sign), _inside(case)
+    values, inside = taken(batch, "sum", sign), _inside(batch)
     size = inside.sum(axis=1)
     if threshold == "area":
         both = hits(values, inside, size)
@@ -159,5 +159,5 @@ def iou(case: Case, *, threshold: float | str = 0.15, sign: str = "positive") ->
     needs=("masks",),
     check=check_taken,
 )
-def localisation_auc(case: Case, *, sign: str = "signed") -> Array:
-    return roc_auc(taken(case, "sum", sign), _inside(case))
+def localisation_auc(batch: MetricBatch, *, sign: str = "signed") -> Array:
+    return roc_auc(taken(batch, "sum", sign), _inside(batch))

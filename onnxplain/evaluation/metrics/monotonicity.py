@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._features import features_of, steps_of
 from onnxplain.evaluation.metrics.correlation import correlation, ranked
 from onnxplain.evaluation.metrics.selectivity import removal_curve, removal_problems
@@ -27,18 +27,18 @@ __all__: list[str] = []
     check=removal_problems,
 )
 def monotonicity(
-    case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
+    batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
     absolute: bool = False,
-) -> Measured:  # fmt: skip
+) -> MetricResult:  # fmt: skip
     # Most relevant removed first, read backward: the least relevant come back first.
-    curve, at = removal_curve(case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
+    curve, at = removal_curve(batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
     curve = curve[:, ::-1]
     rises: Array = np.asarray(np.diff(curve, axis=1) >= 0, np.float64)
-    return Measured(rises.mean(axis=1), {"put back": curve}, 1 - at[::-1], {"monotone": rises.min(axis=1)})
+    return MetricResult(rises.mean(axis=1), {"put back": curve}, 1 - at[::-1], {"monotone": rises.min(axis=1)})
 
 
-def _problems(setting: Setting, *, samples: Any, spread: Any, **others: Any) -> Iterator[str]:
-    yield from removal_problems(setting, replace="baseline", **others)
+def _problems(context: MetricContext, *, samples: Any, spread: Any, **others: Any) -> Iterator[str]:
+    yield from removal_problems(context, replace="baseline", **others)
     if not (isinstance(samples, int) and samples >= 1):
         yield f"samples is a whole number from 1 on, found {samples!r}"
     if not (isinstance(spread, int | float) and spread > 0):
@@ -56,26 +56,32 @@ def _problems(setting: Setting, *, samples: Any, spread: Any, **others: Any) -> 
     check=_problems,
 )
 def monotonicity_correlation(
-    case: Case, *, samples: int = 10, spread: float = 1.0, features: str = "auto", patch: Any = None, steps: int | None = None
+    batch: MetricBatch,
+    *,
+    samples: int = 10,
+    spread: float = 1.0,
+    features: str = "auto",
+    patch: Any = None,
+    steps: int | None = None,
 ) -> Array:
     """Features take normal values around their own, `spread` standard deviations of the explained input wide; those of similar
     attribution take them together where there are more than `steps` (50)."""
-    parts = features_of(case, features, patch)
+    parts = features_of(batch, features, patch)
     edges = steps_of(parts.count, steps, 50)
     ranks = parts.ranks(absolute=True, least_first=True)
     group = np.searchsorted(edges, ranks, side="right") - 1  # which step each feature belongs to
-    width = spread * float(case.data.x.std())
+    width = spread * float(batch.data.x.std())
     noise = np.stack(
-        [case.random(row, "monotonicity").normal(0, width, (samples, *case.x.shape[1:])) for row in range(len(case))]
+        [batch.random(row, "monotonicity").normal(0, width, (samples, *batch.x.shape[1:])) for row in range(len(batch))]
     )
     at = parts.spread(group)
     groups = range(len(edges) - 1)
-    varied = np.stack([_varied(case, at == g, noise) for g in groups], axis=1)
+    varied = np.stack([_varied(batch, at == g, noise) for g in groups], axis=1)
     sizes = np.stack([np.where(group == g, np.abs(parts.values), 0).sum(axis=1) for g in groups], axis=1)
     return correlation(ranked(sizes), ranked(varied))
 
 
-def _varied(case: Case, free: Array, noise: Array) -> Array:
+def _varied(batch: MetricBatch, free: Array, noise: Array) -> Array:
     """How much the score varies when the elements that are free take random values: the mean square of its changes, [n]."""
-    scores = case.sweep(noise.shape[1], lambda s: np.where(free, case.x + noise[:, s], case.x))
-    return np.asarray(((scores - case.scores) ** 2).mean(axis=0))
+    scores = batch.sweep(noise.shape[1], lambda s: np.where(free, batch.x + noise[:, s], batch.x))
+    return np.asarray(((scores - batch.scores) ** 2).mean(axis=0))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from onnxplain.errors import ModelError
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._parts import check_choice, check_whole, signed
 from onnxplain.evaluation.metrics._similarity import SIMILARITIES, similarity
 from onnxplain.evaluation.metrics._weights import DRAWS, layers_of, oversized, randomised
@@ -29,16 +29,16 @@ ORDERS = {
 SIGNS = ("absolute", "signed")
 
 
-def _alike(case: Case, other: Array, measure: str, sign: str) -> Array:
+def _alike(batch: MetricBatch, other: Array, measure: str, sign: str) -> Array:
     """How alike another attribution of the samples is, places compared, [n]."""
-    theirs = other.sum(axis=case.channels)
-    return similarity(measure, signed(case.map, sign), signed(theirs, sign))
+    theirs = other.sum(axis=batch.channels)
+    return similarity(measure, signed(batch.map, sign), signed(theirs, sign))
 
 
-def _check_alike(setting: Setting, *, measure: str, sign: str, **_: object) -> Iterator[str]:
+def _check_alike(context: MetricContext, *, measure: str, sign: str, **_: object) -> Iterator[str]:
     yield from check_choice("measure", measure, SIMILARITIES)
     yield from check_choice("sign", sign, SIGNS)
-    extents = [setting.data.x.shape[a] for a in setting.data.space]
+    extents = [context.data.x.shape[a] for a in context.data.space]
     if measure == "ssim" and (len(extents) != 2 or min(extents) < 3):
         yield "measure 'ssim' compares pictures of at least 3×3 places"
     elif int(np.prod(extents)) < 2:
@@ -58,14 +58,14 @@ def stages_of(parameters: list[tuple[str, ...]], order: str, steps: int) -> list
     return [frozenset().union(*parts[: i + 1]) for i in range(len(parts))]
 
 
-def _check_parameters(setting: Setting, *, order: str, steps: int, draw: str, measure: str, sign: str) -> Iterator[str]:
-    yield from _check_alike(setting, measure=measure, sign=sign)
+def _check_parameters(context: MetricContext, *, order: str, steps: int, draw: str, measure: str, sign: str) -> Iterator[str]:
+    yield from _check_alike(context, measure=measure, sign=sign)
     yield from check_choice("order", order, ORDERS)
     yield from check_choice("draw", draw, DRAWS)
     yield from check_whole("steps", steps, 1)
-    if (why := oversized(setting.data)) is not None:
+    if (why := oversized(context.data)) is not None:
         yield why
-    if not layers_of(setting.data):
+    if not layers_of(context.data):
         yield "randomises layers of weights (convolutions, dense and recurrent layers, embeddings), and the model has none"
 
 
@@ -80,9 +80,9 @@ def _check_parameters(setting: Setting, *, order: str, steps: int, draw: str, me
     check=_check_parameters,
 )
 def parameter_randomisation(
-    case: Case, *, order: str = "top-down", steps: int = 8, draw: str = "normal", measure: str = "spearman",
+    batch: MetricBatch, *, order: str = "top-down", steps: int = 8, draw: str = "normal", measure: str = "spearman",
     sign: str = "absolute",
-) -> Measured:  # fmt: skip
+) -> MetricResult:  # fmt: skip
     """`similarity` is the curve over the share of layers that have had their turn; `last` is its end.
 
     Args:
@@ -92,32 +92,32 @@ def parameter_randomisation(
         measure: how attributions are compared: spearman, pearson, cosine or ssim.
         sign: "absolute" or "signed".
     """
-    stages = stages_of([layer.parameters for layer in layers_of(case.data)], order, steps)
+    stages = stages_of([layer.parameters for layer in layers_of(batch.data)], order, steps)
     curve = []
     for stage in stages:
-        by = case.changed(("randomised", draw, stage), partial(randomised, case.data, stage, draw))
-        curve.append(_alike(case, case.explain(case.x, by=by), measure, sign))
+        by = batch.changed(("randomised", draw, stage), partial(randomised, batch.data, stage, draw))
+        curve.append(_alike(batch, batch.explain(batch.x, by=by), measure, sign))
     found = np.stack(curve, axis=1)
     known = np.isfinite(found)
     total = np.where(known, found, 0).sum(axis=1)
     mean = np.divide(total, known.sum(axis=1), out=np.full(len(found), np.nan), where=known.any(axis=1))
     at = np.arange(1, len(stages) + 1) / len(stages)
-    return Measured(mean, {"similarity": found}, at, {"last": found[:, -1]})
+    return MetricResult(mean, {"similarity": found}, at, {"last": found[:, -1]})
 
 
 # -- classes and labels --------------------------------------------------------------------------------------------------
 
 
-def other_targets(case: Case) -> Array:
+def other_targets(batch: MetricBatch) -> Array:
     """For each sample one of the other elements of the output, at random, int64 [n]."""
-    elements = case.data.ranked.shape[1]
-    drawn = np.array([case.random(row, "other class").integers(elements - 1) for row in range(len(case))])
-    return drawn + (drawn >= case.target)
+    elements = batch.data.ranked.shape[1]
+    drawn = np.array([batch.random(row, "other class").integers(elements - 1) for row in range(len(batch))])
+    return drawn + (drawn >= batch.target)
 
 
-def _check_logit(setting: Setting, *, measure: str, sign: str) -> Iterator[str]:
-    yield from _check_alike(setting, measure=measure, sign=sign)
-    if setting.elements < 2:
+def _check_logit(context: MetricContext, *, measure: str, sign: str) -> Iterator[str]:
+    yield from _check_alike(context, measure=measure, sign=sign)
+    if context.elements < 2:
         yield "compares with another class, and the explained output has only one element"
 
 
@@ -131,13 +131,13 @@ def _check_logit(setting: Setting, *, measure: str, sign: str) -> Iterator[str]:
     needs=("method",),
     check=_check_logit,
 )
-def random_logit(case: Case, *, measure: str = "spearman", sign: str = "signed") -> Array:
+def random_logit(batch: MetricBatch, *, measure: str = "spearman", sign: str = "signed") -> Array:
     """`measure` and `sign` are those of `parameter-randomisation`."""
-    return _alike(case, case.explain(case.x, target=other_targets(case)), measure, sign)
+    return _alike(batch, batch.explain(batch.x, target=other_targets(batch)), measure, sign)
 
 
-def _check_labels(setting: Setting, *, model: str, measure: str, sign: str) -> Iterator[str]:
-    yield from _check_alike(setting, measure=measure, sign=sign)
+def _check_labels(context: MetricContext, *, model: str, measure: str, sign: str) -> Iterator[str]:
+    yield from _check_alike(context, measure=measure, sign=sign)
     if not isinstance(model, str) or not model:
         yield "compares with a model trained on shuffled labels, which only you can train; give it as model=FILE"
         return
@@ -146,9 +146,9 @@ def _check_labels(setting: Setting, *, model: str, measure: str, sign: str) -> I
     except ModelError as error:
         yield str(error)
         return
-    own, theirs = ({v.name for v in m.graph.input} for m in (setting.data.source.model, other.model))
-    if setting.data.name not in theirs:
-        yield f"the model trained on shuffled labels has no input '{setting.data.name}', only {', '.join(sorted(theirs - own))}"
+    own, theirs = ({v.name for v in m.graph.input} for m in (context.data.source.model, other.model))
+    if context.data.name not in theirs:
+        yield f"the model trained on shuffled labels has no input '{context.data.name}', only {', '.join(sorted(theirs - own))}"
 
 
 @metric(
@@ -161,7 +161,7 @@ def _check_labels(setting: Setting, *, model: str, measure: str, sign: str) -> I
     needs=("weights",),
     check=_check_labels,
 )
-def random_labels(case: Case, *, model: str = "", measure: str = "spearman", sign: str = "absolute") -> Array:
+def random_labels(batch: MetricBatch, *, model: str = "", measure: str = "spearman", sign: str = "absolute") -> Array:
     """`model` is the file of the other model, of the same inputs and outputs; the rest as of `parameter-randomisation`."""
-    by = case.changed(("labels", model), lambda: read(Path(model)).model)
-    return _alike(case, case.explain(case.x, by=by), measure, sign)
+    by = batch.changed(("labels", model), lambda: read(Path(model)).model)
+    return _alike(batch, batch.explain(batch.x, by=by), measure, sign)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._features import features_of
 from onnxplain.evaluation.metrics._imputing import imputed
 from onnxplain.evaluation.metrics._replacing import replacement_problems
@@ -18,8 +18,8 @@ __all__: list[str] = []
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def _problems(setting: Setting, *, shares: Any, noise: Any, absolute: Any) -> Iterator[str]:
-    yield from replacement_problems(setting, "inpainting")
+def _problems(context: MetricContext, *, shares: Any, noise: Any, absolute: Any) -> Iterator[str]:
+    yield from replacement_problems(context, "inpainting")
     if not isinstance(shares, list | tuple) or not shares or not all(0 < s <= 1 for s in shares):
         yield f"shares are numbers between 0 and 1, found {shares!r}"
     if not (isinstance(noise, int | float) and noise >= 0):
@@ -28,15 +28,15 @@ def _problems(setting: Setting, *, shares: Any, noise: Any, absolute: Any) -> It
         yield f"absolute is true or false, found {absolute!r}"
 
 
-def _kept(case: Case, shares: Any, noise: float, absolute: bool, least_first: bool) -> Measured:
+def _kept(batch: MetricBatch, shares: Any, noise: float, absolute: bool, least_first: bool) -> MetricResult:
     """Whether the decision is what it was, with growing shares of the places imputed."""
-    parts = features_of(case, "pixels")
+    parts = features_of(batch, "pixels")
     gone = np.round(np.array(sorted(shares)) * parts.count)
     ranks = parts.spread(parts.ranks(absolute=absolute, least_first=least_first))
-    before = case.decisions(case.x)
-    after = case.sweep(len(gone), lambda k: imputed(case, ranks < gone[k], noise), case.decisions)
+    before = batch.decisions(batch.x)
+    after = batch.sweep(len(gone), lambda k: imputed(batch, ranks < gone[k], noise), batch.decisions)
     kept = (after == before).T.astype(np.float64)
-    return Measured(kept.mean(axis=1), {"kept": kept}, gone / parts.count)
+    return MetricResult(kept.mean(axis=1), {"kept": kept}, gone / parts.count)
 
 
 @metric(
@@ -49,8 +49,8 @@ def _kept(case: Case, shares: Any, noise: float, absolute: bool, least_first: bo
     needs=("numbers",),
     check=_problems,
 )
-def road(case: Case, *, shares: Any = SHARES, noise: float = 0.01, absolute: bool = False) -> Measured:
-    return _kept(case, shares, noise, absolute, least_first=False)
+def road(batch: MetricBatch, *, shares: Any = SHARES, noise: float = 0.01, absolute: bool = False) -> MetricResult:
+    return _kept(batch, shares, noise, absolute, least_first=False)
 
 
 @metric(
@@ -63,5 +63,5 @@ def road(case: Case, *, shares: Any = SHARES, noise: float = 0.01, absolute: boo
     needs=("numbers",),
     check=_problems,
 )
-def road_lerf(case: Case, *, shares: Any = SHARES, noise: float = 0.01, absolute: bool = False) -> Measured:
-    return _kept(case, shares, noise, absolute, least_first=True)
+def road_lerf(batch: MetricBatch, *, shares: Any = SHARES, noise: float = 0.01, absolute: bool = False) -> MetricResult:
+    return _kept(batch, shares, noise, absolute, least_first=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
+from onnxplain.evaluation.case import MetricBatch, MetricContext
 from onnxplain.evaluation.data import Data
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._parts import check_between, check_choice, check_extent, check_truth, check_whole, extent
 from onnxplain.runtime.scorer import Array
 
@@ -39,25 +39,25 @@ def scale_of(data: Data, scale: float | str) -> Array:
     return np.full((1,) * (x.ndim - 1), float(x.max()) - float(x.min()))
 
 
-def drawn(case: Case, what: str, noise: str, samples: int) -> Iterator[Array]:
+def drawn(batch: MetricBatch, what: str, noise: str, samples: int) -> Iterator[Array]:
     """Noise of unit radius for every sample, `samples` times [n, …]: the same for a sample whatever the batch."""
-    sources = [case.random(row, what) for row in range(len(case))]
+    sources = [batch.random(row, what) for row in range(len(batch))]
     for _ in range(samples):
         if noise == "uniform":
-            yield np.stack([s.uniform(-1, 1, case.x.shape[1:]) for s in sources])
+            yield np.stack([s.uniform(-1, 1, batch.x.shape[1:]) for s in sources])
         else:
-            yield np.stack([s.standard_normal(case.x.shape[1:]) for s in sources])
+            yield np.stack([s.standard_normal(batch.x.shape[1:]) for s in sources])
 
 
 def _neighbours(
-    case: Case, measure: Callable[[Array, Array], Array], samples: int, radius: float, noise: str, scale: float | str
+    batch: MetricBatch, measure: Callable[[Array, Array], Array], samples: int, radius: float, noise: str, scale: float | str
 ) -> Array:
     """A measure of (change of the attribution, change of the input), both [n, elements], for each neighbour: [samples, n]."""
-    unit = radius * scale_of(case.data, scale)
+    unit = radius * scale_of(batch.data, scale)
     found = []
-    for draw in drawn(case, "neighbours", noise, samples):
-        near = (case.x + draw * unit).astype(case.x.dtype)
-        found.append(measure(_rows(case.explain(near) - case.attribution), _rows(near.astype(np.float64) - case.x)))
+    for draw in drawn(batch, "neighbours", noise, samples):
+        near = (batch.x + draw * unit).astype(batch.x.dtype)
+        found.append(measure(_rows(batch.explain(near) - batch.attribution), _rows(near.astype(np.float64) - batch.x)))
     return np.stack(found)
 
 
@@ -65,8 +65,8 @@ def _rows(values: Array) -> Array:
     return values.reshape(len(values), -1)
 
 
-def _relative(case: Case) -> Callable[[Array, Array], Array]:
-    size = np.linalg.norm(_rows(case.attribution), axis=1)
+def _relative(batch: MetricBatch) -> Callable[[Array, Array], Array]:
+    size = np.linalg.norm(_rows(batch.attribution), axis=1)
     return lambda change, _: _over(np.linalg.norm(change, axis=1), size)
 
 
@@ -74,14 +74,16 @@ def _over(change: Array, size: Array) -> Array:
     return np.asarray(np.divide(change, size, out=np.full(len(change), np.nan), where=size > 0))
 
 
-def _check(setting: Setting, *, samples: int, radius: float, noise: str, scale: Any, relative: bool = False) -> Iterator[str]:
+def _check(
+    context: MetricContext, *, samples: int, radius: float, noise: str, scale: Any, relative: bool = False
+) -> Iterator[str]:
     yield from check_whole("samples", samples, 1)
     yield from check_between("radius", radius, 0)
     yield from check_choice("noise", noise, NOISES)
     yield from check_truth("relative", relative)
     if scale != "data":
         yield from check_between("scale (unless it is 'data')", scale, 0)
-    elif not (scale_of(setting.data, scale) > 0).any():
+    elif not (scale_of(context.data, scale) > 0).any():
         yield "the samples do not vary, so they give no scale for small changes; set scale to a number"
 
 
@@ -96,9 +98,9 @@ def _check(setting: Setting, *, samples: int, radius: float, noise: str, scale: 
     check=_check,
 )
 def max_sensitivity(
-    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data"
+    batch: MetricBatch, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data"
 ) -> Array:
-    return np.asarray(_neighbours(case, _relative(case), samples, radius, noise, scale).max(axis=0))
+    return np.asarray(_neighbours(batch, _relative(batch), samples, radius, noise, scale).max(axis=0))
 
 
 @metric(
@@ -112,14 +114,14 @@ def max_sensitivity(
     check=_check,
 )
 def average_sensitivity(
-    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data"
+    batch: MetricBatch, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data"
 ) -> Array:
-    return np.asarray(_neighbours(case, _relative(case), samples, radius, noise, scale).mean(axis=0))
+    return np.asarray(_neighbours(batch, _relative(batch), samples, radius, noise, scale).mean(axis=0))
 
 
-def _slope(case: Case, order: int, relative: bool) -> Callable[[Array, Array], Array]:
+def _slope(batch: MetricBatch, order: int, relative: bool) -> Callable[[Array, Array], Array]:
     """Changes of the attribution by that norm (relative to its own) per change of the input."""
-    own = np.linalg.norm(_rows(case.attribution), order, axis=1) if relative else np.ones(len(case))
+    own = np.linalg.norm(_rows(batch.attribution), order, axis=1) if relative else np.ones(len(batch))
     return lambda change, step: _over(np.linalg.norm(change, order, axis=1), own * np.linalg.norm(step, axis=1))
 
 
@@ -134,10 +136,10 @@ def _slope(case: Case, order: int, relative: bool) -> Callable[[Array, Array], A
     check=_check,
 )
 def local_lipschitz(
-    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "normal", scale: float | str = "data",
+    batch: MetricBatch, *, samples: int = 10, radius: float = 0.05, noise: str = "normal", scale: float | str = "data",
     relative: bool = False,
 ) -> Array:  # fmt: skip
-    return np.asarray(_neighbours(case, _slope(case, 2, relative), samples, radius, noise, scale).max(axis=0))
+    return np.asarray(_neighbours(batch, _slope(batch, 2, relative), samples, radius, noise, scale).max(axis=0))
 
 
 @metric(
@@ -151,10 +153,10 @@ def local_lipschitz(
     check=_check,
 )
 def continuity(
-    case: Case, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data",
+    batch: MetricBatch, *, samples: int = 10, radius: float = 0.05, noise: str = "uniform", scale: float | str = "data",
     relative: bool = False,
 ) -> Array:  # fmt: skip
-    return np.asarray(_neighbours(case, _slope(case, 1, relative), samples, radius, noise, scale).max(axis=0))
+    return np.asarray(_neighbours(batch, _slope(batch, 1, relative), samples, radius, noise, scale).max(axis=0))
 
 
 # -- along a translation -------------------------------------------------------------------------------------------------
@@ -170,8 +172,8 @@ def shifted(x: Array, fill: Array, axis: int, by: int) -> Array:
     return made
 
 
-def _check_translation(setting: Setting, *, reach: int | float, axis: int, pairs: str, relative: bool) -> Iterator[str]:
-    data = setting.data
+def _check_translation(context: MetricContext, *, reach: int | float, axis: int, pairs: str, relative: bool) -> Iterator[str]:
+    data = context.data
     if data.x.ndim < 3:
         yield "moves pictures or series, and the columns of a table have no order"
         return
@@ -194,8 +196,8 @@ def _check_translation(setting: Setting, *, reach: int | float, axis: int, pairs
     check=_check_translation,
 )
 def translation_continuity(
-    case: Case, *, reach: int | float = 0.25, axis: int = -1, pairs: str = "consecutive", relative: bool = False
-) -> Measured:
+    batch: MetricBatch, *, reach: int | float = 0.25, axis: int = -1, pairs: str = "consecutive", relative: bool = False
+) -> MetricResult:
     """`slope` is the curve over the shifts; a pair of equal inputs has no slope and is left out.
 
     Args:
@@ -204,14 +206,14 @@ def translation_continuity(
         pairs: "consecutive" compares each position with the next, "original" with the input where it was.
         relative: whether changes are divided by the size of the attribution where it was.
     """
-    along = case.space[axis]
-    steps = extent(reach, case.x.shape[along])
+    along = batch.space[axis]
+    steps = extent(reach, batch.x.shape[along])
     at = np.arange(-steps, steps + 1)
-    measure = _slope(case, 1, relative)
+    measure = _slope(batch, 1, relative)
 
     def position(by: int) -> tuple[Array, Array]:
-        moved = shifted(case.x, case.baseline, along, by)
-        return moved, case.attribution if by == 0 else case.explain(moved)
+        moved = shifted(batch.x, batch.baseline, along, by)
+        return moved, batch.attribution if by == 0 else batch.explain(moved)
 
     def slope(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
         return measure(_rows(one[1] - other[1]), _rows(one[0].astype(np.float64) - other[0]))
@@ -220,10 +222,10 @@ def translation_continuity(
     for by in at:
         here = position(int(by))
         if pairs == "original":
-            found.append(slope(here, (case.x, case.attribution)))
+            found.append(slope(here, (batch.x, batch.attribution)))
         elif before is not None:
             found.append(slope(before, here))
         before = here
     curve = np.stack(found, axis=1)
     most = np.where(np.isnan(curve), -np.inf, curve).max(axis=1)
-    return Measured(np.where(np.isinf(most), np.nan, most), {"slope": curve}, at if pairs == "original" else at[1:])
+    return MetricResult(np.where(np.isinf(most), np.nan, most), {"slope": curve}, at if pairs == "original" else at[1:])

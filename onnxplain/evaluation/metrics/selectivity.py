@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.evaluation.case import Case, Setting
-from onnxplain.evaluation.metric import Measured, metric
+from onnxplain.evaluation.case import MetricBatch, MetricContext
+from onnxplain.evaluation.metric import MetricResult, metric
 from onnxplain.evaluation.metrics._features import feature_problems, features_of, steps_of
 from onnxplain.evaluation.metrics._replacing import remover, replacement_problems, usual_replacement
 from onnxplain.runtime.scorer import Array
@@ -27,7 +27,7 @@ def area(curve: Array, at: Array) -> Array:
 
 
 def removal_curve(
-    case: Case,
+    batch: MetricBatch,
     *,
     features: str,
     patch: Any,
@@ -41,7 +41,7 @@ def removal_curve(
     """Scores [n, points] with growing shares of the features removed, and these shares [points].
 
     Args:
-        case: the batch.
+        batch: the batch.
         features, patch: as in `features_of`.
         replace: what takes the place of removed features.
         steps: points beyond the first.
@@ -50,22 +50,24 @@ def removal_curve(
         back: start with everything removed, and put features back.
         ask: what is asked of the model instead of the score; see `Case.sweep`.
     """
-    parts = features_of(case, features, patch)
+    parts = features_of(batch, features, patch)
     gone = steps_of(parts.count, steps, POINTS)
     ranks = parts.spread(parts.ranks(absolute=absolute, least_first=least_first))
-    remove = remover(case, replace)
+    remove = remover(batch, replace)
 
     def version(k: int) -> Array:
         return remove(ranks >= gone[k] if back else ranks < gone[k])
 
-    return case.sweep(len(gone), version, ask).T, gone / parts.count
+    return batch.sweep(len(gone), version, ask).T, gone / parts.count
 
 
-def removal_problems(setting: Setting, *, features: Any, patch: Any, replace: Any, steps: Any, **others: Any) -> Iterator[str]:
+def removal_problems(
+    context: MetricContext, *, features: Any, patch: Any, replace: Any, steps: Any, **others: Any
+) -> Iterator[str]:
     """What is wrong with options of removal."""
-    yield from feature_problems(setting, features, patch)
+    yield from feature_problems(context, features, patch)
     if replace != "auto":
-        yield from replacement_problems(setting, replace)
+        yield from replacement_problems(context, replace)
     if steps is not None and not (isinstance(steps, int) and steps >= 1):
         yield f"steps is a whole number from 1 on, found {steps!r}"
     if "absolute" in others and not isinstance(others["absolute"], bool):
@@ -82,11 +84,11 @@ def removal_problems(setting: Setting, *, features: Any, patch: Any, replace: An
     check=removal_problems,
 )
 def selectivity(
-    case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
+    batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
     absolute: bool = False,
-) -> Measured:  # fmt: skip
-    curve, at = removal_curve(case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
-    return Measured(area(curve, at), {"morf": curve}, at)
+) -> MetricResult:  # fmt: skip
+    curve, at = removal_curve(batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
+    return MetricResult(area(curve, at), {"morf": curve}, at)
 
 
 @metric(
@@ -99,13 +101,13 @@ def selectivity(
     check=removal_problems,
 )
 def selectivity_lerf(
-    case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
+    batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
     absolute: bool = False,
-) -> Measured:  # fmt: skip
+) -> MetricResult:  # fmt: skip
     curve, at = removal_curve(
-        case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, least_first=True
+        batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, least_first=True
     )
-    return Measured(area(curve, at), {"lerf": curve}, at)
+    return MetricResult(area(curve, at), {"lerf": curve}, at)
 
 
 @metric(
@@ -118,21 +120,21 @@ def selectivity_lerf(
     check=removal_problems,
 )
 def selectivity_gap(
-    case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
+    batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
     absolute: bool = False,
-) -> Measured:  # fmt: skip
-    most, at = removal_curve(case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
+) -> MetricResult:  # fmt: skip
+    most, at = removal_curve(batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute)
     least, _ = removal_curve(
-        case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, least_first=True
+        batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, least_first=True
     )
-    return Measured(area(least - most, at), {"morf": most, "lerf": least}, at)
+    return MetricResult(area(least - most, at), {"morf": most, "lerf": least}, at)
 
 
-def _patch_problems(setting: Setting, *, share: Any, patch: Any, **others: Any) -> Iterator[str]:
+def _patch_problems(context: MetricContext, *, share: Any, patch: Any, **others: Any) -> Iterator[str]:
     if not (isinstance(share, int | float) and 0 < share <= 1):
         yield f"share lies between 0 and 1, found {share!r}"
-    yield from removal_problems(setting, features="pixels", patch=None if patch == "auto" else patch, **others)
-    if setting.data.x.ndim < 3:
+    yield from removal_problems(context, features="pixels", patch=None if patch == "auto" else patch, **others)
+    if context.data.x.ndim < 3:
         yield "patches need neighbours in space or time, which the rows of a table have not"
 
 
@@ -146,20 +148,20 @@ def _patch_problems(setting: Setting, *, share: Any, patch: Any, **others: Any) 
     check=_patch_problems,
 )
 def region_perturbation(
-    case: Case,
+    batch: MetricBatch,
     *,
     patch: Any = "auto",
     share: float = 1.0,
     replace: str = "mean",
     steps: int | None = None,
     absolute: bool = False,
-) -> Measured:
+) -> MetricResult:
     if patch == "auto":
-        patch = [max(1, round(case.x.shape[a] * 9 / 224)) for a in case.space]
-    curve, at = removal_curve(case, features="pixels", patch=patch, replace=replace, steps=steps, absolute=absolute)
+        patch = [max(1, round(batch.x.shape[a] * 9 / 224)) for a in batch.space]
+    curve, at = removal_curve(batch, features="pixels", patch=patch, replace=replace, steps=steps, absolute=absolute)
     kept = at <= share + 1e-9
     curve, at = curve[:, kept], at[kept]
-    return Measured((curve[:, :1] - curve).mean(axis=1), {"morf": curve}, at)
+    return MetricResult((curve[:, :1] - curve).mean(axis=1), {"morf": curve}, at)
 
 
 @metric(
@@ -172,13 +174,13 @@ def region_perturbation(
     check=removal_problems,
 )
 def deletion(
-    case: Case, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
+    batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "baseline", steps: int | None = None,
     absolute: bool = False,
-) -> Measured:  # fmt: skip
+) -> MetricResult:  # fmt: skip
     curve, at = removal_curve(
-        case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, ask=case.probabilities
+        batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, ask=batch.probabilities
     )
-    return Measured(area(curve, at), {"deletion": curve}, at)
+    return MetricResult(area(curve, at), {"deletion": curve}, at)
 
 
 @metric(
@@ -191,12 +193,12 @@ def deletion(
     check=removal_problems,
 )
 def insertion(
-    case: Case, *, features: str = "auto", patch: Any = None, replace: str = "auto", steps: int | None = None,
+    batch: MetricBatch, *, features: str = "auto", patch: Any = None, replace: str = "auto", steps: int | None = None,
     absolute: bool = False,
-) -> Measured:  # fmt: skip
+) -> MetricResult:  # fmt: skip
     if replace == "auto":
-        replace = usual_replacement(case)
+        replace = usual_replacement(batch)
     curve, at = removal_curve(
-        case, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, back=True, ask=case.probabilities
+        batch, features=features, patch=patch, replace=replace, steps=steps, absolute=absolute, back=True, ask=batch.probabilities
     )
-    return Measured(area(curve, at), {"insertion": curve}, at)
+    return MetricResult(area(curve, at), {"insertion": curve}, at)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain.errors import InputError, nearest
-from onnxplain.evaluation.report.summary import Mean, bootstrap, mean_ranks, summarised
+from onnxplain.evaluation.report.summary import MetricMean, bootstrap, mean_ranks, summarised
 from onnxplain.results.plot.style import short
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.metric import Metric
     from onnxplain.results.explanation import Explanation
 
-__all__ = ["Column", "Curve", "Evaluation", "Result"]
+__all__ = ["Curve", "Evaluation", "MetricColumn", "Result"]
 
 Array = np.ndarray[Any, Any]
 
-FEW = 10
+MIN_SAMPLES = 10
 """Below so many samples intervals are too narrow to believe."""
 
 
 @dataclass(frozen=True)
-class Column:
+class MetricColumn:
     """A metric of an evaluation.
 
     Attributes:
@@ -106,14 +106,14 @@ class Evaluation:
 
     about: Mapping[str, Any]
     subjects: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[MetricColumn, ...]
     results: Mapping[tuple[str, str], Result]
     skipped: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     examples: tuple[Explanation, ...] = ()
 
     @cached_property
-    def means(self) -> dict[str, dict[str, Mean]]:
+    def means(self) -> dict[str, dict[str, MetricMean]]:
         """The mean of every metric, with its interval and rank, by the labels of metric and method."""
         return {
             c.label: summarised(
@@ -226,7 +226,7 @@ class Evaluation:
         if others:
             said += f" “{others[0]}” is so on {wins[others[0]]}, but falls further behind on the others."
         said += self._against_controls(list(ranks))
-        if self.about["samples"] < FEW:
+        if self.about["samples"] < MIN_SAMPLES:
             said += f" With {self.about['samples']} samples that says little."
         return said
 
@@ -285,9 +285,9 @@ class Evaluation:
             OutputError: the folder does not exist or the ending is unknown.
             MissingDependencyError: the form needs a package that is not installed.
         """
-        from onnxplain.evaluation.report.files import save
+        from onnxplain.evaluation.report.files import save_evaluation
 
-        return save(self, Path(path))
+        return save_evaluation(self, Path(path))
 
     def plot(self, metrics: Sequence[str] | None = None) -> Figure:
         """A figure: the ranking, and a panel per metric with means and intervals, or curves where the metric has some.
@@ -301,9 +301,9 @@ class Evaluation:
         Raises:
             MissingDependencyError: matplotlib is not installed.
         """
-        from onnxplain.evaluation.report.picture import plot
+        from onnxplain.evaluation.report.picture import plot_evaluation
 
-        return plot(self, metrics)
+        return plot_evaluation(self, metrics)
 
     def __repr__(self) -> str:
         return f"Evaluation({len(self.subjects)} methods, {len(self.columns)} metrics, {self.about['samples']} samples)"

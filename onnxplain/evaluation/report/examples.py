@@ -25,14 +25,14 @@ def chosen(count: int) -> Array:
 def examples_of(data: Data, subjects: Sequence[Subject], labels: Sequence[str]) -> tuple[Explanation, ...]:
     """Explanations of a few samples spread over the data, one per subject."""
     samples = chosen(data.count)
-    forward = data.scoring.forward
-    prediction = forward.predict(data.rows_of(samples), len(samples))
+    scorer = data.scoring.forward
+    prediction = scorer.predict(data.rows_of(samples), len(samples))
     outputs = {k: v for k, v in prediction.outputs.items() if isinstance(v, np.ndarray)}
     made = []
     for subject in subjects:
         about = {
-            "method": subject.label, "target": "input", "batched": True, "output": forward.score.output,
-            "score": {"tensor": forward.score.tensor.name, "kind": forward.score.kind, "activation": forward.score.activation},
+            "method": subject.label, "target": "input", "batched": True, "output": scorer.score.output,
+            "score": {"tensor": scorer.score.tensor.name, "kind": scorer.score.kind, "activation": scorer.score.activation},
             "attributions": {}, "options": {},
         }  # fmt: skip
         attribution = subject.attribution(samples).astype(np.float32)

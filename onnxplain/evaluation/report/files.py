@@ -14,31 +14,31 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import OutputError, nearest
 from onnxplain.evaluation.report.evaluation import Evaluation
-from onnxplain.evaluation.report.page import render
+from onnxplain.evaluation.report.page import render_evaluation
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import short
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMS", "check_form", "long_frame", "markdown", "save"]
+__all__ = ["EVALUATION_WRITERS", "check_evaluation_ending", "long_frame", "markdown", "save_evaluation"]
 
 
-def check_form(path: Path) -> None:
+def check_evaluation_ending(path: Path) -> None:
     """Say before long work that its result could not be written.
 
     Raises:
         OutputError: the ending is unknown, or the folder is not there.
     """
     check_writable(path)
-    if path.suffix not in FORMS:
-        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; {nearest(path.suffix, FORMS)}")
+    if path.suffix not in EVALUATION_WRITERS:
+        raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; {nearest(path.suffix, EVALUATION_WRITERS)}")
 
 
-def save(evaluation: Evaluation, path: Path) -> Path:
+def save_evaluation(evaluation: Evaluation, path: Path) -> Path:
     """See `Evaluation.save`."""
-    check_form(path)
-    return write_file(path, FORMS[path.suffix](evaluation))
+    check_evaluation_ending(path)
+    return write_file(path, EVALUATION_WRITERS[path.suffix](evaluation))
 
 
 def long_frame(evaluation: Evaluation) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def _png(evaluation: Evaluation) -> bytes:
 
 
 def _html(evaluation: Evaluation) -> bytes:
-    return render(evaluation).encode()
+    return render_evaluation(evaluation).encode()
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -164,7 +164,7 @@ def _interval(evaluation: Evaluation, metric: str, subject: str) -> str:
     return f"{mean} ({short(found.low)} … {short(found.high)}{few})"
 
 
-FORMS: dict[str, Callable[[Evaluation], bytes]] = {
+EVALUATION_WRITERS: dict[str, Callable[[Evaluation], bytes]] = {
     ".html": _html,
     ".md": lambda evaluation: markdown(evaluation).encode(),
     ".csv": _csv,

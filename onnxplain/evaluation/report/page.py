@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from onnxplain.evaluation.metric import BETTER
-from onnxplain.evaluation.report.evaluation import Column, Curve, Evaluation
+from onnxplain.evaluation.report.evaluation import Curve, Evaluation, MetricColumn
 from onnxplain.evaluation.report.picture import COLOURS
 from onnxplain.method.registry import all_methods
-from onnxplain.results.html import samples_of, template
+from onnxplain.results.html import template, template_samples
 from onnxplain.results.plot.style import short
 
-__all__ = ["render"]
+__all__ = ["render_evaluation"]
 
 WIDE, HIGH = 320, 150
 """Units of a drawing of curves."""
@@ -22,7 +22,7 @@ DASHES = ("", "5 3", "1.5 2.5", "7 2 1.5 2")
 """Of the curves of one method, in the order of their names."""
 
 
-def render(evaluation: Evaluation, title: str | None = None) -> str:
+def render_evaluation(evaluation: Evaluation, title: str | None = None) -> str:
     """The page as text: one HTML file with everything in it, which needs no network and runs no scripts.
 
     Raises:
@@ -65,7 +65,7 @@ def _examples(evaluation: Evaluation) -> dict[str, Any]:
         return {"samples": []}
     by_label = {e.method: e for e in evaluation.examples}
     ordered = [by_label[s] for s in evaluation.ranks if s in by_label]
-    return samples_of(ordered, evaluation.about.get("features") or None, numbers=evaluation.about.get("examples"))
+    return template_samples(ordered, evaluation.about.get("features") or None, numbers=evaluation.about.get("examples"))
 
 
 def _ranked(evaluation: Evaluation, lane: int, subject: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _ranked(evaluation: Evaluation, lane: int, subject: str) -> dict[str, Any]:
     }
 
 
-def _column(evaluation: Evaluation, column: Column) -> dict[str, Any]:
+def _column(evaluation: Evaluation, column: MetricColumn) -> dict[str, Any]:
     """A metric: its lanes, one per method, and its curves."""
     means = {s: m for s, m in evaluation.means[column.label].items() if m.count}
     low = min((m.low for m in means.values()), default=0.0)
@@ -110,7 +110,7 @@ def _column(evaluation: Evaluation, column: Column) -> dict[str, Any]:
     }
 
 
-def _chart(evaluation: Evaluation, column: Column) -> dict[str, Any] | None:
+def _chart(evaluation: Evaluation, column: MetricColumn) -> dict[str, Any] | None:
     """The mean curves as lines and bands in a drawing."""
     curves: list[tuple[str, str, int, Curve]] = []
     for number, subject in enumerate(evaluation.ranks):

@@ -9,14 +9,14 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, nearest
-from onnxplain.evaluation.report.evaluation import Column, Evaluation
+from onnxplain.evaluation.report.evaluation import Evaluation, MetricColumn
 from onnxplain.results.plot.style import INK, QUIET, RIM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "plot"]
+__all__ = ["COLOURS", "plot_evaluation"]
 
 COLOURS = ("#2867b2", "#c8402a", "#2f8f5b", "#8a5fb8", "#c98a12", "#1f9aa8", "#a3497a", "#6f7a2a", "#5b6b86", "#8a5a3c")
 """Of methods in the order of their ranks; after the last, they begin again in lines of dashes."""
@@ -26,7 +26,7 @@ WIDTH, HEAD, LANE = 3.5, 0.62, 0.22
 """Inches: of a panel, of what stands around it, and of a method in it."""
 
 
-def plot(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> Figure:
+def plot_evaluation(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> Figure:
     """See `Evaluation.plot`.
 
     Raises:
@@ -70,7 +70,7 @@ def plot(evaluation: Evaluation, metrics: Sequence[str] | None = None) -> Figure
     return figure
 
 
-def _has_curve(evaluation: Evaluation, column: Column) -> bool:
+def _has_curve(evaluation: Evaluation, column: MetricColumn) -> bool:
     found = [evaluation.results[s, column.label] for s in evaluation.subjects if (s, column.label) in evaluation.results]
     return any(r.curves and r.at is not None and len(r.at) > 2 for r in found)
 
@@ -110,7 +110,7 @@ def _ranking(panel: Axes, evaluation: Evaluation, order: Sequence[str]) -> None:
     panel.set_xlim(0.7, max(2, len(order) - len(evaluation.controls)) + 0.3)
 
 
-def _means(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence[str]) -> None:
+def _means(panel: Axes, evaluation: Evaluation, column: MetricColumn, order: Sequence[str]) -> None:
     arrow = "→ better" if column.metric.better == "higher" else "← better"
     _lanes(panel, column.label, len(order))
     panel.set_title(arrow, fontsize=7, color=QUIET, loc="right", pad=5)
@@ -123,7 +123,7 @@ def _means(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence[
         panel.plot(found.value, lane, "o", color=colour, markersize=5, markerfacecolor=colour if found.ties else "white")
 
 
-def _curves(panel: Axes, evaluation: Evaluation, column: Column, order: Sequence[str]) -> None:
+def _curves(panel: Axes, evaluation: Evaluation, column: MetricColumn, order: Sequence[str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     panel.set_title(column.label, fontsize=8.5, color=INK, loc="left", pad=5)

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.evaluation.metric import Better
 
-__all__ = ["Mean", "bootstrap", "mean_ranks", "summarised"]
+__all__ = ["MetricMean", "bootstrap", "mean_ranks", "summarised"]
 
 Array = np.ndarray[Any, Any]
 
@@ -19,7 +19,7 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Mean:
+class MetricMean:
     """The mean over samples, its 95 % confidence interval, how many samples it is of and for how many the metric is undefined.
 
     `rank` is 1 for the best subject of a metric, NaN for a control; `ties` says whether it cannot be told from the best: the
@@ -56,7 +56,7 @@ def bootstrap(values: Array, seed: int = 0) -> tuple[Array, Array]:
     return low, high
 
 
-def summarised(scores: dict[str, Array], better: Better, controls: Sequence[str] = ()) -> dict[str, Mean]:
+def summarised(scores: dict[str, Array], better: Better, controls: Sequence[str] = ()) -> dict[str, MetricMean]:
     """The means of one metric by subject, with ranks.
 
     Args:
@@ -64,7 +64,7 @@ def summarised(scores: dict[str, Array], better: Better, controls: Sequence[str]
         better: which end is good.
         controls: subjects that are compared with, and take no part in the ranking.
     """
-    made: dict[str, Mean] = {}
+    made: dict[str, MetricMean] = {}
     means = {label: float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for label, v in scores.items()}
     ranks = _ranks({label: mean for label, mean in means.items() if label not in controls}, better)
     known = [label for label, rank in ranks.items() if np.isfinite(rank)]
@@ -75,7 +75,7 @@ def summarised(scores: dict[str, Array], better: Better, controls: Sequence[str]
         low, high = bootstrap(values[finite]) if finite.any() else (np.nan, np.nan)
         ties = best is not None and label in known and (label == best or _least(sign * (scores[best] - values)) <= 0)
         others = [_least(sign * (values - scores[c])) for c in controls if c in scores and label not in controls]
-        made[label] = Mean(
+        made[label] = MetricMean(
             means[label], float(low), float(high), int(finite.sum()), int((~finite).sum()), ranks.get(label, np.nan), ties,
             all(least > 0 for least in others) if others else None,
         )  # fmt: skip
@@ -101,7 +101,7 @@ def _ranks(means: dict[str, float], better: Better) -> dict[str, float]:
 
 
 def mean_ranks(
-    table: dict[str, dict[str, Mean]], families: dict[str, str], controls: Sequence[str] = ()
+    table: dict[str, dict[str, MetricMean]], families: dict[str, str], controls: Sequence[str] = ()
 ) -> dict[str, dict[str, float]]:
     """The mean rank of every subject in each family of metrics, and "overall": the mean over families, so that a family with many
     metrics does not drown the others.

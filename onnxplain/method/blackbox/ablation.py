@@ -1,4 +1,4 @@
-"""Feature ablation: what the score loses when one feature, or group of features, is gone."""
+"""Feature ablation: how much of the score is lost when one feature, or group of features, is removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.method.blackbox.game import Game
-from onnxplain.method.blackbox.task import Found, Shares, Task
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -24,12 +24,18 @@ __all__ = ["ablate"]
     forward_only=True,
 )
 def feature_ablation(
-    task: Task, *, groups: Any = None, parts: int = 50, axes: Any = None, background: Any = None, chunk: int | str | None = None
-) -> Found:
-    return task.play(ablate, task.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
+    context: PerturbationContext,
+    *,
+    groups: Any = None,
+    parts: int = 50,
+    axes: Any = None,
+    background: Any = None,
+    chunk: int | str | None = None,
+) -> PerturbationResult:
+    return context.play(ablate, context.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
 
 
-def ablate(game: Game) -> Shares:
+def ablate(game: Game) -> PlayerValues:
     """The score of the samples less the score without each player."""
     count = game.players.count
 
@@ -40,4 +46,4 @@ def ablate(game: Game) -> Shares:
 
     whole = game.values(np.ones((1, count), bool))
     missing = np.concatenate([values for _, values in game.stream(count, without)])
-    return Shares(np.moveaxis(whole - missing, 0, -1))
+    return PlayerValues(np.moveaxis(whole - missing, 0, -1))

@@ -12,11 +12,11 @@ from onnxplain.errors import MethodError
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 
-__all__ = ["Column", "columns"]
+__all__ = ["FeatureColumn", "feature_columns"]
 
 
 @dataclass(frozen=True)
-class Column:
+class FeatureColumn:
     """One column of a table. `edges` part numbers into bins; without them it holds categories, or numbers on a `scale` of
     mean and deviation."""
 
@@ -26,11 +26,11 @@ class Column:
     scale: tuple[float, float] | None
 
     def of(self, rows: Array) -> Array:
-        """The column's values in rows [m, …], or its value in one row without the axis of rows."""
+        """The column's values in rows [m, …], or its value in a single row."""
         return np.asarray(rows.reshape(len(rows), -1)[:, self.index] if rows.ndim > 1 else rows.reshape(-1)[self.index])
 
     def place(self, values: Any) -> Array:
-        """The bin of each value; its place on the scale; the category itself."""
+        """The bin of each value, its position on the scale, or the category itself."""
         if self.scale is not None:
             return np.nan_to_num((np.asarray(values, np.float64) - self.scale[0]) / self.scale[1], nan=0.0)  # missing: the mean
         if self.edges is not None:
@@ -39,7 +39,9 @@ class Column:
         return np.asarray(values)
 
     def like(self, mine: Array, places: Array) -> Array:
-        """The column's feature in the local model, for drawn values: whether the bin or category is mine, or the place itself."""
+        """The column's feature in the local model, for drawn values: whether they share the sample's bin or category, or their
+        position.
+        """
         return places if self.scale is not None else np.asarray(places == self.place(mine), np.float64)
 
     def here(self, mine: Array) -> float:
@@ -54,7 +56,7 @@ def _known(values: Array) -> Array:
     return kept if len(kept) else np.zeros(1)
 
 
-def columns(data: Arrays, bins: int | None, categorical: Sequence[int]) -> list[Column]:
+def feature_columns(data: Arrays, bins: int | None, categorical: Sequence[int]) -> list[FeatureColumn]:
     """The columns of a table [m, features] by input, numbered through; texts, booleans and those named are categories.
 
     Args:
@@ -65,20 +67,20 @@ def columns(data: Arrays, bins: int | None, categorical: Sequence[int]) -> list[
     if bins is not None and bins < 2:
         raise MethodError(f"bins is how many parts a column is cut into, at least 2, or None; got {bins}")
     named = {int(c) for c in categorical}
-    found: list[Column] = []
+    found: list[FeatureColumn] = []
     for name, rows in data.items():
         flat = rows.reshape(len(rows), -1)
         for index in range(flat.shape[1]):
             values = flat[:, index]
             if values.dtype.kind in "OUSb" or len(found) in named:
-                found.append(Column(name, index, None, None))
+                found.append(FeatureColumn(name, index, None, None))
             elif bins is None:
                 known = _known(values)
                 spread = float(known.std())
-                found.append(Column(name, index, None, (float(known.mean()), spread if spread > 0 else 1.0)))
+                found.append(FeatureColumn(name, index, None, (float(known.mean()), spread if spread > 0 else 1.0)))
             else:
                 edges = np.unique(np.percentile(_known(values), np.linspace(0, 100, bins + 1)[1:-1]))
-                found.append(Column(name, index, edges, None))
+                found.append(FeatureColumn(name, index, edges, None))
     beyond = named - set(range(len(found)))
     if beyond:
         raise MethodError(f"categorical names column {min(beyond)}, but there are {len(found)}, counted from 0")

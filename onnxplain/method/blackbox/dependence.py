@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import MethodError
-from onnxplain.method.blackbox.bins import Column, columns
-from onnxplain.method.blackbox.task import Found, Task, background_rows
+from onnxplain.method.blackbox.bins import FeatureColumn, feature_columns
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, background_rows
 from onnxplain.method.registry import method
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.scorer import Array
@@ -27,11 +27,11 @@ __all__: list[str] = []
     forward_only=True,
 )
 def ice(
-    task: Task, *, points: int = 20, grid: str = "quantiles", background: Any = None, categorical: Any = (),
+    context: PerturbationContext, *, points: int = 20, grid: str = "quantiles", background: Any = None, categorical: Any = (),
     chunk: int | str | None = None,
-) -> Found:  # fmt: skip
-    curves, grids = _curves(task, points, grid, background, categorical, chunk)
-    return _found(task, curves, grids)
+) -> PerturbationResult:  # fmt: skip
+    curves, grids = _curves(context, points, grid, background, categorical, chunk)
+    return _found(context, curves, grids)
 
 
 @method(
@@ -44,44 +44,48 @@ def ice(
     forward_only=True,
 )
 def partial_dependence(
-    task: Task, *, points: int = 20, grid: str = "quantiles", background: Any = None, categorical: Any = (),
+    context: PerturbationContext, *, points: int = 20, grid: str = "quantiles", background: Any = None, categorical: Any = (),
     chunk: int | str | None = None,
-) -> Found:  # fmt: skip
-    curves, grids = _curves(task, points, grid, background, categorical, chunk)
-    found = _found(task, curves.mean(axis=0, keepdims=True), grids)
-    return Found(found.attributions, found.facts, overall=True)
+) -> PerturbationResult:  # fmt: skip
+    curves, grids = _curves(context, points, grid, background, categorical, chunk)
+    found = _found(context, curves.mean(axis=0, keepdims=True), grids)
+    return PerturbationResult(found.attributions, found.facts, overall=True)
 
 
-def _curves(task: Task, points: int, grid: str, background: Any, categorical: Any, chunk: Any) -> tuple[Array, list[Array]]:
+def _curves(
+    context: PerturbationContext, points: int, grid: str, background: Any, categorical: Any, chunk: Any
+) -> tuple[Array, list[Array]]:
     """Scores [n, targets, features, points] (NaN beyond the values of a feature that has fewer) and each feature's values."""
     if points < 2:
         raise MethodError(f"points is how many values of a feature are tried, at least 2; got {points}")
     if grid not in ("quantiles", "even"):
         raise MethodError(f"grid='{grid}' is unknown; give quantiles (as often as in the data) or even (equal steps)")
-    data = background_rows(background, task.x) if background is not None else task.x
-    table = columns(data, None, categorical)
+    data = background_rows(background, context.x) if background is not None else context.x
+    table = feature_columns(data, None, categorical)
     grids = [_values(c, data, points, grid) for c in table]
-    curves = np.full((task.count, task.scores.shape[1], len(table), max(map(len, grids))), np.nan)
-    size = task.rows(chunk)
+    curves = np.full((context.count, context.scores.shape[1], len(table), max(map(len, grids))), np.nan)
+    size = context.rows(chunk)
     places = [(f, p) for f, values in enumerate(grids) for p in range(len(values))]
-    many = max(1, size // task.count)
-    across = min(size, task.count)
-    for start in track(range(0, len(places), many), task.title, task.progress):
+    many = max(1, size // context.count)
+    across = min(size, context.count)
+    for start in track(range(0, len(places), many), context.title, context.progress):
         part = places[start : start + many]
-        for first in range(0, task.count, across):
-            samples = slice(first, min(first + across, task.count))
-            scores = task.forward.scores(_moved(task, table, grids, part, samples))
-            read = task.read(scores.reshape(len(part), samples.stop - first, 1, -1), samples)[:, :, 0]
+        for first in range(0, context.count, across):
+            samples = slice(first, min(first + across, context.count))
+            scores = context.scorer.scores(_moved(context, table, grids, part, samples))
+            read = context.read(scores.reshape(len(part), samples.stop - first, 1, -1), samples)[:, :, 0]
             for (feature, point), values in zip(part, read, strict=True):
                 curves[samples, :, feature, point] = values
     return curves, grids
 
 
-def _moved(task: Task, table: list[Column], grids: list[Array], places: list[tuple[int, int]], samples: slice) -> Arrays:
+def _moved(
+    context: PerturbationContext, table: list[FeatureColumn], grids: list[Array], places: list[tuple[int, int]], samples: slice
+) -> Arrays:
     """Copies of samples, one block for each value of a feature."""
     feeds: Arrays = {}
-    for name, x in {**task.x, **task.fixed}.items():
-        if name not in task.forward.sampled:
+    for name, x in {**context.x, **context.fixed}.items():
+        if name not in context.scorer.sampled:
             feeds[name] = x
             continue
         blocks = np.repeat(x[samples][None], len(places), axis=0)
@@ -93,7 +97,7 @@ def _moved(task: Task, table: list[Column], grids: list[Array], places: list[tup
     return feeds
 
 
-def _values(column: Column, data: Arrays, points: int, grid: str) -> Array:
+def _values(column: FeatureColumn, data: Arrays, points: int, grid: str) -> Array:
     """The values a feature runs through: all of them where they are few or categories, else a grid."""
     values = column.of(data[column.input])
     if values.dtype.kind == "f":
@@ -106,12 +110,12 @@ def _values(column: Column, data: Arrays, points: int, grid: str) -> Array:
     return np.unique(np.percentile(values, np.linspace(5, 95, points)).astype(values.dtype))
 
 
-def _found(task: Task, curves: Array, grids: list[Array]) -> Found:
+def _found(context: PerturbationContext, curves: Array, grids: list[Array]) -> PerturbationResult:
     """Deviations as attributions; curves [n, targets, points, …] and the grid [1, 1, points, …] by input as facts."""
     attributions: Arrays = {}
     facts: Arrays = {}
-    start, several, most = 0, len(task.x) > 1, curves.shape[-1]
-    for name, x in task.x.items():
+    start, several, most = 0, len(context.x) > 1, curves.shape[-1]
+    for name, x in context.x.items():
         shape, size = x.shape[1:], int(np.prod(x.shape[1:]))
         mine = curves[:, :, start : start + size]
         attributions[name] = np.nanstd(mine, axis=-1).reshape(*curves.shape[:2], *shape)
@@ -120,7 +124,7 @@ def _found(task: Task, curves: Array, grids: list[Array]) -> Found:
         table = np.stack([_filled(g, most) for g in grids[start : start + size]], axis=-1)
         facts[f"grid{end}"] = np.repeat(table.reshape(1, 1, most, *shape), len(curves), axis=0)
         start += size
-    return Found(attributions, facts)
+    return PerturbationResult(attributions, facts)
 
 
 def _filled(values: Array, most: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.analysis.forward_only_advice import EXACT_PLAYERS
 from onnxplain.errors import MethodError
 from onnxplain.method.blackbox.game import Game
-from onnxplain.method.blackbox.task import Found, Shares, Task
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -27,12 +27,18 @@ __all__ = ["all_coalitions", "shapley_matrix"]
     forward_only=True,
 )
 def exact_shapley(
-    task: Task, *, groups: Any = None, parts: int = 10, axes: Any = None, background: Any = None, chunk: int | str | None = None
-) -> Found:
-    return task.play(_solve, task.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
+    context: PerturbationContext,
+    *,
+    groups: Any = None,
+    parts: int = 10,
+    axes: Any = None,
+    background: Any = None,
+    chunk: int | str | None = None,
+) -> PerturbationResult:
+    return context.play(_solve, context.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
 
 
-def _solve(game: Game) -> Shares:
+def _solve(game: Game) -> PlayerValues:
     count = game.players.count
     if count > EXACT_PLAYERS:
         raise MethodError(
@@ -41,7 +47,7 @@ def _solve(game: Game) -> Shares:
         )
     scores = game.values(all_coalitions(count))
     values = np.einsum("pk,knt->ntp", shapley_matrix(count), scores)
-    return Shares(values, facts={"base_value": scores[0]}, gap=values.sum(axis=-1) - (scores[-1] - scores[0]))
+    return PlayerValues(values, facts={"base_value": scores[0]}, convergence_delta=values.sum(axis=-1) - (scores[-1] - scores[0]))
 
 
 def all_coalitions(count: int) -> Array:

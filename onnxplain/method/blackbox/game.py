@@ -1,4 +1,4 @@
-"""Game: what the score becomes when only some of the features are there, in batches that fit into memory."""
+"""The cooperative game of the score: its value when only some features are present, in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnxplain.errors import InputError
 from onnxplain.method.blackbox.players import Players
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.readout import Reader
-from onnxplain.runtime.scorer import Array, Forward
+from onnxplain.runtime.scorer import Array, Scorer
 from onnxplain.runtime.session import Arrays
 
 __all__ = ["Game"]
@@ -25,7 +25,7 @@ class Game:
     `fixed` are the other inputs, `samples` says which of the task's samples these are. `rows` copies are in memory at once.
     """
 
-    forward: Forward
+    forward: Scorer
     x: Arrays
     fixed: Arrays
     base: Arrays

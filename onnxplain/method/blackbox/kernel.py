@@ -12,7 +12,7 @@ from onnxplain.errors import MethodError
 from onnxplain.method.blackbox.exact import all_coalitions
 from onnxplain.method.blackbox.fit import determination, solve
 from onnxplain.method.blackbox.game import Game
-from onnxplain.method.blackbox.task import Found, Shares, Task
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -29,10 +29,10 @@ __all__ = ["coalitions", "regression"]
     forward_only=True,
 )
 def kernel_shap(
-    task: Task, *, samples: int | None = None, groups: Any = None, parts: int = 50, axes: Any = None, background: Any = None,
-    seed: int = 0, chunk: int | str | None = None,
-) -> Found:  # fmt: skip
-    def solve_game(game: Game) -> Shares:
+    context: PerturbationContext, *, samples: int | None = None, groups: Any = None, parts: int = 50, axes: Any = None,
+    background: Any = None, seed: int = 0, chunk: int | str | None = None,
+) -> PerturbationResult:  # fmt: skip
+    def solve_game(game: Game) -> PlayerValues:
         count = game.players.count
         wanted = 2 * count + 2048 if samples is None else samples
         if wanted < 2 * count and wanted < 2**count - 2:
@@ -45,7 +45,7 @@ def kernel_shap(
         scores = game.values(masks) if len(masks) else np.zeros((0, *ends.shape[1:]))
         return regression(masks, weights, scores, ends)
 
-    return task.play(solve_game, task.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
+    return context.play(solve_game, context.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
 
 
 def coalitions(count: int, samples: int, random: np.random.Generator) -> tuple[Array, Array]:
@@ -92,7 +92,7 @@ def _of_size(count: int, size: int) -> Array:
     return masks
 
 
-def regression(masks: Array, weights: Array, scores: Array, ends: Array) -> Shares:
+def regression(masks: Array, weights: Array, scores: Array, ends: Array) -> PlayerValues:
     """The Shapley kernel's regression, its sum fixed by leaving the last player to what the others leave.
 
     Args:
@@ -111,4 +111,4 @@ def regression(masks: Array, weights: Array, scores: Array, ends: Array) -> Shar
     r2 = determination(y, z @ shares, weights) if len(masks) else np.ones(flat.shape[1])
     values = np.moveaxis(shares.reshape(count, *total.shape), 0, -1)
     facts = {"base_value": ends[0], "r2": r2.reshape(total.shape)}
-    return Shares(values, facts=facts, gap=values.sum(axis=-1) - total)
+    return PlayerValues(values, facts=facts, convergence_delta=values.sum(axis=-1) - total)

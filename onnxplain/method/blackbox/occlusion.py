@@ -10,8 +10,8 @@ import numpy as np
 
 from onnxplain.errors import MethodError
 from onnxplain.method.blackbox.game import Game
-from onnxplain.method.blackbox.players import spatial_axes
-from onnxplain.method.blackbox.task import Found, Shares, Task
+from onnxplain.method.blackbox.players import player_axes
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -28,20 +28,20 @@ __all__: list[str] = []
     forward_only=True,
 )
 def occlusion(
-    task: Task,
+    context: PerturbationContext,
     *,
     window: Any = None,
     stride: Any = None,
     axes: Any = None,
     background: Any = None,
     chunk: int | str | None = None,
-) -> Found:
-    shapes = {n: x.shape for n, x in task.x.items()}
-    boxes = [box for n, shape in shapes.items() for box in _windows(n, shape, spatial_axes(shape, axes), window, stride)]
+) -> PerturbationResult:
+    shapes = {n: x.shape for n, x in context.x.items()}
+    boxes = [box for n, shape in shapes.items() for box in _windows(n, shape, player_axes(shape, axes), window, stride)]
     offsets = np.cumsum([0, *(int(np.prod(s[1:])) for s in shapes.values())])
     first = dict(zip(shapes, offsets.tolist(), strict=False))
 
-    def solve(game: Game) -> Shares:
+    def solve(game: Game) -> PlayerValues:
         size = game.players.count
 
         def covered(start: int, stop: int) -> Array:
@@ -58,9 +58,9 @@ def occlusion(
             gone = (~masks).astype(np.float64)
             total += np.moveaxis(whole - values, 0, -1) @ gone
             times += gone.sum(axis=0)
-        return Shares(total / np.maximum(times, 1))
+        return PlayerValues(total / np.maximum(times, 1))
 
-    return task.play(solve, task.base(background), chunk=chunk)
+    return context.play(solve, context.base(background), chunk=chunk)
 
 
 Box = tuple[str, tuple[slice, ...]]

@@ -1,4 +1,4 @@
-"""Permutation: what the score loses when a feature takes values that it has in other rows."""
+"""Permutation: how much of the score is lost when a feature takes the values that it has in other rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxplain.errors import InputError, MethodError
 from onnxplain.method.blackbox.ablation import ablate
-from onnxplain.method.blackbox.task import Found, Shares, Task, background_rows
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues, background_rows
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
@@ -27,24 +27,25 @@ LOSSES = ("error", "cross-entropy", "squared")
     forward_only=True,
 )
 def permutation(
-    task: Task, *, samples: int = 10, background: Any = None, groups: Any = None, parts: int = 50, axes: Any = None,
-    overall: bool = False, truth: Any = None, loss: str | None = None, seed: int = 0, chunk: int | str | None = None,
-) -> Found:  # fmt: skip
+    context: PerturbationContext, *, samples: int = 10, background: Any = None, groups: Any = None, parts: int = 50,
+    axes: Any = None, overall: bool = False, truth: Any = None, loss: str | None = None, seed: int = 0,
+    chunk: int | str | None = None,
+) -> PerturbationResult:  # fmt: skip
     if samples < 1:
         raise MethodError(f"samples is how often values are exchanged, at least 1; got {samples}")
     if (truth is not None or loss is not None) and not overall:
         raise MethodError("truth and loss are for the importance over a data set: give overall=True too")
-    rows = background_rows(background, task.x) if background is not None else task.x
-    base = _exchanged(rows, task.count, samples, seed, background is None)
+    rows = background_rows(background, context.x) if background is not None else context.x
+    base = _exchanged(rows, context.count, samples, seed, background is None)
     settings = {"groups": groups, "parts": parts, "axes": axes, "chunk": chunk}
     if not overall:
-        return task.play(ablate, base, **settings)
+        return context.play(ablate, base, **settings)
     if truth is None:
-        return _averaged(task.play(lambda game: _sizes(ablate(game)), base, **settings))
-    read = Loss(_truth(truth, task), loss or "error")
-    found = task.with_reader(read).play(lambda game: _negative(ablate(game)), base, **settings)
-    flat = np.asarray(task.prediction.scores.reshape(task.count, -1), np.float64)
-    found.facts["loss"] = read(flat[None, :, None], slice(0, task.count))[0, :, 0]
+        return _averaged(context.play(lambda game: _sizes(ablate(game)), base, **settings))
+    read = Loss(_truth(truth, context), loss or "error")
+    found = context.with_reader(read).play(lambda game: _negative(ablate(game)), base, **settings)
+    flat = np.asarray(context.prediction.scores.reshape(context.count, -1), np.float64)
+    found.facts["loss"] = read(flat[None, :, None], slice(0, context.count))[0, :, 0]
     return _averaged(found)
 
 
@@ -82,23 +83,23 @@ class Loss:
         return -np.take_along_axis(log, np.broadcast_to(labels[None, :, None, None], (*scores.shape[:3], 1)), axis=-1)
 
 
-def _truth(truth: Any, task: Task) -> Array:
+def _truth(truth: Any, context: PerturbationContext) -> Array:
     found = np.asarray(truth)
-    if found.ndim < 1 or len(found) != task.count:
-        raise InputError(f"truth needs one per sample, {task.count}; got {list(found.shape)}")
+    if found.ndim < 1 or len(found) != context.count:
+        raise InputError(f"truth needs one per sample, {context.count}; got {list(found.shape)}")
     return found
 
 
-def _sizes(shares: Shares) -> Shares:
-    return Shares(np.abs(shares.values))
+def _sizes(shares: PlayerValues) -> PlayerValues:
+    return PlayerValues(np.abs(shares.values))
 
 
-def _negative(shares: Shares) -> Shares:
+def _negative(shares: PlayerValues) -> PlayerValues:
     """A loss grows where a score shrinks."""
-    return Shares(-shares.values)
+    return PlayerValues(-shares.values)
 
 
-def _averaged(found: Found) -> Found:
+def _averaged(found: PerturbationResult) -> PerturbationResult:
     """The mean over all samples, with its standard error."""
 
     def mean(values: Array) -> Array:
@@ -111,4 +112,4 @@ def _averaged(found: Found) -> Found:
             values.std(axis=0, ddof=1, keepdims=True) / np.sqrt(len(values)) if len(values) > 1 else np.full_like(values, np.nan)
         )
         facts[f"standard_error.{name}" if several else "standard_error"] = spread
-    return Found({name: mean(v) for name, v in found.attributions.items()}, facts, overall=True)
+    return PerturbationResult({name: mean(v) for name, v in found.attributions.items()}, facts, overall=True)

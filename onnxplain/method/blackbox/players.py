@@ -1,4 +1,4 @@
-"""Players: which elements of the inputs come and go together."""
+"""Players: which elements of the inputs are present or absent together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 
-__all__ = ["Groups", "Players", "grouped", "spatial_axes"]
+__all__ = ["Groups", "Players", "grouped", "player_axes"]
 
 Groups = "None | str | Sequence[int] | Array | Mapping[str, Any]"
 """A word of `WORDS`, or integer arrays: elements of one number make one group, those of a negative number stay as they are."""
@@ -102,7 +102,7 @@ def _by_word(word: str, name: str, x: Array, parts: int, axes: Sequence[int] | N
         return np.arange(int(np.prod(shape))).reshape(1, *shape)
     if word == "inputs":
         return np.zeros((1, *shape), np.int64)
-    space = spatial_axes(x.shape, axes)
+    space = player_axes(x.shape, axes)
     if word == "superpixels":
         return np.stack([_superpixels(sample, space, parts, name) for sample in x])
     extents = [x.shape[a] for a in space]
@@ -120,7 +120,7 @@ def _split(extents: Sequence[int], parts: int) -> list[int]:
     return [max(1, min(extent, round(extent / side))) for extent in extents]
 
 
-def spatial_axes(shape: Sequence[int], axes: Sequence[int] | None) -> list[int]:
+def player_axes(shape: Sequence[int], axes: Sequence[int] | None) -> list[int]:
     """The axes of space or time of a batch: those given, or all after samples and channels.
 
     Channels come first, or last where only the last axis of four has the extent of colours. Of the two axes of a series the

@@ -9,8 +9,8 @@ import numpy as np
 
 from onnxplain.errors import InputError, MethodError
 from onnxplain.method.blackbox.game import Game
-from onnxplain.method.blackbox.players import spatial_axes
-from onnxplain.method.blackbox.task import Found, Shares, Task
+from onnxplain.method.blackbox.players import player_axes
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -27,36 +27,36 @@ __all__ = ["smooth_masks"]
     forward_only=True,
 )
 def rise(
-    task: Task, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, centred: bool = True, axes: Any = None,
-    seed: int = 0, chunk: int | str | None = None,
-) -> Found:  # fmt: skip
+    context: PerturbationContext, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, centred: bool = True,
+    axes: Any = None, seed: int = 0, chunk: int | str | None = None,
+) -> PerturbationResult:  # fmt: skip
     if samples < 1 or cells < 1 or not 0 < probability < 1:
         raise MethodError(
             f"rise needs samples and cells from 1 on and a probability between 0 and 1; got {samples}, {cells}, {probability}"
         )
-    if len(task.x) != 1:
-        raise MethodError(f"rise masks one input, found {len(task.x)}: choose one of {', '.join(task.x)} (--input)")
-    name, x = next(iter(task.x.items()))
+    if len(context.x) != 1:
+        raise MethodError(f"rise masks one input, found {len(context.x)}: choose one of {', '.join(context.x)} (--input)")
+    name, x = next(iter(context.x.items()))
     if x.dtype.kind != "f":
         raise MethodError(f"rise fades elements in and out, which '{name}' of {x.dtype} cannot; use shapley-sampling or lime")
     if not np.isfinite(x).all():
         raise InputError(f"rise fades elements in and out, and '{name}' holds NaN or infinity; use shapley-sampling or lime")
-    space = spatial_axes(x.shape, axes)
+    space = player_axes(x.shape, axes)
     extents = [x.shape[a] for a in space]
 
-    def solve(game: Game) -> Shares:
+    def solve(game: Game) -> PlayerValues:
         drawn = np.random.default_rng(seed).spawn(2)
-        total = np.zeros((game.count, task.targets, game.players.count))
+        total = np.zeros((game.count, context.targets, game.players.count))
 
         def draw(start: int, stop: int) -> Array:
             return smooth_masks(drawn, stop - start, extents, cells, probability).reshape(stop - start, -1)
 
         for masks, values in game.stream(samples, draw):
             total += np.tensordot(values, masks - probability if centred else masks, axes=(0, 0))
-        return Shares(total / (samples * probability))
+        return PlayerValues(total / (samples * probability))
 
-    found = task.play(solve, task.base(None), groups="pixels", axes=space, chunk=chunk)
-    return Found(found.attributions)
+    found = context.play(solve, context.base(None), groups="pixels", axes=space, chunk=chunk)
+    return PerturbationResult(found.attributions)
 
 
 def smooth_masks(

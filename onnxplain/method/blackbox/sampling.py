@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxplain.errors import MethodError
 from onnxplain.method.blackbox.game import Game
-from onnxplain.method.blackbox.task import Found, Shares, Task
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -25,23 +25,23 @@ __all__ = ["along_orders"]
     forward_only=True,
 )
 def shapley_sampling(
-    task: Task, *, samples: int = 25, antithetic: bool = False, groups: Any = None, parts: int = 50, axes: Any = None,
-    background: Any = None, seed: int = 0, chunk: int | str | None = None,
-) -> Found:  # fmt: skip
+    context: PerturbationContext, *, samples: int = 25, antithetic: bool = False, groups: Any = None, parts: int = 50,
+    axes: Any = None, background: Any = None, seed: int = 0, chunk: int | str | None = None,
+) -> PerturbationResult:  # fmt: skip
     if samples < 1:
         raise MethodError(f"samples is how many orders are drawn, at least 1; got {samples}")
 
-    def solve(game: Game) -> Shares:
+    def solve(game: Game) -> PlayerValues:
         random = np.random.default_rng(seed)
         orders = np.argsort(random.random((samples, game.players.count)), axis=1)
         if antithetic:  # an order and its reverse err in opposite directions
             orders[1::2] = orders[: samples - samples % 2 : 2, ::-1]
         return along_orders(game, orders, 2 if antithetic and samples % 2 == 0 else 1)
 
-    return task.play(solve, task.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
+    return context.play(solve, context.base(background), groups=groups, parts=parts, axes=axes, chunk=chunk)
 
 
-def along_orders(game: Game, orders: Array, together: int = 1) -> Shares:
+def along_orders(game: Game, orders: Array, together: int = 1) -> PlayerValues:
     """What each player adds when it comes in, averaged over orders [m, players]; `together` of them make one independent draw."""
     times, count = orders.shape
     ends = game.values(np.stack([np.zeros(count, bool), np.ones(count, bool)]))
@@ -81,4 +81,4 @@ def along_orders(game: Game, orders: Array, together: int = 1) -> Shares:
     spread = np.maximum(squares / draws - mean**2, 0) * draws / max(draws - 1, 1)
     errors = np.sqrt(spread / draws) if draws > 1 else np.full_like(mean, np.nan)
     gap = mean.sum(axis=-1) - (ends[1] - ends[0])
-    return Shares(mean, errors, {"base_value": ends[0]}, gap)
+    return PlayerValues(mean, errors, {"base_value": ends[0]}, gap)

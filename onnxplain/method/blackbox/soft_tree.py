@@ -9,8 +9,8 @@ import numpy as np
 
 from onnxplain.errors import MethodError
 from onnxplain.method.blackbox.adam import Adam
-from onnxplain.method.blackbox.surrogate import at_inputs, fidelity, flat, lesson, told
-from onnxplain.method.blackbox.task import Found, Task
+from onnxplain.method.blackbox.surrogate import at_inputs, feature_rows, fidelity, lesson, told
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
@@ -64,28 +64,28 @@ class SoftTree:
     forward_only=True,
 )
 def soft_decision_tree(
-    task: Task, *, depth: int = 4, epochs: int = 200, beta: float = 1.0, penalty: float = 0.1, background: Any = None,
-    holdout: float = 0.25, seed: int = 0,
-) -> Found:  # fmt: skip
+    context: PerturbationContext, *, depth: int = 4, epochs: int = 200, beta: float = 1.0, penalty: float = 0.1,
+    background: Any = None, holdout: float = 0.25, seed: int = 0,
+) -> PerturbationResult:  # fmt: skip
     if not 1 <= depth <= 10 or epochs < 1 or beta <= 0 or penalty < 0:
         raise MethodError(
             "soft-decision-tree needs a depth from 1 to 10, epochs from 1 on, beta above 0 and a penalty from 0 on; "
             f"got {depth}, {epochs}, {beta}, {penalty}"
         )
-    taught = lesson(task, background, holdout, seed, missing=False)
+    taught = lesson(context, background, holdout, seed, missing=False)
     if taught.y.shape[1] < 2:
         raise MethodError("soft-decision-tree imitates classes, and the output has one number; use decision-tree")
     mean, scale = taught.x.mean(axis=0), taught.x.std(axis=0)
     constant = taught.x.max(axis=0) == taught.x.min(axis=0)
     scale = np.where(constant, 1, scale)
-    x, said = (taught.x - mean) / scale, _distribution(task, taught.y)
+    x, said = (taught.x - mean) / scale, _distribution(context, taught.y)
     tree = distil(x[~taught.kept], said[~taught.kept], depth, epochs, beta, penalty, seed)
     tree.filters[:, constant] = 0  # nothing was learned of them, and what they began with is noise
     variance, same = fidelity(tree.predict(x[taught.kept]), said[taught.kept])
-    own = (flat(task.x) - mean) / scale
+    own = (feature_rows(context.x) - mean) / scale
     leaves = tree.leaf(own)
     inner = len(tree.biases)
-    values, paths = np.zeros((task.count, 1, own.shape[1])), np.zeros((task.count, 1, depth), np.int64)
+    values, paths = np.zeros((context.count, 1, own.shape[1])), np.zeros((context.count, 1, depth), np.int64)
     for i, leaf in enumerate(leaves):
         node = int(leaf) + inner
         for step in reversed(range(depth)):
@@ -93,13 +93,13 @@ def soft_decision_tree(
             paths[i, 0, step] = above
             values[i, 0] += (1 if node == 2 * above + 2 else -1) * beta * tree.filters[above] * own[i]
             node = above
-    facts = told(task, fidelity=variance, agreement=same)
+    facts = told(context, fidelity=variance, agreement=same)
     facts |= {"path": paths, "leaf": leaves[:, None], "leaf_classes": tree.classes()[leaves][:, None]}
     facts["leaves"] = tree.classes()[None, None]
-    for name, filters in at_inputs(task, tree.filters[None]).items():
-        facts["filters" if len(task.x) == 1 else f"filters.{name}"] = filters[:, None]
+    for name, filters in at_inputs(context, tree.filters[None]).items():
+        facts["filters" if len(context.x) == 1 else f"filters.{name}"] = filters[:, None]
     notes = {"tree": drawn(tree, taught.names)}
-    return Found(at_inputs(task, np.repeat(values, task.targets, axis=1)), facts, notes=notes)
+    return PerturbationResult(at_inputs(context, np.repeat(values, context.targets, axis=1)), facts, notes=notes)
 
 
 def drawn(tree: SoftTree, names: list[str], node: int = 0, before: str = "") -> str:
@@ -118,9 +118,9 @@ def drawn(tree: SoftTree, names: list[str], node: int = 0, before: str = "") -> 
     )
 
 
-def _distribution(task: Task, scores: Array) -> Array:
+def _distribution(context: PerturbationContext, scores: Array) -> Array:
     """The model's probabilities [m, classes] from its scores."""
-    if task.forward.score.activation == "Sigmoid":
+    if context.scorer.score.activation == "Sigmoid":
         chances = 1 / (1 + np.exp(-scores))
         return np.asarray(chances / chances.sum(axis=1, keepdims=True))
     if scores.min() >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-3):

@@ -1,4 +1,4 @@
-"""Task: what a black-box method works with - samples, what replaces absent features, and what it returns."""
+"""PerturbationContext: what a black-box method works with - samples, what replaces absent features, and what it returns."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onnxplain.method.blackbox.game import Game
 from onnxplain.method.blackbox.players import grouped
 from onnxplain.method.sampling.chunk_size import Chunk, memory_bytes, row_count
 from onnxplain.runtime.readout import Reader
-from onnxplain.runtime.scorer import Array, Forward, Prediction
+from onnxplain.runtime.scorer import Array, ForwardResult, Scorer
 from onnxplain.runtime.session import Arrays
 
-__all__ = ["Found", "Shares", "Task", "background_rows"]
+__all__ = ["PerturbationContext", "PerturbationResult", "PlayerValues", "background_rows"]
 
-BLOCK = 256
+MASK_BLOCK = 256
 """Samples that share their masks in one go, at most."""
 
 TABLE = 4_000_000
@@ -26,21 +26,21 @@ TABLE = 4_000_000
 
 
 @dataclass(frozen=True)
-class Shares:
+class PlayerValues:
     """What a method gives each player: values [n, targets, players].
 
-    `errors` are standard errors of the values, `facts` numbers per sample and target [n, targets], `gap` what the values
-    sum to beyond the difference of the scores, [n, targets].
+    `errors` are standard errors of the values, `facts` numbers per sample and target [n, targets], `convergence_delta` what the
+    values sum to beyond the difference of the scores, [n, targets].
     """
 
     values: Array
     errors: Array | None = None
     facts: Mapping[str, Array] = field(default_factory=dict)
-    gap: Array | None = None
+    convergence_delta: Array | None = None
 
 
 @dataclass(frozen=True)
-class Found:
+class PerturbationResult:
     """What a method returns: attributions [n, targets, …] by input, and facts [n, targets, …] by name.
 
     With `overall`, it is of all samples together, and n is 1. `notes` are texts about the whole, for `Explanation.about`.
@@ -48,23 +48,23 @@ class Found:
 
     attributions: dict[str, Array]
     facts: dict[str, Array] = field(default_factory=dict)
-    gap: Array | None = None
+    convergence_delta: Array | None = None
     overall: bool = False
     notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Task:
+class PerturbationContext:
     """Samples of a model to be explained.
 
     `x` are the explained inputs [n, …], `fixed` the others, `prediction` what the model says of the samples, `read` gets the
     explained numbers (`targets` of them) from its scores, `baseline` is what the user gave.
     """
 
-    forward: Forward
+    scorer: Scorer
     x: Arrays
     fixed: Arrays
-    prediction: Prediction
+    prediction: ForwardResult
     read: Reader
     targets: int
     baseline: Any
@@ -86,9 +86,9 @@ class Task:
     def rows(self, chunk: Chunk) -> int:
         """Copies in memory at once."""
         if chunk is None:
-            return self.batch_size or self.forward.usual_rows({**self.x, **self.fixed})
+            return self.batch_size or self.scorer.usual_rows({**self.x, **self.fixed})
         if isinstance(chunk, str):
-            return max(1, memory_bytes(chunk) // self.forward.bytes_per_row({**self.x, **self.fixed}))
+            return max(1, memory_bytes(chunk) // self.scorer.bytes_per_row({**self.x, **self.fixed}))
         return row_count(chunk)
 
     # -- what takes the place of absent features -----------------------------------------------------------------
@@ -140,13 +140,13 @@ class Task:
         players = grouped(self.x, groups, parts, axes)
         rows = self.rows(chunk)
         table = max(players[0].count, 2000) * self.targets
-        step = max(1, min(BLOCK, TABLE // table)) if len(players) == 1 else 1
+        step = max(1, min(MASK_BLOCK, TABLE // table)) if len(players) == 1 else 1
         for start in range(0, self.count, step):
             samples = slice(start, min(start + step, self.count))
             yield Game(
-                self.forward,
+                self.scorer,
                 {n: v[samples] for n, v in self.x.items()},
-                {n: v[samples] if n in self.forward.sampled else v for n, v in self.fixed.items()},
+                {n: v[samples] if n in self.scorer.sampled else v for n, v in self.fixed.items()},
                 {n: v[samples] if len(v) > 1 else v for n, v in base.items()},
                 players[min(start, len(players) - 1)],
                 self.read,
@@ -157,19 +157,19 @@ class Task:
             )
 
     def play(
-        self, solve: Callable[[Game], Shares], base: Arrays, *, groups: Any = None, parts: int = 50,
+        self, solve: Callable[[Game], PlayerValues], base: Arrays, *, groups: Any = None, parts: int = 50,
         axes: Sequence[int] | None = None, chunk: Chunk = None,
-    ) -> Found:  # fmt: skip
+    ) -> PerturbationResult:  # fmt: skip
         """The attributions that a solver gives the players of every block of samples."""
         played = [(game, solve(game)) for game in self.games(base, groups=groups, parts=parts, axes=axes, chunk=chunk)]
         return merged(played)
 
-    def with_reader(self, read: Reader) -> Task:
+    def with_reader(self, read: Reader) -> PerturbationContext:
         """The same task, reading other numbers off the scores."""
         return replace(self, read=read)
 
 
-def merged(played: Sequence[tuple[Game, Shares]]) -> Found:
+def merged(played: Sequence[tuple[Game, PlayerValues]]) -> PerturbationResult:
     """The shares of all blocks, at the elements of the inputs; where elements are grouped, those of the groups too."""
     spread = [game.players.spread(shares.values) for game, shares in played]
     attributions = {name: np.concatenate([s[name] for s in spread]) for name in spread[0]}
@@ -189,8 +189,12 @@ def merged(played: Sequence[tuple[Game, Shares]]) -> Found:
         for name in attributions:
             numbers = [np.broadcast_to(g.players.of[name], (g.count, *g.players.of[name].shape)) for g, _ in played]
             facts[at("groups", name)] = np.concatenate(numbers)[:, None]
-    gap = None if first.gap is None else np.concatenate([s.gap for _, s in played if s.gap is not None])
-    return Found(attributions, facts, gap)
+    gap = (
+        None
+        if first.convergence_delta is None
+        else np.concatenate([s.convergence_delta for _, s in played if s.convergence_delta is not None])
+    )
+    return PerturbationResult(attributions, facts, gap)
 
 
 def _padded(values: Array, most: int) -> Array:

@@ -10,33 +10,33 @@ import numpy as np
 
 from onnxplain.analysis.sample_axis import sample_axis
 from onnxplain.builder.builder import Builder
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor, same_dim
-from onnxplain.ir.type_inference import RANDOM
 from onnxplain.method.attribution import result_like
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.sampling.chunk_size import Chunk, bytes_per_row, rows
 from onnxplain.method.sampling.tiling import Copies
 
 __all__ = [
-    "Mean",
     "Points",
     "Reduction",
+    "RunningMean",
     "Sum",
     "Variance",
+    "accumulate",
     "along_points",
     "at_one_point",
     "at_shared_point",
     "entries",
-    "repeated",
 ]
 
 Points = Callable[[Tensor], Mapping[Tensor, Tensor]]
 """From point numbers (int64 [c]) to the points of each explained tensor: [c, …] with its axes, samples or 1."""
 
 Attribute = Callable[["AttributionContext"], Sequence[Tensor]]
-"""The attributions of a job, one per explained tensor, in its shape (with an axis for the targets, if there are many)."""
+"""The attributions of a context, one per explained tensor, in its shape (with an axis for the targets, if there are many)."""
 
-Place = Callable[[Tensor, int, Tensor], Tensor]
+PointTransform = Callable[[Tensor, int, Tensor], Tensor]
 """From point numbers [c], the index of an explained tensor and its attributions [c, …] to what is reduced, [c, …]."""
 
 
@@ -56,15 +56,15 @@ class Reduction(Protocol):
         """The result after all `count` (int64 [1]) points."""
 
 
-def repeated(
-    job: AttributionContext,
+def accumulate(
+    context: AttributionContext,
     count: Tensor,
     points: Points,
     attribute: Attribute,
     reduction: Reduction,
     *,
     chunk: Chunk = None,
-    place: Place | None = None,
+    place: PointTransform | None = None,
     likes: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Attributions at `count` (int64 [1]) points of every sample, reduced: one result per explained tensor.
@@ -73,7 +73,7 @@ def repeated(
     the chunk, whatever the count.
 
     Args:
-        job: where it is explained.
+        context: where it is explained.
         count: how many points.
         points: makes the points of given numbers.
         attribute: what is evaluated at the points.
@@ -82,16 +82,16 @@ def repeated(
         place: applied to the results before they are reduced.
         likes: tensors with the extents and types of what `attribute` returns, where that is no attributions.
     """
-    b, symbol = job.b, job.symbol
+    b, symbol = context.b, context.symbol
     size, total = None, b.Squeeze(count)
     steps = total
     if symbol is not None:
-        axis = sample_axis(job.sources[0], symbol)
+        axis = sample_axis(context.sources[0], symbol)
         assert axis is not None
-        samples = b.Max(b.Gather(b.shape(job.sources[0]), axis), 1)  # none at all are one run of none
-        size = b.Max(b.Div(b.Squeeze(rows(job, chunk)), samples), 1)
+        samples = b.Max(b.Gather(b.shape(context.sources[0]), axis), 1)  # none at all are one run of none
+        size = b.Max(b.Div(b.Squeeze(rows(context, chunk)), samples), 1)
         steps = b.Div(b.Add(b.Sub(total, 1), size), size)
-    likes = [result_like(job, s) for s in job.sources] if likes is None else likes
+    likes = [result_like(context, s) for s in context.sources] if likes is None else likes
     sums = [_wide(like) for like in likes for _ in range(reduction.states)]
     starts = [_zeros(b, t, count) for t in sums]
 
@@ -104,7 +104,7 @@ def repeated(
         else:
             numbers = b.Unsqueeze(step, [0])
         numbers = replace(numbers, dtype=np.dtype(np.int64), shape=("points",) if size is not None else (1,))
-        made = attribute(job.at(_stacked(job, points(numbers), copies), copies))
+        made = attribute(context.at(_stacked(context, points(numbers), copies), copies))
         after: list[Tensor] = []
         for i, (value, like) in enumerate(zip(made, likes, strict=True)):
             split = copies.split(value, like) if copies is not None else _first(b, value, like)
@@ -123,39 +123,39 @@ def repeated(
     return [replace(b.cast(t, like), dtype=like.dtype, shape=like.shape) for t, like in zip(finished, likes, strict=True)]
 
 
-def at_one_point(job: AttributionContext, points: Points) -> AttributionContext:
-    """The job at the first point of every sample."""
-    return job.at(_stacked(job, points(job.b.const([0])), None))
+def at_one_point(context: AttributionContext, points: Points) -> AttributionContext:
+    """The context at the first point of every sample."""
+    return context.at(_stacked(context, points(context.b.const([0])), None))
 
 
-def at_shared_point(job: AttributionContext, points: Points) -> AttributionContext | None:
-    """The job at the first point where that is a constant which all samples share: a batch of one, computed when the file is
+def at_shared_point(context: AttributionContext, points: Points) -> AttributionContext | None:
+    """The context at the first point where that is a constant which all samples share: a batch of one, computed when the file is
     loaded. None where it is none, or more than a small network would have to be computed."""
-    b, symbol = job.b, job.symbol
-    size = bytes_per_row(job)
+    b, symbol = context.b, context.symbol
+    size = bytes_per_row(context)
     if symbol is None or size is None or (b.ints(size) or [SMALL_ROW + 1])[0] > SMALL_ROW:
         return None
-    found, calls, at = points(b.const([0])), job.reached(job.sources), {}
-    moved = {*job.sources, *(t for call in calls for t in call.outputs)}
-    if any(call.bodies or call.op in RANDOM for call in calls):
+    found, nodes, at = points(b.const([0])), context.reached(context.sources), {}
+    moved = {*context.sources, *(t for node in nodes for t in node.outputs)}
+    if any(node.bodies or standard_traits(node).random for node in nodes):
         return None
-    if not all(t is None or t in moved or b.is_constant(t) for call in calls for t in call.reads):
+    if not all(t is None or t in moved or b.is_constant(t) for node in nodes for t in node.reads):
         return None
-    for x in job.sources:
+    for x in context.sources:
         extents = [1 if d == symbol else d if isinstance(d, int) else 0 for d in x.shape or ()]
         shared = all(d in (1, e) for d, e in zip((found[x].shape or ())[1:], extents, strict=True))
         if not b.is_constant(found[x]) or not shared or 0 in extents:
             return None
         at[x] = b.Expand(b.Squeeze(found[x], [0]), extents)
     with b.extents({symbol: 1}):
-        return job.at(at)
+        return context.at(at)
 
 
-def _stacked(job: AttributionContext, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:
+def _stacked(context: AttributionContext, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:
     """Points [c, …] in the shape of the explained tensors, samples stretched from 1 and copies merged into one batch."""
-    b = job.b
+    b = context.b
     made = {}
-    for source in job.sources:
+    for source in context.sources:
         point, extents = points[source], source.shape or ()
         wide = b.cast(point, source)
         if copies is None:
@@ -208,7 +208,7 @@ class Sum:
         return state[0]
 
 
-class Mean(Sum):
+class RunningMean(Sum):
     """The mean over all points."""
 
     def finish(self, b: Builder, state: Sequence[Tensor], count: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.builder.builder import Builder
-from onnxplain.ir.graph import SMALL
+from onnxplain.ir.graph import READABLE_ELEMENTS
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["normal_like", "normal_table", "uniform_table"]
@@ -49,17 +49,17 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
     extents: list[Any] = [1 if i == axis else d for i, d in enumerate(like.shape or ())]
     shape = [[1] if i == axis else b.dim(like, i) for i in range(like.rank)]
     static = all(isinstance(d, int) for d in extents)
-    if static and draws * prod(extents) <= SMALL:
+    if static and draws * prod(extents) <= READABLE_ELEMENTS:
         table = normal_table(draws, prod(extents), seed, stream).reshape(draws, *extents)
         return replace(b.Gather(b.const(table), numbers), dtype=np.dtype(np.float32), shape=("points", *extents))
     count: Any = b.const([prod(extents)]) if static else b.ReduceProd(b.Concat([1], *shape, axis=0), keepdims=1)
     of_element, of_draw = _key(seed, 2 * stream), _key(seed, 2 * stream + 1)
-    if static and prod(extents) <= SMALL:
+    if static and prod(extents) <= READABLE_ELEMENTS:
         mixed = b.const(_mixed(_Arrays(), np.arange(_even(prod(extents))), of_element) % HALF)
     else:
         elements = b.Range(0, b.Squeeze(b.Mul(b.Div(b.Add(count, 1), 2), 2)), 1)
         mixed = b.Mod(_mixed(_Graph(b), elements, of_element), HALF)
-    if draws <= SMALL:
+    if draws <= READABLE_ELEMENTS:
         drawn = b.Gather(b.const(_mixed(_Arrays(), np.arange(draws), of_draw) % HALF), numbers)
     else:
         drawn = b.Mod(_mixed(_Graph(b), numbers, of_draw), HALF)

@@ -12,36 +12,38 @@ from __future__ import annotations
 
 from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.graph import Emitted
-from onnxplain.passes.lowering.masks import hard_swish, masked, spread
-from onnxplain.passes.lowering.pixels import gated, repeated, scaled, summed
+from onnxplain.ir.ops import Traits
+from onnxplain.passes.lowering.masks import hard_swish, masked, masked_message
+from onnxplain.passes.lowering.pixels import gated, scaled, stretched_channels, summed
 from onnxplain.passes.lowering.scope import STEEP, Form, Scope
 
 __all__ = ["STEEP", "lowered"]
 
 
-def joined(s: Scope, call: Emitted) -> Emitted | None:
+def joined(s: Scope, node: Emitted) -> Emitted | None:
     """A sum of a blocked and a plain image: the plain one is brought into blocks."""
-    plain = [t for t in call.inputs if t is not None and not s.is_blocked(t)]
-    blocked = [t for t in call.inputs if t is not None and s.is_blocked(t)]
+    plain = [t for t in node.inputs if t is not None and not s.is_blocked(t)]
+    blocked = [t for t in node.inputs if t is not None and s.is_blocked(t)]
     if len(plain) != 1 or not blocked or not s.alike(plain[0], blocked[0]):
         return None
     moved = s.in_blocks(plain[0])
-    return None if moved is None else s.instead(call, "Add", *(moved if t == plain[0] else t for t in call.inputs))
+    return None if moved is None else s.instead(node, "Add", *(moved if t == plain[0] else t for t in node.inputs))
 
 
-FORMS: dict[str, tuple[Form, ...]] = {
-    "Where": (hard_swish, masked, spread),
+# operators: a choice of forms for each
+LOWERINGS: dict[str, tuple[Form, ...]] = {
+    "Where": (hard_swish, masked, masked_message),
     "Add": (joined,),
     "Mul": (gated, scaled),
     "Div": (scaled,),
     "ReduceSum": (summed,),
-    "Expand": (repeated,),
+    "Expand": (stretched_channels,),
 }
 """What may take the place of an operator; the first that fits does."""
 
 
-def lowered(b: Emitter) -> list[Emitted]:
-    """What has been emitted at the top level, in the forms that run fast."""
-    scope = Scope(b, FORMS)
-    scope.read(b.graph.calls)
-    return scope.lowered(b.calls)
+def lowered(b: Emitter, traits: Traits) -> list[Emitted]:
+    """What has been emitted at the top level, in the forms that run fast; `traits` gives the facts about operators."""
+    scope = Scope(b, LOWERINGS, traits)
+    scope.read(b.graph.nodes)
+    return scope.lowered(b.nodes)

@@ -7,25 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.ir.ops import traits_of
 from onnxplain.ir.tensor import Shape, Tensor
 
 __all__ = ["in_blocks", "is_image"]
 
-BLOCK = 16
+BLOCK_CHANNELS = 16
 """The channels of a block, with AVX-512 (else 8, which divides it)."""
 
 GRAIN = 4
 """Convolutions pad channels to whole blocks, from multiples of this."""
-
-POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
-"""Operators that run on whole blocks alone; those over windows bring what they read into blocks."""
-
-CARRIES = frozenset({"Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "BatchNormalization", "Identity"})
-"""Operators whose result is in blocks where their first input is. Clips are part of the convolution before them, where
-nothing else reads it; those that do nothing are taken out."""
-
-JOINS = frozenset({"Add", "Sum", "Mul", "Concat"})
-"""Operators whose result is in blocks where all their inputs are."""
 
 
 def in_blocks(op: str, inputs: Sequence[Tensor], blocked: Sequence[bool], attributes: Mapping[str, Any], output: Tensor) -> bool:
@@ -34,13 +25,15 @@ def in_blocks(op: str, inputs: Sequence[Tensor], blocked: Sequence[bool], attrib
         return False
     if op == "Conv":
         return _convolves(inputs[0].shape, output.shape, attributes.get("group") or 1)
-    if op in POOLS:
+    kept = traits_of(op).keeps_blocks
+    if kept == "pool":  # those over windows bring what they read into blocks
         return whole(output) and (blocked[0] or not op.startswith("Global"))
     if op == "Concat":
         return all(blocked) and all(whole(t) for t in inputs)
     if op == "Resize":
         return blocked[0] and _repeats(attributes)
-    return (op in CARRIES and blocked[0]) or (op in JOINS and all(blocked))
+    # Clips are part of the convolution before them, where nothing else reads it; those that do nothing are taken out.
+    return (kept == "first" and blocked[0]) or (kept == "all" and all(blocked))
 
 
 def is_image(t: Tensor) -> bool:
@@ -51,7 +44,7 @@ def is_image(t: Tensor) -> bool:
 def whole(t: Tensor) -> bool:
     """Whether an image's channels fill its blocks."""
     channels = t.dim(1)
-    return isinstance(channels, int) and channels % BLOCK == 0
+    return isinstance(channels, int) and channels % BLOCK_CHANNELS == 0
 
 
 def _convolves(read: Shape, made: Shape, group: int) -> bool:
@@ -60,10 +53,10 @@ def _convolves(read: Shape, made: Shape, group: int) -> bool:
     if not isinstance(inward, int) or not isinstance(outward, int):
         return False
     if group == 1:
-        return inward < BLOCK or inward % GRAIN == 0
+        return inward < BLOCK_CHANNELS or inward % GRAIN == 0
     if inward == outward == group:
         return outward % GRAIN == 0
-    return (inward // group) % BLOCK == 0 and (outward // group) % BLOCK == 0
+    return (inward // group) % BLOCK_CHANNELS == 0 and (outward // group) % BLOCK_CHANNELS == 0
 
 
 def _repeats(attributes: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from onnxplain.ir.pattern import op, var
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.lowering.scope import STEEP, Scope
 
-__all__ = ["hard_swish", "masked", "spread"]
+__all__ = ["hard_swish", "masked", "masked_message"]
 
 X, MESSAGE = var("x"), var("message")
 HARD_SWISH = op.Where(
@@ -21,6 +21,7 @@ HARD_SWISH = op.Where(
     op.Where(op.LessOrEqual(X, -3), 0, MESSAGE * (X * (1 / 3) + 0.5)),
 )  # fmt: skip
 SPREAD = op.Where(op.And(var("rows"), var("columns")), MESSAGE, 0)
+# operators: how each comparison splits the line
 SIDES = {
     "Greater": (1, False), "GreaterOrEqual": (1, True), "Less": (-1, False), "LessOrEqual": (-1, True),
     "not Greater": (-1, True), "not GreaterOrEqual": (-1, False), "not Less": (1, True), "not LessOrEqual": (1, False),
@@ -28,13 +29,13 @@ SIDES = {
 """On which side of its second input the first one makes a comparison true, and whether an equal one does."""
 
 
-def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
+def hard_swish(s: Scope, node: Emitted) -> Emitted | None:
     """The message times the slope 2h − u, with h = clip(x/6 + ½, 0, 1) and u = 0 to −3, ½ between, 1 from 3 on.
 
     1 − u is clip(½ − [x ≥ 3] + [x ≤ −3], 0, 1). All of it is bounded: the slope is right where x is infinite too. h is made
     anew, of x that is read for the steps anyway, so that the forward run need not keep it.
     """
-    found = s.match(call.outputs[0], HARD_SWISH)
+    found = s.match(node.outputs[0], HARD_SWISH)
     if not found or not s.is_blocked(found["x"]) or not _meets(s, found["message"]):
         return None
     x = found["x"]
@@ -48,12 +49,12 @@ def hard_swish(s: Scope, call: Emitted) -> Emitted | None:
         ramp = s.emit("Conv", *s.affine(h, 2, -1), like=x, hint="ramps", group=s.channels(x))
         return s.emit("Add", ramp, jumps, like=x, hint="slope")
 
-    return s.instead(call, "Mul", found["message"], s.once(("hard swish", x.name), slope))
+    return s.instead(node, "Mul", found["message"], s.once(("hard swish", x.name), slope))
 
 
-def masked(s: Scope, call: Emitted) -> Emitted | None:
+def masked(s: Scope, node: Emitted) -> Emitted | None:
     """The message where an image in blocks lies beyond bounds, else 0: the message times a step for each."""
-    condition, message, other = call.inputs
+    condition, message, other = node.inputs
     if s.number(other) == 0 and message is not None:
         steps = _steps(s, condition, "")
     elif s.number(message) == 0 and other is not None:
@@ -64,13 +65,13 @@ def masked(s: Scope, call: Emitted) -> Emitted | None:
         return None
     *first, last = steps
     for step in first:
-        message = s.emit("Mul", message, _step(s, *step), like=call.outputs[0], hint="kept")
-    return s.instead(call, "Mul", message, _step(s, *last))
+        message = s.emit("Mul", message, _step(s, *step), like=node.outputs[0], hint="kept")
+    return s.instead(node, "Mul", message, _step(s, *last))
 
 
-def spread(s: Scope, call: Emitted) -> Emitted | None:
+def masked_message(s: Scope, node: Emitted) -> Emitted | None:
     """A message in some rows and columns, else 0: its product with ones and zeros, which is one pass instead of three."""
-    found = s.match(call.outputs[0], SPREAD)
+    found = s.match(node.outputs[0], SPREAD)
     if not found or s.is_wild(found["message"]):
         return None
     rows, columns = (s.b.value(found[k]) for k in ("rows", "columns"))
@@ -78,7 +79,7 @@ def spread(s: Scope, call: Emitted) -> Emitted | None:
     if rows is None or columns is None or dtype is None:
         return None
     ones = s.emit("Mul", s.b.const(rows.astype(dtype)), s.b.const(columns.astype(dtype)), like=Tensor("", dtype), hint="ones")
-    return s.instead(call, "Mul", found["message"], ones)
+    return s.instead(node, "Mul", found["message"], ones)
 
 
 def _meets(s: Scope, message: Tensor) -> bool:
@@ -88,15 +89,15 @@ def _meets(s: Scope, message: Tensor) -> bool:
 
 def _steps(s: Scope, condition: Tensor | None, negated: str) -> list[tuple[Tensor, float, int]]:
     """A condition as steps: an image in blocks, a bound, and the side on which to keep what is there; none if it is no such."""
-    call = None if condition is None else s.b.maker(condition)
-    if call is None:
+    node = None if condition is None else s.b.maker(condition)
+    if node is None:
         return []
-    if call.op == "And" and not negated:
-        both = [_steps(s, t, "") for t in call.inputs]
+    if node.op == "And" and not negated:
+        both = [_steps(s, t, "") for t in node.inputs]
         return [*both[0], *both[1]] if all(both) else []
-    if negated + call.op not in SIDES:
+    if negated + node.op not in SIDES:
         return []
-    (sign, inclusive), (y, bound) = SIDES[negated + call.op], call.inputs
+    (sign, inclusive), (y, bound) = SIDES[negated + node.op], node.inputs
     number = s.number(bound)
     if number is None or not np.isfinite(number) or y is None or not s.is_blocked(y):
         return []

@@ -11,54 +11,54 @@ from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import whole
 from onnxplain.passes.lowering.scope import Scope
 
-__all__ = ["gated", "repeated", "scaled", "summed"]
+__all__ = ["gated", "scaled", "stretched_channels", "summed"]
 
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
-def gated(s: Scope, call: Emitted) -> Emitted | None:
+def gated(s: Scope, node: Emitted) -> Emitted | None:
     """An image times one number per channel: the number is repeated over the image."""
-    image, gate = sorted((t for t in call.inputs if t is not None), key=lambda t: -math.prod(_size(s, t) or (0,)))
+    image, gate = sorted((t for t in node.inputs if t is not None), key=lambda t: -math.prod(_size(s, t) or (0,)))
     if not s.is_blocked(image) or _size(s, gate) != (1, 1):
         return None
     full = _over(s, gate, _size(s, image))
-    return None if full is None or not s.alike(full, image) else s.instead(call, "Mul", image, full)
+    return None if full is None or not s.alike(full, image) else s.instead(node, "Mul", image, full)
 
 
-def repeated(s: Scope, call: Emitted) -> Emitted | None:
+def stretched_channels(s: Scope, node: Emitted) -> Emitted | None:
     """One number per channel stretched over images, of which some are in blocks."""
-    (made,), number = call.outputs, call.inputs[0]
+    (made,), number = node.outputs, node.inputs[0]
     if number is None or _size(s, number) != (1, 1) or s.b.known(made).shape not in s.extents:
         return None
     moved, size = s.in_blocks(number), _size(s, made)
     full = None if moved is None or size is None or not _same_samples(s, moved, made) else _over(s, moved, size)
-    return None if full is None else s.instead(call, "Identity", full)
+    return None if full is None else s.instead(node, "Identity", full)
 
 
-def summed(s: Scope, call: Emitted) -> Emitted | None:
+def summed(s: Scope, node: Emitted) -> Emitted | None:
     """The sum over an image's pixels, as their mean times how many they are."""
-    image, axes = call.inputs[0], s.b.ints(call.inputs[1]) if len(call.inputs) > 1 else None
+    image, axes = node.inputs[0], s.b.ints(node.inputs[1]) if len(node.inputs) > 1 else None
     if not s.is_blocked(image) or image is None or axes is None or sorted(a % 4 for a in axes) != [2, 3]:
         return None
-    size, made = _size(s, image), call.outputs[0]
-    if size is None or not whole(s.b.known(image)) or not call.attributes.get("keepdims", 1):
+    size, made = _size(s, image), node.outputs[0]
+    if size is None or not whole(s.b.known(image)) or not node.attributes.get("keepdims", 1):
         return None
     mean = s.emit("GlobalAveragePool", image, like=made, hint="mean")
-    return s.instead(call, "Conv", *s.affine(mean, math.prod(size)), group=s.channels(made))
+    return s.instead(node, "Conv", *s.affine(mean, math.prod(size)), group=s.channels(made))
 
 
-def scaled(s: Scope, call: Emitted) -> Emitted | None:
+def scaled(s: Scope, node: Emitted) -> Emitted | None:
     """An image in blocks times or divided by a number."""
-    image, other = call.inputs
-    if call.op == "Mul" and s.number(image) is not None:
+    image, other = node.inputs
+    if node.op == "Mul" and s.number(image) is not None:
         image, other = other, image
     number = s.number(other)
     if image is None or not s.is_blocked(image) or not number:
         return None
-    factor = number if call.op == "Mul" else 1 / number
+    factor = number if node.op == "Mul" else 1 / number
     if abs(factor) > float(np.finfo(np.float32).max):
         return None
-    return s.instead(call, "Conv", *s.affine(image, factor), group=s.channels(image))
+    return s.instead(node, "Conv", *s.affine(image, factor), group=s.channels(image))
 
 
 def _over(s: Scope, number: Tensor, size: tuple[int, int] | None) -> Tensor | None:

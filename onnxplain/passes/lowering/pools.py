@@ -12,30 +12,30 @@ from typing import Any, TypeAlias
 
 from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.graph import Emitted
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["pooled"]
 
 
-Pool: TypeAlias = "Emitted | Call"
+Pool: TypeAlias = "Emitted | Node"
 
 
-def pooled(b: Emitter, calls: Sequence[Emitted], model: Sequence[Call], fits: Callable[[Tensor], bool]) -> list[Emitted]:
-    """The calls of one scope with one max pooling in place of two.
+def pooled(b: Emitter, nodes: Sequence[Emitted], model: Sequence[Node], fits: Callable[[Tensor], bool]) -> list[Emitted]:
+    """The nodes of one scope with one max pooling in place of two.
 
     Args:
         b: emitted them.
-        calls: of the scope, in order.
-        model: the model's own calls in the same scope.
+        nodes: of the scope, in order.
+        model: the model's own nodes in the same scope.
         fits: tells which images the blocked layout takes.
     """
-    winners = [call for call in calls if call.op == "MaxPool" and not call.domain and len(call.outputs) == 2]
+    winners = [node for node in nodes if node.op == "MaxPool" and not node.domain and len(node.outputs) == 2]
     if not winners:
-        return list(calls)
-    every: list[Pool] = [*calls, *model]
-    pools = [call for call in every if call.op == "MaxPool" and not call.domain]
-    made = list(calls)
+        return list(nodes)
+    every: list[Pool] = [*nodes, *model]
+    pools = [node for node in every if node.op == "MaxPool" and not node.domain]
+    made = list(nodes)
     for winner in winners:
         made = _joined(b, made, winner, _maxima(winner, pools), fits)
     return made
@@ -44,24 +44,24 @@ def pooled(b: Emitter, calls: Sequence[Emitted], model: Sequence[Call], fits: Ca
 def _maxima(winner: Emitted, pools: Iterable[Pool]) -> Pool | None:
     """The pooling of the same windows that gives their maxima alone: of this scope, or of the model's top level."""
 
-    def settings(call: Pool) -> dict[str, Any]:
-        return {k: v for k, v in call.attributes.items() if (k, v) != ("storage_order", 0)}
+    def settings(node: Pool) -> dict[str, Any]:
+        return {k: v for k, v in node.attributes.items() if (k, v) != ("storage_order", 0)}
 
-    same = (call for call in pools if call.inputs[0] == winner.inputs[0] and settings(call) == settings(winner))
-    return next((call for call in same if sum(t is not None for t in call.outputs) == 1), None)
+    same = (node for node in pools if node.inputs[0] == winner.inputs[0] and settings(node) == settings(winner))
+    return next((node for node in same if sum(t is not None for t in node.outputs) == 1), None)
 
 
 def _joined(
-    b: Emitter, calls: list[Emitted], winner: Emitted, other: Pool | None, fits: Callable[[Tensor], bool]
+    b: Emitter, nodes: list[Emitted], winner: Emitted, other: Pool | None, fits: Callable[[Tensor], bool]
 ) -> list[Emitted]:  # fmt: skip
-    """The calls with one pooling in place of two."""
+    """The nodes with one pooling in place of two."""
     if other is None or other.outputs[0] is None or fits(b.known(other.outputs[0])):
-        return calls
-    if isinstance(other, Call):
+        return nodes
+    if isinstance(other, Node):
         names = Counter(node.name for node in b.graph.model.graph.node)
         if names[other.name] != 1:
-            return calls
+            return nodes
         one = replace(winner, outputs=(other.outputs[0], winner.outputs[1]), replaces=other.name)
-        return [one, *(call for call in calls if call is not winner)]
+        return [one, *(model_node for model_node in nodes if model_node is not winner)]
     one = replace(other, outputs=(other.outputs[0], winner.outputs[1]), attributes=winner.attributes)
-    return [one if call is other else call for call in calls if call is not winner]
+    return [one if model_node is other else model_node for model_node in nodes if model_node is not winner]

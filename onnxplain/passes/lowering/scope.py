@@ -10,7 +10,8 @@ import numpy as np
 
 from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.graph import Body, Emitted
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match, NoMatch, Pattern, match
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import in_blocks, is_image, whole
@@ -18,25 +19,15 @@ from onnxplain.passes.lowering.pools import pooled
 
 __all__ = ["STEEP", "Form", "Scope"]
 
-FINITE = frozenset(
-    {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Sub", "Sum", "Mul", "Neg", "Where", "AveragePool", "Resize", "Pad"}
-    | {"Reshape", "Expand", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "ScatterElements", "ReduceSum"}
-    | {"ReduceMean", "Identity", "Cast", "Relu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softmax", "Clip", "Concat"}
-    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "OneHot"}
-    | {"Shape", "Size", "Range", "ConstantOfShape", "Constant", "ArgMax", "MaxPool", "GlobalAveragePool", "Tile", "Max", "Min"}
-    | {"HardSwish", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign", "Max", "Min", "Abs", "Sign"}
-)
-"""Operators that make finite numbers of finite ones, but for overflow. Slopes of roots and logarithms may be infinite."""
-
 STEEP = 3e38
 """The slope at which a hard sigmoid is a step in float32: 0 at 0, 1 at all normal numbers above."""
 
 Form: TypeAlias = "Callable[[Scope, Emitted], Emitted | None]"
-"""What takes the place of a call, after what it needs has been emitted; None where the form does not fit."""
+"""What takes the place of a node, after what it needs has been emitted; None where the form does not fit."""
 
 
 class _EmittedView:
-    """Emitted calls as patterns see them."""
+    """Emitted nodes as patterns see them."""
 
     def __init__(self, b: Emitter) -> None:
         self.b = b
@@ -47,11 +38,11 @@ class _EmittedView:
     def maker(self, tensor: Tensor) -> Emitted | None:
         return self.b.maker(tensor)
 
-    def operator(self, call: Emitted) -> str:
-        return f"{call.domain}.{call.op}" if call.domain else call.op
+    def operator(self, node: Emitted) -> str:
+        return f"{node.domain}.{node.op}" if node.domain else node.op
 
-    def inputs(self, call: Emitted) -> Sequence[Tensor | None]:
-        return call.inputs
+    def inputs(self, node: Emitted) -> Sequence[Tensor | None]:
+        return node.inputs
 
     def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         return self.b.value(tensor)
@@ -61,7 +52,7 @@ class _EmittedView:
         return None if shape is None else len(shape)
 
     def is_shared(self, tensor: Tensor) -> bool:
-        return sum(tensor in call.inputs for call in self.b.calls) > 1
+        return sum(tensor in node.inputs for node in self.b.nodes) > 1
 
 
 @dataclass
@@ -70,6 +61,7 @@ class Scope:
 
     b: Emitter
     forms: Mapping[str, Sequence[Form]]
+    traits: Traits
     top: bool = True
     blocked: set[str] = field(default_factory=set)
     extents: set[Any] = field(default_factory=set)
@@ -78,30 +70,30 @@ class Scope:
     """What may be infinite: what is emitted by other than finite operators, and all that comes of it."""
     fixed: set[str] = field(default_factory=set)
     """What depends on weights alone, and is as finite as they are."""
-    _model: Sequence[Call] = ()
+    _model: Sequence[Node] = ()
     _done: list[Emitted] = field(default_factory=list)
     _made: dict[Hashable, Tensor] = field(default_factory=dict)
     _name: str = ""
 
-    def read(self, calls: Sequence[Call]) -> None:
-        """Take note of the model's own calls."""
-        self._model = calls
-        for call in calls:
-            inputs, outputs = ([t for t in tensors if t is not None] for tensors in (call.inputs, call.outputs))
-            if not call.captures and self.are_fixed(inputs):
+    def read(self, nodes: Sequence[Node]) -> None:
+        """Take note of the model's own nodes."""
+        self._model = nodes
+        for node in nodes:
+            inputs, outputs = ([t for t in tensors if t is not None] for tensors in (node.inputs, node.outputs))
+            if not node.captures and self.are_fixed(inputs):
                 self.fixed.update(t.name for t in outputs)
-            if not call.domain:
-                self._note(call.op, inputs, outputs, call.attributes)
+            if not node.domain:
+                self._note(node.op, inputs, outputs, node.attributes)
 
-    def lowered(self, calls: Iterable[Emitted]) -> list[Emitted]:
-        """Emitted calls in forms that run fast."""
-        for call in pooled(self.b, list(calls), self._model, lambda t: is_image(t) and whole(t)):
-            attributes = {k: self._body(v) if isinstance(v, Body) else v for k, v in call.attributes.items()}
-            call = replace(call, attributes=attributes, outputs=tuple(self.b.known(t) for t in call.outputs))
-            self._name = call.name
-            forms = () if call.domain or call.replaces else self.forms.get(call.op, ())
-            found = (made for form in forms if (made := form(self, call)) is not None)
-            self._add(next(found, call))
+    def lowered(self, nodes: Iterable[Emitted]) -> list[Emitted]:
+        """Emitted nodes in forms that run fast."""
+        for node in pooled(self.b, list(nodes), self._model, lambda t: is_image(t) and whole(t)):
+            attributes = {k: self._body(v) if isinstance(v, Body) else v for k, v in node.attributes.items()}
+            node = replace(node, attributes=attributes, outputs=tuple(self.b.known(t) for t in node.outputs))
+            self._name = node.name
+            forms = () if node.domain or node.replaces else self.forms.get(node.op, ())
+            found = (made for form in forms if (made := form(self, node)) is not None)
+            self._add(next(found, node))
         return self._done
 
     def are_fixed(self, inputs: Sequence[Tensor]) -> bool:
@@ -131,7 +123,7 @@ class Scope:
         return float(value.reshape(())) if value is not None and value.size == 1 and value.dtype.kind in "fiu" else None
 
     def match(self, t: Tensor, pattern: Pattern) -> Match[Tensor, Emitted] | NoMatch:
-        """Match a tensor with a pattern of emitted calls."""
+        """Match a tensor with a pattern of emitted nodes."""
         return match(_EmittedView(self.b), pattern, t)
 
     # -- what is made --------------------------------------------------------------------------------------------------
@@ -148,9 +140,9 @@ class Scope:
             self._made[key] = make()
         return self._made[key]
 
-    def instead(self, call: Emitted, op: str, *inputs: Tensor | None, **attributes: Any) -> Emitted:
-        """A call with the outputs of another."""
-        return replace(call, op=op, inputs=inputs, attributes=attributes)
+    def instead(self, node: Emitted, op: str, *inputs: Tensor | None, **attributes: Any) -> Emitted:
+        """A node with the outputs of another."""
+        return replace(node, op=op, inputs=inputs, attributes=attributes)
 
     def constant(self, values: np.ndarray[Any, Any]) -> Tensor:
         """A constant of this graph: in a body its own, as ONNX Runtime asks of what it lays out in blocks."""
@@ -181,24 +173,24 @@ class Scope:
             return None
         return self.once(("blocks", t.name), lambda: self.emit("AveragePool", t, like=known, hint="blocks", kernel_shape=[1, 1]))
 
-    # -- as calls go by ------------------------------------------------------------------------------------------------
+    # -- as nodes go by ------------------------------------------------------------------------------------------------
 
-    def _add(self, call: Emitted) -> None:
-        self._done.append(call)
-        inputs = [t for t in call.inputs if t is not None]
-        bodies = any(isinstance(v, Body) for v in call.attributes.values())  # which read more than the inputs
+    def _add(self, node: Emitted) -> None:
+        self._done.append(node)
+        inputs = [t for t in node.inputs if t is not None]
+        bodies = any(isinstance(v, Body) for v in node.attributes.values())  # which read more than the inputs
         if not bodies and self.are_fixed(inputs):
-            self.fixed.update(t.name for t in call.outputs)
-        elif not self._is_finite(call):
-            self.wild.update(t.name for t in call.outputs if t.is_float)
-        if not call.domain:
-            self._note(call.op, inputs, call.outputs, call.attributes)
+            self.fixed.update(t.name for t in node.outputs)
+        elif not self._is_finite(node):
+            self.wild.update(t.name for t in node.outputs if t.is_float)
+        if not node.domain:
+            self._note(node.op, inputs, node.outputs, node.attributes)
 
-    def _is_finite(self, call: Emitted) -> bool:
+    def _is_finite(self, node: Emitted) -> bool:
         """Whether nothing it reads, and nothing it does, is infinite."""
-        divisor = self.b.value(call.inputs[1]) if call.op == "Div" else None
-        finite = call.op in FINITE or (divisor is not None and bool(divisor.all()))
-        return finite and not call.domain and not any(t is not None and t.name in self.wild for t in call.inputs)
+        divisor = self.b.value(node.inputs[1]) if node.op == "Div" else None
+        finite = self.traits(node).finite or (divisor is not None and bool(divisor.all()))
+        return finite and not any(t is not None and t.name in self.wild for t in node.inputs)
 
     def _note(self, op: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Mapping[str, Any]) -> None:
         """Remember whether the result of an operator is in blocks."""
@@ -211,5 +203,5 @@ class Scope:
             self.extents.add(made.shape)
 
     def _body(self, body: Body) -> Body:
-        inner = Scope(self.b, self.forms, top=False, wild=set(self.wild), fixed=set(self.fixed))
-        return replace(body, calls=tuple(inner.lowered(body.calls)))
+        inner = Scope(self.b, self.forms, self.traits, top=False, wild=set(self.wild), fixed=set(self.fixed))
+        return replace(body, nodes=tuple(inner.lowered(body.nodes)))

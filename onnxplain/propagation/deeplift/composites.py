@@ -1,16 +1,18 @@
-"""Which DeepLIFT rule serves which call."""
+"""Which DeepLIFT rule serves which node."""
 
 from __future__ import annotations
 
 from onnxplain.analysis.canonize.neuron import group_neurons
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
 from onnxplain.propagation.deeplift.control_flow import control
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
+
+# operators of this file: which rule serves which is a composite's choice, and no fact
 
 MAXIMA = ("MaxPool", "GlobalMaxPool", "MaxRoiPool", "Max", "Min", "ReduceMax", "ReduceMin")
 
@@ -29,24 +31,24 @@ SELECTS = (
 EXPANDED = ("LSTM", "GRU", "RNN", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor")
 """Operators that are written in smaller ones first."""
 
-BASE: tuple[tuple[Where, Rule], ...] = (
-    (Where(operators=MAXIMA), deeplift.maximum),
-    (Where(operators=("Where",)), deeplift.average),
-    (Where(operators=("Div",)), deeplift.quotient),
-    (Where(operators=QUADRATIC), deeplift.midpoint),
-    (Where(operators=LINEAR), deeplift.linear),
-    (Where(operators=("LRN",)), deeplift_norms.response),
-    (Where(operators=("ReduceL1",)), deeplift_norms.sizes),
-    (Where(operators=("ReduceLogSum",)), deeplift_norms.log_sum),
-    (Where(operators=("ReduceLogSumExp",)), deeplift_norms.log_sum_exp),
-    (Where(roles=("softmax",)), deeplift_norms.softmax),
-    (Where(roles=("norm",)), deeplift_norms.normalized),
-    (Where(roles=("gate",)), deeplift.product),
-    (Where(roles=("bilinear", "product", "scale")), deeplift.midpoint),
-    (Where(roles=("linear", "sum", "layout")), deeplift.linear),
-    (Where(operators=SELECTS), deeplift.linear),
-    (Where(roles=("elementwise",)), deeplift.rescale),
-    (Where(roles=("control",)), control),
+BASE: tuple[tuple[NodePattern, Rule], ...] = (
+    (NodePattern(operators=MAXIMA), deeplift.maximum),
+    (NodePattern(operators=("Where",)), deeplift.average),
+    (NodePattern(operators=("Div",)), deeplift.quotient),
+    (NodePattern(operators=QUADRATIC), deeplift.midpoint),
+    (NodePattern(operators=LINEAR), deeplift.linear),
+    (NodePattern(operators=("LRN",)), deeplift_norms.response),
+    (NodePattern(operators=("ReduceL1",)), deeplift_norms.sizes),
+    (NodePattern(operators=("ReduceLogSum",)), deeplift_norms.log_sum),
+    (NodePattern(operators=("ReduceLogSumExp",)), deeplift_norms.log_sum_exp),
+    (NodePattern(roles=("softmax",)), deeplift_norms.softmax_multipliers),
+    (NodePattern(roles=("norm",)), deeplift_norms.normalized),
+    (NodePattern(roles=("gate",)), deeplift.gated_product),
+    (NodePattern(roles=("bilinear", "product", "scale")), deeplift.midpoint),
+    (NodePattern(roles=("linear", "sum", "layout")), deeplift.linear),
+    (NodePattern(operators=SELECTS), deeplift.linear),
+    (NodePattern(roles=("elementwise",)), deeplift.rescale),
+    (NodePattern(roles=("control",)), control),
 )
 
 
@@ -54,5 +56,5 @@ def deeplift_composite(rule: str) -> Composite:
     """The composite of DeepLIFT, with Rescale or RevealCancel at nonlinearities behind linear maps."""
     if rule == "rescale":
         return Composite(rule, BASE, canonize=True, strict=True, expands=EXPANDED, float32=True)
-    neuron = (Where(operators=("onnxplain.Neuron",)), reveal_cancel)
+    neuron = (NodePattern(operators=("onnxplain.Neuron",)), reveal_cancel)
     return Composite(rule, (neuron, *BASE), canonize=True, strict=True, expands=EXPANDED, float32=True, groups=(group_neurons,))

@@ -1,4 +1,4 @@
-"""DeepLIFT: rules that see each call and its twin, the same call at the baseline.
+"""DeepLIFT: rules that see each node and its reference, the same node at the baseline.
 
 A message is a multiplier m: what the explained score changes per change of a tensor since the baseline. Every rule sends
 multipliers that add up: the inputs' changes times theirs are the outputs' changes times theirs, Σ m_x · Δx = Σ m_y · Δy, so
@@ -18,67 +18,56 @@ import numpy as np
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
+from onnxplain.propagation.operands import whole_power
 from onnxplain.propagation.rule import named
 
 __all__ = [
     "PAPER",
     "average",
     "change",
+    "gated_product",
     "linear",
     "maximum",
     "mean",
     "midpoint",
     "only",
     "only_live",
-    "product",
     "quotient",
+    "reference_of",
     "rescale",
     "secant",
     "slope",
-    "twin_call",
 ]
 
 PAPER = "Shrikumar, Greenside, Kundaje 2017, Learning Important Features Through Propagating Activation Differences"
 
-EXACT = frozenset(
-    {"Relu", "LeakyRelu", "PRelu", "Clip", "Max", "Min", "Abs", "ThresholdedRelu", "Shrink", "HardSigmoid", "Cast", "Identity"}
-)
-"""Functions evaluated without rounding, so that Δy/Δx is right however small Δx."""
+# -- references -------------------------------------------------------------------------------------------------------------
 
 
-JOINTLY = frozenset(
-    {"Add", "Sub", "Sum", "Mean", "Concat", "Pad", "OneHot", "CastLike", "MatMul", "Einsum"}
-    | {"SequenceConstruct", "SequenceInsert", "ConcatFromSequence", "ScatterElements", "ScatterND", "TensorScatter"}
-)
-"""Linear in all live operands together, or, with one live operand, in whichever it is."""
-
-# -- twins -------------------------------------------------------------------------------------------------------------
-
-
-def twin_call(b: Builder, call: Call) -> Call:
-    """The call at the baseline."""
+def reference_of(b: Builder, node: Node) -> Node:
+    """The node at the baseline: the same operator, reading what its inputs are there."""
 
     def there(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-        return tuple(None if t is None else b.twin(t) for t in tensors)
+        return tuple(None if t is None else b.reference(t) for t in tensors)
 
     return replace(
-        call, inputs=there(call.inputs), outputs=there(call.outputs), parts=tuple(twin_call(b, part) for part in call.parts)
+        node, inputs=there(node.inputs), outputs=there(node.outputs), parts=tuple(reference_of(b, part) for part in node.parts)
     )
 
 
 def change(b: Builder, x: Tensor) -> Tensor:
-    """Δx: a tensor less its twin."""
-    return replace(b.Sub(x, b.twin(x)), shape=x.shape, dtype=x.dtype)
+    """Δx: a tensor less its value at the baseline."""
+    return replace(b.Sub(x, b.reference(x)), shape=x.shape, dtype=x.dtype)
 
 
 def mean(b: Builder, x: Tensor) -> Tensor:
-    """The mean of a tensor and its twin; itself where nothing changes it."""
-    if b.twin(x) == x or not x.is_float:
+    """The mean of a tensor and its value at the baseline; the tensor itself where these are the same."""
+    if b.reference(x) == x or not x.is_float:
         return x
-    return replace(b.Mul(b.Add(x, b.twin(x)), 0.5), shape=x.shape, dtype=x.dtype)
+    return replace(b.Mul(b.Add(x, b.reference(x)), 0.5), shape=x.shape, dtype=x.dtype)
 
 
 # -- functions of each element alone -----------------------------------------------------------------------------------
@@ -110,115 +99,130 @@ def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Ten
     return replace(made, shape=y.shape, dtype=x.dtype)
 
 
-def secant(b: Builder, call: Call, other: Call) -> Tensor:
-    """The slope of a function of one live operand between two calls of it."""
-    index = only_live(call)
-    x, x0 = call.input(index), other.input(index)
-    if x.shape is not None and call.y.shape is not None and len(x.shape) != len(call.y.shape):
+def secant(b: Builder, node: Node, other: Node) -> Tensor:
+    """The slope of a function of one live operand between the node and the same node at the baseline."""
+    index = only_live(node)
+    x, x0 = node.input(index), other.input(index)
+    if x.shape is not None and node.y.shape is not None and len(x.shape) != len(node.y.shape):
         raise RuleError("a constant operand makes the result larger than its live one; multiply by ones of that shape first")
 
-    def derivative(at: Call) -> Tensor:
-        found = b.gradient(at, b.full_like(call.y, 1))[index]
+    def derivative(at: Node) -> Tensor:
+        found = b.gradient(at, b.full_like(node.y, 1))[index]
         return b.zeros_like(x) if found is None else found
 
-    if call.op in EXACT and not call.parts:
-        return exact_slope(b, x, x0, call.y, other.y, derivative(call))
-    return slope(b, x, x0, call.y, other.y, derivative(call), derivative(other))
+    if b.spec(node).traits.piecewise_linear and not node.parts:  # evaluated without rounding: Δy/Δx is right however small Δx
+        return exact_slope(b, x, x0, node.y, other.y, derivative(node))
+    made = slope(b, x, x0, node.y, other.y, derivative(node), derivative(other))
+    if not any(_is_root(b, part) for part in node.parts or (node,)):
+        return made
+    # Where the derivatives are infinite the plain quotient stands, and 0 where nothing changes.
+    dx = b.Sub(x, x0)
+    same = b.Equal(dx, 0)
+    plain = b.Where(same, 0, b.Div(b.Sub(node.y, other.y), b.Where(same, 1, dx)))
+    finite = b.Equal(b.Sub(made, made), 0)
+    return replace(b.Where(finite, made, plain), shape=node.y.shape, dtype=x.dtype)
+
+
+def _is_root(b: Builder, node: Node) -> bool:
+    """Whether a function may be finite where its derivative is not."""
+    return node.op == "Sqrt" or (node.op == "Pow" and not whole_power(b, node.input(1)))
 
 
 @named("rescale", "m_x = m_y · Δy/Δx", f"{PAPER}, section 3.5.1")
-def rescale(b: Builder, call: Call, m: Tensor, *rest: Tensor | None) -> Messages:
+def rescale(b: Builder, node: Node, m: Tensor, *rest: Tensor | None) -> Messages:
     """Functions of each element alone, activations written in several operators among them."""
-    return only(call, b.Mul(m, secant(b, call, twin_call(b, call))))
+    return only(node, b.Mul(m, secant(b, node, reference_of(b, node))))
 
 
 # -- linear maps and products ------------------------------------------------------------------------------------------
 
 
 @named("linear", "m_x = Wᵀ · m_y", f"{PAPER}, section 3.5.1")
-def linear(b: Builder, call: Call, *m: Tensor | None) -> Messages:
-    """The gradient, for what is linear in all its live operands together."""
-    live = [i for i in range(len(call.inputs)) if call.wants(i)]
-    spec = b.spec(call)
-    if call.op not in JOINTLY and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
+def linear(b: Builder, node: Node, *m: Tensor | None) -> Messages:
+    """The gradient, for operators that are linear in all their live operands together."""
+    live = [i for i in range(len(node.inputs)) if node.needs_input_grad(i)]
+    spec = b.spec(node)
+    facts = spec.traits
+    jointly = facts.linear_in == "together" or facts.moves_elements == "all" or facts.selects_elements == "all"
+    if not (jointly or facts.multiplies) and not set(live) <= {0, spec.bias} and (len(live) > 1 or spec.weight not in live):
         raise RuleError(f"DeepLIFT has no rule for it with live operands {live}: it is linear in the first only")
-    if call.op == "RoiAlign" and call["mode"] == "max":
+    if node.op == "RoiAlign" and node["mode"] == "max":
         raise RuleError("DeepLIFT has no rule for its maxima over interpolated points; export it with averages")
-    if call.get("reduction", "none") not in ("none", "add", b"none", b"add"):
-        raise RuleError(f"DeepLIFT has no rule for its reduction '{call['reduction']}'")
-    if call.get("post_transform", "NONE") != "NONE":
-        raise RuleError(f"DeepLIFT has no rule for its post_transform {call['post_transform']}; export it without")
-    for i, x in enumerate(call.reads):
-        if x is not None and not call.wants(i) and b.twin(x) != x:
+    if node.get("reduction", "none") not in ("none", "add", b"none", b"add"):
+        raise RuleError(f"DeepLIFT has no rule for its reduction '{node['reduction']}'")
+    if node.get("post_transform", "NONE") != "NONE":
+        raise RuleError(f"DeepLIFT has no rule for its post_transform {node['post_transform']}; export it without")
+    for i, x in enumerate(node.reads):
+        if x is not None and not node.needs_input_grad(i) and b.reference(x) != x:
             raise RuleError(
                 f"its input {i} ('{x.name}') changes with what is explained, in a way that has no multiplier (an index, a shape, "
                 "a rounded value); explain a tensor behind it (--layer)"
             )
-    return tuple(b.gradient(call, *m))
+    return tuple(b.gradient(node, *m))
 
 
 @named("midpoint", "m_x = ∂y/∂x · m_y with operands and result at the mean of here and baseline", "Δ(ab) = ā Δb + b̄ Δa")
-def midpoint(b: Builder, call: Call, *m: Tensor | None) -> Messages:
+def midpoint(b: Builder, node: Node, *m: Tensor | None) -> Messages:
     """Products, other quadratic functions, and roots of such, whose gradients have y in the denominator."""
-    live = sum(call.wants(i) for i in range(len(call.inputs)))
-    if call.op == "Einsum" and live > 2:
+    live = sum(node.needs_input_grad(i) for i in range(len(node.inputs)))
+    if node.op == "Einsum" and live > 2:
         raise RuleError(f"a product of {live} live operands; multiply two at a time")
 
     def half_way(tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         return tuple(None if t is None else mean(b, t) for t in tensors)
 
-    return tuple(b.gradient(replace(call, inputs=half_way(call.inputs), outputs=half_way(call.outputs)), *m))
+    return tuple(b.gradient(replace(node, inputs=half_way(node.inputs), outputs=half_way(node.outputs)), *m))
 
 
 @named("quotient", "m_a = m_y / d̄, m_d = − m_y · ȳ / d̄", "a = y · d, a product: Δa = d̄ Δy + ȳ Δd")
-def quotient(b: Builder, call: Call, m: Tensor) -> Messages:
+def quotient(b: Builder, node: Node, m: Tensor) -> Messages:
     """Division. Where the divisor changes its sign the mean of its reciprocals stands for 1/d̄, as in a product with 1/d."""
-    over, under = call.input(0), call.input(1)
-    below = b.twin(under)
+    over, under = node.input(0), node.input(1)
+    below = b.reference(under)
     if below == under:
-        return b.gradient(call, m)[0], None
+        return b.gradient(node, m)[0], None
     plain = b.Reciprocal(mean(b, under))
-    rate, shift = plain, b.Mul(plain, mean(b, call.y))
+    rate, shift = plain, b.Mul(plain, mean(b, node.y))
     if not b.nonnegative(under):
         same = b.Greater(b.Mul(b.Sign(under), b.Sign(below)), 0)
         rate = b.Where(same, rate, b.Mul(b.Add(b.Reciprocal(under), b.Reciprocal(below)), 0.5))
         shift = b.Where(same, shift, b.Div(b.Div(mean(b, over), under), below))
-    upper = b.sum_to(b.Mul(m, rate), over, call.y.shape) if call.wants(0) else None
-    lower = b.sum_to(b.Neg(b.Mul(m, shift)), under, call.y.shape) if call.wants(1) else None
+    upper = b.sum_to(b.Mul(m, rate), over, node.y.shape) if node.needs_input_grad(0) else None
+    lower = b.sum_to(b.Neg(b.Mul(m, shift)), under, node.y.shape) if node.needs_input_grad(1) else None
     return upper, lower
 
 
 @named("statistic", "m_x = m_y · 2 s s₀ / (s + s₀), m_s = m_y · ȳ / s̄", "x = y · (1/s), a product: as a quotient by 1/s")
-def scaled(b: Builder, call: Call, m: Tensor) -> Messages:
+def scaled(b: Builder, node: Node, m: Tensor) -> Messages:
     """A product with a statistic of one sign, such as 1/σ, which may be huge at one end; else as any product."""
-    kept = call["signal"]
-    x, s = call.input(kept), call.input(1 - kept)
-    s0 = b.twin(s)
+    kept = node["signal"]
+    x, s = node.input(kept), node.input(1 - kept)
+    s0 = b.reference(s)
     same = b.Greater(b.Mul(b.Sign(s), b.Sign(s0)), 0)
     total = b.Where(same, b.Add(s, s0), 1)
     rate = b.Where(same, b.Mul(b.Div(s, total), b.Mul(s0, 2)), mean(b, s))
-    shift = b.Where(same, b.Div(b.Add(call.y, b.twin(call.y)), total), mean(b, x))
-    messages = {kept: b.sum_to(b.Mul(m, rate), x, call.y.shape), 1 - kept: b.sum_to(b.Mul(m, shift), s, call.y.shape)}
+    shift = b.Where(same, b.Div(b.Add(node.y, b.reference(node.y)), total), mean(b, x))
+    messages = {kept: b.sum_to(b.Mul(m, rate), x, node.y.shape), 1 - kept: b.sum_to(b.Mul(m, shift), s, node.y.shape)}
     return messages[0], messages[1]
 
 
 @named("product", "m_a = m_y · b̄, or as a quotient where one factor is a statistic", "Δ(ab) = ā Δb + b̄ Δa")
-def product(b: Builder, call: Call, m: Tensor) -> Messages:
+def gated_product(b: Builder, node: Node, m: Tensor) -> Messages:
     """What canonization marks as a product of a signal and a gate, or a division by a statistic."""
-    whole = replace(call.parts[0], live=call.live)
+    whole = replace(node.parts[0], needs_grad=node.needs_grad)
     if whole.op == "Div":
         return quotient(b, whole, m)
-    return scaled(b, call, m) if call.op == "Normalize" else midpoint(b, whole, m)
+    return scaled(b, node, m) if node.op == "Normalize" else midpoint(b, whole, m)
 
 
-@named("average", "m_x = (∂y/∂x + ∂y/∂x at the twin)/2 · m_y", "a choice taken half as here and half as at the baseline")
-def average(b: Builder, call: Call, *m: Tensor | None) -> Messages:
-    """Selection by a condition. What its change alone does is no operand's, and stays in the gap that `delta` reports."""
-    condition = call.input(0)
-    here = b.gradient(call, *m)
-    if b.twin(condition) == condition:
+@named("average", "m_x = (∂y/∂x + ∂y/∂x at the reference)/2 · m_y", "a choice taken half as here and half as at the baseline")
+def average(b: Builder, node: Node, *m: Tensor | None) -> Messages:
+    """Selection by a condition. The effect of a change in the condition belongs to no operand; `delta` reports it."""
+    condition = node.input(0)
+    here = b.gradient(node, *m)
+    if b.reference(condition) == condition:
         return tuple(here)
-    there = b.gradient(twin_call(b, call), *m)
+    there = b.gradient(reference_of(b, node), *m)
     return tuple(None if h is None or t is None else b.Mul(b.Add(h, t), 0.5) for h, t in zip(here, there, strict=True))
 
 
@@ -229,17 +233,17 @@ def average(b: Builder, call: Call, *m: Tensor | None) -> Messages:
     "maximum", "Δy to the maximum here where y grew (|Δy| ≤ |Δx| there), to that at the baseline where it fell; m_x = share / Δx",
     "as DeepExplainer and Captum do for max pooling",
 )  # fmt: skip
-def maximum(b: Builder, call: Call, m: Tensor, *rest: Tensor | None) -> Messages:
+def maximum(b: Builder, node: Node, m: Tensor, *rest: Tensor | None) -> Messages:
     """Maxima and minima over windows, axes or operands."""
-    other = twin_call(b, call)
-    dy = change(b, call.y)
-    own = b.Greater(dy, 0) if not call.op.endswith("Min") else b.Less(dy, 0)
-    share = replace(b.Mul(m, dy), shape=call.y.shape)
-    here = b.gradient(call, replace(b.Where(own, share, 0), shape=share.shape))
+    other = reference_of(b, node)
+    dy = change(b, node.y)
+    own = b.Greater(dy, 0) if not node.op.endswith("Min") else b.Less(dy, 0)
+    share = replace(b.Mul(m, dy), shape=node.y.shape)
+    here = b.gradient(node, replace(b.Where(own, share, 0), shape=share.shape))
     there = b.gradient(other, replace(b.Where(own, 0, share), shape=share.shape))
-    plain = b.gradient(call, m)
+    plain = b.gradient(node, m)
     sent: list[Tensor | None] = []
-    for x, a, c, g in zip(call.inputs, here, there, plain, strict=True):
+    for x, a, c, g in zip(node.inputs, here, there, plain, strict=True):
         if x is None or a is None or c is None or g is None:
             sent.append(None)
             continue
@@ -252,15 +256,15 @@ def maximum(b: Builder, call: Call, m: Tensor, *rest: Tensor | None) -> Messages
 # -- helpers -----------------------------------------------------------------------------------------------------------
 
 
-def only_live(call: Call) -> int:
+def only_live(node: Node) -> int:
     """The position of the one live operand."""
-    live = [i for i in range(len(call.inputs)) if call.wants(i)]
+    live = [i for i in range(len(node.inputs)) if node.needs_input_grad(i)]
     if len(live) != 1:
         raise RuleError(f"DeepLIFT has no rule for this function of {len(live)} live operands; write it in smaller ones")
     return live[0]
 
 
-def only(call: Call, message: Tensor) -> Messages:
+def only(node: Node, message: Tensor) -> Messages:
     """The message of the one live operand."""
-    index = only_live(call)
-    return tuple(message if i == index else None for i in range(len(call.inputs)))
+    index = only_live(node)
+    return tuple(message if i == index else None for i in range(len(node.inputs)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import WEIGHTLESS, Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.linear_rules import STABILIZER, Bias, LinearRule
 from onnxplain.propagation.lrp.role_rules import (
@@ -25,16 +25,12 @@ from onnxplain.propagation.lrp.role_rules import (
 
 __all__ = ["Sums", "attention", "base", "layered", "modified_backprop", "uniform"]
 
+# operators of this file: which rule serves which is a composite's choice, and no fact
+
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 SAMPLERS = ("GridSample", "RoiAlign", "DeformConv")
 """What reads an image at places that may depend on the input too: the image is the signal, the places are its gate."""
-
-RECTIFIERS = (
-    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip", "HardSwish", "Softplus", "Gelu", "Swish",
-    "Mish", "onnxplain.Activation",
-)  # fmt: skip
-"""Activations that let through what is above zero."""
 
 Sums: TypeAlias = Literal["contribution", "positive"]
 """How a sum of live tensors shares relevance: by contribution, or among summands above zero only."""
@@ -49,30 +45,30 @@ EXPANDED = (
 """Operators that relevance goes through in smaller ones."""
 
 
-def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[Where, Rule]]:
+def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[NodePattern, Rule]]:
     """What serves everything that is no linear layer.
 
     Sums and averages share by contribution, activations pass relevance on, layout and selection move it (winner takes all),
     of a signal and its gate the signal takes all, other products of live operands give half to each, softmax and norms are
     treated as in AttnLRP. With `sums` "positive" only summands above zero get a share, as under z⁺.
     """
-    shares = [(Where(operators=("Add", "Sum", "Mean")), share_positive(value))] if sums == "positive" else []
+    shares = [(NodePattern(operators=("Add", "Sum", "Mean")), share_positive(value))] if sums == "positive" else []
     return [
         *shares,
-        (Where(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
-        (Where(operators=WEIGHTLESS), lrp.epsilon(value)),
-        (Where(operators=HOMOGENEOUS), share(value)),
-        (Where(operators=SAMPLERS), signal(value)),
-        (Where(roles=("sum",)), share(value)),
-        (Where(roles=("elementwise", "scale")), pass_on),
-        (Where(operators=("ScatterElements", "ScatterND")), scatter(value)),
-        (Where(roles=("layout", "select", "control")), move),
-        (Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), half(value)),
-        (Where(roles=("gate",)), signal(value)),
-        (Where(operators=("Div",)), signal(value)),
-        (Where(roles=("bilinear", "product")), half(value)),
-        (Where(roles=("softmax",)), softmax),
-        (Where(roles=("norm",)), normalize(value)),
+        (NodePattern(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
+        (NodePattern(traits=("weightless",)), lrp.epsilon(value)),
+        (NodePattern(operators=HOMOGENEOUS), share(value)),
+        (NodePattern(operators=SAMPLERS), signal(value)),
+        (NodePattern(roles=("sum",)), share(value)),
+        (NodePattern(roles=("elementwise", "scale")), pass_on),
+        (NodePattern(operators=("ScatterElements", "ScatterND")), scatter(value)),
+        (NodePattern(roles=("layout", "select", "control")), move),
+        (NodePattern(operators=("onnxplain.Attend", "onnxplain.GatedUnit")), half(value)),
+        (NodePattern(roles=("gate",)), signal(value)),
+        (NodePattern(operators=("Div",)), signal(value)),
+        (NodePattern(roles=("bilinear", "product")), half(value)),
+        (NodePattern(roles=("softmax",)), softmax),
+        (NodePattern(roles=("norm",)), normalize(value)),
     ]
 
 
@@ -84,15 +80,15 @@ def layered(
     first: Rule | None = None,
     value: float = STABILIZER,
     sums: Sums = "contribution",
-    more: Sequence[tuple[Where, Rule]] = (),
+    more: Sequence[tuple[NodePattern, Rule]] = (),
 ) -> Composite:
     """A composite by kind of linear layer: one rule for the first, one for convolutions, one for dense layers."""
-    entries: list[tuple[Where, Rule]] = list(more)
+    entries: list[tuple[NodePattern, Rule]] = list(more)
     if first is not None:
-        entries.append((Where(first=True), first))
-    entries.append((Where(operators=CONVOLUTIONS, roles=("linear",)), convolution))
-    entries.append((Where(operators=WEIGHTLESS), lrp.epsilon(value)))
-    entries.append((Where(roles=("linear",)), dense))
+        entries.append((NodePattern(first=True), first))
+    entries.append((NodePattern(operators=CONVOLUTIONS, roles=("linear",)), convolution))
+    entries.append((NodePattern(traits=("weightless",)), lrp.epsilon(value)))
+    entries.append((NodePattern(roles=("linear",)), dense))
     return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED, float32=True)
 
 
@@ -106,13 +102,13 @@ def uniform(
 def attention(name: str, value: float, bias: Bias, *, constant_attention: bool) -> Composite:
     """AttnLRP, and CP-LRP, which takes attention weights and gates for constants."""
     rule = lrp.epsilon(value, bias)
-    more: list[tuple[Where, Rule]] = []
+    more: list[tuple[NodePattern, Rule]] = []
     if constant_attention:
-        constant = Where(operators=("onnxplain.Attend", "onnxplain.GatedUnit"))
-        more += [(Where(roles=("softmax",)), stop), (constant, signal(value))]
+        constant = NodePattern(operators=("onnxplain.Attend", "onnxplain.GatedUnit"))
+        more += [(NodePattern(roles=("softmax",)), stop), (constant, signal(value))]
     return layered(name, convolution=rule, dense=rule, value=value, more=more)
 
 
 def modified_backprop(name: str, rule: Rule) -> Composite:
     """Gradients, but for activations that let through what is above zero."""
-    return Composite(name, ((Where(operators=RECTIFIERS), rule),), canonize=True, expands=())
+    return Composite(name, ((NodePattern(traits=("lets_through",)), rule),), canonize=True, expands=())

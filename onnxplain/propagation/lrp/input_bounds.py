@@ -12,13 +12,13 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.linear_rules import LinearRule, Part
 
-__all__ = ["Bound", "bound", "box"]
+__all__ = ["Bound", "bound", "box_between"]
 
 Bound: TypeAlias = "float | str | list[float] | np.ndarray[Any, Any] | Tensor"
 """A bound of the box rule: a number, one per channel, an array that broadcasts to the input, or "input" for run time."""
 
 
-def box(low: Bound = 0.0, high: Bound = 1.0) -> LinearRule:
+def box_between(low: Bound = 0.0, high: Bound = 1.0) -> LinearRule:
     """The box rule between two bounds.
 
     Raises:

@@ -20,7 +20,7 @@ import numpy as np
 from onnxplain.builder.builder import STABILIZER, Builder
 from onnxplain.builder.factored_relevance import Sign
 from onnxplain.errors import MethodError, RuleError
-from onnxplain.ir.node import Call
+from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.operands import LinearOperands, negative, operands, positive
@@ -56,22 +56,22 @@ Part: TypeAlias = "Callable[[Builder, Tensor], Tensor | None]"
 
 
 def whole(b: Builder, t: Tensor) -> Tensor:
-    """t"""
+    """The tensor itself."""
     return t
 
 
 def squared(b: Builder, t: Tensor) -> Tensor:
-    """t²"""
+    """The squared elements."""
     return replace(b.Mul(t, t), shape=t.shape, dtype=t.dtype)
 
 
 def ones(b: Builder, t: Tensor) -> Tensor:
-    """1 everywhere"""
+    """1 everywhere."""
     return b.full_like(t, 1)
 
 
 def none(b: Builder, t: Tensor) -> None:
-    """left out"""
+    """Leave the tensor out."""
 
 
 SIGNS: dict[Part, int] = {positive: 1, squared: 1, ones: 1, negative: -1}
@@ -79,7 +79,7 @@ SIGNS: dict[Part, int] = {positive: 1, squared: 1, ones: 1, negative: -1}
 
 
 def favoured(part: Part, factor: float) -> Part:
-    """t + factor · part(t)"""
+    """The tensor with one part of it added once more, times a factor: t + factor · part(t)."""
 
     def made(b: Builder, t: Tensor) -> Tensor:
         more = part(b, t)
@@ -114,13 +114,13 @@ class Group:
     where: Literal["", "positive", "negative"] = ""
 
 
-Branches: TypeAlias = Sequence[tuple[Branch, Call]]
+Branches: TypeAlias = Sequence[tuple[Branch, Node]]
 """Branches with the replays of their call."""
 
 
 @dataclass(frozen=True)
 class LinearRule(RelevanceRule):
-    """A relevance rule for linear maps. Called as every rule: `(b, call, R) -> R of the live input`."""
+    """A relevance rule for linear maps. Called as every rule: `(b, node, R) -> R of the needs_grad input`."""
 
     name: str
     formula: str
@@ -129,22 +129,22 @@ class LinearRule(RelevanceRule):
     epsilon: float = STABILIZER
     bias: Bias = "absorb"
 
-    def __call__(self, b: Builder, call: Call, *messages: Tensor | None) -> Messages:
+    def __call__(self, b: Builder, node: Node, *messages: Tensor | None) -> Messages:
         """The relevance of the live input."""
-        call, places = self._operands(b, call)
+        node, places = self._operands(b, node)
         sent: list[Tensor] = []
-        for group, made, share in self._shares(b, call, places, messages[0]):
-            sent += self._sent(b, call, places, group, made, share)
-        shares: list[Tensor | None] = [None] * len(call.inputs)
-        shares[places.x] = b.total(sent) if sent else b.zeros_like(call.input(places.x))
+        for group, made, share in self._shares(b, node, places, messages[0]):
+            sent += self._sent(b, node, places, group, made, share)
+        shares: list[Tensor | None] = [None] * len(node.inputs)
+        shares[places.x] = b.total(sent) if sent else b.zeros_like(node.input(places.x))
         return tuple(shares)
 
-    def bias_relevance(self, b: Builder, call: Call, *messages: Tensor | None) -> list[Tensor]:
+    def bias_relevance(self, b: Builder, node: Node, *messages: Tensor | None) -> list[Tensor]:
         """The shares of the bias, group by group. The operators that the rule itself emitted are found again, not doubled."""
-        call, places = self._operands(b, call)
+        node, places = self._operands(b, node)
         if places.bias is None or self.bias == "distribute":
             return []
-        shares = self._shares(b, call, places, messages[0])
+        shares = self._shares(b, node, places, messages[0])
         return [_scaled(b, b.Mul(share, _of_bias(b, places, made)), group.weight) for group, made, share in shares]
 
     @property
@@ -160,40 +160,40 @@ class LinearRule(RelevanceRule):
 
     @property
     def splits_weights(self) -> bool:
-        """Whether a branch takes other weights than the call's own."""
+        """Whether a branch takes other weights than the node's own."""
         return any(branch.w is not whole for group in self.groups for branch in group.branches)
 
-    def _operands(self, b: Builder, call: Call) -> tuple[Call, LinearOperands]:
-        """The call as the rule sees it, and where its operands stand."""
-        places = operands(b, call, self.splits_weights)
-        return (_unscaled(b, call, places) if self.splits_weights else call), places
+    def _operands(self, b: Builder, node: Node) -> tuple[Node, LinearOperands]:
+        """The node as the rule sees it, and where its operands stand."""
+        places = operands(b, node, self.splits_weights)
+        return (_unscaled(b, node, places) if self.splits_weights else node), places
 
     def _shares(
-        self, b: Builder, call: Call, places: LinearOperands, relevance: Tensor | None
+        self, b: Builder, node: Node, places: LinearOperands, relevance: Tensor | None
     ) -> Iterator[tuple[Group, Branches, Tensor]]:
         """Group by group the branches that are not provably zero, and the relevance per unit of what they give together."""
         assert relevance is not None
         for group in self.groups:
-            made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, call, places, branch)) is not None]
-            if not made or (group.where == "negative" and b.one_sided(call.y)):
+            made = [(branch, copy) for branch in group.branches if (copy := self._replayed(b, node, places, branch)) is not None]
+            if not made or (group.where == "negative" and b.rectified(node.y)):
                 continue
-            share = self._divided(b, call, places, made, self._sign(b, places, group, made), relevance)
-            if group.where and not b.one_sided(call.y):
-                outside = b.Less(call.y, 0) if group.where == "positive" else b.GreaterOrEqual(call.y, 0)
+            share = self._divided(b, node, places, made, self._sign(b, places, group, made), relevance)
+            if group.where and not b.rectified(node.y):
+                outside = b.Less(node.y, 0) if group.where == "positive" else b.GreaterOrEqual(node.y, 0)
                 share = b.Where(outside, 0, share)
-            yield group, made, replace(share, shape=call.y.shape)
+            yield group, made, replace(share, shape=node.y.shape)
 
-    def _sent(self, b: Builder, call: Call, places: LinearOperands, group: Group, made: Branches, share: Tensor) -> list[Tensor]:
+    def _sent(self, b: Builder, node: Node, places: LinearOperands, group: Group, made: Branches, share: Tensor) -> list[Tensor]:
         """What a group sends to the input."""
         sent = [
             b.product(copy.input(places.x), _back(b, copy, places, share, group.weight * branch.sign)) for branch, copy in made
         ]
         if places.bias is not None and self.bias == "distribute":
             of_bias = b.Mul(share, _of_bias(b, places, made))
-            sent.append(_scaled(b, _spread(b, call, places, replace(of_bias, shape=call.y.shape)), group.weight))
-        return [replace(s, shape=call.input(places.x).shape) for s in sent]
+            sent.append(_scaled(b, _spread(b, node, places, replace(of_bias, shape=node.y.shape)), group.weight))
+        return [replace(s, shape=node.input(places.x).shape) for s in sent]
 
-    def _sign(self, b: Builder, places: LinearOperands, group: Group, made: Sequence[tuple[Branch, Call]]) -> Sign:
+    def _sign(self, b: Builder, places: LinearOperands, group: Group, made: Sequence[tuple[Branch, Node]]) -> Sign:
         """What is known of a group's denominator."""
         signs = {branch.sign_of(b, copy.input(places.x), biased=self._biased(places)) for branch, copy in made}
         if signs in ({"positive"}, {"negative"}):
@@ -203,16 +203,16 @@ class LinearRule(RelevanceRule):
         return ""
 
     def _divided(
-        self, b: Builder, call: Call, places: LinearOperands, made: Sequence[tuple[Branch, Call]], sign: Sign, relevance: Tensor
+        self, b: Builder, node: Node, places: LinearOperands, made: Sequence[tuple[Branch, Node]], sign: Sign, relevance: Tensor
     ) -> Tensor:
         """R / (z + ε·sign z). Where the sign is known, the bias of a replay takes ε: one operator less."""
         (branch, first), *others = made
         epsilon = self.epsilon or STABILIZER
         shift = -epsilon if sign in ("negative", "capped") else epsilon
-        moved = _shifted(b, call, first, shift * branch.sign) if sign and first.y.name != call.y.name else None
+        moved = _shifted(b, node, first, shift * branch.sign) if sign and first.y.name != node.y.name else None
         if moved is None:
-            return b.quotient(relevance, _output(b, call, made), epsilon, sign)
-        z = _output(b, call, [(branch, moved), *others])
+            return b.quotient(relevance, _output(b, node, made), epsilon, sign)
+        z = _output(b, node, [(branch, moved), *others])
         if sign == "rectified":
             z = b.Clip(z, shift, None)
         elif sign == "capped":
@@ -223,31 +223,31 @@ class LinearRule(RelevanceRule):
         """Whether denominators hold the bias."""
         return places.bias is not None and self.bias != "ignore"
 
-    def _replayed(self, b: Builder, call: Call, places: LinearOperands, branch: Branch) -> Call | None:
-        """The call on a branch's operands; None where it is provably zero."""
-        inputs = list(call.inputs)
-        inputs[places.x] = branch.x(b, call.input(places.x))
+    def _replayed(self, b: Builder, node: Node, places: LinearOperands, branch: Branch) -> Node | None:
+        """The node on a branch's operands; None where it is provably zero."""
+        inputs = list(node.inputs)
+        inputs[places.x] = branch.x(b, node.input(places.x))
         if inputs[places.x] is None:
             return None
         if places.w is not None:
-            inputs[places.w] = branch.w(b, call.input(places.w))
+            inputs[places.w] = branch.w(b, node.input(places.w))
         if places.bias is not None:
-            inputs[places.bias] = None if self.bias == "ignore" else branch.bias(b, call.input(places.bias))
-        return b.replay(call, inputs)
+            inputs[places.bias] = None if self.bias == "ignore" else branch.bias(b, node.input(places.bias))
+        return b.replay(node, inputs)
 
 
-def _output(b: Builder, call: Call, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+def _output(b: Builder, node: Node, made: Sequence[tuple[Branch, Node]]) -> Tensor:
     """What branches give together."""
     (_, first), *others = made
     z = first.y
     for branch, copy in others:
-        z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=call.y.shape)
+        z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=node.y.shape)
     return z
 
 
-def _shifted(b: Builder, call: Call, copy: Call, shift: float) -> Call | None:
+def _shifted(b: Builder, node: Node, copy: Node, shift: float) -> Node | None:
     """A replay with a number added to its outputs by way of its bias; None where it takes none."""
-    place, channels = b.spec(copy).bias, call.y.dim(1) if call.y.rank > 1 else None
+    place, channels = b.spec(copy).bias, node.y.dim(1) if node.y.rank > 1 else None
     if copy.parts or place is None or not isinstance(channels, int):
         return None
     inputs = [*copy.inputs, *[None] * (place + 1 - len(copy.inputs))]
@@ -257,7 +257,7 @@ def _shifted(b: Builder, call: Call, copy: Call, shift: float) -> Call | None:
     return b.replay(copy, inputs)
 
 
-def _of_bias(b: Builder, places: LinearOperands, made: Sequence[tuple[Branch, Call]]) -> Tensor:
+def _of_bias(b: Builder, places: LinearOperands, made: Sequence[tuple[Branch, Node]]) -> Tensor:
     """What the biases add to the branches' outputs."""
     assert places.bias is not None
     parts = []
@@ -267,16 +267,16 @@ def _of_bias(b: Builder, places: LinearOperands, made: Sequence[tuple[Branch, Ca
     return b.total(parts)
 
 
-def _spread(b: Builder, call: Call, places: LinearOperands, relevance: Tensor) -> Tensor:
+def _spread(b: Builder, node: Node, places: LinearOperands, relevance: Tensor) -> Tensor:
     """Relevance on the outputs, spread evenly over the inputs that each reads."""
-    inputs = list(call.inputs)
-    inputs[places.x] = ones(b, call.input(places.x))
+    inputs = list(node.inputs)
+    inputs[places.x] = ones(b, node.input(places.x))
     if places.w is not None:
-        inputs[places.w] = ones(b, call.input(places.w))
+        inputs[places.w] = ones(b, node.input(places.w))
     if places.bias is not None:
         inputs[places.bias] = None
-    even = b.replay(call, inputs)
-    return _back(b, even, places, replace(b.Div(relevance, even.y), shape=call.y.shape))
+    even = b.replay(node, inputs)
+    return _back(b, even, places, replace(b.Div(relevance, even.y), shape=node.y.shape))
 
 
 def _scaled(b: Builder, t: Tensor, factor: float) -> Tensor:
@@ -290,30 +290,30 @@ def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None
     return tuple(None if i == index else t for i, t in enumerate(inputs))
 
 
-def _back(b: Builder, call: Call, places: LinearOperands, message: Tensor, factor: float = 1) -> Tensor:
+def _back(b: Builder, node: Node, places: LinearOperands, message: Tensor, factor: float = 1) -> Tensor:
     """What the map's own gradient rule sends to its input, times a factor. Weights take the factor if they are constant."""
     if factor != 1 and places.fixed and places.w is not None:
-        w, inputs = call.input(places.w), list(call.inputs)
+        w, inputs = node.input(places.w), list(node.inputs)
         inputs[places.w] = replace(_scaled(b, w, factor), shape=w.shape, dtype=w.dtype)
-        call, factor = b.replay(call, inputs), 1
-    sent = b.gradient(call, message)[places.x]
+        node, factor = b.replay(node, inputs), 1
+    sent = b.gradient(node, message)[places.x]
     if sent is None:
         raise RuleError(f"its gradient rule sends nothing to input {places.x}")
     return _scaled(b, sent, factor)
 
 
-def _unscaled(b: Builder, call: Call, places: LinearOperands) -> Call:
-    """The call with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
-    gemm = call.parts[0] if call.parts else call
-    factors = ((places.w, gemm.get("alpha", 1.0)), (None if call.parts else places.bias, gemm.get("beta", 1.0)))
-    scaled = {call.input(i): _scaled(b, call.input(i), factor) for i, factor in factors if i is not None and factor != 1}
+def _unscaled(b: Builder, node: Node, places: LinearOperands) -> Node:
+    """The node with Gemm's factors alpha and beta made part of the weights and the bias that they multiply."""
+    gemm = node.parts[0] if node.parts else node
+    factors = ((places.w, gemm.get("alpha", 1.0)), (None if node.parts else places.bias, gemm.get("beta", 1.0)))
+    scaled = {node.input(i): _scaled(b, node.input(i), factor) for i, factor in factors if i is not None and factor != 1}
     if gemm.op != "Gemm" or not scaled:
-        return call
+        return node
 
-    def plain(call: Call) -> Call:
-        return replace(call, attributes={**call.attributes, "alpha": 1.0, "beta": 1.0}) if call.op == "Gemm" else call
+    def plain(node: Node) -> Node:
+        return replace(node, attributes={**node.attributes, "alpha": 1.0, "beta": 1.0}) if node.op == "Gemm" else node
 
-    moved = call.reading({old: replace(new, dtype=old.dtype, shape=old.shape) for old, new in scaled.items()})
+    moved = node.reading({old: replace(new, dtype=old.dtype, shape=old.shape) for old, new in scaled.items()})
     return replace(plain(moved), parts=tuple(plain(part) for part in moved.parts))
 
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from onnxplain.results.plot.page import Page, prediction_lines
 from onnxplain.results.plot.style import AGAINST, FOR, QUIET, RIM, STRENGTH, short
-from onnxplain.results.plot.views import Column, View
+from onnxplain.results.plot.views import PlotColumn, PlotView
 from onnxplain.results.prediction import Prediction
 
 __all__ = ["BarsBlock", "strongest", "value_text"]
 
 Array = np.ndarray[Any, Any]
 
-MOST = {"table": 12, "tokens": 40}
+ROWS_SHOWN = {"table": 12, "tokens": 40}
 """So many rows are shown; what the others sum to is said below."""
 
 
@@ -35,7 +35,7 @@ def strongest(rows: Sequence[Array], most: int, *, in_order: bool) -> list[int]:
     return sorted(int(i) for i in order) if in_order else [int(i) for i in order]
 
 
-def value_text(view: View, sample: int, place: int) -> str:
+def value_text(view: PlotView, sample: int, place: int) -> str:
     """What was fed into an element."""
     if view.values is None or view.values[sample].size != view.attributions[0][sample].size:
         return ""
@@ -48,9 +48,11 @@ def value_text(view: View, sample: int, place: int) -> str:
 class BarsBlock:
     """A block per sample; sizes in inches."""
 
-    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
+    def __init__(
+        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
+    ) -> None:
         self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
-        most = MOST[view.form]
+        most = ROWS_SHOWN[view.form]
         self.places = {s: strongest([a[s] for a in view.attributions], most, in_order=view.form == "tokens") for s in samples}
         names = [view.label(s, p) for s in samples for p in self.places[s]]
         self.names = min(2.6, max(0.4, 0.071 * max(len(n) for n in names)))
@@ -106,7 +108,7 @@ class BarsBlock:
             page.text(left, top, words[0], size=10, weight="bold")
             page.text(left, top + 0.19, " ".join(words[1:]), size=8, colour=QUIET)
 
-    def _bars(self, page: Page, column: Column, row: Array, places: list[int], left: float, top: float) -> None:
+    def _bars(self, page: Page, column: PlotColumn, row: Array, places: list[int], left: float, top: float) -> None:
         flat = np.nan_to_num(row.ravel().astype(np.float64), posinf=0, neginf=0)
         values = flat[places]
         axes = page.axes(left, top, self.bars, self.line * len(places), frame=False)

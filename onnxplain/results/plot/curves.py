@@ -12,8 +12,8 @@ from onnxplain.errors import OutputError
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, short
-from onnxplain.results.plot.views import View, columns_of, views_of
-from onnxplain.results.prediction import explained_score, is_batched, lifted
+from onnxplain.results.plot.views import PlotView, columns_of, views_of
+from onnxplain.results.prediction import explained_score, has_samples, lifted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 PANELS, ACROSS = 12, 4
 """So many features are shown, those with the greatest deviation, and so many in a row."""
-MOST = 60
+LINES_SHOWN = 60
 """Lines of single samples in a panel, at most."""
 COLOURS = (STRENGTH, FOR, AGAINST, "#2f8f6b", "#d99a2b", "#5d6676")
 """Of targets; where there are more, those with the highest scores have colours, and the last is of all others."""
@@ -79,10 +79,10 @@ def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[
     return ((explanation.class_name(int(of)) if of.isdigit() else of,),) * count
 
 
-def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> View:
+def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> PlotView:
     """Names and values of the features; deviations of the first target alone."""
     if _of(explanation) == "all":
-        axis = 1 if is_batched(explanation) else 0
+        axis = 1 if has_samples(explanation) else 0
         first = {name: values.take(0, axis) for name, values in explanation.attributions.items()}
         explanation = replace(explanation, attributions=first, about={**explanation.about, "target": "0"})
     return views_of(columns_of([explanation]), features, "table")[0]
@@ -95,7 +95,7 @@ class CurvesBlock:
         view = _first_target(explanation, features)
         self.explanation, self.curves = explanation, curves_of(explanation)
         count = len(self.curves.scores)
-        self.samples = list(range(min(count, MOST))) if samples is None else list(samples)
+        self.samples = list(range(min(count, LINES_SHOWN))) if samples is None else list(samples)
         self.note = f"; first {len(self.samples)} of {count} samples" if samples is None and len(self.samples) < count else ""
         drawn = [f for f, values in enumerate(self.curves.grid) if len(values)]
         if not drawn:

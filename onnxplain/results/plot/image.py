@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from onnxplain.results.plot.page import Page, gutter_of
-from onnxplain.results.plot.style import QUIET, colours, edges, fitted, rim, shaded, short
-from onnxplain.results.plot.views import Column, View, picture_of, pooled_map
+from onnxplain.results.plot.style import QUIET, colours, edges, rim, shaded, short, to_picture
+from onnxplain.results.plot.views import PlotColumn, PlotView, picture_of, pooled_map
 from onnxplain.results.prediction import Prediction
 
 __all__ = ["ImageBlock"]
@@ -20,7 +20,9 @@ Array = np.ndarray[Any, Any]
 class ImageBlock:
     """Rows of samples, columns of methods; sizes in inches."""
 
-    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
+    def __init__(
+        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
+    ) -> None:
         self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
         height, width = (
             picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
@@ -84,7 +86,7 @@ def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None,
     """A heat map in colour [h, w, 3], with the edges of the picture under it for orientation, or (`printed`) the picture itself:
     a map is too coarse to show what it lies on."""
     shape = heat.shape if picture is None else picture.shape
-    pixels: Array = colours(fitted(heat, shape), scale, signed).astype(np.float64) / 255
+    pixels: Array = colours(to_picture(heat, shape), scale, signed).astype(np.float64) / 255
     if printed and picture is not None:
         return shaded(pixels, picture)
     lines = None if picture is None else edges(picture)

@@ -29,7 +29,7 @@ BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "tokens": BarsBlock,
     "series": SeriesBlock,
 }
-MOST = {"image": 8, "table": 4, "tokens": 4, "series": 6}
+SAMPLES_SHOWN = {"image": 8, "table": 4, "tokens": 4, "series": 6}
 """So many samples are shown where nothing is said."""
 
 OVERALL = "all samples"
@@ -102,7 +102,7 @@ def whole(
         every = samples is None or explanation.about["target"] == OVERALL
         return [CurvesBlock(explanation, features, None if every else chosen_samples(samples, count, count))]
     if has_pictured_filters(explanation):
-        return [TreeBlock(explanation, chosen_samples(samples, count, MOST["image"]))]
+        return [TreeBlock(explanation, chosen_samples(samples, count, SAMPLES_SHOWN["image"]))]
     return []
 
 
@@ -117,7 +117,7 @@ def _blocks(
     columns = columns_of(explanations)
     views = views_of(columns, features, form)
     count = sample_count(explanations[0])
-    shown = chosen_samples(samples, count, min(MOST[v.form] for v in views))
+    shown = chosen_samples(samples, count, min(SAMPLES_SHOWN[v.form] for v in views))
     predicted, _ = predictions(explanations[0])
     blocks = [(v.name if len(views) > 1 else "", BLOCKS[v.form](v, columns, shown, predicted)) for v in views]
     note = f"first {len(shown)} of {count} samples" if samples is None and len(shown) < count else ""

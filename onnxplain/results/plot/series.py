@@ -10,18 +10,18 @@ import numpy as np
 from onnxplain.results.plot.image import scale_text
 from onnxplain.results.plot.page import Page, gutter_of
 from onnxplain.results.plot.style import INK, QUIET, colours, rim
-from onnxplain.results.plot.views import Column, View
+from onnxplain.results.plot.views import PlotColumn, PlotView
 from onnxplain.results.prediction import Prediction
 
 __all__ = ["SeriesBlock", "lanes_of"]
 
 Array = np.ndarray[Any, Any]
 
-MOST = 8
+CHANNELS_SHOWN = 8
 """So many channels are shown, those with the strongest attributions."""
 
 
-def lanes_of(rows: Sequence[Array], most: int = MOST) -> list[int]:
+def lanes_of(rows: Sequence[Array], most: int = CHANNELS_SHOWN) -> list[int]:
     """The channels to show, in order: those that are strongest in any method. Rows are [c, t]."""
     sizes = np.max([np.abs(np.nan_to_num(r)).sum(axis=1) / (np.abs(np.nan_to_num(r)).sum() or 1.0) for r in rows], axis=0)
     return sorted(int(i) for i in np.argsort(-sizes, kind="stable")[:most])
@@ -35,7 +35,9 @@ def as_channels(array: Array) -> Array:
 class SeriesBlock:
     """Rows of samples, columns of methods, a lane per channel; sizes in inches."""
 
-    def __init__(self, view: View, columns: Sequence[Column], samples: Sequence[int], predictions: Sequence[Prediction]) -> None:
+    def __init__(
+        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
+    ) -> None:
         self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
         self.lanes = {s: lanes_of([as_channels(a[s]) for a in view.attributions]) for s in samples}
         many = len(next(iter(self.lanes.values())))
@@ -94,7 +96,7 @@ class SeriesBlock:
                         ha="center",
                     )
 
-    def _panel(self, page: Page, column: Column, attribution: Array, sample: int, left: float, top: float) -> None:
+    def _panel(self, page: Page, column: PlotColumn, attribution: Array, sample: int, left: float, top: float) -> None:
         rows = as_channels(attribution)
         scale = rim(rows)
         for i, lane in enumerate(self.lanes[sample]):

@@ -8,8 +8,22 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "AGAINST", "FOR", "INK", "QUIET", "RIM", "STRENGTH", "blocks", "colours", "edges", "enlarged", "fitted", "percent", "rim",
-    "shaded", "short", "veil",
+    "AGAINST",
+    "FOR",
+    "INK",
+    "QUIET",
+    "RIM",
+    "STRENGTH",
+    "blocks",
+    "colours",
+    "edges",
+    "enlarged",
+    "percent",
+    "rim",
+    "shaded",
+    "short",
+    "to_picture",
+    "veil",
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
@@ -84,7 +98,7 @@ def edges(picture: Array) -> Array | None:
     return np.clip((size - low) / (top - low), 0, 1) if top > low else None
 
 
-def fitted(heat: Array, shape: tuple[int, ...]) -> Array:
+def to_picture(heat: Array, shape: tuple[int, ...]) -> Array:
     """A map of an inner layer enlarged to the picture by repeating its elements: [h, w]."""
     if heat.shape == shape[:2]:
         return heat

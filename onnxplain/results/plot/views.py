@@ -13,11 +13,11 @@ from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import lifted, sample_count, scores, target_name
 
-__all__ = ["FORMS", "Column", "View", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
+__all__ = ["PICTURE_FORMS", "PlotColumn", "PlotView", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
 
 Array = np.ndarray[Any, Any]
 
-FORMS = ("image", "table", "series", "tokens", "curves")
+PICTURE_FORMS = ("image", "table", "series", "tokens", "curves")
 """The forms of a picture."""
 EVERY = 10
 """Up to so many targets of target="all" are all shown, otherwise the `FIRST` with the highest scores."""
@@ -25,7 +25,7 @@ FIRST = 5
 
 
 @dataclass(frozen=True)
-class Column:
+class PlotColumn:
     """One method (for target="all": one method and target) of a side-by-side picture."""
 
     heading: str
@@ -58,7 +58,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class View:
+class PlotView:
     """One explained tensor in every column.
 
     `values` is what was fed in ([n, …]; for tensors inside the model the picture they belong to, or None).
@@ -84,7 +84,7 @@ class View:
         return str(found[place])
 
 
-def columns_of(explanations: Sequence[Explanation]) -> list[Column]:
+def columns_of(explanations: Sequence[Explanation]) -> list[PlotColumn]:
     """The columns of a side-by-side picture.
 
     Raises:
@@ -103,7 +103,7 @@ def columns_of(explanations: Sequence[Explanation]) -> list[Column]:
         if explanation.target is None and explanation.about.get("target") == "all":
             result += _every_target(heading, explanation, signed)
         else:
-            result.append(Column(heading, explanation, bool(signed)))
+            result.append(PlotColumn(heading, explanation, bool(signed)))
     return result
 
 
@@ -122,17 +122,17 @@ def _headings(explanations: Sequence[Explanation]) -> list[str]:
     return result
 
 
-def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[Column]:
+def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[PlotColumn]:
     values = lifted(explanation, next(iter(explanation.attributions.values())))
     count, targets = values.shape[:2]
     if targets <= EVERY:
         return [
-            Column(f"{heading} → {explanation.class_name(t)}", explanation, signed, np.full(count, t)) for t in range(targets)
+            PlotColumn(f"{heading} → {explanation.class_name(t)}", explanation, signed, np.full(count, t)) for t in range(targets)
         ]
     found = scores(explanation)
     flat = np.zeros((count, targets)) if found is None else found.reshape(count, -1)
     order = np.argsort(-flat, axis=1, kind="stable")
-    return [Column(f"{heading}, rank {r + 1}", explanation, signed, order[:, r]) for r in range(FIRST)]
+    return [PlotColumn(f"{heading}, rank {r + 1}", explanation, signed, order[:, r]) for r in range(FIRST)]
 
 
 # -- forms -----------------------------------------------------------------------------------------------------------
@@ -205,15 +205,15 @@ def picture_of(sample: Array) -> Array:
     return (values - low) / (high - low or 1.0)
 
 
-def views_of(columns: Sequence[Column], features: Sequence[Any] | None = None, form: str | None = None) -> list[View]:
+def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = None, form: str | None = None) -> list[PlotView]:
     """The explained tensors to show, one below the other; several small inputs (columns of a table) become one table.
 
     Raises:
         OutputError: no such form, or the explanations do not fit side by side.
         InputError: the number of features is not the number of elements.
     """
-    if form is not None and form not in FORMS:
-        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, FORMS)}")
+    if form is not None and form not in PICTURE_FORMS:
+        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, PICTURE_FORMS)}")
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")
@@ -223,7 +223,7 @@ def views_of(columns: Sequence[Column], features: Sequence[Any] | None = None, f
     return views
 
 
-def _view(columns: Sequence[Column], place: int, features: Sequence[Any] | None, form: str | None) -> View:
+def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | None, form: str | None) -> PlotView:
     names = [list(c.explanation.attributions)[place] for c in columns]
     attributions = tuple(c.attributions(n) for c, n in zip(columns, names, strict=True))
     first = columns[0].explanation
@@ -232,14 +232,18 @@ def _view(columns: Sequence[Column], place: int, features: Sequence[Any] | None,
     if chosen == "image":
         values = values if values is not None and values.ndim >= 3 else _input_picture(first)
         if any(a.ndim not in (3, 4) for a in attributions):
-            raise OutputError(f"'{names[0]}' {list(attributions[0].shape)} is no image; choose another form: {', '.join(FORMS)}")
-        return View(names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True)))
+            raise OutputError(
+                f"'{names[0]}' {list(attributions[0].shape)} is no image; choose another form: {', '.join(PICTURE_FORMS)}"
+            )
+        return PlotView(
+            names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True))
+        )
     if chosen == "tokens":
         attributions = tuple(summed(a, -1) if a.ndim > 2 else a for a in attributions)
     if len({a.shape for a in attributions}) > 1:
         shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
         raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")
-    return View(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
+    return PlotView(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
 
 
 def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
@@ -277,7 +281,7 @@ def _labels(
     return tuple(str(f) for f in features)
 
 
-def _merged(views: Sequence[View]) -> View:
+def _merged(views: Sequence[PlotView]) -> PlotView:
     """Several small inputs as one table."""
     labels: list[str] = []
     for view in views:
@@ -289,4 +293,4 @@ def _merged(views: Sequence[View]) -> View:
     values = None
     if all(v.values is not None and v.values.size == v.attributions[0].size for v in views):
         values = np.concatenate([np.asarray(v.values, dtype=object).reshape(count, -1) for v in views], axis=1)
-    return View("inputs", "table", values, attributions, tuple(labels))
+    return PlotView("inputs", "table", values, attributions, tuple(labels))

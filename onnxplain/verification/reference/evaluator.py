@@ -24,12 +24,12 @@ from onnxplain.verification.reference.ml import LEARNED
 from onnxplain.verification.reference.recurrent import RECURRENT
 from onnxplain.verification.reference.sampling import SAMPLING
 
-__all__ = ["REPAIRED", "evaluate"]
+__all__ = ["REPAIRED", "evaluate_reference"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
-def evaluate(model: onnx.ModelProto, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
+def evaluate_reference(model: onnx.ModelProto, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
     """Some outputs of a model, all by default."""
     with np.errstate(all="ignore"):
         return list(ReferenceEvaluator(model, new_ops=REPAIRED).run(outputs, dict(inputs)))

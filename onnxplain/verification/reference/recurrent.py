@@ -89,6 +89,7 @@ class _Recurrent(OpRun):
 class RNN(_Recurrent):
     """H = f(X·Wᵀ + H·Rᵀ + b)"""
 
+    # operators: the activations that the standard names by default
     usual = ("Tanh",)
 
     def step(self, d: int, x: Array, state: list[Array], w: Array, r: Array, b: Array, p: Array, given: Any) -> list[Array]:
@@ -105,6 +106,7 @@ class RNN(_Recurrent):
 class GRU(_Recurrent):
     """z, r = f(X·Wᵀ + H·Rᵀ + b), h = g(X·Wᵀ + (r ∘ H)·Rᵀ + b), H = (1 − z) ∘ h + z ∘ H"""
 
+    # operators: the activations that the standard names by default
     usual = ("Sigmoid", "Tanh")
 
     def step(self, d: int, x: Array, state: list[Array], w: Array, r: Array, b: Array, p: Array, given: Any) -> list[Array]:
@@ -124,6 +126,7 @@ class GRU(_Recurrent):
 class LSTM(_Recurrent):
     """i, o, f = f(X·Wᵀ + H·Rᵀ + p ∘ C + b), c = g(X·Wᵀ + H·Rᵀ + b), C = f ∘ C + i ∘ c, H = o ∘ h(C)"""
 
+    # operators: the activations that the standard names by default
     usual = ("Sigmoid", "Tanh", "Tanh")
 
     def step(self, d: int, x: Array, state: list[Array], w: Array, r: Array, b: Array, p: Array, given: Any) -> list[Array]:

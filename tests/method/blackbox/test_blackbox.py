@@ -322,8 +322,10 @@ def test_targets_of_every_form() -> None:
     np.testing.assert_array_equal(default.target, top)
     np.testing.assert_allclose(default.attribution, everything[np.arange(3), top], atol=1e-9)
     np.testing.assert_allclose(explainer(image, [1, 2, -1]).attribution, everything[[0, 1, 2], [1, 2, top[2]]], atol=1e-9)
-    seed = np.random.default_rng(0).normal(size=(3, 10))
-    np.testing.assert_allclose(explainer(image, seed=seed).attribution, np.einsum("nt,ntcij->ncij", seed, everything), atol=1e-8)
+    cotangent = np.random.default_rng(0).normal(size=(3, 10))
+    np.testing.assert_allclose(
+        explainer(image, cotangent=cotangent).attribution, np.einsum("nt,ntcij->ncij", cotangent, everything), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("target", [(0, 3, 4), (1, ":", ":"), ("top", 2, ":"), (":", "top", "top"), "top"])
@@ -485,7 +487,7 @@ def test_bad_inputs_are_refused() -> None:
     with pytest.raises(TargetError, match="one index per sample"):
         explainer(image, [1, 2])
     with pytest.raises(TargetError, match="shape of the explained output"):
-        explainer(image, seed=np.ones((3, 4)))
+        explainer(image, cotangent=np.ones((3, 4)))
     with pytest.raises(InputError, match="no samples"):
         explainer(image[:0])
     with pytest.raises(MethodError, match="given its baseline"):

@@ -16,7 +16,7 @@ from onnxplain.method.blackbox.game import Game
 from onnxplain.method.blackbox.kernel import regression
 from onnxplain.method.blackbox.lime import euclidean, kernel, local_fit
 from onnxplain.method.blackbox.sampling import along_orders
-from onnxplain.method.blackbox.task import Shares
+from onnxplain.method.blackbox.task import PlayerValues
 from onnxplain.runtime.scorer import Array
 from tests.support.paths import FIXTURES
 
@@ -74,7 +74,7 @@ def test_captum(method: str, options: dict[str, Any], key: str, known: dict[str,
 def test_shapley_sampling_along_the_orders_of_captum(known: dict[str, Array], monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.load(FIXTURES / "digits" / "data.npz")["image"][:4]
 
-    def given(game: Game, orders: Array, together: int = 1) -> Shares:
+    def given(game: Game, orders: Array, together: int = 1) -> PlayerValues:
         assert orders.shape == known["captum_orders"].shape
         return along_orders(game, known["captum_orders"], together)
 

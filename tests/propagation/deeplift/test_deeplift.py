@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnxplain import Explainer, check, rewrite
 from onnxplain.errors import InputError, MethodError, OnnxplainError, RuleError, UnsupportedOperatorError
 from onnxplain.verification.finite_differences import double
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.propagation.test_precision import halved
 from tests.propagation.test_precision import rounded as rounded_to_half
 from tests.support.models import model, node, run
@@ -82,7 +82,7 @@ def test_summation_to_delta_in_float64(fixture: str, rule: str) -> None:
     names = {v.name for v in explained.graph.input}
     feeds = {k: v.astype(np.float64) if v.dtype == np.float32 else v for k, v in data.items() if k in names}
     (name,) = (o.name for o in explained.graph.output if o.name.endswith("_attribution"))
-    attribution, delta = evaluate(explained, feeds, [name, "delta"])
+    attribution, delta = evaluate_reference(explained, feeds, [name, "delta"])
     change = attribution.reshape(len(attribution), -1).sum(axis=1) - delta
     assert np.abs(attribution).max() > 0
     assert np.abs(delta).max() <= 1e-9 * np.abs(change).max()

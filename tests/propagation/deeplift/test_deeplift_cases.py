@@ -1,4 +1,5 @@
-"""Every DeepLIFT rule, over ONNX's own backend cases and those of own_cases.py: what each call hands on adds up, or it refuses."""
+"""Every DeepLIFT rule, over ONNX's own backend cases and those of own_cases.py: what each node hands on adds up, or it
+refuses."""
 
 from __future__ import annotations
 

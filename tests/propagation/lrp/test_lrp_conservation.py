@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from onnxplain import Explainer, rewrite
 from onnxplain.method.registry import all_methods, find_method
-from onnxplain.verification.finite_differences import double, product
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.finite_differences import double, vector_jacobian_product
+from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.support.models import model, node, run
 from tests.support.networks import cnn, mlp, transformer, unet
 from tests.support.paths import FIXTURES
@@ -39,7 +39,7 @@ def relevance(made: onnx.ModelProto, x: Array, method: str, target: Any = None, 
     """The attribution of `x` and the outputs, in float64."""
     explained = double(rewrite(made, method, target=target, **options))
     names = [o.name for o in explained.graph.output]
-    y, found = evaluate(explained, {"x": x.astype(np.float64)}, [names[0], "x_attribution"])
+    y, found = evaluate_reference(explained, {"x": x.astype(np.float64)}, [names[0], "x_attribution"])
     return np.asarray(found), np.asarray(y)
 
 
@@ -119,7 +119,7 @@ def test_what_is_left_out_is_zero(name: str, method: str) -> None:
     found, y = relevance(made, x, method)
     score = np.where(y == y.max(1, keepdims=True), y, 0.0)
     output = made.graph.output[0].name
-    whole = product(double(made), {"x": x}, {output: score}, ["x"], composite=find_method(method).rules())["x"]
+    whole = vector_jacobian_product(double(made), {"x": x}, {output: score}, ["x"], composite=find_method(method).rules())["x"]
     np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6 * np.abs(whole).max())
 
 
@@ -146,7 +146,7 @@ def test_without_epsilon_exported_networks_give_input_times_gradient(name: str, 
     for method, options in (("lrp-epsilon", {"epsilon": 1e-14}), ("input-x-gradient", {})):
         explained = double(rewrite(path, method, **options))
         (attribution,) = (o.name for o in explained.graph.output if o.name.endswith("_attribution"))
-        results.append(np.asarray(evaluate(explained, feeds, [attribution])[0]))
+        results.append(np.asarray(evaluate_reference(explained, feeds, [attribution])[0]))
     np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-6 * np.abs(results[1]).max())
 
 

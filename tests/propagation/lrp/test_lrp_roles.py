@@ -17,11 +17,11 @@ import pytest
 from onnxplain import rewrite
 from onnxplain.errors import RuleError
 from onnxplain.method.own_composite import own_composite
-from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.lrp import composites
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp import role_rules as lrp_roles
-from onnxplain.verification.finite_differences import product, run
+from onnxplain.verification.finite_differences import run, vector_jacobian_product
 from tests.support.linear_cases import Array, random
 from tests.support.models import model, node
 from tests.support.models import run as run_in_ort
@@ -46,7 +46,7 @@ def relevance_of(
     """The relevance of every input, the output, and its random relevance."""
     y = np.asarray(run(model, inputs, ["y"])[0])
     relevance = np.random.default_rng(seed).standard_normal(y.shape)
-    return product(model, inputs, {"y": relevance}, list(inputs), composite=composite), y, relevance
+    return vector_jacobian_product(model, inputs, {"y": relevance}, list(inputs), composite=composite), y, relevance
 
 
 def close(actual: Array, expected: Array) -> None:
@@ -60,7 +60,7 @@ def stabilized(z: Array) -> Array:
 
 def only(rule: Any, *operators: str) -> Composite:
     """A composite of one rule for some operators over ε-LRP."""
-    return own_composite("one", [(Where(operators=operators), rule)], base=EPSILON_LRP)
+    return own_composite("one", [(NodePattern(operators=operators), rule)], base=EPSILON_LRP)
 
 
 # -- sums ----------------------------------------------------------------------------------------------------------------
@@ -177,14 +177,14 @@ def test_proportional_pooling_runs_on_onnx_runtime() -> None:
     """The average it is replaced by is one of the model's own operator set."""
     nodes = [node("MaxPool", "x", "p", kernel_shape=[2, 2], dilations=[1, 1], storage_order=0), node("Flatten", "p", "y")]
     graph = model(nodes, {"x": (1, 2, 5, 4)}, {"y": (1, 24)}, opset=18)
-    own = own_composite("own", [(Where(operators=("MaxPool",)), lrp_roles.proportional())])
+    own = own_composite("own", [(NodePattern(operators=("MaxPool",)), lrp_roles.proportional())])
     outputs = run_in_ort(rewrite(graph, "lrp", target=0, composite=own), {"x": np.abs(IMAGE).astype(np.float32)})
     assert outputs["x_attribution"].sum() == pytest.approx(outputs["y"][0, 0], rel=1e-5)
 
 
 def test_dilated_proportional_pooling_below_opset_19_is_refused() -> None:
     nodes = [node("MaxPool", "x", "p", kernel_shape=[2, 2], dilations=[2, 2]), node("Flatten", "p", "y")]
-    own = own_composite("own", [(Where(operators=("MaxPool",)), lrp_roles.proportional())])
+    own = own_composite("own", [(NodePattern(operators=("MaxPool",)), lrp_roles.proportional())])
     graph = model(nodes, {"x": (1, 2, 5, 4)}, {"y": None}, opset=18)
     with pytest.raises(RuleError, match="averages over dilated windows exist from opset 19 on"):
         rewrite(graph, "lrp", target=0, composite=own)
@@ -477,7 +477,7 @@ def test_quantizing_passes_relevance() -> None:
     weights = {"s": np.array(0.02, np.float32), "z": np.array(0, np.int8)}
     graph = model(nodes, {"x": (2, 3)}, {"y": (2, 3)}, weights, opset=19)
     relevance = random(2, 3).astype(np.float32)
-    found = product(graph, {"x": x}, {"y": relevance}, ["x"], composite=EPSILON_LRP)
+    found = vector_jacobian_product(graph, {"x": x}, {"y": relevance}, ["x"], composite=EPSILON_LRP)
     np.testing.assert_allclose(found["x"], relevance)
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from onnxplain import rewrite
 from onnxplain.errors import MethodError, RuleError
-from onnxplain.propagation.composite import Composite, Where
+from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.input_bounds import bound
 from onnxplain.propagation.lrp.linear_rules import LinearRule
 from onnxplain.propagation.lrp.role_rules import pass_on
-from onnxplain.verification.finite_differences import product
+from onnxplain.verification.finite_differences import vector_jacobian_product
 from tests.support.linear_cases import LINEAR, Array, Linear, linear, random
 from tests.support.models import model, node
 from tests.support.models import run as run_in_ort
@@ -139,12 +139,12 @@ BIASES = ("absorb", "ignore", "distribute")
 
 
 def composite(rule: Any) -> Composite:
-    entries = ((Where(operators=("Relu",)), pass_on), (Where(roles=("linear",)), rule))
+    entries = ((NodePattern(operators=("Relu",)), pass_on), (NodePattern(roles=("linear",)), rule))
     return Composite("one rule", entries, canonize=True, strict=True)
 
 
 def propagated(made: onnx.ModelProto, x: Array, relevance: Array, rule: Any) -> Array:
-    (result,) = product(made, {"x": x}, {"y": relevance}, ["x"], composite=composite(rule)).values()
+    (result,) = vector_jacobian_product(made, {"x": x}, {"y": relevance}, ["x"], composite=composite(rule)).values()
     assert result.shape == x.shape
     assert result.dtype == np.float64
     return np.asarray(result)
@@ -188,7 +188,7 @@ def test_box_rule_with_bounds_of_every_kind(case: Linear) -> None:
 
 
 def emitted(made: onnx.ModelProto, rule: LinearRule, operator: str) -> int:
-    """How many calls of an operator our graph adds."""
+    """How many nodes of an operator our graph adds."""
     from onnxplain.passes import prepare
     from onnxplain.propagation.vjp import vjp
 
@@ -203,7 +203,7 @@ def emitted(made: onnx.ModelProto, rule: LinearRule, operator: str) -> int:
 @pytest.mark.parametrize(
     ("rule", "signed", "rectified"),
     [
-        # Each branch is one product forward, unless it is the call itself, and one backward.
+        # Each branch is one product forward, unless it is the node itself, and one backward.
         (lrp.epsilon(), 1, 1),
         (lrp.z_plus(), 4, 2),
         (lrp.alpha_beta(), 8, 4),
@@ -247,16 +247,18 @@ def test_operators_without_weights_take_epsilon_only(rule: LinearRule) -> None:
         [node("BatchNormalization", "x s b m v", "y")], {"x": (1, 2, 3)}, {"y": (1, 2, 3)},
         {k: np.ones(2, np.float32) for k in "sbmv"}, opset=17,
     )  # fmt: skip
-    named = Composite("named", ((Where(operators=("BatchNormalization",)), rule),))
+    named = Composite("named", ((NodePattern(operators=("BatchNormalization",)), rule),))
     with pytest.raises(RuleError, match="has none to take apart; choose epsilon for it"):
-        product(made, {"x": np.ones((1, 2, 3), np.float32)}, {"y": np.ones((1, 2, 3), np.float32)}, ["x"], composite=named)
+        vector_jacobian_product(
+            made, {"x": np.ones((1, 2, 3), np.float32)}, {"y": np.ones((1, 2, 3), np.float32)}, ["x"], composite=named
+        )
 
 
 def test_two_live_operands_are_no_linear_map() -> None:
     made = model([node("MatMul", "x x", "y")], {"x": (2, 2)}, {"y": (2, 2)})
-    entries = ((Where(operators=("MatMul",)), lrp.epsilon()),)
+    entries = ((NodePattern(operators=("MatMul",)), lrp.epsilon()),)
     with pytest.raises(RuleError, match="needs one live operand, found 2: 'x', 'x'"):
-        product(made, {"x": np.ones((2, 2), np.float32)}, {"y": np.ones((2, 2), np.float32)}, ["x"],
+        vector_jacobian_product(made, {"x": np.ones((2, 2), np.float32)}, {"y": np.ones((2, 2), np.float32)}, ["x"],
                 composite=Composite("all", entries))  # fmt: skip
 
 
@@ -268,7 +270,7 @@ def test_batch_normalization_shares_by_contribution() -> None:
         {"s": scale, "b": shift, "m": mean, "v": variance}, kinds={"x": 11, "y": 11},
     )  # fmt: skip
     x, relevance = random(2, 3, 2), random(2, 3, 2, seed=1)
-    result = product(made, {"x": x}, {"y": relevance}, ["x"], composite=composite(lrp.epsilon(0.1)))["x"]
+    result = vector_jacobian_product(made, {"x": x}, {"y": relevance}, ["x"], composite=composite(lrp.epsilon(0.1)))["x"]
     factor = (scale / np.sqrt(variance + 0.01))[:, None]
     y = (x - mean[:, None]) * factor + shift[:, None]
     np.testing.assert_allclose(result, x * factor / (y + np.where(y < 0, -0.1, 0.1)) * relevance, rtol=1e-7)

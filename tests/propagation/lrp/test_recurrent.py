@@ -14,7 +14,7 @@ from onnxplain.ir.registry import load_registry
 from onnxplain.passes import expanded, prepared
 from onnxplain.propagation.lrp.linear_rules import STABILIZER
 from onnxplain.verification.finite_differences import double
-from onnxplain.verification.reference.evaluator import evaluate
+from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.support.models import model, node, run
 from tests.support.own_cases import RECURRENT, Own
 from tests.support.paths import FIXTURES
@@ -31,12 +31,12 @@ def test_written_out_step_by_step_they_give_the_same(case: Own) -> None:
     made = double(case.model())
     feeds = dict(zip([i.name for i in made.graph.input], [np.asarray(a) for a in case.arrays()], strict=True))
     feeds = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in feeds.items()}
-    expected = evaluate(made, feeds)
+    expected = evaluate_reference(made, feeds)
     written = expanded(prepared(read(made)), EXPANDED, load_registry()).model
     assert case.op not in {n.op_type for n in written.graph.node}
     onnx.checker.check_model(written, full_check=True)
     assert [o.name for o in written.graph.output] == [o.name for o in made.graph.output]
-    for a, b in zip(expected, evaluate(written, feeds), strict=True):
+    for a, b in zip(expected, evaluate_reference(written, feeds), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-8)  # attributes are float32
 
 
@@ -141,9 +141,9 @@ def oracle(op: str, weights: dict[str, Array], x: Array, epsilon: float, **attri
     """Scores, and the relevance of x for the greatest of each sample."""
     w, r, bias = (weights[k][0] for k in ("w", "r", "b"))
     made, _ = network(op, {"LSTM": 4, "GRU": 3}[op], **attributes)
-    (scores,) = evaluate(made, {"x": x})
+    (scores,) = evaluate_reference(made, {"x": x})
     made.graph.output[0].name = "h"
-    (h,) = evaluate(made, {"x": x}, ["h"])
+    (h,) = evaluate_reference(made, {"x": x}, ["h"])
     chosen = scores * (scores == scores.max(1, keepdims=True))
     (last,) = through(chosen, scores, [(h, weights["out"].T)], epsilon)
     if attributes.get("direction") == "reverse":
@@ -173,7 +173,7 @@ def test_relevance_is_that_of_the_equations(op: str, attributes: dict[str, Any],
     x = np.random.default_rng(3).standard_normal((STEPS, BATCH, FEATURES))
     scores, expected = oracle(op, weights, x, epsilon, **attributes)
     seed = (scores == scores.max(1, keepdims=True)).astype(np.float64)
-    found = run(rewrite(made, "lrp-epsilon", target="seed", epsilon=epsilon), {"x": x, "seed": seed})
+    found = run(rewrite(made, "lrp-epsilon", target="cotangent", epsilon=epsilon), {"x": x, "seed": seed})
     np.testing.assert_allclose(found["scores"], scores, rtol=1e-10)
     np.testing.assert_allclose(found["x_attribution"], expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
 
@@ -186,10 +186,10 @@ def test_relevance_is_conserved_without_biases(op: str, gates: int, method: str)
         onnx.numpy_helper.from_array(np.zeros((1, 2 * gates * HIDDEN)), "b")
     )
     x = np.random.default_rng(3).standard_normal((STEPS, BATCH, FEATURES))
-    seed = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    found = run(rewrite(made, method, target="seed"), {"x": x, "seed": seed})
+    cotangent = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    found = run(rewrite(made, method, target="cotangent"), {"x": x, "seed": cotangent})
     totals = found["x_attribution"].sum((0, 2))
-    np.testing.assert_allclose(totals, (seed * found["scores"]).sum(1), rtol=1e-3)
+    np.testing.assert_allclose(totals, (cotangent * found["scores"]).sum(1), rtol=1e-3)
 
 
 @pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])

@@ -13,11 +13,13 @@ from onnxplain.errors import TargetError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor, same_dim
 
-__all__ = ["emit_seed", "nan_beyond"]
+__all__ = ["emit_cotangent", "nan_beyond"]
 
 
-def emit_seed(b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched: bool, chosen: Tensor | None = None) -> Tensor:
-    """The message to start the walk with: 1 at the explained element of every sample, 0 elsewhere.
+def emit_cotangent(
+    b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched: bool, chosen: Tensor | None = None
+) -> Tensor:
+    """The message to start the backward pass with: 1 at the explained element of every sample, 0 elsewhere.
 
     Args:
         b: emits into the graph.
@@ -26,19 +28,19 @@ def emit_seed(b: Builder, y: Tensor, target: Target, *, ranked: Tensor, batched:
         ranked: the prediction, in y's shape: its greatest element is the "top" one (y may be what a softmax makes it from).
         batched: whether the first axis counts samples.
         chosen: int64 [n] or [1], the run-time index for "input", counted row by row over the sample's elements; negative
-            means the top prediction; an index beyond the last element seeds nothing (`nan_beyond` marks those samples).
+            means the top prediction; an index beyond the last element explains nothing (`nan_beyond` marks those samples).
 
     Raises:
         TargetError: the target does not fit the output's shape.
     """
     if target.kind == "input":
         assert chosen is not None
-        return _seed_at_run_time(b, y, ranked, chosen, batched=batched)
+        return _cotangent_at_run_time(b, y, ranked, chosen, batched=batched)
     terms = target.terms if target.kind == "contrast" else ((1.0, target.axes),)
     seeds = []
     for weight, axes in terms:
-        seed = _element(b, y, ranked, axes, batched=batched)
-        seeds.append(seed if weight == 1 else replace(b.Mul(seed, weight), shape=y.shape))
+        cotangent = _element(b, y, ranked, axes, batched=batched)
+        seeds.append(cotangent if weight == 1 else replace(b.Mul(cotangent, weight), shape=y.shape))
     return b.total(seeds)
 
 
@@ -64,10 +66,10 @@ def _element(b: Builder, y: Tensor, ranked: Tensor, axes: tuple[Axis, ...], *, b
     masks = [_mask(b, y, axis, choice) for axis, choice in enumerate(axes, start=first) if isinstance(choice, int)]
     if "top" in axes:
         masks.append(_top_mask(b, ranked, axes, first))
-    seed = b.full_like(y, 1)
+    cotangent = b.full_like(y, 1)
     for mask in masks:
-        seed = replace(b.Where(mask, seed, 0), shape=y.shape)
-    return seed
+        cotangent = replace(b.Where(mask, cotangent, 0), shape=y.shape)
+    return cotangent
 
 
 def _mask(b: Builder, y: Tensor, axis: int, index: int) -> Tensor:
@@ -107,14 +109,14 @@ def _count(b: Builder, extent: Tensor) -> Tensor:
     return made
 
 
-def _seed_at_run_time(b: Builder, y: Tensor, ranked: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
+def _cotangent_at_run_time(b: Builder, y: Tensor, ranked: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
     plain = batched and y.rank == 2
     flat = ranked if plain else b.Reshape(ranked, [0, -1] if batched and y.rank > 1 else [-1, 1] if batched else [1, -1])
     wanted = b.Unsqueeze(_one_per_sample(b, y, chosen, batched=batched), [1])
     index = b.Where(b.Less(wanted, 0), b.ArgMax(flat, axis=1, keepdims=1), wanted)
     extent = b.dim(y, 1) if plain else b.Shape(flat, start=1, end=2)
-    seed = b.cast(b.Equal(_count(b, extent), index), y)
-    return replace(seed if plain else b.reshape(seed, y), shape=y.shape, dtype=y.dtype)
+    cotangent = b.cast(b.Equal(_count(b, extent), index), y)
+    return replace(cotangent if plain else b.reshape(cotangent, y), shape=y.shape, dtype=y.dtype)
 
 
 def _one_per_sample(b: Builder, y: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
