@@ -15,15 +15,17 @@ from typing import Any, Protocol, TypeAlias, overload
 import numpy as np
 
 from onnxplain.analysis.nonnegative import nonnegative_tensors
-from onnxplain.errors import RuleError, nearest
+from onnxplain.errors import RuleError
 from onnxplain.ir.constant_folding import FOLDABLE
 from onnxplain.ir.graph import READABLE_ELEMENTS, Body, Emitted, Graph
+from onnxplain.ir.inference import Applied, contents, infer
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec
-from onnxplain.ir.schema import Signature, operators_of, signature
-from onnxplain.ir.tensor import Tensor
-from onnxplain.ir.type_inference import ELEMENTWISE, FIXED, RANDOM, SEQUENCES, elementwise_shape, output_dtype, unsqueezed_shape
+from onnxplain.ir.schema import Signature, signature
+from onnxplain.ir.tensor import Dim, Tensor
+from onnxplain.ir.type_inference import FIXED, RANDOM
+from onnxplain.ir.well_formed import check_form
 
 __all__ = ["Emitter", "Literal", "Operand", "Recorded"]
 
@@ -146,33 +148,13 @@ class Emitter:
         """
         known = signature(op, domain, self.graph.opset) if not domain else None
         attributes = {k: v for k, v in attributes.items() if v is not None}
+        opset = self.graph.opset
         if not domain:
-            self._check(op, inputs, outputs, attributes, known)
+            check_form(op, known, opset, inputs, attributes, outputs)
         operands = self._operands(op, inputs, known)
-        shape = elementwise_shape(operands) if op in ELEMENTWISE else None
-        if op == "Unsqueeze":
-            shape = unsqueezed_shape(operands[0], self.ints(operands[1]))
-        sequence = op in SEQUENCES
-        likes = [Tensor("", output_dtype(op, known, i, operands, attributes), shape, sequence) for i in range(outputs)]
+        likes = infer(Applied(op, domain, opset, known, operands, attributes, outputs, self._contents, self.value))
         made = self._emit(op, domain, operands, attributes, likes, known)
         return made[0] if outputs == 1 else made
-
-    def _check(
-        self, op: str, inputs: Sequence[Operand], outputs: int, attributes: Mapping[str, Any], known: Signature | None
-    ) -> None:
-        """Refuse what the standard does not have where it is written, not where the file is loaded."""
-        opset = self.graph.opset
-        if known is None:
-            raise RuleError(f"there is no operator '{op}' in opset {opset}; {nearest(op, operators_of(opset))}")
-        for name in attributes.keys() - known.attributes:
-            raise RuleError(f"{op} has no attribute '{name}'; {nearest(name, known.attributes)}")
-        least, most = known.inputs
-        given = len(inputs)
-        if not least <= given <= most or any(t is None for t in inputs[:least]):
-            wanted = f"{least}" if least == most else f"{least} or more" if most > 1000 else f"{least} to {most}"
-            raise RuleError(f"{op} takes {wanted} inputs, found {given - sum(t is None for t in inputs)}")
-        if outputs > known.outputs[1]:
-            raise RuleError(f"{op} has {known.outputs[1]} outputs, asked for {outputs}")
 
     def _emit(
         self,
@@ -703,6 +685,15 @@ class Emitter:
         """
         value = self.value(tensor)
         return None if value is None else [int(v) for v in value.ravel()]
+
+    def _contents(self, tensor: Tensor) -> tuple[Dim, ...] | None:
+        """What is known of the values of a tensor of whole numbers, as extents."""
+        return contents(tensor, lambda t: self.maker(t) or self.graph.producer(t), self._whole)
+
+    def _whole(self, tensor: Tensor) -> list[int] | None:
+        """The values of a small constant of whole numbers."""
+        value = self.value(tensor)
+        return None if value is None or value.dtype.kind not in "iu" or value.ndim > 1 else value.ravel().tolist()
 
     def _operands(self, op: str, inputs: Sequence[Operand], known: Signature | None) -> tuple[Tensor | None, ...]:
         """The inputs with literals made into constants of the types the schema asks for."""

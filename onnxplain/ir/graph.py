@@ -23,7 +23,7 @@ from onnxplain.errors import LayerError, ModelError, nearest
 from onnxplain.ir.edit import Names, alive, captures, names_in, reads, set_nodes
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
-from onnxplain.ir.tensor import Shape, Tensor
+from onnxplain.ir.tensor import Shape, Tensor, shown
 
 __all__ = ["READABLE_ELEMENTS", "Body", "Emitted", "Graph", "named_dims", "scope_of"]
 
@@ -333,6 +333,4 @@ def scope_of(node: onnx.NodeProto) -> str:
 
 def named_dims(tensor: Tensor) -> str:
     """The shape for people: `[batch, 3, 224, 224]`; `?` where an extent is unknown."""
-    if tensor.shape is None:
-        return "[…]"
-    return "[" + ", ".join("?" if d is None else str(d) for d in tensor.shape) + "]"
+    return shown(tensor.shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.errors import RuleError
 
-__all__ = ["Dim", "Shape", "Tensor", "is_float", "same_dim"]
+__all__ = ["Dim", "Shape", "Tensor", "is_float", "may_be_equal", "same_dim", "shown"]
 
 Dim: TypeAlias = "int | str | None"
 """An extent: a number, a symbol (equal symbols are equal extents), or None where nothing is known."""
@@ -111,3 +111,16 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 def same_dim(a: Dim, b: Dim) -> bool:
     """Whether two extents are provably equal."""
     return a is not None and a == b
+
+
+def may_be_equal(a: Shape, b: Shape) -> bool:
+    """Whether two shapes can be the same in some run. Symbols of different names may stand for one extent."""
+    if a is None or b is None:
+        return True
+    known = (isinstance(x, int) and isinstance(y, int) and x != y for x, y in zip(a, b, strict=False))
+    return len(a) == len(b) and not any(known)
+
+
+def shown(shape: Shape) -> str:
+    """A shape for people: `[batch, 3, ?]`; `?` where an extent is unknown."""
+    return "[…]" if shape is None else "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"

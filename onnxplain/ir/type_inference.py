@@ -1,4 +1,4 @@
-"""Types and shapes of emitted operators, as far as the schema tells them without a run of onnx's inference."""
+"""Data types of what an operator returns, as its schema and attributes say."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ import onnx
 
 from onnxplain.ir.ops import claims
 from onnxplain.ir.schema import Signature
-from onnxplain.ir.tensor import Dim, Shape, Tensor, same_dim
+from onnxplain.ir.tensor import Tensor
 
-__all__ = ["ELEMENTWISE", "FIXED", "RANDOM", "SEQUENCES", "elementwise_shape", "output_dtype", "unsqueezed_shape"]
+__all__ = ["FIXED", "RANDOM", "SEQUENCES", "output_dtype"]
 
 RANDOM = claims("random")
 """Operators that give another result each time; never merged, never moved out of a loop."""
 
 SEQUENCES = claims("makes_sequence")
 """Operators that make sequences."""
-
-ELEMENTWISE = frozenset(  # operators: those that rules emit
-    """Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean
-    Min Mod Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Sum Tanh Where Xor""".split()
-)
-"""Operators whose output has the broadcast shape of their inputs."""
 
 FIXED: dict[str, np.dtype[Any]] = {
     f"tensor({name})": np.dtype(dtype)
@@ -58,38 +52,10 @@ def output_dtype(
     if cls.startswith("tensor("):
         return FIXED.get(cls)
     for i, tensor in enumerate(inputs):
-        if tensor is not None and known.input_class(i) == cls:
+        if tensor is not None and tensor.dtype is not None and known.input_class(i) == cls:
             return tensor.dtype
     return None
 
 
 def _first_dtype(inputs: Sequence[Tensor | None]) -> np.dtype[Any] | None:
-    return next((t.dtype for t in inputs if t is not None), None)
-
-
-def elementwise_shape(inputs: Sequence[Tensor | None]) -> Shape:
-    """The broadcast shape where it can be proven, else None."""
-    shapes = [t.shape for t in inputs if t is not None]
-    if any(s is None for s in shapes):
-        return None
-    rank = max((len(s) for s in shapes if s is not None), default=0)
-    result: list[Dim] = [1] * rank
-    for s in shapes:
-        assert s is not None
-        for axis, extent in enumerate(s, start=rank - len(s)):
-            mine = result[axis]
-            if extent == 1 or same_dim(mine, extent):
-                continue
-            if mine == 1 or (isinstance(extent, int) and not isinstance(mine, int)):
-                result[axis] = extent
-            elif not isinstance(mine, int):
-                return None
-    return tuple(result)
-
-
-def unsqueezed_shape(x: Tensor | None, axes: Sequence[int] | None) -> Shape:
-    """The shape with extents of 1 put in at axes of the result, where shape and axes are known."""
-    if x is None or x.shape is None or axes is None:
-        return None
-    places, rest = {axis % (x.rank + len(axes)) for axis in axes}, iter(x.shape)
-    return tuple(1 if axis in places else next(rest) for axis in range(x.rank + len(axes)))
+    return next((t.dtype for t in inputs if t is not None and t.dtype is not None), None)

@@ -16,11 +16,12 @@ from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec, Rule
-from onnxplain.ir.tensor import Shape, Tensor
+from onnxplain.ir.tensor import Shape, Tensor, may_be_equal, shown
 from onnxplain.propagation.composite import GRADIENT, RuleSelector
 from onnxplain.propagation.operands import whole_power
 from onnxplain.propagation.precision import in_float32
 from onnxplain.propagation.rectified_relevance import one_sided_tensors
+from onnxplain.propagation.rule import rule_name
 
 __all__ = ["backpropagate", "backward", "live_nodes", "missing_operators", "with_layer_positions"]
 
@@ -234,47 +235,43 @@ def input_messages(
     b: Builder, node: Node, rule: Rule, spec: OpSpec, incoming: Sequence[Tensor | None]
 ) -> Iterable[tuple[int, Tensor]]:
     """The messages one rule sends to the live inputs of its call by position, each in the shape and type of its input."""
+    where = f"{node}{f' in {node.scope}' if node.scope else ''}, rule '{rule_name(rule)}'"
     try:
         result = rule(b, node, *incoming)
         sent = result if isinstance(result, tuple) else (result,)
+        # A rule of several operators may return None for inputs that only some of them have.
         if any(m is not None for m in sent[len(node.reads) :]):
-            raise RuleError(f"its rule gives {len(sent)} messages, the node has {len(node.reads)} inputs")
+            raise RuleError(f"{len(sent)} messages for a node with {len(node.reads)} input{'s' if len(node.reads) > 1 else ''}")
         for i, x in enumerate(node.reads):
             if x is None or not node.needs_input_grad(i):
                 continue
             if i >= len(sent):
-                raise RuleError(f"its rule gives no message for input {i} ('{x.name}')")
+                raise RuleError(f"no message for input {i} ('{x.name}')")
             m = sent[i]
             if m is None:
                 continue
-            if not isinstance(m, Tensor):
-                raise RuleError(f"its rule gives {type(m).__name__} for input {i} ('{x.name}'); a message is a tensor or None")
+            full = _full_shape(node, x, spec.core) if spec.broadcasts else x.shape
+            _check_message(m, i, x, full)
             if spec.traits.unbounded_slope and rule is spec.rule:
                 m = _zero_where_zero(b, node, i, incoming, m)
             if spec.broadcasts:
-                m = b.sum_to(m, x, _full_shape(node, x, spec.core))
-            elif not fits(m.shape, x.shape):
-                raise RuleError(
-                    f"its message for input {i} ('{x.name}') has the shape {_shown(m.shape)}, that input {_shown(x.shape)}"
-                )
+                m = b.sum_to(m, x, full)
             yield i, b.know(replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape))
     except RuleError as error:
-        raise RuleError(f"{node}{f' in {node.scope}' if node.scope else ''}: {error}") from error
+        raise RuleError(f"{where}: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect
-        where = f"{node}{f' in {node.scope}' if node.scope else ''}"
-        raise RuleError(f"{where}: its rule failed on this form of it ({type(error).__name__}: {error})") from error
+        raise RuleError(f"{where}: failed on this form of the operator ({type(error).__name__}: {error})") from error
 
 
-def fits(found: Shape, wanted: Shape) -> bool:
-    """Whether two shapes may be the same, as far as they are known. Names of extents say nothing: several may mean one extent."""
-    if found is None or wanted is None:
-        return True
-    pairs = zip(found, wanted, strict=False)
-    return len(found) == len(wanted) and all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in pairs)
-
-
-def _shown(shape: Shape) -> str:
-    return "unknown" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+def _check_message(message: object, index: int, x: Tensor, expected: Shape) -> None:
+    """Refuse a message that contradicts what is known of its input, before it is summed over broadcast axes."""
+    said = f"the message for input {index} ('{x.name}')"
+    if not isinstance(message, Tensor):
+        raise RuleError(f"{said} is of the class {type(message).__name__}, expected a tensor or None")
+    if not may_be_equal(message.shape, expected):
+        raise RuleError(f"{said} has the shape {shown(message.shape)}, expected {shown(expected)}")
+    if x.message_dtype is not None and not message.is_float:
+        raise RuleError(f"{said} has the type {message.dtype}, expected {x.dtype}")
 
 
 def _zero_where_zero(b: Builder, node: Node, index: int, incoming: Sequence[Tensor | None], m: Tensor) -> Tensor:
