@@ -120,9 +120,10 @@ def _asymmetric(node: onnx.NodeProto, known: Mapping[str, onnx.TensorProto]) -> 
         return [resize(x, node.input[2], y, node.name, "floor")]
     if scales is not None and (scales <= 1).all():
         return [resize(x, node.input[2], y, node.name, "ceil")]
-    one, up, down, larger = (f"{name}/{part}" for part in ("one", "up", "down", "enlarged"))
+    number, one, up, down, larger = (f"{name}/{part}" for part in ("number", "one", "up", "down", "enlarged"))
     return [
-        _constant(one, 1.0),
+        _constant(number, 1.0),
+        helper.make_node("CastLike", [number, node.input[2]], [one], name=one),
         helper.make_node("Max", [node.input[2], one], [up], name=up),
         helper.make_node("Min", [node.input[2], one], [down], name=down),
         resize(x, up, larger, larger, "floor"),

@@ -50,6 +50,7 @@ def move(b: Builder, node: Node, *relevance: Tensor | None) -> Messages:
     rests = [b.cofactor(r, y) for r, y in zip(relevance, node.outputs, strict=False)]
     facts = b.spec(node).traits
     hands_on = bool(facts.moves_elements) or facts.selects_elements == "first"
+    hands_on &= not any(t.is_sequence for t in (*node.inputs, *node.outputs) if t is not None)  # which no product takes
     if hands_on and all((m is None) == (r is None) for m, r in zip(rests, relevance, strict=False)):
         return _products(b, node, b.gradient(node, *rests))
     return tuple(b.gradient(node, *relevance))
