@@ -64,7 +64,11 @@ def check(name: str) -> None:
     (data,) = model.graph.input
     shape = [d.dim_value for d in data.type.tensor_type.shape.dim]
     x = np.random.default_rng(8).normal(size=shape).astype(np.float32)
-    found = compare(model, {data.name: x}, step=STEP.get(name, 2.0**-29), tolerance=1e-5)
+    # Where processors round differently a kink may lie within one of the steps, but not within all; a wrong slope is wrong in each.
+    for step in (STEP.get(name, 2.0**-29), 2.0**-31, 2.0**-27):
+        found = compare(model, {data.name: x}, step=step, tolerance=1e-5)
+        if found.ok:
+            break
     assert abs(found.numeric) > 1e-3
     assert found.ok, found
     single = run(model, {data.name: x})
