@@ -51,6 +51,9 @@ def final_logits(model: onnx.ModelProto) -> bool:
     return bool(search.added)
 
 
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+
+
 class _Search:
     """Goes back from probabilities to their logits, and notes the nodes that bring these along."""
 
@@ -88,7 +91,7 @@ class _Search:
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":
-            return helper.tensor_dtype_to_np_dtype(_settings(node)["to"]).kind == "f" and self._is_float(node.input[0])
+            return _settings(node)["to"] in FLOATS and self._is_float(node.input[0])
         return node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]
 
     def _sum_to_one(self, name: str) -> bool:
@@ -100,14 +103,25 @@ class _Search:
             settings = _settings(maker)
             two = len(settings.get("classlabels_ints", ()) or settings.get("classlabels_strings", ())) == 2
             how = settings.get("post_transform", b"NONE")
-            return how == b"SOFTMAX" or (how == b"LOGISTIC" and two and self._mirrored(settings))
+            return how == b"SOFTMAX" or (how == b"LOGISTIC" and two and self._mirrored(maker))
         return maker.op_type == "Softmax" or self._is_binary(maker)
 
-    def _mirrored(self, settings: dict[str, Any]) -> bool:
-        """Whether the scores of two classes are −s and s."""
-        first, *rest = np.split(np.array(settings["coefficients"]), len(settings.get("intercepts", (0,))))
-        bias = settings.get("intercepts", (0,))
-        return not rest or (np.array_equal(first, -rest[0]) and bias[0] == -bias[1])
+    def _mirrored(self, node: onnx.NodeProto) -> bool:
+        """Whether the scores of two classes are provably −s and s."""
+        found = self._rows(node)
+        if found is None:
+            return False
+        rows, bias = found
+        return len(rows) == 1 or (len(rows) == 2 and np.array_equal(rows[0], -rows[1]) and bias[0] == -bias[1])
+
+    def _rows(self, node: onnx.NodeProto) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+        """The weights and biases of a linear classifier, a row per score; None where the number of its features is unknown."""
+        settings, x = _settings(node), self.known.get(node.input[0])
+        shape = [] if x is None else [d.dim_value for d in x.type.tensor_type.shape.dim]
+        if len(shape) != 2 or not shape[1]:
+            return None
+        rows = np.array(settings["coefficients"], np.float32).reshape(-1, shape[1])
+        return rows, np.array(settings.get("intercepts") or np.zeros(len(rows)), np.float32)
 
     def _source(self, name: str) -> str | None:
         """The logits where probabilities are made of them."""
@@ -141,18 +155,17 @@ class _Search:
 
     def _linear(self, node: onnx.NodeProto) -> str | None:
         """X·Cᵀ + b of a linear classifier; a single score s of two classes as [−s, s]."""
-        settings = _settings(node)
+        settings, found, name = _settings(node), self._rows(node), f"{node.output[1]}{LOGITS}"
         how = settings.get("post_transform", b"NONE").decode()
-        shape = [d.dim_value for d in self.known[node.input[0]].type.tensor_type.shape.dim] if node.input[0] in self.known else []
-        if how not in SINGLE or len(shape) != 2 or not shape[1]:
+        if name in self.makers:  # by an earlier search
+            return name
+        if how not in SINGLE or found is None:
             return None
-        rows = np.array(settings["coefficients"], np.float32).reshape(-1, shape[1])
-        bias = np.array(settings.get("intercepts", np.zeros(len(rows))), np.float32)
+        rows, bias = found
         if len(rows) == 1:
             if how != "LOGISTIC" or len(settings.get("classlabels_ints", ()) or settings.get("classlabels_strings", ())) != 2:
                 return None
             rows, bias = np.concatenate([-rows, rows]), np.concatenate([-bias, bias])
-        name = f"{node.output[1]}{LOGITS}"
         for part, value in (("weights", rows), ("bias", bias)):
             self.graph.initializer.append(numpy_helper.from_array(value, f"{name}_{part}"))
         x = node.input[0]
@@ -183,7 +196,7 @@ class _Search:
 
     def _is_float(self, name: str) -> bool:
         kind = self.known[name].type.tensor_type.elem_type if name in self.known else onnx.TensorProto.FLOAT
-        return helper.tensor_dtype_to_np_dtype(kind).kind == "f" if kind else True
+        return kind in FLOATS or not kind
 
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:

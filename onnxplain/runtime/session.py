@@ -111,7 +111,7 @@ def _class_labels(model: onnx.ModelProto) -> dict[str, list[Any]]:
         while maker is not None and maker.op_type == "Identity":
             maker = makers.get(maker.input[0])
         if maker is not None and maker.op_type == "ZipMap":
-            (labels,) = (onnx.helper.get_attribute_value(a) for a in maker.attribute)
+            labels: list[Any] = next((v for a in maker.attribute if len(v := onnx.helper.get_attribute_value(a))), [])
             found[output.name] = [v.decode() if isinstance(v, bytes) else v for v in labels]
     return found
 
