@@ -72,7 +72,7 @@ class _Follower:
             floats = [y for y in outputs if y.is_float]
             self.found += [Entrance(y, "cast") for y in floats]
             self.values.update(y.name for y in outputs if not y.is_float)
-        elif standard_traits(node).elementwise and self._shifts(node):
+        elif self._shifts(node):
             self.values.add(node.y.name)
         elif node.op == "Gather" and node.x.name not in self.values:
             self._looked_up(node)
@@ -100,9 +100,11 @@ class _Follower:
     def _shifts(self, node: Node) -> bool:
         """Whether integers stay the tokens they were, though as other numbers (an offset, ids counted from the end): whatever
         else an operator reads is constant or a condition."""
+        facts = standard_traits(node)
+        shifts = facts.linear_in or facts.piecewise_linear or facts.selects_elements or node.op == "Mod"
+        if not (facts.elementwise and shifts):
+            return False
         data = node.inputs[1:] if node.op == "Where" else node.inputs
-        if node.y.dtype is not None and any(t is not None and t.dtype not in (None, node.y.dtype) for t in data):
-            return False  # a comparison
         others = [t for t in data if t is not None and t.name not in self.values]
         return not node.y.is_float and len(others) < len(data) and all(t.name not in self.varying for t in others)
 

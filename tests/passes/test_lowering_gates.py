@@ -57,7 +57,7 @@ def mobile(extent: Any = "batch", wide: int = WIDE) -> onnx.ModelProto:
 def plainly(monkeypatch: pytest.MonkeyPatch, make: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
     """An explained model in the forms that rules write."""
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "lowered", lambda b: b.nodes)
+        patch.setattr(writing, "lowered", lambda b, traits: b.nodes)
         return make()
 
 

@@ -24,12 +24,13 @@ def group_activations(flow: Dataflow) -> Sequence[Node]:
     origin: dict[str, Tensor] = {}  # what each tensor is an elementwise function of, one node back
     groups: dict[str, Node] = {}  # by the name of the output
     for node in flow.nodes:
-        if not flow.traits(node).elementwise or node.parts:
+        facts, places = flow.traits(node), [i for i in range(len(node.inputs)) if node.needs_input_grad(i)]
+        if node.parts or not facts.elementwise or (facts.elementwise == "first" and places != [0]):
             continue
-        live = list(dict.fromkeys(t for i, t in enumerate(node.inputs) if t is not None and node.needs_input_grad(i)))
+        live = list(dict.fromkeys(node.input(i) for i in places))
         if not live or not _constants_fit(node):
             continue
-        if len(live) == 1 and sum(node.needs_input_grad(i) for i in range(len(node.inputs))) == 1:
+        if len(places) == 1:
             origin[node.y.name] = live[0]
             continue
         root = _meeting(origin, live)

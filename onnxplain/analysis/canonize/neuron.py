@@ -32,7 +32,9 @@ def _bends(flow: Dataflow, node: Node, live: int) -> bool:
     facts = flow.traits(node)
     if node.domain == COMPOUND:
         return node.op == "Activation"
-    return bool(facts.elementwise) and (not facts.linear_in or (facts.linear_in == "first" and live != 0))
+    if not facts.elementwise or (facts.elementwise == "first" and live != 0):
+        return False
+    return not facts.linear_in or (facts.linear_in == "first" and live != 0)
 
 
 def _adds_up(flow: Dataflow, node: Node) -> bool:

@@ -160,6 +160,7 @@ def _minimum(a: Dim, b: Dim) -> Dim:
     return a if a is not None and a == b else None
 
 
+# operators: an implementation of each
 RULES: dict[str, Callable[[_Reader], tuple[Dim, ...] | None]] = {
     "Shape": _shape,
     "Size": _size,

@@ -14,6 +14,8 @@ from onnxplain.ir.tensor import Dim, Shape
 
 __all__ = ["RULES", "Rule"]
 
+# operators of this file: an implementation of each
+
 Rule: TypeAlias = "Callable[[Applied], Shape | list[Shape]]"
 """The shape of the only output, or a list with the shape of each."""
 
