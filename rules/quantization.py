@@ -11,7 +11,6 @@ QLinearConv and QLinearMatMul do not tell a value that rounds to the last intege
 formed once more, in floating point.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -200,12 +199,12 @@ def conv_integer(b: Builder, node: Node, dy: Tensor) -> Messages:
 def _steps(b: Builder, x: Tensor, zero: Tensor | None, like: Tensor) -> Tensor:
     """x − z as floating-point numbers."""
     wide = b.cast(x, like)
-    return replace(wide if zero is None else b.Sub(wide, b.cast(zero, like)), shape=x.shape)
+    return wide if zero is None else b.Sub(wide, b.cast(zero, like))
 
 
 def _real(b: Builder, x: Tensor, zero: Tensor, scale: Tensor) -> Tensor:
     """What a quantized tensor stands for: (x − z) · s."""
-    return replace(b.Mul(_steps(b, x, zero, scale), scale), shape=x.shape)
+    return b.Mul(_steps(b, x, zero, scale), scale)
 
 
 def _rows(b: Builder, scale: Tensor) -> Tensor:

@@ -1,8 +1,6 @@
 """QLinearConv and QLinearMatMul as dequantize, compute, quantize, for relevance: it goes through the product by whichever rule
 serves products of floating-point numbers, and through both ends unchanged."""
 
-from dataclasses import replace
-
 from onnxplain import Builder, Node, Tensor, expansion
 from onnxplain.rulekit.quantized import columns, quantized, real, scalar
 
@@ -18,7 +16,7 @@ def qlinear_conv(b: Builder, node: Node) -> Tensor:
     filters = [-1, *[1] * (w.rank - 1)]
     if w_scale.rank == 1 and w_scale.dim(0) != 1:
         steps = b.Sub(b.cast(w, w_scale), b.Reshape(b.cast(w_zero, w_scale), filters))
-        weight = replace(b.Mul(steps, b.Reshape(w_scale, filters)), shape=w.shape)
+        weight = b.Mul(steps, b.Reshape(w_scale, filters))
     else:
         weight = real(b, w, w_scale, w_zero)
     added = None if bias is None else b.Mul(b.cast(bias, x_scale), b.Mul(scalar(b, x_scale), w_scale))

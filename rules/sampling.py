@@ -5,7 +5,7 @@ or four (cubic), and multiply their weights. The message on a position's value g
 and to the position by the weights' slopes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -202,8 +202,7 @@ def deform_conv(b: Builder, node: Node, dy: Tensor) -> Messages:
 def _split(b: Builder, x: Tensor, parts: int) -> Tensor:
     """The channels of each image dealt out to so many images."""
     size, channels = Extents.of(b, x, 2), Extents(b, b.dim(x, 1)) // parts
-    images = b.Reshape(x, Extents(b, [-1]).then(channels, size).operand)
-    return replace(images, shape=(None, channels.known[0] if channels.known else None, *(x.shape or ())[2:]))
+    return b.Reshape(x, Extents(b, [-1]).then(channels, size).operand)
 
 
 def _window(b: Builder, node: Node, kernel: list[int], out: Extents, axis: int) -> Tensor:

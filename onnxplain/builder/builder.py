@@ -10,7 +10,6 @@ The examples use a builder `b` over a graph with the input `x`, float32 [2, 3], 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -121,7 +120,7 @@ class Builder(Products):
         else:
             target = self.shape(like)
         empty = like.shape is None or 0 in like.shape or len(dynamic) > 1  # an extent is, or may turn out to be, zero
-        return replace(self.Reshape(x, target, allowzero=1 if empty else None), shape=like.shape)
+        return self.shaped(self.Reshape(x, target, allowzero=1 if empty else None), like.shape)  # -1 may be undecided
 
     def transpose(self, x: Tensor, perm: Sequence[int]) -> Tensor:
         """A tensor with its axes permuted.
@@ -139,8 +138,7 @@ class Builder(Products):
         """
         if list(perm) == list(range(len(perm))):
             return x
-        shape = None if x.shape is None else tuple(x.shape[p] for p in perm)
-        return replace(self.Transpose(x, perm=list(perm)), shape=shape)
+        return self.Transpose(x, perm=list(perm))
 
     def swap_last(self, x: Tensor) -> Tensor:
         """A tensor with its last two axes exchanged.
@@ -199,16 +197,13 @@ class Builder(Products):
         empty = [self.SequenceEmpty(dtype=onnx.helper.np_dtype_to_tensor_dtype(d)) for d in kinds]
 
         def step(i: Tensor, go_on: Tensor, *done: Tensor) -> list[Tensor]:
-            elements = [replace(self.SequenceAt(s, i), dtype=s.dtype) for s in sequences]
+            elements = [self.SequenceAt(s, i) for s in sequences]
             return [go_on, *(self.SequenceInsert(d, m) for d, m in zip(done, make(*elements), strict=True))]
 
         scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
         body = self.body([*scalars, *(Tensor("done", d, None, True) for d in kinds)], step)
         made = self.op("Loop", self.SequenceLength(sequences[0]), True, *empty, outputs=len(empty), body=body)
-        return [
-            replace(m, dtype=d, is_sequence=True)
-            for m, d in zip(made if isinstance(made, tuple) else (made,), kinds, strict=True)
-        ]
+        return list(made) if isinstance(made, tuple) else [made]
 
     def full_like(self, tensor: Tensor, value: float) -> Tensor:
         """One number everywhere, in the shape and type of a tensor.
@@ -225,7 +220,7 @@ class Builder(Products):
             array([[7., 7., 7.],
                    [7., 7., 7.]], dtype=float32)
         """
-        return replace(self.Expand(self.const(value, tensor.dtype), self.shape(tensor)), dtype=tensor.dtype, shape=tensor.shape)
+        return self.Expand(self.const(value, tensor.dtype), self.shape(tensor))
 
     def expand(self, x: Tensor, like: Tensor) -> Tensor:
         """A tensor broadcast to the shape of another one.
@@ -242,7 +237,7 @@ class Builder(Products):
             array([[1., 2., 3.],
                    [1., 2., 3.]], dtype=float32)
         """
-        return replace(self.Expand(x, self.shape(like)), shape=like.shape)
+        return self.shaped(self.Expand(x, self.shape(like)), like.shape)  # only the caller knows that x is not the wider one
 
     def given(self, x: Tensor, like: Tensor) -> Tensor:
         """A tensor given at run time, in the shape of another one.
@@ -262,8 +257,8 @@ class Builder(Products):
             (2, 3)
         """
         shape = self.shape(like)
-        spread = self.Expand(replace(x, shape=None), shape)
-        return replace(self.Reshape(spread, shape, allowzero=1), shape=like.shape, dtype=like.dtype)
+        spread = self.Expand(self.shaped(x, None), shape)  # what is given need not have the shape that it should
+        return self.Reshape(spread, shape, allowzero=1)
 
     def Pad(
         self, x: Tensor, pads: Operand, value: Operand = None, axes: Sequence[int] | None = None, **attributes: Any
@@ -376,7 +371,7 @@ class Builder(Products):
             return joined
         result = tensors[0]
         for t in tensors[1:]:
-            result = replace(self.Add(result, t), shape=tensors[0].shape)
+            result = self.Add(result, t)
         return result
 
     def _side_by_side(self, tensors: Sequence[Tensor]) -> Tensor | None:
@@ -401,7 +396,7 @@ class Builder(Products):
         if not isinstance(extent, int) or starts[0] != 0 or ends != [*starts[1:], extent]:
             return None
         made: Tensor = self.Concat(*(t for _, _, t in placed), axis=axis)
-        return replace(made, shape=tensors[0].shape)
+        return made
 
     def sum_to(self, message: Tensor, like: Tensor, shape: Shape) -> Tensor:
         """A message summed over the axes along which a tensor was broadcast.
@@ -440,7 +435,7 @@ class Builder(Products):
         summed = self.ReduceSum(message, axes, keepdims=1 if stretched else 0)
         if stretched and lead:
             summed = self.Squeeze(summed, list(range(lead)))
-        return replace(summed, shape=like.shape)
+        return summed
 
     def _sum_to_at_run_time(self, message: Tensor, like: Tensor, lead: int | None = None) -> Tensor:
         target, full = self.Shape(like), self.Shape(message)
@@ -451,7 +446,7 @@ class Builder(Products):
             padded = self.Concat([1] * lead, target, axis=0) if lead else target
         axes = self.Reshape(self.NonZero(self.Not(self.Equal(padded, full))), [-1])
         summed = self.ReduceSum(message, axes, keepdims=1, noop_with_empty_axes=1)
-        return replace(self.Reshape(summed, target, allowzero=1), shape=like.shape)
+        return self.Reshape(summed, target, allowzero=1)
 
     def cast(self, x: Tensor, like: Tensor) -> Tensor:
         """A tensor with the type of another one.

@@ -23,7 +23,7 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec
 from onnxplain.ir.schema import Signature, signature
-from onnxplain.ir.tensor import Dim, Tensor
+from onnxplain.ir.tensor import Dim, Shape, Tensor
 from onnxplain.ir.type_inference import FIXED, RANDOM
 from onnxplain.ir.well_formed import check_form
 
@@ -342,14 +342,29 @@ class Emitter:
             The same tensor.
 
         Example:
-            >>> from dataclasses import replace
-            >>> made = b.know(replace(b.MatMul(x, b.swap_last(x)), shape=(2, 2)))
-            >>> made.shape
+            >>> b.know(b.MatMul(x, b.swap_last(x))).shape
             (2, 2)
         """
         if tensor.shape is not None and tensor.dtype is not None:
             self._known[tensor.name] = tensor
         return tensor
+
+    def shaped(self, tensor: Tensor, shape: Shape) -> Tensor:
+        """A tensor with extents that the caller knows. What an operator returns is inferred: this is for what inference cannot
+        know, and each use says why.
+
+        Args:
+            tensor: a tensor.
+            shape: its extents; None to forget them.
+
+        Returns:
+            The same tensor, said to have these extents.
+
+        Example:
+            >>> b.shaped(b.Reshape(x, b.Slice(b.Shape(x), [0], [2])), (2, 3)).shape
+            (2, 3)
+        """
+        return replace(tensor, shape=shape)
 
     def known(self, tensor: Tensor) -> Tensor:
         """A tensor with all that is known of its type and extents.

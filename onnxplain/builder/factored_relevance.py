@@ -9,7 +9,6 @@ computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from onnxplain.builder.lazy_scatter import Moves
@@ -52,8 +51,8 @@ class Products(Moves):
             >>> b.value(b.maker(b.cofactor(made, x)).inputs[0])
             array(2., dtype=float32)
         """
-        made = self.know(replace(self.Mul(factor, rest), shape=factor.shape))
-        self._products[made.name] = factor, self.know(replace(rest, shape=factor.shape))
+        made = self.know(self.Mul(factor, rest))
+        self._products[made.name] = factor, self.know(rest)
         return made
 
     def cofactor(self, message: Tensor | None, factor: Tensor | None) -> Tensor | None:
@@ -128,22 +127,22 @@ class Products(Moves):
         if known is not None:
             factor, rest = known
             if factor.name == z.name:
-                return self._like(z, self._share(rest, z, epsilon, times, signed=sign != "positive"))
+                return self.know(self._share(rest, z, epsilon, times, signed=sign != "positive"))
             maker = self.graph.producer(factor)
             if maker is not None and maker.operator == "Relu" and maker.x.name == z.name:
-                return self._like(z, self._share(rest, factor, epsilon, times))
-        whole = z if times == 1 else self._like(z, self.Mul(z, times))
-        return self._like(z, self.Div(message, self.stabilize(whole, epsilon, sign)))
+                return self.know(self._share(rest, factor, epsilon, times))
+        whole = z if times == 1 else self.know(self.Mul(z, times))
+        return self.know(self.Div(message, self.stabilize(whole, epsilon, sign)))
 
     def _share(self, rest: Tensor, z: Tensor, epsilon: float, times: int, *, signed: bool = False) -> Tensor:
         """rest · |z| / (times · |z| + ε)"""
         moved = self.before(rest, z)
         if moved is not None:
             return moved.move(self._share(moved.message, moved.y, epsilon, times, signed=signed))
-        size = self._like(z, self.Abs(z)) if signed else z
-        whole = size if times == 1 else self._like(z, self.Mul(size, times))
-        ratio = self._like(z, self.Div(size, self.stabilize(whole, epsilon, "positive")))
-        return self._like(z, self.Mul(rest, ratio))
+        size = self.know(self.Abs(z)) if signed else z
+        whole = size if times == 1 else self.know(self.Mul(size, times))
+        ratio = self.know(self.Div(size, self.stabilize(whole, epsilon, "positive")))
+        return self.know(self.Mul(rest, ratio))
 
     def stabilize(self, z: Tensor, epsilon: float, sign: Sign = "") -> Tensor:
         """A denominator that is never zero: z + ε·sign(z), with sign(0) = +1.
@@ -164,10 +163,7 @@ class Products(Moves):
         """
         epsilon = epsilon or STABILIZER
         if sign == "":
-            return self._like(z, self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype))))
+            return self.know(self.Add(z, self.Where(self.Less(z, 0), -epsilon, self.const(epsilon, z.dtype))))
         if sign in ("rectified", "capped"):
-            z = self._like(z, self.Relu(z) if sign == "rectified" else self.Min(z, 0))
-        return self._like(z, self.Add(z, -epsilon if sign in ("negative", "capped") else epsilon))
-
-    def _like(self, z: Tensor, made: Tensor) -> Tensor:
-        return self.know(replace(made, shape=z.shape))
+            z = self.know(self.Relu(z) if sign == "rectified" else self.Min(z, 0))
+        return self.know(self.Add(z, -epsilon if sign in ("negative", "capped") else epsilon))

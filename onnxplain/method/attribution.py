@@ -42,10 +42,8 @@ def attributions(context: AttributionContext, method: Method, options: Mapping[s
 
     made = at_seed(context) if method.multi_point or context.identity_cotangents is None else over_targets(context, at_seed)
     if method.attributes_to == "map":
-        return [replace(m, dtype=s.dtype) for m, s in zip(made, context.sources, strict=True)]
-    return [
-        replace(m, dtype=s.dtype, shape=with_target_axis(context, s.shape)) for m, s in zip(made, explained(context), strict=True)
-    ]
+        return made
+    return made
 
 
 def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callable[[AttributionContext], list[Tensor]]:
@@ -69,7 +67,7 @@ def over_targets(context: AttributionContext, make: Callable[[AttributionContext
     element = _element(context)
 
     def body(row: Tensor) -> list[Tensor]:
-        cotangent = replace(b.Expand(b.Reshape(row, element), shape), dtype=y.dtype, shape=y.shape)
+        cotangent = b.Expand(b.Reshape(row, element), shape)
         nodes = context.with_local_weights() if context.origin else context.nodes
         alone = replace(context, outputs=context.outputs.without_reports())
         return list(make(alone.with_point(cotangent=cotangent, identity_cotangents=None, nodes=nodes)))
@@ -79,10 +77,7 @@ def over_targets(context: AttributionContext, make: Callable[[AttributionContext
     axes = [int(context.batched)] * count
     made = b.op("Scan", context.identity_cotangents, outputs=count, body=subgraph, num_scan_inputs=1, scan_output_axes=axes)
     stacked = made if isinstance(made, tuple) else (made,)
-    return [
-        replace(s, dtype=t.dtype, shape=with_target_axis(context, t.shape))
-        for s, t in zip(stacked, subgraph.outputs, strict=True)
-    ]
+    return [b.shaped(s, with_target_axis(context, t.shape)) for s, t in zip(stacked, subgraph.outputs, strict=True)]
 
 
 def identity_cotangents(context: AttributionContext) -> Tensor:
@@ -95,7 +90,7 @@ def identity_cotangents(context: AttributionContext) -> Tensor:
     count = b.ReduceProd(_element(context), keepdims=1)
     numbers = b.Range(0, b.Squeeze(count), 1)
     made = b.cast(b.Equal(b.Unsqueeze(numbers, [0]), b.Unsqueeze(numbers, [1])), y)
-    return replace(made, dtype=y.dtype, shape=("targets", "targets"))
+    return b.shaped(made, ("targets", "targets"))  # named here: no other extent is the number of targets
 
 
 def _element(context: AttributionContext) -> Tensor:
@@ -120,11 +115,7 @@ def result_like(context: AttributionContext, source: Tensor) -> Tensor:
     b, axis = context.b, int(context.batched)
     ones: list[Any] = [[1]] * (source.rank + 1)
     ones[axis] = b.dim(context.identity_cotangents, 0)
-    return replace(
-        b.Expand(b.Unsqueeze(source, [axis]), b.Concat(*ones, axis=0)),
-        dtype=source.dtype,
-        shape=with_target_axis(context, source.shape),
-    )
+    return b.Expand(b.Unsqueeze(source, [axis]), b.Concat(*ones, axis=0))
 
 
 def beside_targets(context: AttributionContext, x: Tensor, lead: int = 0) -> Tensor:
@@ -133,7 +124,7 @@ def beside_targets(context: AttributionContext, x: Tensor, lead: int = 0) -> Ten
         return x
     axis = lead + int(context.batched)
     made = context.b.Unsqueeze(x, [axis])
-    return replace(made, dtype=x.dtype, shape=None if x.shape is None else (*x.shape[:axis], 1, *x.shape[axis:]))
+    return made
 
 
 def score(context: AttributionContext) -> Tensor:
@@ -142,25 +133,25 @@ def score(context: AttributionContext) -> Tensor:
     samples = (y.shape or (None,))[: int(context.batched)]
     if context.identity_cotangents is not None:
         made = b.Reshape(y, [0, -1] if context.batched else [-1])
-        return replace(made, dtype=y.dtype, shape=(*samples, context.identity_cotangents.dim(0)))
+        return b.shaped(made, (*samples, context.identity_cotangents.dim(0)))
     chosen = b.Where(
         b.Equal(context.cotangent, 0), 0, b.Mul(context.cotangent, y)
     )  # elements that nobody asked about may be infinite
     axes = list(range(int(context.batched), y.rank))
-    return replace(b.ReduceSum(chosen, axes, keepdims=0) if axes else chosen, dtype=y.dtype, shape=samples)
+    return b.ReduceSum(chosen, axes, keepdims=0) if axes else chosen
 
 
 def change_since(context: AttributionContext, there: AttributionContext) -> Tensor:
     """The explained score less the score at another point, in the shape of `score`."""
     b, y = context.b, context.target
-    return score(context.with_point(target=replace(b.Sub(y, there.target), dtype=y.dtype, shape=y.shape)))
+    return score(context.with_point(target=b.Sub(y, there.target)))
 
 
 def gap(context: AttributionContext, made: Sequence[Tensor], change: Tensor) -> Tensor:
     """The convergence delta: by how much the attributions exceed a change of the score, in its shape."""
     b = context.b
-    total = b.total([replace(per_sample(context, m, x), shape=change.shape) for m, x in zip(made, context.sources, strict=True)])
-    return replace(b.Sub(b.cast(total, change), change), dtype=change.dtype, shape=change.shape)
+    total = b.total([per_sample(context, m, x) for m, x in zip(made, context.sources, strict=True)])
+    return b.Sub(b.cast(total, change), change)
 
 
 def per_sample(context: AttributionContext, attribution: Tensor, source: Tensor) -> Tensor:
@@ -169,5 +160,5 @@ def per_sample(context: AttributionContext, attribution: Tensor, source: Tensor)
     kept = [] if axis is None else [axis + int(context.identity_cotangents is not None and axis > 0)]
     kept += [int(context.batched)] if context.identity_cotangents is not None else []
     axes = [i for i in range(attribution.rank) if i not in kept]
-    summed = replace(context.b.ReduceSum(attribution, axes, keepdims=0) if axes else attribution, dtype=attribution.dtype)
+    summed = context.b.ReduceSum(attribution, axes, keepdims=0) if axes else attribution
     return context.b.transpose(summed, [1, 0]) if kept != sorted(kept) else summed

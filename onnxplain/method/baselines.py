@@ -12,7 +12,7 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.builder.extents import Extents
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
-from onnxplain.ir.tensor import Dim, Tensor
+from onnxplain.ir.tensor import Tensor
 from onnxplain.method.context import AttributionContext
 
 __all__ = ["fits", "has_several", "reference", "references", "shared_baseline"]
@@ -56,7 +56,7 @@ def emit_baseline(context: AttributionContext, explained: Explained) -> Tensor:
             f"the baseline of shape {list(array.shape)} does not broadcast to '{explained.name}' {named_dims(x)}{hint}"
         )
     constant = context.bake_in(f"the baseline of '{explained.name}'", array, x)
-    return replace(context.b.Expand(constant, context.b.shape(x)), shape=x.shape, dtype=x.dtype)
+    return context.b.Expand(constant, context.b.shape(x))
 
 
 def shared_baseline(context: AttributionContext, explained: Explained) -> Tensor | None:
@@ -86,7 +86,8 @@ def _before(context: AttributionContext) -> AttributionContext:
 
 def _replayed(context: AttributionContext, layer: Tensor, points: Mapping[Tensor, Tensor]) -> Tensor:
     """A layer at other inputs."""
-    named = {t: replace(context.b.alias(p, "baseline"), dtype=t.dtype, shape=t.shape) for t, p in points.items()}
+    # What is replayed keeps its symbols: there the samples are the baselines.
+    named = {t: context.b.shaped(context.b.alias(p, "baseline"), t.shape) for t, p in points.items()}
     _, became = context.replay(named)
     return became[layer]
 
@@ -94,7 +95,6 @@ def _replayed(context: AttributionContext, layer: Tensor, points: Mapping[Tensor
 def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
     """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
     b, points = context.b, {}
-    count: Dim = None
     for e in context.layer_inputs:
         every = emit_baselines(_before(context), e)
         if not isinstance(e.tensor.dim(0), str) or not context.batched or every.dim(1) != 1:
@@ -102,10 +102,10 @@ def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
                 "be free and all samples share them; give baselines of the layer itself, by its name"
             )
-        count, extents = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
+        extents = Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
         points[e.tensor] = b.Expand(b.Squeeze(every, [1]), extents.operand)  # a number stands for every element
     made = _replayed(context, layer.tensor, points)
-    return replace(b.Unsqueeze(made, [1]), dtype=made.dtype, shape=(count, 1, *(made.shape or ())[1:]))
+    return b.Unsqueeze(made, [1])
 
 
 def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
@@ -124,7 +124,7 @@ def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
         raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
     if isinstance(value, str):
         given = _run_time(context, explained, ("references", *own[int(context.batched) :]))
-        return replace(b.Unsqueeze(given, [1]), shape=("references", 1, *own[1:]), dtype=x.dtype) if context.batched else given
+        return b.Unsqueeze(given, [1]) if context.batched else given
     array = _array(value, explained)
     if array.ndim <= len(own):
         array = array.reshape((1,) * (len(own) - array.ndim) + array.shape)
@@ -133,8 +133,7 @@ def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
         raise InputError(
             f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"
         )
-    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], own, strict=True)]
-    return replace(context.bake_in(f"the baselines of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
+    return context.bake_in(f"the baselines of '{explained.name}'", array, x)
 
 
 def has_several(context: AttributionContext, explained: Explained) -> bool:

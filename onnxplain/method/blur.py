@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ def blur_integrated_gradients(
         e = context.explained[index]
         over = blurred_axes(context, e, axes)
         widths = b.const((falling * _first_sigma(e, sigma, over)).astype(np.float32))
-        chosen = replace(b.Gather(widths, numbers), dtype=widths.dtype, shape=numbers.shape)
+        chosen = b.Gather(widths, numbers)
         return blurred(context, e.tensor, chosen, over)
 
     path = chain(context, b.const([steps]), vertex)
@@ -68,7 +67,7 @@ def blurred(context: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequen
     """Gaussian blurs of these widths [c], one after the other: [c, …]. At the border weights are those of what is inside, scaled
     to sum to 1, so that a constant stays what it is."""
     b = context.b
-    made = replace(b.cast(b.Unsqueeze(x, [0]), sigmas), shape=(1, *(x.shape or ())))
+    made = b.cast(b.Unsqueeze(x, [0]), sigmas)
     rank = x.rank + 1
     for axis in axes:
         places = b.cast(b.Range(0, b.Squeeze(b.dim(x, axis)), 1), sigmas)
@@ -80,7 +79,7 @@ def blurred(context: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequen
         swapped[axis + 1], swapped[-1] = swapped[-1], swapped[axis + 1]
         moved = b.transpose(made, swapped)
         product = b.MatMul(moved, b.Unsqueeze(weights, list(range(1, rank - 2))) if rank > 3 else weights)
-        made = b.transpose(replace(product, dtype=sigmas.dtype, shape=("points", *(moved.shape or ())[1:])), swapped)
+        made = b.transpose(product, swapped)
     return b.cast(made, x)
 
 

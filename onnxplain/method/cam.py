@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 from onnxplain.builder.builder import Builder
@@ -42,7 +41,7 @@ def weighed(at: SpatialMap, weigh: Weigh) -> Tensor:
     x = at.layer.tensor
     slope = at.job.gradient(of=[x])[x]
     made = weigh(at.job.b, at.flat(x), at.flat(slope))
-    return replace(made, dtype=x.dtype, shape=(at.samples, 1, at.count()))
+    return made
 
 
 def channel_sum(b: Builder, weights: Tensor, a: Tensor) -> Tensor:
@@ -128,6 +127,6 @@ def guided_grad_cam(
 ) -> dict[Tensor, Tensor]:
     b, at = context.b, places(context, axes, grid)
     wide = at.laid(b.Relu(weighed(at, grad_cam)), upsample=True)
-    cam = at.over_input(replace(b.Squeeze(wide, [1]), shape=(at.samples, *(wide.shape or ())[2:])))
+    cam = at.over_input(b.Squeeze(wide, [1]))
     fine = context.gradient(modified_backprop("guided-backprop", guided))
     return {x: b.Mul(slope, cam) for x, slope in fine.items()}

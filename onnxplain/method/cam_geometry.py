@@ -62,33 +62,27 @@ class SpatialMap:
         b, layer = self.job.b, self.layer.tensor
         first = int(self.job.batched)
         over = self.layout.channels(layer.rank, self.job.batched)
-        x = replace(x, shape=layer.shape)
+        x = b.shaped(x, layer.shape)  # with the samples that `places` puts back
         if self.layout.skip:
             (axis,) = self.layout.space
-            count = layer.dim(axis)
             x = b.Slice(x, [self.layout.skip], [np.iinfo(np.int64).max], [axis])
-            rest = None if not isinstance(count, int) else count - self.layout.skip
-            x = replace(x, dtype=layer.dtype, shape=(*(layer.shape or ())[:axis], rest, *(layer.shape or ())[axis + 1 :]))
         moved = b.transpose(x, [*range(first), *over, *self.layout.space])
         lead: list[Any] = [0] if first else [1]
         channels = self.channels
         shape = [*lead, channels, -1] if isinstance(channels, int) else b.Concat(lead, channels, [-1], axis=0)
-        known = channels if isinstance(channels, int) else None
-        return replace(b.Reshape(moved, shape), dtype=layer.dtype, shape=(self.samples, known, self.count()))
+        return b.Reshape(moved, shape)
 
     def finished(self, flat: Tensor, *, relu: bool, upsample: bool) -> Tensor:
         """A map [samples, targets or 1, places] as [samples, targets where there are many, 1, height, width]."""
         b = self.job.b
         if relu:
-            flat = replace(b.Relu(flat), shape=flat.shape)
+            flat = b.Relu(flat)
         many = self.job.identity_cotangents is not None
         laid = self.laid(flat, upsample=upsample)
         if not many:
-            return laid if self.job.batched else replace(b.Squeeze(laid, [0]), dtype=laid.dtype, shape=(laid.shape or ())[1:])
-        shape = laid.shape or ()
+            return laid if self.job.batched else b.Squeeze(laid, [0])
         made = b.Unsqueeze(laid, [2])
-        made = replace(made, dtype=laid.dtype, shape=(*shape[:2], 1, *shape[2:]))
-        return made if self.job.batched else replace(b.Squeeze(made, [0]), dtype=laid.dtype, shape=(made.shape or ())[1:])
+        return made if self.job.batched else b.Squeeze(made, [0])
 
     def laid(self, flat: Tensor, *, upsample: bool) -> Tensor:
         """[samples, maps, places] as [samples, maps, height, width], over the layer's places or enlarged to the input's."""
@@ -96,8 +90,6 @@ class SpatialMap:
         target = b.Concat([0, 0], *([e] if isinstance(e, int) else e for e in sizes), axis=0)
         numbers = [e for e in sizes if isinstance(e, int)]
         made = b.Reshape(flat, [0, 0, *numbers] if len(numbers) == len(sizes) else target)
-        own: list[Dim] = [*self.layout.grid] or [self.layer.tensor.dim(a) for a in self.layout.space]
-        made = replace(made, dtype=flat.dtype, shape=(*(flat.shape or (None, None))[:2], *own))
         return self.enlarged(made) if upsample else made
 
     def enlarged(self, x: Tensor) -> Tensor:
@@ -110,8 +102,7 @@ class SpatialMap:
             swapped[first + place], swapped[-1] = swapped[-1], swapped[first + place]
             moved = self.job.b.transpose(x, swapped)
             product = self.job.b.MatMul(moved, self._between(x, first + place, source, axis))
-            shape = (*(moved.shape or ())[:-1], source.dim(axis))
-            x = self.job.b.transpose(replace(product, dtype=x.dtype, shape=shape), swapped)
+            x = self.job.b.transpose(product, swapped)
         return x
 
     def _between(self, x: Tensor, axis: int, source: Tensor, over: int) -> Tensor:
@@ -127,23 +118,19 @@ class SpatialMap:
         at = b.Min(b.Max(at, 0.0), b.Sub(b.cast(few, one), 1.0))
         places = b.cast(b.Range(0, few, 1), one)
         apart = b.Abs(b.Sub(b.Unsqueeze(at, [0]), b.Unsqueeze(places, [1])))
-        return b.cast(replace(b.Relu(b.Sub(1.0, apart)), dtype=one.dtype, shape=(have, want)), x)
+        return b.cast(b.Relu(b.Sub(1.0, apart)), x)
 
     def over_input(self, x: Tensor, lead: int = 0) -> Tensor:
         """[lead …, samples, height, width] in the axes of the input, with extents of 1 where that has its channels."""
         source, layout = self.input.tensor, self.input.layout
         assert layout is not None
-        b, shape = self.job.b, list(x.shape or ())
+        b = self.job.b
         order = [*range(lead + 1), *(lead + 1 + i for i in sorted(range(len(layout.space)), key=lambda i: layout.space[i]))]
         x = b.transpose(x, order)
-        shape = [shape[i] for i in order]
         if not self.job.batched:
             x = b.Squeeze(x, [lead])
-            del shape[lead]
         channels = [lead + a for a in layout.channels(source.rank, self.job.batched)]
-        for axis in channels:
-            shape.insert(axis, 1)
-        return replace(b.Unsqueeze(x, channels) if channels else x, dtype=source.dtype, shape=tuple(shape))
+        return b.Unsqueeze(x, channels) if channels else x
 
 
 def places(context: AttributionContext, axes: Sequence[int] | None = None, grid: Sequence[int] | None = None) -> SpatialMap:
@@ -179,5 +166,5 @@ def places(context: AttributionContext, axes: Sequence[int] | None = None, grid:
             "grid=[height, width]"
         )
     if context.batched:  # exporters lose sight of the samples among tokens
-        layer = replace(layer, tensor=replace(x, shape=(context.target.dim(0), *(x.shape or ())[1:])))
+        layer = replace(layer, tensor=context.b.shaped(x, (context.target.dim(0), *(x.shape or ())[1:])))
     return SpatialMap(context, layer, layout, on)

@@ -202,7 +202,7 @@ class AttributionContext:
     def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
         """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward."""
         with self.b.scope("onnxplain/target"):
-            score = replace(self.b.Mul(self.cotangent, self.target), shape=self.target.shape)
+            score = self.b.Mul(self.cotangent, self.target)
         return self.gradient(composite, cotangent=score, scored=True)
 
     def gradient(
@@ -302,8 +302,7 @@ class AttributionContext:
 
     def _distinct(self, point: Tensor, index: int) -> Tensor:
         """A point under a name of its own: two inputs may have equal points, and a point may be a tensor of the model."""
-        like = self.b.sized(self.sources[index])
-        return replace(self.b.alias(point, f"point_{index}"), shape=like.shape, dtype=like.dtype)
+        return self.b.alias(point, f"point_{index}")
 
     @property
     def symbol(self) -> Dim:

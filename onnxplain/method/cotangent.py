@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -40,7 +39,7 @@ def emit_cotangent(
     seeds = []
     for weight, axes in terms:
         cotangent = _element(b, y, ranked, axes, batched=batched)
-        seeds.append(cotangent if weight == 1 else replace(b.Mul(cotangent, weight), shape=y.shape))
+        seeds.append(cotangent if weight == 1 else b.Mul(cotangent, weight))
     return b.total(seeds)
 
 
@@ -68,7 +67,7 @@ def _element(b: Builder, y: Tensor, ranked: Tensor, axes: tuple[Axis, ...], *, b
         masks.append(_top_mask(b, ranked, axes, first))
     cotangent = b.full_like(y, 1)
     for mask in masks:
-        cotangent = replace(b.Where(mask, cotangent, 0), shape=y.shape)
+        cotangent = b.Where(mask, cotangent, 0)
     return cotangent
 
 
@@ -116,7 +115,7 @@ def _cotangent_at_run_time(b: Builder, y: Tensor, ranked: Tensor, chosen: Tensor
     index = b.Where(b.Less(wanted, 0), b.ArgMax(flat, axis=1, keepdims=1), wanted)
     extent = b.dim(y, 1) if plain else b.Shape(flat, start=1, end=2)
     cotangent = b.cast(b.Equal(_count(b, extent), index), y)
-    return replace(cotangent if plain else b.reshape(cotangent, y), shape=y.shape, dtype=y.dtype)
+    return cotangent if plain else b.reshape(cotangent, y)
 
 
 def _one_per_sample(b: Builder, y: Tensor, chosen: Tensor, *, batched: bool) -> Tensor:
@@ -141,4 +140,4 @@ def nan_beyond(b: Builder, attribution: Tensor, y: Tensor, chosen: Tensor, *, ba
         inside = b.Unsqueeze(b.Less(_one_per_sample(b, y, chosen, batched=True), elements), list(range(1, len(mine))))
     else:
         inside = b.Less(b.ReduceMax(chosen, keepdims=0), elements)
-    return replace(b.Where(inside, attribution, float("nan")), shape=mine, dtype=attribution.dtype)
+    return b.Where(inside, attribution, float("nan"))

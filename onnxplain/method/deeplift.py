@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from onnxplain.errors import InputError, MethodError
@@ -73,10 +72,7 @@ def deeplift_shap(
     count = b.Shape(baselines[0], start=0, end=1)
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
-        return {
-            x: replace(b.Gather(r, numbers, axis=0), dtype=x.dtype, shape=("points", *(r.shape or ())[1:]))
-            for x, r in zip(context.sources, baselines, strict=True)
-        }
+        return {x: b.Gather(r, numbers, axis=0) for x, r in zip(context.sources, baselines, strict=True)}
 
     made = accumulate(context, count, points, lambda there: compared(there, composite(rule=rule)), RunningMean(), chunk=chunk)
     if delta and context.origin is None:
@@ -97,7 +93,7 @@ def compared(there: AttributionContext, rules: Composite) -> list[Tensor]:
     def attributions(seeded: AttributionContext) -> list[Tensor]:
         found = seeded.gradient(rules, references=references, reference_nodes=there.nodes)
         pairs = [(found[x], x, x0) for x, x0 in zip(here.sources, there.sources, strict=True)]
-        return [replace(b.Mul(m, b.Sub(b.cast(x, m), b.cast(x0, m))), dtype=m.dtype, shape=x.shape) for m, x, x0 in pairs]
+        return [b.Mul(m, b.Sub(b.cast(x, m), b.cast(x0, m))) for m, x, x0 in pairs]
 
     return over_targets(here, attributions)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,24 +61,22 @@ def expected_gradients(
     def reference(numbers: Tensor, index: int) -> Tensor:
         """The drawn baselines, [c, samples or 1, …]."""
         every, chosen = baselines[index], b.Gather(draws.reference, numbers, axis=0)
-        rest = (every.shape or ())[2:]
         if every.dim(1) == 1:  # shared by all samples: [m, 1, …]
             made = b.Gather(b.Squeeze(every, [1]), chosen, axis=0)
-            return replace(made, dtype=every.dtype, shape=("points", draws.reference.dim(1), *rest))
+            return made
         if draws.reference.dim(1) != 1:
             raise MethodError("with draws given at run time the baselines are shared by all samples: [references, …]")
         made = b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
-        return replace(made, dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
+        return made
 
     def start(numbers: Tensor, index: int) -> Tensor:
         x = context.sources[index]
         if noise_level == 0:
-            return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
+            return b.Unsqueeze(x, [0])
         return noisy(context, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
 
     def step(numbers: Tensor, index: int) -> Tensor:
-        x = context.sources[index]
-        return replace(b.Sub(start(numbers, index), reference(numbers, index)), dtype=x.dtype, shape=("points", *(x.shape or ())))
+        return b.Sub(start(numbers, index), reference(numbers, index))
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
@@ -86,18 +84,15 @@ def expected_gradients(
             position = b.cast(b.Gather(draws.position, numbers, axis=0), x)
             position = b.Unsqueeze(position, list(range(2, x.rank + 1))) if x.rank > 1 else position
             moved = b.Add(reference(numbers, i), b.Mul(position, step(numbers, i)))
-            made[x] = replace(moved, dtype=x.dtype, shape=("points", *(x.shape or ())))
+            made[x] = moved
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         factor = beside_targets(context, step(numbers, index), lead=1)
-        return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
+        return b.Mul(value, b.cast(factor, value))
 
     def all_baselines(numbers: Tensor) -> dict[Tensor, Tensor]:
-        return {
-            x: replace(b.Gather(r, numbers, axis=0), dtype=x.dtype, shape=("points", *(r.shape or ())[1:]))
-            for x, r in zip(context.sources, baselines, strict=True)
-        }
+        return {x: b.Gather(r, numbers, axis=0) for x, r in zip(context.sources, baselines, strict=True)}
 
     made = reduced(context, count, points, inner, options, RunningMean(), chunk=chunk, place=place if times else None)
     if delta and context.origin is None:
@@ -135,7 +130,7 @@ def _draws_made(context: AttributionContext, samples: int, seed: int, baselines:
         return Draws(position, b.const((chosen * known).astype(np.int64)))
     count = b.Cast(b.Shape(baselines, start=0, end=1), to=11)
     number = b.Cast(b.Floor(b.Mul(b.const(chosen, np.float64), count)), to=7)
-    return Draws(position, replace(number, dtype=np.dtype(np.int64), shape=(samples, 1)))
+    return Draws(position, number)
 
 
 def _draws_given(context: AttributionContext) -> Draws:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -62,7 +61,7 @@ def conductance(
         for e, x in zip(start.explained, start.sources, strict=True):
             here = start.at_points(e, lambda context, own: own.tensor)
             step = b.Mul(b.Sub(here, reference(start, e)), position / steps)
-            points[x] = replace(b.Add(x, step), dtype=x.dtype, shape=x.shape)
+            points[x] = b.Add(x, step)
         return start.at(points)
 
     def attribute(start: AttributionContext) -> list[Tensor]:
@@ -74,7 +73,7 @@ def conductance(
             made = []
             for i, (y, z) in enumerate(zip(start.layers, end.layers, strict=True)):
                 mean = b.Div(b.total([s[i] for s in slopes]), len(slopes))
-                made.append(replace(b.Mul(mean, b.Sub(z.tensor, y.tensor)), shape=y.tensor.shape))
+                made.append(b.Mul(mean, b.Sub(z.tensor, y.tensor)))
             return made
 
         return over_targets(start, share)
@@ -116,7 +115,7 @@ def gradient_through(context: AttributionContext, *, neuron: Neuron = None) -> d
     y = layer.tensor
     slope = context.gradient(of=[y])[y]
     if neuron is not None:
-        slope = replace(context.b.Mul(slope, _chosen(context, y, neuron)), dtype=y.dtype, shape=y.shape)
+        slope = context.b.Mul(slope, _chosen(context, y, neuron))
     return context.with_point(target=y, cotangent=slope).gradient()
 
 
@@ -165,7 +164,7 @@ def _at_layers(
         for e, x in zip(context.explained, context.sources, strict=True):
             start = reference(context, e)
             step = b.Mul(entries(b, positions, numbers, x, x.rank + 1), b.Unsqueeze(b.Sub(x, start), [0]))
-            made[x] = replace(b.Add(b.Unsqueeze(start, [0]), step), dtype=x.dtype, shape=("points", *(x.shape or ())))
+            made[x] = b.Add(b.Unsqueeze(start, [0]), step)
         return made
 
     layers = [e.tensor for e in context.layers]

@@ -40,9 +40,7 @@ def noisy(
         drawn = normal_like(b, numbers, x, axis, seed, index, draws)
     else:
         drawn = b.Gather(context.at_points(e, _given_noise, lead=1), numbers, axis=0)
-        drawn = replace(drawn, shape=("points", *x.shape))
-    shape = ("points", *x.shape)
-    return replace(b.Add(x, replace(b.Mul(b.cast(drawn, x), scale), shape=None)), dtype=x.dtype, shape=shape)
+    return b.Add(x, b.Mul(b.cast(drawn, x), scale))
 
 
 def _given_noise(context: AttributionContext, explained: Explained) -> Tensor:
@@ -84,7 +82,7 @@ def _smoothed(
         }
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        return replace(b.Mul(value, value), shape=value.shape)
+        return b.Mul(value, value)
 
     made = reduced(context, count, points, inner, options, reduction, chunk=chunk, place=place if squared else None)
     return dict(zip(context.sources, made, strict=True))

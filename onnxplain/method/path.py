@@ -59,10 +59,10 @@ def chain(context: AttributionContext, count: Tensor, vertex: Vertex) -> Path:
 
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
         x = context.sources[index]
-        following = replace(b.Add(numbers, 1), dtype=numbers.dtype, shape=numbers.shape)
+        following = b.Add(numbers, 1)
         last = along_points(b, b.Equal(following, count), x.rank + 1)
-        there = vertex(replace(b.Min(following, b.Sub(count, 1)), dtype=numbers.dtype, shape=numbers.shape), index)
-        end = replace(b.Where(last, x, there), dtype=x.dtype, shape=("points", *(x.shape or ())))
+        there = vertex(b.Min(following, b.Sub(count, 1)), index)
+        end = b.Where(last, x, there)
         return vertex(numbers, index), end
 
     return Path(count, b.const([1]), ends, vertex)
@@ -95,29 +95,28 @@ def integrate(
 
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
         segments = b.const([0]) if single else b.Div(numbers, steps)
-        return path.ends(replace(segments, dtype=numbers.dtype, shape=segments.shape if single else numbers.shape), index)
+        return path.ends(segments, index)
 
     def step(numbers: Tensor, index: int) -> Tensor:
         start, end = ends(numbers, index)
         made = b.Sub(end, start)
-        return replace(made, dtype=end.dtype, shape=(1 if single else "points", *(context.sources[index].shape or ())))
+        return made
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
         for i, x in enumerate(context.sources):
             start, _ = ends(numbers, i)
             moved = b.Add(start, b.Mul(pick(positions, numbers, x, x.rank + 1), step(numbers, i)))
-            made[x] = replace(moved, dtype=x.dtype, shape=("points", *(x.shape or ())))
+            made[x] = moved
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         factor = beside_targets(context, step(numbers, index), lead=1)
-        return replace(b.Mul(value, b.cast(factor, value)), dtype=value.dtype, shape=value.shape)
+        return b.Mul(value, b.cast(factor, value))
 
     def placed(index: int, value: Tensor) -> Tensor:
-        x = context.sources[index]
-        only = replace(b.Squeeze(step(path.segments, index), [0]), dtype=x.dtype, shape=x.shape)
-        return replace(b.Mul(value, beside_targets(context, only)), dtype=value.dtype, shape=value.shape)
+        only = b.Squeeze(step(path.segments, index), [0])
+        return b.Mul(value, beside_targets(context, only))
 
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: path.start(numbers, i) for i, x in enumerate(context.sources)}
@@ -150,7 +149,7 @@ def completeness_gap(
         return gap(context, made, change_since(context, at_shared_point(context, baselines) or at_one_point(context, baselines)))
     here = score(context)
     (there,) = accumulate(context, count, baselines, lambda moved: [score(moved)], RunningMean(), chunk=chunk, likes=[here])
-    return gap(context, made, replace(b.Sub(here, there), dtype=here.dtype, shape=here.shape))
+    return gap(context, made, b.Sub(here, there))
 
 
 @method(
@@ -189,7 +188,7 @@ def integrated_gradients(
 
 def alone(b: Builder, x: Tensor) -> Tensor:
     """A tensor with an axis of extent 1 in front: [1, …]."""
-    return replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=None if x.shape is None else (1, *x.shape))
+    return b.Unsqueeze(x, [0])
 
 
 def straight(context: AttributionContext) -> Path:
@@ -209,7 +208,7 @@ def straight(context: AttributionContext) -> Path:
         all_of_them = starts[index]
         if all_of_them.dim(0) == 1:
             return all_of_them
-        return replace(b.Gather(all_of_them, numbers, axis=0), shape=("points", *(all_of_them.shape or ())[1:]))
+        return b.Gather(all_of_them, numbers, axis=0)
 
     def ends(numbers: Tensor, index: int) -> tuple[Tensor, Tensor]:
         return start(numbers, index), context.sources[index]
@@ -235,7 +234,7 @@ def path_integrated_gradients(
 
     def vertex(numbers: Tensor, index: int) -> Tensor:
         every = vertices[index]
-        return replace(b.Gather(every, numbers, axis=0), dtype=every.dtype, shape=("points", *(every.shape or ())[1:]))
+        return b.Gather(every, numbers, axis=0)
 
     made = chain(context, b.Shape(vertices[0], start=0, end=1), vertex)
     return integrate(
@@ -270,5 +269,4 @@ def _vertices(context: AttributionContext, explained: Explained, *, path: Any) -
             f"the path of '{explained.name}' {named_dims(x)} is an array [points, samples or 1, …]; got {list(array.shape)} "
             f"of {array.dtype}"
         )
-    extents = [1 if n == 1 else d for n, d in zip(array.shape[1:], x.shape or (), strict=True)]
-    return replace(context.bake_in(f"the path of '{explained.name}'", array, x), shape=(array.shape[0], *extents))
+    return context.bake_in(f"the path of '{explained.name}'", array, x)

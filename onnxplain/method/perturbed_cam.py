@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def eigen_cam(
     b, at = context.b, places(context, axes, grid)
     a = at.flat(at.layer.tensor)
     if centred:
-        a = replace(b.Sub(a, b.ReduceMean(a, [2], keepdims=1)), shape=a.shape)
+        a = b.Sub(a, b.ReduceMean(a, [2], keepdims=1))
     channels, count = a.dim(1), a.dim(2)
     over_places = isinstance(channels, int) and isinstance(count, int) and count <= channels
     turned = b.Transpose(a, perm=[0, 2, 1])
@@ -67,7 +66,7 @@ def eigen_cam(
     # A principal component has no sign of its own: it gets the one with which it grows with the summed activation.
     along = b.ReduceSum(b.Mul(made, b.ReduceSum(a, [1], keepdims=1)), [1, 2], keepdims=1)
     made = b.Where(b.Less(along, 0), b.Neg(made), made)
-    flat = replace(made, dtype=a.dtype, shape=(at.samples, 1, at.count()))
+    flat = made
     return {at.input.tensor: at.finished(flat, relu=relu, upsample=upsample)}
 
 
@@ -107,14 +106,14 @@ def score_cam(
     beyond = list(range(2, 2 + len(at.layout.grid or at.layout.space)))
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
-        chosen = replace(b.Gather(a, numbers, axis=1), dtype=a.dtype, shape=(a.dim(0), "points", a.dim(2)))
+        chosen = b.Gather(a, numbers, axis=1)
         wide = at.laid(chosen, upsample=True)
         low, high = b.ReduceMin(wide, beyond, keepdims=1), b.ReduceMax(wide, beyond, keepdims=1)
-        mask = replace(b.Div(b.Sub(wide, low), _nonzero(b.Sub(high, low), b)), shape=wide.shape)
+        mask = b.Div(b.Sub(wide, low), _nonzero(b.Sub(high, low), b))
         masks = at.over_input(b.transpose(mask, [1, 0, *beyond]), lead=1)
-        return {x: replace(b.Mul(x, masks), dtype=x.dtype, shape=("points", *(x.shape or ())))}
+        return {x: b.Mul(x, masks)}
 
-    weights = replace(b.Softmax(_scores(at, context.with_point(layers=()), points, chunk), axis=-1), shape=None)
+    weights = b.Softmax(_scores(at, context.with_point(layers=()), points, chunk), axis=-1)
     return _finished(at, weights, a, relu=relu, upsample=upsample)
 
 
@@ -149,7 +148,7 @@ def ablation_cam(
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         places = [i for i in range(1, x.rank + 1) if i != over[0] + 1]
         silent = b.Unsqueeze(_each(at, numbers), places)
-        return {x: replace(b.Where(silent, 0, x), dtype=x.dtype, shape=("points", *(x.shape or ())))}
+        return {x: b.Where(silent, 0, x)}
 
     here = b.Unsqueeze(score(context), [-1])
     without = _scores(at, context.with_point(explained=(at.layer,), layers=()), points, chunk)
@@ -173,12 +172,12 @@ def _scores(at: SpatialMap, context: AttributionContext, points: Points, chunk: 
     def spread(value: Tensor) -> Tensor:
         """A score once for each channel."""
         wide = b.Expand(b.Unsqueeze(value, [-1]), b.Concat(*[[1]] * value.rank, count, axis=0) if value.rank else count)
-        return replace(wide, dtype=value.dtype, shape=(*(value.shape or ()), channels if isinstance(channels, int) else None))
+        return wide
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         mine = b.cast(_each(at, numbers), value)
         mine = b.Unsqueeze(mine, list(range(1, value.rank - 1))) if value.rank > 2 else mine
-        return replace(b.Mul(value, mine), dtype=value.dtype, shape=value.shape)
+        return b.Mul(value, mine)
 
     like = spread(score(context))
     (made,) = accumulate(
@@ -195,5 +194,5 @@ def _finished(at: SpatialMap, weights: Tensor, a: Tensor, *, relu: bool, upsampl
     if context.identity_cotangents is None:
         weights = b.Unsqueeze(weights, [1])
     targets = 1 if context.identity_cotangents is None else context.identity_cotangents.dim(0)
-    flat = replace(channel_sum(b, weights, a), dtype=a.dtype, shape=(at.samples, targets, at.count()))
+    flat = b.shaped(channel_sum(b, weights, a), (at.samples, targets, at.count()))
     return {at.input.tensor: at.finished(flat, relu=relu, upsample=upsample)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -47,7 +46,7 @@ def translated(
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
         for x, chosen, table in zip(context.sources, over, tables, strict=True):
-            alone = replace(b.Unsqueeze(x, [0]), dtype=x.dtype, shape=(1, *(x.shape or ())))
+            alone = b.Unsqueeze(x, [0])
             made[x] = shifted(context, alone, b.Gather(table, numbers, axis=0), [a + 1 for a in chosen], fill)
         return made
 
@@ -87,8 +86,7 @@ def shifted(context: AttributionContext, x: Tensor, by: Tensor, axes: Sequence[i
     else:
         moved = b.GatherND(longer, b.Unsqueeze(index, [2]), batch_dims=1)
     back = b.Reshape(moved, b.Concat(b.Shape(by, start=0, end=1), *extents, *rest, axis=0))
-    shape = None if x.shape is None else ("points", *(x.shape[i] for i in order[1:]))
-    return b.transpose(replace(back, dtype=x.dtype, shape=shape), [int(i) for i in np.argsort(order)])
+    return b.transpose(back, [int(i) for i in np.argsort(order)])
 
 
 def _shifts(shifts: int | Sequence[Sequence[int]], axes: int) -> np.ndarray[Any, Any]:

@@ -79,7 +79,7 @@ def backpropagate(
     while remaining:
         nearest = [t for t in remaining if not _leads_to(whole.nodes, t, [o for o in remaining if o != t], choose)]
         messages = _carry(b, whole.nodes, nearest, arrived, choose)
-        arrived = {t: replace(b.Mul(messages[t], masks[t]), shape=t.shape) for t in nearest if t in messages}
+        arrived = {t: b.Mul(messages[t], masks[t]) for t in nearest if t in messages}
         remaining = [t for t in remaining if t not in nearest]
     return _carry(b, whole.nodes, sources, arrived, choose)
 
@@ -209,7 +209,7 @@ def _walk(b: Builder, live: Live, target_messages: Mapping[Tensor, Tensor], choo
         """The sum of all that arrived at a tensor."""
         if tensor not in messages and tensor in arrived:
             total = b.total(arrived.pop(tensor))
-            messages[tensor] = b.know(replace(total, dtype=tensor.message_dtype or total.dtype, shape=tensor.shape))
+            messages[tensor] = b.know(total)
         return messages.get(tensor)
 
     for node in reversed(live.nodes):
@@ -256,7 +256,8 @@ def input_messages(
                 m = _zero_where_zero(b, node, i, incoming, m)
             if spec.broadcasts:
                 m = b.sum_to(m, x, full)
-            yield i, b.know(replace(m if x.message_dtype is None else b.cast(m, x), shape=x.shape))
+            # Two symbols may stand for one extent: those of the input are what its other messages have too.
+            yield i, b.know(b.shaped(m if x.message_dtype is None else b.cast(m, x), x.shape))
     except RuleError as error:
         raise RuleError(f"{where}: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:  # a form of the operator that the rule did not expect
@@ -285,7 +286,7 @@ def _zero_where_zero(b: Builder, node: Node, index: int, incoming: Sequence[Tens
     critical = node.input(1) if node.op == "Div" else node.x
     if b.spec(node).traits.unbounded_slope == "at zero" and _nowhere_zero(b, critical):
         return m
-    return replace(b.Where(b.Equal(dy, 0), 0, m), shape=m.shape, dtype=m.dtype)
+    return b.Where(b.Equal(dy, 0), 0, m)
 
 
 def _nowhere_zero(b: Builder, tensor: Tensor) -> bool:

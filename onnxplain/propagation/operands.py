@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError
@@ -14,12 +14,12 @@ __all__ = ["LinearOperands", "negative", "operands", "positive", "whole_power"]
 
 def positive(b: Builder, t: Tensor) -> Tensor:
     """max(t, 0)"""
-    return t if b.nonnegative(t) else replace(b.Relu(t), shape=t.shape, dtype=t.dtype)
+    return t if b.nonnegative(t) else b.Relu(t)
 
 
 def negative(b: Builder, t: Tensor) -> Tensor | None:
     """min(t, 0); None where that is zero"""
-    return None if b.nonnegative(t) else replace(b.Min(t, 0), shape=t.shape, dtype=t.dtype)
+    return None if b.nonnegative(t) else b.Min(t, 0)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _cast(b: Builder, tensor: Tensor) -> Tensor:
     values = b.value(tensor)
     if values is not None:
         return b.const(values.astype(FLOAT32), FLOAT32)
-    return replace(b.Cast(tensor, to=onnx.TensorProto.FLOAT), dtype=FLOAT32, shape=tensor.shape)
+    return b.Cast(tensor, to=onnx.TensorProto.FLOAT)
 
 
 def _wide(tensor: Tensor) -> Tensor:

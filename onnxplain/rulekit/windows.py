@@ -6,7 +6,7 @@ of transposed convolutions and pooling are made of the same two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -307,7 +307,7 @@ def _as_spread_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: 
         nearest_mode="floor",
     )
     if dy.shape is not None:
-        repeated = b.know(replace(repeated, shape=(*dy.shape[:2], *wide)))
+        repeated = b.know(repeated)
     spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeated, 0)
     one_by_one = Windows(over.kernel, (1,) * n, over.dilations, Extents(b, first), Extents(b, last))
     return conv_forward(b, one_by_one, spread, b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n), group)

@@ -103,7 +103,8 @@ def accumulate(
             copies = Copies(b, b.Shape(numbers), symbol)
         else:
             numbers = b.Unsqueeze(step, [0])
-        numbers = replace(numbers, dtype=np.dtype(np.int64), shape=("points",) if size is not None else (1,))
+        # The last chunk may be shorter: what the points of one chunk have in common is the symbol.
+        numbers = numbers if size is None else b.shaped(numbers, ("points",))
         made = attribute(context.at(_stacked(context, points(numbers), copies), copies))
         after: list[Tensor] = []
         for i, (value, like) in enumerate(zip(made, likes, strict=True)):
@@ -111,7 +112,7 @@ def accumulate(
             split = split if place is None else place(numbers, i, split)
             mine = state[i * reduction.states : (i + 1) * reduction.states]
             merged = reduction.merge(b, mine, b.cast(split, mine[0]), numbers)
-            after += [replace(new, dtype=old.dtype, shape=like.shape) for new, old in zip(merged, mine, strict=True)]
+            after += [b.shaped(new, like.shape) for new in merged]
         return [go_on, *after]
 
     scalars = Tensor("step", np.dtype(np.int64), ()), Tensor("go_on", np.dtype(np.bool_), ())
@@ -120,7 +121,7 @@ def accumulate(
     results = made if isinstance(made, tuple) else (made,)
     ends = [replace(t, name=m.name) for m, t in zip(results, sums, strict=True)]
     finished = [reduction.finish(b, ends[i : i + reduction.states], count) for i in range(0, len(ends), reduction.states)]
-    return [replace(b.cast(t, like), dtype=like.dtype, shape=like.shape) for t, like in zip(finished, likes, strict=True)]
+    return [b.cast(t, like) for t, like in zip(finished, likes, strict=True)]
 
 
 def at_one_point(context: AttributionContext, points: Points) -> AttributionContext:
@@ -163,13 +164,12 @@ def _stacked(context: AttributionContext, points: Mapping[Tensor, Tensor], copie
             continue
         if not all(same_dim(d, e) for d, e in zip((point.shape or (1,))[1:], extents, strict=True)):
             wide = b.Expand(wide, b.Concat(b.Shape(point, start=0, end=1), b.Shape(source), axis=0))
-        made[source] = copies.merge(replace(wide, dtype=source.dtype, shape=("points", *extents)), source)
+        made[source] = copies.merge(wide, source)
     return made
 
 
 def _first(b: Builder, value: Tensor, like: Tensor) -> Tensor:
-    made = b.Unsqueeze(value, [0])
-    return replace(made, dtype=value.dtype, shape=None if like.shape is None else (1, *like.shape))
+    return b.Unsqueeze(value, [0])
 
 
 def _wide(like: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def _wide(like: Tensor) -> Tensor:
 def _zeros(b: Builder, like: Tensor, count: Tensor) -> Tensor:
     """Where sums begin: one number, which the first chunk stretches, but zeros everywhere where there may be no chunk."""
     if b.ints(count) is None or like.shape is None:
-        return replace(b.Expand(b.const(0, like.dtype), b.shape(like)), dtype=like.dtype, shape=like.shape)
+        return b.Expand(b.const(0, like.dtype), b.shape(like))
     return b.const(np.zeros([1] * like.rank), like.dtype)
 
 
@@ -241,16 +241,16 @@ class Variance:
 def divided(b: Builder, total: Tensor, count: Tensor) -> Tensor:
     """A sum over `count` (int64 [1]) points as a mean."""
     made = b.Div(total, b.Squeeze(b.cast(count, total)))
-    return replace(made, dtype=total.dtype, shape=total.shape)
+    return made
 
 
 def entries(b: Builder, table: np.ndarray[Any, Any], numbers: Tensor, like: Tensor, rank: int = 1) -> Tensor:
     """The entries of a table with these numbers, in the type of `like`: [c], or with further axes of 1 [c, 1, …]."""
     laid = b.const(table.reshape(-1, *[1] * (rank - 1)), like.dtype)
-    return replace(b.Gather(laid, numbers), dtype=laid.dtype, shape=("points", *[1] * (rank - 1)))
+    return b.Gather(laid, numbers)
 
 
 def along_points(b: Builder, values: Tensor, rank: int) -> Tensor:
     """[c] → [c, 1, …], to multiply something of that rank."""
     made = b.Unsqueeze(values, list(range(1, rank)))
-    return replace(made, dtype=values.dtype, shape=("points", *[1] * (rank - 1)))
+    return made

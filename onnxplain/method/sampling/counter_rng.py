@@ -8,7 +8,6 @@ file holds the numbers themselves.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import pi, prod
 from typing import Any
 
@@ -51,7 +50,7 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
     static = all(isinstance(d, int) for d in extents)
     if static and draws * prod(extents) <= READABLE_ELEMENTS:
         table = normal_table(draws, prod(extents), seed, stream).reshape(draws, *extents)
-        return replace(b.Gather(b.const(table), numbers), dtype=np.dtype(np.float32), shape=("points", *extents))
+        return b.Gather(b.const(table), numbers)
     count: Any = b.const([prod(extents)]) if static else b.ReduceProd(b.Concat([1], *shape, axis=0), keepdims=1)
     of_element, of_draw = _key(seed, 2 * stream), _key(seed, 2 * stream + 1)
     if static and prod(extents) <= READABLE_ELEMENTS:
@@ -71,7 +70,7 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
     pairs = b.Concat(b.Mul(radius, b.Cos(angle)), b.Mul(radius, b.Sin(angle)), axis=1)
     cut = b.Slice(pairs, [0], count, [1])
     made = b.Reshape(cut, [-1, *extents] if static else b.Concat([-1], *shape, axis=0))
-    return replace(made, dtype=np.dtype(np.float32), shape=("points", *extents))
+    return b.shaped(made, (*(numbers.shape or (None,)), *extents))  # the row was cut to `count` elements, known at run time only
 
 
 def normal_table(draws: int, count: int, seed: int, stream: int) -> np.ndarray[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,8 @@ TILED = tuple(np.dtype(t) for t in ("float16", "float32", "float64", "int32", "i
 class Copies:
     """`count` (int64 [1]) copies of every sample, copy by copy: sample i of copy k is row k·n + i.
 
-    `symbol` is the extent of a sample axis, before and after: in the copied world all extents are consistent again.
+    `symbol` is the extent of a sample axis, before and after: in the copied world all extents are consistent again. No inference
+    can know that, so what is made here is `shaped`.
     """
 
     b: Builder
@@ -41,22 +42,22 @@ class Copies:
         before, after = [1] * axis, [1] * (x.rank - axis - 1)
         if x.dtype in TILED:
             parts = [part for part in (before, self.count, after) if isinstance(part, Tensor) or part]
-            return replace(self.b.Tile(x, self.b.Concat(*parts, axis=0)), shape=x.shape, dtype=x.dtype)
+            return self.b.shaped(self.b.Tile(x, self.b.Concat(*parts, axis=0)), x.shape)
         wide = self.b.Expand(self.b.Unsqueeze(x, [axis]), self.b.Concat(before, self.count, [1], after, axis=0))
-        return replace(self.b.Reshape(wide, self._extents(x, axis, [-1])), shape=x.shape, dtype=x.dtype)
+        return self.b.shaped(self.b.Reshape(wide, self._extents(x, axis, [-1])), x.shape)
 
     def merge(self, x: Tensor, like: Tensor) -> Tensor:
         """[count, …, n, …] → […, count·n, …], the points of the copies as one batch; `like` is […, n, …]."""
         axis = self.axis(like)
         moved = self.b.transpose(x, [*range(1, axis + 1), 0, *range(axis + 1, like.rank + 1)])
-        return replace(self.b.Reshape(moved, self._extents(like, axis, [-1])), shape=like.shape, dtype=x.dtype)
+        return self.b.shaped(self.b.Reshape(moved, self._extents(like, axis, [-1])), like.shape)
 
     def split(self, x: Tensor, like: Tensor) -> Tensor:
         """[…, count·n, …] → [count, …, n, …]; `like` is […, n, …]."""
         axis = self.axis(like)
-        wide = self.b.Reshape(x, self._extents(replace(x, shape=like.shape), axis, [self.count, -1]))
+        wide = self.b.Reshape(x, self._extents(self.b.shaped(x, like.shape), axis, [self.count, -1]))
         assert like.shape is not None
-        wide = replace(wide, shape=(*like.shape[:axis], "points", *like.shape[axis:]), dtype=x.dtype)
+        wide = self.b.shaped(wide, (*like.shape[:axis], "points", *like.shape[axis:]))
         return self.b.transpose(wide, [axis, *(i for i in range(like.rank + 1) if i != axis)])
 
     def _extents(self, x: Tensor, axis: int, middle: Sequence[Tensor | int]) -> Tensor | list[int]:

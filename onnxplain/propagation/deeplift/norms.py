@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,9 +70,8 @@ def log_means(b: Builder, x: Tensor, axes: Sequence[int] | Tensor) -> Tensor:
     counts = b.Greater(b.Add(log_y, log_y0), -np.inf)  # false where one of them is no number
     log_y, log_y0 = (b.Where(counts, t, 0) for t in (log_y, log_y0))
     y, y0 = b.Exp(log_y), b.Exp(log_y0)
-    log_y, y = (replace(t, shape=x.shape, dtype=x.dtype) for t in (log_y, y))
     made = slope(b, log_y, log_y0, y, y0, y, y0)
-    return replace(b.Where(counts, made, 0), shape=x.shape, dtype=x.dtype)
+    return b.Where(counts, made, 0)
 
 
 # -- norms -------------------------------------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ def response(b: Builder, node: Node, m: Tensor) -> Messages:
     def density(t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         d = b.Add(b.Mul(windows(b.Mul(t, t), before, after), alpha), node["bias"])
         q = b.Pow(d, b.const(-beta, x.dtype))
-        return replace(d, shape=x.shape, dtype=x.dtype), replace(q, shape=x.shape), b.Mul(b.Div(q, d), -beta)
+        return d, q, b.Mul(b.Div(q, d), -beta)
 
     (d, q, g), (d0, q0, g0) = density(x), density(b.reference(x))
     half_way = mean(b, x)
@@ -208,5 +207,5 @@ def log_sum(b: Builder, node: Node, m: Tensor) -> Messages:
     index = only_live(node)
     y, y0 = node.y, b.reference(node.y)
     s, s0 = b.Exp(y), b.Exp(y0)
-    rate = slope(b, replace(s, dtype=y.dtype), s0, y, y0, b.Reciprocal(s), b.Reciprocal(s0))
+    rate = slope(b, s, s0, y, y0, b.Reciprocal(s), b.Reciprocal(s0))
     return only(node, b.expand(b.keepdims(b.Mul(m, rate), node), node.input(index)))

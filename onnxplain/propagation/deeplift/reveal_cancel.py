@@ -5,7 +5,6 @@ What raises and what lowers the input of a nonlinearity is weighed separately, w
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeAlias
 
 from onnxplain.builder.builder import Builder
@@ -47,13 +46,13 @@ def _multipliers(b: Builder, before: Node, function: Node, m: Tensor, changes: P
     z0 = b.reference(before.y)
 
     def at(part: Tensor) -> Node:
-        z = replace(b.Add(z0, part), shape=before.y.shape, dtype=before.y.dtype)
+        z = b.Add(z0, part)
         return b.replay(function, [z if i == place else t for i, t in enumerate(function.inputs)])
 
     base, raised, lowered = reference_of(b, function), at(changes[0]), at(changes[1])
 
     def half(first: Tensor, second: Tensor) -> Tensor:
-        return replace(b.Mul(m, b.Mul(b.Add(first, second), 0.5)), shape=before.y.shape, dtype=m.dtype)
+        return b.Mul(m, b.Mul(b.Add(first, second), 0.5))
 
     return (
         half(secant(b, raised, base), secant(b, function, lowered)),

@@ -60,14 +60,14 @@ def reference_of(b: Builder, node: Node) -> Node:
 
 def change(b: Builder, x: Tensor) -> Tensor:
     """Δx: a tensor less its value at the baseline."""
-    return replace(b.Sub(x, b.reference(x)), shape=x.shape, dtype=x.dtype)
+    return b.Sub(x, b.reference(x))
 
 
 def mean(b: Builder, x: Tensor) -> Tensor:
     """The mean of a tensor and its value at the baseline; the tensor itself where these are the same."""
     if b.reference(x) == x or not x.is_float:
         return x
-    return replace(b.Mul(b.Add(x, b.reference(x)), 0.5), shape=x.shape, dtype=x.dtype)
+    return b.Mul(b.Add(x, b.reference(x)), 0.5)
 
 
 # -- functions of each element alone -----------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor, g
     near = b.GreaterOrEqual(rounding, b.Max(b.Mul(b.Abs(dx), b.Max(bend, steep)), b.Mul(b.Abs(dy), small)))
     ends = b.Mul(b.Add(g, g0), 0.5)
     made = b.Where(near, ends, b.Div(dy, b.Where(near, 1, dx)))
-    return replace(made, shape=y.shape, dtype=x.dtype)
+    return made
 
 
 def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Ten
     dx = b.Sub(x, x0)
     same = b.Equal(dx, 0)
     made = b.Where(same, g, b.Div(b.Sub(y, y0), b.Where(same, 1, dx)))
-    return replace(made, shape=y.shape, dtype=x.dtype)
+    return made
 
 
 def secant(b: Builder, node: Node, other: Node) -> Tensor:
@@ -120,7 +120,7 @@ def secant(b: Builder, node: Node, other: Node) -> Tensor:
     same = b.Equal(dx, 0)
     plain = b.Where(same, 0, b.Div(b.Sub(node.y, other.y), b.Where(same, 1, dx)))
     finite = b.Equal(b.Sub(made, made), 0)
-    return replace(b.Where(finite, made, plain), shape=node.y.shape, dtype=x.dtype)
+    return b.Where(finite, made, plain)
 
 
 def _is_root(b: Builder, node: Node) -> bool:
@@ -238,9 +238,9 @@ def maximum(b: Builder, node: Node, m: Tensor, *rest: Tensor | None) -> Messages
     other = reference_of(b, node)
     dy = change(b, node.y)
     own = b.Greater(dy, 0) if not node.op.endswith("Min") else b.Less(dy, 0)
-    share = replace(b.Mul(m, dy), shape=node.y.shape)
-    here = b.gradient(node, replace(b.Where(own, share, 0), shape=share.shape))
-    there = b.gradient(other, replace(b.Where(own, 0, share), shape=share.shape))
+    share = b.Mul(m, dy)
+    here = b.gradient(node, b.Where(own, share, 0))
+    there = b.gradient(other, b.Where(own, 0, share))
     plain = b.gradient(node, m)
     sent: list[Tensor | None] = []
     for x, a, c, g in zip(node.inputs, here, there, plain, strict=True):

@@ -62,7 +62,7 @@ def whole(b: Builder, t: Tensor) -> Tensor:
 
 def squared(b: Builder, t: Tensor) -> Tensor:
     """The squared elements."""
-    return replace(b.Mul(t, t), shape=t.shape, dtype=t.dtype)
+    return b.Mul(t, t)
 
 
 def ones(b: Builder, t: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def favoured(part: Part, factor: float) -> Part:
 
     def made(b: Builder, t: Tensor) -> Tensor:
         more = part(b, t)
-        return t if more is None else replace(b.Add(t, b.Mul(more, factor)), shape=t.shape, dtype=t.dtype)
+        return t if more is None else b.Add(t, b.Mul(more, factor))
 
     return made
 
@@ -181,7 +181,7 @@ class LinearRule(RelevanceRule):
             if group.where and not b.rectified(node.y):
                 outside = b.Less(node.y, 0) if group.where == "positive" else b.GreaterOrEqual(node.y, 0)
                 share = b.Where(outside, 0, share)
-            yield group, made, replace(share, shape=node.y.shape)
+            yield group, made, share
 
     def _sent(self, b: Builder, node: Node, places: LinearOperands, group: Group, made: Branches, share: Tensor) -> list[Tensor]:
         """What a group sends to the input."""
@@ -190,8 +190,8 @@ class LinearRule(RelevanceRule):
         ]
         if places.bias is not None and self.bias == "distribute":
             of_bias = b.Mul(share, _of_bias(b, places, made))
-            sent.append(_scaled(b, _spread(b, node, places, replace(of_bias, shape=node.y.shape)), group.weight))
-        return [replace(s, shape=node.input(places.x).shape) for s in sent]
+            sent.append(_scaled(b, _spread(b, node, places, of_bias), group.weight))
+        return sent
 
     def _sign(self, b: Builder, places: LinearOperands, group: Group, made: Sequence[tuple[Branch, Node]]) -> Sign:
         """What is known of a group's denominator."""
@@ -241,7 +241,7 @@ def _output(b: Builder, node: Node, made: Sequence[tuple[Branch, Node]]) -> Tens
     (_, first), *others = made
     z = first.y
     for branch, copy in others:
-        z = replace(b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y), shape=node.y.shape)
+        z = b.Add(z, copy.y) if branch.sign > 0 else b.Sub(z, copy.y)
     return z
 
 
@@ -253,7 +253,7 @@ def _shifted(b: Builder, node: Node, copy: Node, shift: float) -> Node | None:
     inputs = [*copy.inputs, *[None] * (place + 1 - len(copy.inputs))]
     bias = inputs[place]
     number = b.const(np.full(channels, shift), copy.y.dtype)
-    inputs[place] = number if bias is None else replace(b.Add(bias, number), shape=bias.shape)
+    inputs[place] = number if bias is None else b.Add(bias, number)
     return b.replay(copy, inputs)
 
 
@@ -276,7 +276,7 @@ def _spread(b: Builder, node: Node, places: LinearOperands, relevance: Tensor) -
     if places.bias is not None:
         inputs[places.bias] = None
     even = b.replay(node, inputs)
-    return _back(b, even, places, replace(b.Div(relevance, even.y), shape=node.y.shape))
+    return _back(b, even, places, b.Div(relevance, even.y))
 
 
 def _scaled(b: Builder, t: Tensor, factor: float) -> Tensor:
@@ -294,7 +294,7 @@ def _back(b: Builder, node: Node, places: LinearOperands, message: Tensor, facto
     """What the map's own gradient rule sends to its input, times a factor. Weights take the factor if they are constant."""
     if factor != 1 and places.fixed and places.w is not None:
         w, inputs = node.input(places.w), list(node.inputs)
-        inputs[places.w] = replace(_scaled(b, w, factor), shape=w.shape, dtype=w.dtype)
+        inputs[places.w] = _scaled(b, w, factor)
         node, factor = b.replay(node, inputs), 1
     sent = b.gradient(node, message)[places.x]
     if sent is None:
@@ -313,7 +313,7 @@ def _unscaled(b: Builder, node: Node, places: LinearOperands) -> Node:
     def plain(node: Node) -> Node:
         return replace(node, attributes={**node.attributes, "alpha": 1.0, "beta": 1.0}) if node.op == "Gemm" else node
 
-    moved = node.reading({old: replace(new, dtype=old.dtype, shape=old.shape) for old, new in scaled.items()})
+    moved = node.reading(scaled)
     return replace(plain(moved), parts=tuple(plain(part) for part in moved.parts))
 
 
