@@ -31,7 +31,6 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 )
 
 pytestmark = [
-    pytest.mark.xdist_group("web"),
     pytest.mark.skipif(NODE is None or NPM is None, reason="no Node.js with npm on this machine"),
 ]
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (or name one by CHROMIUM)")
