@@ -1,15 +1,18 @@
 // Runs any explained model in Node on arrays from .npy files, and writes what it returns:
 //
 //   node explain.mjs explained.onnx image=digit_3.npy --target -1 --out results
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import * as ort from "onnxruntime-node";
 import { ExplainedModel } from "./explained.js";
 import { readNpy, writeNpy } from "./npy.js";
 
-async function main() {
+/** Runs what the words of a command line ask for; returns the lines to print. */
+export async function explain(words) {
   const { values, positionals } = parseArgs({
+    args: words,
     allowPositionals: true,
     options: { target: { type: "string" }, out: { type: "string" } },
   });
@@ -24,16 +27,21 @@ async function main() {
   }
   const target = values.target?.split(",").map(Number);
   const results = await model.run(feeds, target);
-  console.log(`${model.about.method} of '${model.about.output}', target ${model.about.target}`);
+  const lines = [`${model.about.method} of '${model.about.output}', target ${model.about.target}`];
   if (values.out) mkdirSync(values.out, { recursive: true });
   for (const [name, tensor] of Object.entries(results)) {
     const numbers = tensor.type !== "string";
-    console.log(`${name}: ${tensor.type} [${tensor.dims.join(", ")}]${numbers ? "" : ", not written"}`);
+    lines.push(`${name}: ${tensor.type} [${tensor.dims.join(", ")}]${numbers ? "" : ", not written"}`);
     if (values.out && numbers) writeFileSync(join(values.out, `${name.replace(/[^A-Za-z0-9._-]/g, "_")}.npy`), writeNpy(tensor));
   }
+  return lines;
 }
 
-main().catch((error) => {
-  console.error(`explain: ${error.message}`);
-  process.exitCode = 2;
-});
+if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  try {
+    for (const line of await explain(process.argv.slice(2))) console.log(line);
+  } catch (error) {
+    console.error(`explain: ${error.message}`);
+    process.exitCode = 2;
+  }
+}

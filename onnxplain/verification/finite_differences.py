@@ -18,7 +18,7 @@ from onnxplain.ir.registry import Registry
 from onnxplain.passes import prepare
 from onnxplain.propagation.composite import GRADIENT, Composite
 from onnxplain.propagation.vjp import vjp
-from onnxplain.verification.reference.evaluator import evaluate_reference
+from onnxplain.verification.reference.evaluator import Evaluator, evaluate_reference
 
 __all__ = ["Comparison", "compare", "double", "float_names", "run", "vector_jacobian_product"]
 
@@ -100,7 +100,8 @@ def compare(
     point = {name: _double_value(value) for name, value in inputs.items()}
     generator = np.random.default_rng(seed)
     v = {s: _direction(generator, point[s]) for s in sources}
-    middle = run(exact, point, targets)
+    forward = Evaluator(exact)
+    middle = forward.run(point, targets)
     weights = {t: generator.standard_normal(np.shape(y)) for t, y in zip(targets, middle, strict=True)}
     # Elements that are infinite (masked scores) stay out of it.
     u = {t: np.where(np.isfinite(y), weights[t], 0) for t, y in zip(targets, middle, strict=True)}
@@ -110,7 +111,7 @@ def compare(
 
     def outputs(h: float) -> Array:
         moved = {s: point[s] + h * v[s] for s in sources}
-        return _flat(run(exact, {**point, **moved}, targets) if h else middle)[finite]
+        return _flat(forward.run({**point, **moved}, targets) if h else middle)[finite]
 
     terms, kink = _slope(outputs, step)
     along = _flat([u[t] for t in targets])[finite]

@@ -129,7 +129,7 @@ def test_damaged_metadata_is_one_clear_line(text: str, tmp_path: Path) -> None:
     "case", [c for c in host_cases.cases() if c.method in (*host_cases.families(), *host_cases.SOME)], ids=str
 )
 def test_a_host_that_logs_warnings_sees_none(case: Case, capfd: pytest.CaptureFixture[str]) -> None:
-    made, _, _ = host_cases.made(case)
+    made = host_cases.rewritten(case)
     capfd.readouterr()
     ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     assert capfd.readouterr().err == ""
@@ -301,7 +301,7 @@ from tests.support import host_cases
 from onnxplain import Explainer
 for case in host_cases.cases():
     try:
-        model = host_cases.made(case)[0]
+        model = host_cases.rewritten(case)
     except BaseException as error:
         if type(error).__name__ != "Skipped":
             raise

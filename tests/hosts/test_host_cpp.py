@@ -29,7 +29,6 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 
 pytestmark = [
     pytest.mark.cpp,
-    pytest.mark.xdist_group("cpp"),
     pytest.mark.skipif(COMPILER is None, reason="no C++ compiler on this machine"),
 ]
 

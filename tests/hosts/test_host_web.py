@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 )
 
 pytestmark = [
-    pytest.mark.xdist_group("web"),
     pytest.mark.skipif(NODE is None or NPM is None, reason="no Node.js with npm on this machine"),
 ]
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (or name one by CHROMIUM)")
@@ -58,17 +57,54 @@ def modules() -> Path:
 # -- Node ----------------------------------------------------------------------------------------------------------------
 
 
+def words(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Path) -> list[str]:
+    """The command line that runs a model with every input from a .npy file and writes the results into a folder."""
+    path = folder / "explained.onnx"
+    path.write_bytes(model.SerializeToString())
+    for i, array in enumerate(feeds.values()):
+        np.save(folder / f"{i}.npy", array)
+    return [str(path), *(f"{name}={folder / f'{i}.npy'}" for i, name in enumerate(feeds)), "--out", str(folder / "results")]
+
+
 def explain(
     model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Path, *more: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run the program on a model with every input from a .npy file."""
-    path = folder / "explained.onnx"
-    path.write_bytes(model.SerializeToString())
-    words: list[str] = []
-    for i, (name, array) in enumerate(feeds.items()):
-        np.save(folder / f"{i}.npy", array)
-        words.append(f"{name}={folder / f'{i}.npy'}")
-    return shell(NODE, EXAMPLE / "explain.mjs", path, *words, "--out", folder / "results", *more)
+    """Run the program on a model."""
+    return shell(NODE, EXAMPLE / "explain.mjs", *words(model, feeds, folder), *more)
+
+
+class Host:
+    """The program in a process that stays, for one command line after another."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [str(NODE), str(EXAMPLE / "test" / "explain_many.mjs")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+        )  # fmt: skip
+
+    def explain(self, line: Sequence[str]) -> list[str]:
+        """What it prints for the words of a command line."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(line) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, f"Node has ended with {self._process.wait()}"
+        found: dict[str, Any] = json.loads(answer)
+        assert "error" not in found, found["error"]
+        lines: list[str] = found["lines"]
+        return lines
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def host(modules: Path) -> Iterator[Host]:
+    found = Host()
+    yield found
+    found.stop()
 
 
 def results(folder: Path) -> dict[str, np.ndarray]:
@@ -84,13 +120,12 @@ def close(found: Any, expected: Any, bound: float, least: float = 0) -> None:
 
 @pytest.mark.node
 @pytest.mark.parametrize("case", host_cases.cases(), ids=str)
-def test_node_has_the_numbers_of_python(case: Case, modules: Path, tmp_path: Path) -> None:
+def test_node_has_the_numbers_of_python(case: Case, host: Host, tmp_path: Path) -> None:
     model, feeds, expected = host_cases.made(case)
-    done = explain(model, feeds, tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = results(tmp_path)
     about = read_metadata(model)
     assert about is not None
+    assert host.explain(words(model, feeds, tmp_path))[0] == f"{about['method']} of '{about['output']}', target {about['target']}"
+    found = results(tmp_path)
     compared = 0
     for name, array in expected.items():
         if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
@@ -107,8 +142,8 @@ def test_node_has_the_numbers_of_python(case: Case, modules: Path, tmp_path: Pat
 def test_node_fills_in_the_top_prediction(modules: Path, tmp_path: Path) -> None:
     model = rewrite(FIXTURES / "digits" / "model.onnx", target="input")
     image = {"image": np.load(FIXTURES / "digits" / "digit_3.npy")}
-    for words, target in [([], -1), (["--target=7"], 7)]:
-        assert explain(model, image, tmp_path, *words).returncode == 0
+    for more, target in [([], -1), (["--target=7"], 7)]:
+        assert explain(model, image, tmp_path, *more).returncode == 0
         close(
             results(tmp_path)["image_attribution"],
             host_cases.run(model, {**image, "target": np.array([target])})["image_attribution"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,9 @@ def cases() -> list[Case]:
     return found
 
 
-@lru_cache(maxsize=1)
-def made(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], dict[str, Any]]:
-    """The explained model, two samples with what is chosen at run time, and all outputs as Python has them.
+@cache
+def rewritten(case: Case) -> onnx.ModelProto:
+    """The explained model.
 
     A method that refuses the model skips the test with its reason, except for the basic ones.
     """
@@ -97,12 +97,17 @@ def made(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], dict[str, 
     try:
         if method.attributes_to in ("layer", "input") and not method.auto_layer:
             settings["layer"] = middle(case.source)
-        model = rewrite(source(case.source), case.method, **settings)
+        return rewrite(source(case.source), case.method, **settings)
     except (LayerError, MethodError, RuleError, UnsupportedOperatorError) as error:
         if case.method in BASIC:
             raise
         pytest.skip(f"{case.method} refuses {case.source}: {error}")
-    given = feeds(case.source)
+
+
+@cache
+def made(case: Case) -> tuple[onnx.ModelProto, dict[str, np.ndarray], dict[str, Any]]:
+    """The explained model, two samples with what is chosen at run time, and all outputs as Python has them."""
+    model, given = rewritten(case), feeds(case.source)
     return model, {**given, **chosen(model, given)}, run(model, {**given, **chosen(model, given)})
 
 
@@ -160,7 +165,7 @@ def same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 # -- models made from fixtures ------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=2)
+@cache
 def source(name: str) -> onnx.ModelProto:
     """A fixture's model, or one made from it: FORM_of_FIXTURE."""
     form, _, fixture = name.rpartition("_of_")

@@ -24,15 +24,26 @@ from onnxplain.verification.reference.ml import LEARNED
 from onnxplain.verification.reference.recurrent import RECURRENT
 from onnxplain.verification.reference.sampling import SAMPLING
 
-__all__ = ["REPAIRED", "evaluate_reference"]
+__all__ = ["REPAIRED", "Evaluator", "evaluate_reference"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
+class Evaluator:
+    """A model made ready once, to be run at many points."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._reference = ReferenceEvaluator(model, new_ops=REPAIRED)
+
+    def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
+        """Some outputs of the model, all by default."""
+        with np.errstate(all="ignore"):
+            return list(self._reference.run(outputs, dict(inputs)))
+
+
 def evaluate_reference(model: onnx.ModelProto, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> list[Any]:
-    """Some outputs of a model, all by default."""
-    with np.errstate(all="ignore"):
-        return list(ReferenceEvaluator(model, new_ops=REPAIRED).run(outputs, dict(inputs)))
+    """Some outputs of a model at one point, all by default."""
+    return Evaluator(model).run(inputs, outputs)
 
 
 class _Pool(OpRun):
