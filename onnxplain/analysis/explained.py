@@ -28,6 +28,8 @@ class Explained:
         kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "layer", or
             "map" (a map over the spatial axes of an input, made from the tensor).
         layout: its spatial axes, where a map needs them.
+        source: the input that it comes from.
+        axis: the axis that counts samples; None where none does.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Explained:
     kind: str
     layout: Layout | None = None
     source: str = ""
+    axis: int | None = None
 
 
 def find_sources(

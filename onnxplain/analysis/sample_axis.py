@@ -92,6 +92,11 @@ class SampleAxes:
             return None
         return 0 if tensor.shape[0] == self.extent else only_axis(tensor, self.extent)
 
+    def merged(self, tensor: Tensor) -> bool:
+        """Whether an axis of a tensor of the model counts samples and something else too."""
+        state = self.states.get(tensor.name)
+        return isinstance(state, Place) and not state.whole
+
     def question(self) -> str:
         """What to ask where samples matter and nothing tells which axis counts them, with the candidates."""
         name, axes = next(iter(self.open.items()))
@@ -109,20 +114,28 @@ def only_axis(tensor: Tensor, symbol: Dim) -> int | None:
     return axes[0] if len(axes) == 1 else None
 
 
-def shared_symbol(axes: SampleAxes, others: Iterable[tuple[Tensor, int | None]]) -> str | None:
+def shared_symbol(
+    axes: SampleAxes,
+    others: Iterable[tuple[Tensor, int | None]],
+    score: Tensor | None = None,
+    inputs: Sequence[Tensor] | None = None,
+) -> str | None:
     """The symbol of the sample axis where all tensors have just one axis of it, so that samples can take turns or be tiled.
 
     Args:
         axes: of the model. Each input that counts samples has that extent there and nowhere else; no other input has it. Where
             the dataflow proves nothing, a first extent of another symbol might count samples too.
         others: what must have the extent as well: the explained tensors and layers, with the axis of each that counts samples.
+        score: the explained output at another point of the inputs.
+        inputs: the inputs at that point.
     """
-    mine = axes.extent
-    firsts = {t.shape[0] for t in axes.inputs if t.shape and isinstance(t.shape[0], str)}
+    end, begin = score or axes.score, axes.inputs if inputs is None else inputs
+    mine = None if axes.axis is None or end.shape is None else end.dim(axes.axis)
+    firsts = {t.shape[0] for t in begin if t.shape and isinstance(t.shape[0], str)}
     if not isinstance(mine, str) or not (axes.proven or firsts <= {mine}):
         return None
-    inputs = [(t, axes.of_input(t.name)) for t in axes.inputs if t.name in axes.of_inputs or mine in (t.shape or ())]
-    every = [(axes.score, axes.axis), *inputs, *others]
+    own = [(t, axes.of_input(known.name)) for t, known in zip(begin, axes.inputs, strict=True)]
+    every = [(end, axes.axis), *others, *((t, axis) for t, axis in own if axis is not None or mine in (t.shape or ()))]
     return mine if all(axis is not None and only_axis(t, mine) == axis for t, axis in every) else None
 
 

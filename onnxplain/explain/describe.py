@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxplain._version import __version__
+from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.score import Score
 from onnxplain.explain.emit import Emission
 from onnxplain.explain.request import Request
+from onnxplain.explain.sample_places import sample_places
 from onnxplain.io.metadata import CONTRACT
 from onnxplain.io.reader import Source
 from onnxplain.ir.tensor import Tensor
@@ -28,6 +30,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
         "target": str(request.target),
         **_score(emission.selection.score),
         "batched": emission.selection.axes.batched,
+        "sample_axes": sample_places(emission),
         "baseline": baseline,
         "attributions": {
             name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in emission.attributions.items()
@@ -39,14 +42,20 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
     }
 
 
-def describe_forward(request: Request, score: Score, names: tuple[str, ...], source: Source, *, batched: bool) -> dict[str, Any]:
+def describe_forward(
+    request: Request, score: Score, names: tuple[str, ...], source: Source, axes: SampleAxes, outputs: Sequence[Tensor]
+) -> dict[str, Any]:
     """The same of explanations by forward passes, which explain the inputs of these names; no file holds it."""
     options = {k: v if isinstance(v, str | int | float | None) else "given" for k, v in request.options.items()}
     return {
         **_head(request, options, request.method.axioms),
         "target": "input",
         **_score(score),
-        "batched": batched,
+        "batched": axes.batched,
+        "sample_axes": {
+            **{t.name: axes.of(t) for t in (*axes.inputs, *outputs)},
+            **{f"{n}_attribution": axes.of_input(n) for n in names},
+        },
         "baseline": None,
         "attributions": {f"{n}_attribution": {"explains": n, "tensor": n, "kind": "input"} for n in names},
         "run_time_inputs": {},

@@ -22,7 +22,7 @@ from onnxplain.io.reader import Source
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.progress import track
-from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds, sample_axis_of
+from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds
 from onnxplain.runtime.session import Session
 
 __all__ = ["GraphEngine"]
@@ -80,14 +80,14 @@ class GraphEngine:
             self._check_range(question.chosen)
         rewritten, session = self._ready(question.target)
         extra = self._extra_feeds(rewritten, session, question)
-        explanation = self._collected(rewritten, question, self._run(session, question, extra))
+        explanation = self._collected(rewritten, question, self._run(rewritten, session, question, extra))
         chosen = question.chosen
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
 
     def _check_range(self, chosen: Array) -> None:
-        extents = (self.axes.score.shape or ())[int(self.axes.batched) :]
+        extents = [d for i, d in enumerate(self.axes.score.shape or ()) if i != self.axes.axis]
         known = [e for e in extents if isinstance(e, int)]
         if len(known) == len(extents):
             total = prod(known)
@@ -106,12 +106,12 @@ class GraphEngine:
             extra[names["target"]] = question.chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(question.cotangent)
-        types = {name: i.type for name, i in session.inputs.items()}
         plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
         explained = {name: array for name, array in question.feeds.items() if name in plain}
         for kind in MEANING:
             if kind in names:
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), types, explained)
+                axes = rewritten.about["sample_axes"]
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), session.inputs, explained, axes)
         self._refuse_unexpected(names, given)
         return extra
 
@@ -126,13 +126,14 @@ class GraphEngine:
             takes = ", ".join(k for k in MEANING if k in names) or "nothing"
             raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
 
-    def _run(self, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
+    def _run(
+        self, rewritten: Rewritten, session: Session, question: Question, extra: Mapping[str, Array]
+    ) -> dict[str, Any]:
         """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
         everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:
             return session.run(everything)
-        places: dict[str, int | None] = {n: axes.of_input(n) for n in question.feeds}
-        places |= {n: sample_axis_of(session.inputs[n].shape) for n in extra}
+        places: dict[str, int | None] = rewritten.about["sample_axes"]
         size = axes.fixed or self._running.batch_size or count
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)
@@ -153,6 +154,8 @@ class GraphEngine:
             scores = _zipped(scores)
         if scores is None:  # the explained tensor is no output of the model
             return replace(explanation, target=None)
+        if self.axes.axis:
+            scores = np.moveaxis(scores, self.axes.axis, 0)
         top = scores.reshape(len(chosen), -1).argmax(axis=1)
         return replace(explanation, target=np.where(chosen < 0, top, chosen).astype(np.int64))
 
