@@ -144,8 +144,7 @@ def beside_targets(context: AttributionContext, x: Tensor, source: Tensor, lead:
     """A tensor of an explained tensor's axes, after `lead` others, with an axis of 1 where its attributions have the targets."""
     if context.identity_cotangents is None:
         return x
-    made: Tensor = context.b.Unsqueeze(x, [lead + _targets_at(context, context.sample_axis(source))])
-    return made
+    return context.b.Unsqueeze(x, [lead + _targets_at(context, context.sample_axis(source))])
 
 
 def score(context: AttributionContext) -> Tensor:

@@ -12,7 +12,7 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.builder.extents import Extents
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
-from onnxplain.ir.tensor import Tensor
+from onnxplain.ir.tensor import Dim, Tensor
 from onnxplain.method.context import AttributionContext
 
 __all__ = ["fits", "has_several", "reference", "references", "shared_baseline"]
@@ -95,6 +95,7 @@ def _replayed(context: AttributionContext, layer: Tensor, points: Mapping[Tensor
 def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
     """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
     b, points = context.b, {}
+    count: Dim = None
     for e in context.layer_inputs:
         every = emit_baselines(_before(context), e)
         if e.axis is None or not isinstance(e.tensor.dim(e.axis), str) or every.dim(e.axis + 1) != 1:
@@ -102,15 +103,16 @@ def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
                 "be free and all samples share them; give baselines of the layer itself, by its name"
             )
+        count, behind = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, e.axis + 1))
         rows = every if e.axis == 0 else b.transpose(every, [*range(1, e.axis + 1), 0, *range(e.axis + 1, every.rank)])
-        behind = Extents(b, [1]).then(Extents.of(b, e.tensor, e.axis + 1))
         before = [Extents.of(b, e.tensor).at(i) for i in range(e.axis)]
         extents = before[0].then(*before[1:], behind) if before else behind
         points[e.tensor] = b.Expand(b.Squeeze(rows, [e.axis + 1]), extents.operand)  # a number stands for every element
-    made = _replayed(context, layer.tensor, points)
-    if layer.axis:
-        made = b.transpose(made, [layer.axis, *(i for i in range(made.rank) if i != layer.axis)])
-    return b.Unsqueeze(made, [1 + (layer.axis or 0)])
+    made, samples = _replayed(context, layer.tensor, points), layer.axis or 0
+    if samples:
+        made = b.transpose(made, [samples, *(i for i in range(made.rank) if i != samples)])
+    made = b.Unsqueeze(made, [1 + samples])
+    return made if made.shape is None else b.shaped(made, (count, *made.shape[1:]))  # the baselines are the model's samples
 
 
 def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:

@@ -65,8 +65,7 @@ def expected_gradients(
             return b.transpose(made, [0, *range(2, axis + 2), 1, *range(axis + 2, made.rank)])
         if draws.reference.dim(1) != 1:
             raise MethodError("with draws given at run time the baselines are shared by all samples: [references, …]")
-        made = b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
-        return made
+        return b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
 
     def start(numbers: Tensor, index: int) -> Tensor:
         x = context.sources[index]
