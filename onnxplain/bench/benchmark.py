@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.bench.feeding import batch_sizes, feeds_of
 from onnxplain.bench.machine import machine, today, versions
 from onnxplain.bench.report import BenchReport, Row
@@ -80,6 +81,7 @@ def bench(
     layer: str | Sequence[str] | None = None,
     baseline: float = 0.0,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -101,7 +103,7 @@ def bench(
         seconds: how long a turn lasts at least.
         profile: whether to say which operators cost most.
         provider: "auto", "cpu", "cuda", or a name of ONNX Runtime's.
-        output, inputs, layer, score, rules: as in `onnxplain.rewrite`.
+        output, inputs, layer, score, sample_axis, rules: as in `onnxplain.rewrite`.
         baseline: of the methods that compare with one.
         options: by method, its own options.
         say: told what is done next.
@@ -127,7 +129,7 @@ def bench(
             compares = method.takes_baseline(method.checked(chosen))
             request = Request.of(
                 method, target="input", output=output, inputs=inputs, layer=layer, baseline=baseline if compares else None,
-                score=score, registry=registry, options=chosen, batch_size=batch_size,
+                score=score, sample_axis=sample_axis, registry=registry, options=chosen, batch_size=batch_size,
             )  # fmt: skip
             done = rewrite_source(source.copy(), request)
             explained = Graph(done.model)

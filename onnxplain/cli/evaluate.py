@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from onnxplain.cli.options import sample_axis_option
 from onnxplain.cli.show import wrote
 from onnxplain.cli.show_evaluation import show_evaluation
 from onnxplain.errors import InputError, nearest
@@ -31,7 +32,7 @@ __all__ = ["evaluate_command"]
 @click.option("-q", "--metric", "metrics", multiple=True, metavar="METRIC",
               help='A metric, e.g. "deletion(replace=mean)"; a family; or all; may be repeated.')  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .md .csv .json .parquet or .png; may be repeated.")
-@click.option("-t", "--target", default=None, metavar="T", help="top, an index, or labels (the true classes).  [default: top]")
+@click.option("-t", "--target", default=None, metavar="T", help="top, an index (3,10: one per axis; 3;5: one per sample), or labels (the true classes).  [default: top]")
 @click.option("--labels", metavar="FILE", help="The true classes, a number per sample: .npy .csv .txt, or FILE.npz:NAME.")
 @click.option("--masks", metavar="FILE", help="Where the objects lie, not 0 inside: .npy, or FILE.npz:NAME.")
 @click.option("--baseline", metavar="NUMBER|FILE", help="What replaces removed features; the reference of methods.  [default: 0]")
@@ -40,6 +41,7 @@ __all__ = ["evaluate_command"]
 @click.option("--output", metavar="NAME", help="The output (or inner tensor) to explain.")
 @click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
               help="Explain what goes into a final softmax or sigmoid, or the output as it is.")  # fmt: skip
+@sample_axis_option
 @click.option("--classes", metavar="FILE", help="Class names for pictures, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names for pictures, one per line (a .csv brings its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows in one run, at most.")

@@ -9,16 +9,39 @@ from typing import Any, TypeVar
 
 import click
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.errors import InputError, MethodError
 from onnxplain.io.samples import read_array, read_arrays
 from onnxplain.method.registry import find_method
 
 __all__ = [
     "compares", "mask_option", "method_options", "model_options", "options_of_each", "read_baseline", "read_masks", "run_options",
-    "settings_of",
+    "sample_axis_option", "settings_of",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _sample_axis(ctx: click.Context, parameter: click.Parameter, given: Sequence[str]) -> SampleAxisLike:
+    """NAME=AXIS or NAME=none, by name; AXIS or none for all inputs."""
+    made: dict[str, int | None] = {}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        if not value.removeprefix("-").isdigit() and value != "none":
+            raise click.BadParameter(f"expected NAME=AXIS or NAME=none, or AXIS or none for all inputs, got '{text}'")
+        axis = None if value == "none" else int(value)
+        if not name and len(given) == 1:
+            return axis
+        if not name:
+            raise click.BadParameter(f"'{text}' is for all inputs: give it alone, or NAME=AXIS for each")
+        made[name] = axis
+    return made or AUTO
+
+
+sample_axis_option = click.option(
+    "--sample-axis", "sample_axis", metavar="NAME=AXIS", multiple=True, callback=_sample_axis,
+    help="The axis of an input or output that counts samples, or none; without NAME of all inputs; may be repeated.",
+)  # fmt: skip
 
 
 def model_options(function: F) -> F:
@@ -32,6 +55,7 @@ def model_options(function: F) -> F:
                          help="Explain an inner tensor: its name, a node, a module, or Conv:-1 (the last); may be repeated."),
             click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
                          help="Explain what goes into a final softmax or sigmoid, or the output as it is."),
+            sample_axis_option,
             click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
         ]
     ):  # fmt: skip
@@ -87,11 +111,12 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 
 def settings_of(
-    method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str]
+    method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str],
+    sample_axis: SampleAxisLike,
 ) -> dict[str, Any]:
     return {
         "method": method, "output": output, "inputs": list(inputs) or None, "layer": list(layers) or None, "score": score,
-        "rules": list(rules) or None,
+        "rules": list(rules) or None, "sample_axis": sample_axis,
     }  # fmt: skip
 
 

@@ -83,7 +83,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
-    for name, values in explanation.attributions.items():
+    for name in explanation.attributions:
+        values = explanation.samples_first(name)
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
         if entry["kind"] == "map":
             console.print(f"a map of '{escape(name)}', made from the layer '{escape(entry['tensor'])}' {list(values.shape[1:])}")

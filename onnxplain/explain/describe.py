@@ -53,7 +53,7 @@ def describe_forward(
         **_score(score),
         "batched": axes.batched,
         "sample_axes": {
-            **{t.name: axes.of(t) for t in (*axes.inputs, *outputs)},
+            **{t.name: axes.of(t) for t in (*axes.inputs, *outputs, axes.score)},
             **{f"{n}_attribution": axes.of_input(n) for n in names},
         },
         "baseline": None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike
 from onnxplain.analysis.score import Score
 from onnxplain.analysis.tensor_names import addresses
 from onnxplain.builder.builder import Builder
@@ -69,6 +70,7 @@ class Plan:
         problem: why the model cannot be explained so, "" where it can.
         unused: conditions of the user's own composite that no node met.
         layers: inner tensors that the method looks at besides those it explains.
+        axes: which axes count samples, and how that was found.
 
     Example:
         >>> from onnxplain import plan
@@ -85,6 +87,7 @@ class Plan:
     problem: str
     unused: tuple[str, ...] = ()
     layers: tuple[Explained, ...] = ()
+    axes: SampleAxes | None = None
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
@@ -100,6 +103,7 @@ def plan(
     inputs: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> Plan:
@@ -112,6 +116,7 @@ def plan(
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.
         score: as in `onnxplain.rewrite`.
+        sample_axis: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
         **options: the method's own options.
 
@@ -129,7 +134,8 @@ def plan(
     """
     registry = load_registry(rules)
     request = Request.for_graph(
-        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score,
+        sample_axis=sample_axis,
     )  # fmt: skip
     composite = request.method.rules(request.options)
     source = prepared(read(model), registry)
@@ -171,4 +177,5 @@ def plan(
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
-    return Plan(method, scored, explained, ready.source.passes or (), tuple(row(c) for c in graph.nodes), problem, unused, layers)
+    rows = tuple(row(c) for c in graph.nodes)
+    return Plan(method, scored, explained, ready.source.passes or (), rows, problem, unused, layers, selection.axes)

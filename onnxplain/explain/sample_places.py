@@ -16,7 +16,8 @@ ONE_EACH = ("position", "reference")
 
 
 def sample_places(emission: Emission) -> dict[str, int | None]:
-    """The axis of each input and output of an explained model that counts samples; None where none does."""
+    """The axis of each input and output of an explained model, and of the explained tensor, that counts samples; None where none
+    does."""
     selection = emission.selection
     axes = selection.axes
     made: dict[str, int | None] = {t.name: axes.of_input(t.name) for t in selection.graph.inputs}
@@ -26,6 +27,7 @@ def sample_places(emission: Emission) -> dict[str, int | None]:
     made |= {t.name: axes.of(t) for t in (*selection.graph.outputs, *emission.exposed)}
     made |= dict(emission.sample_axes)
     made |= dict.fromkeys(emission.reports.values(), 0)
+    made.setdefault(selection.score.tensor.name, axes.axis)
     return made if axes.batched else dict.fromkeys(made)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
 
 from onnxplain.errors import ModelError
 
-__all__ = ["CONTRACT", "METADATA_KEY", "read_metadata", "write_metadata"]
+__all__ = ["CONTRACT", "METADATA_KEY", "read_metadata", "sample_axis_in", "write_metadata"]
 
 METADATA_KEY = "onnxplain"
 """The key of `metadata_props` under which an explained model describes itself."""
@@ -23,6 +24,17 @@ def write_metadata(model: onnx.ModelProto, about: dict[str, Any]) -> None:
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
     entry.value = json.dumps(about, ensure_ascii=False, sort_keys=False)
+
+
+def sample_axis_in(about: Mapping[str, Any], name: str) -> int | None:
+    """The axis of an input, an output or the explained tensor of an explained model that counts samples; None where none does.
+
+    Files written before there were other axes than the first say only whether there is one.
+    """
+    if not about.get("batched", True):
+        return None
+    axes: Mapping[str, int | None] = about.get("sample_axes", {})
+    return axes.get(name, 0)
 
 
 def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain.errors import InputError, LayerError, nearest
+from onnxplain.io.metadata import sample_axis_in
 
 if TYPE_CHECKING:
     import os
@@ -95,22 +96,62 @@ class Explanation:
             raise LayerError(f"nothing explained is called '{name}'; {nearest(name, self.attributions)}")
         return name, self.attributions[name]
 
+    def sample_axis(self, name: str | None = None) -> int | None:
+        """The axis of an attribution that counts samples.
+
+        Args:
+            name: which attribution; None for the first.
+
+        Returns:
+            The axis, 0 as a rule; None where nothing counts samples.
+
+        Raises:
+            LayerError: no tensor of this name was explained.
+        """
+        name, _ = self.of(name)
+        entries = self.about.get("attributions", {})
+        made = next((file for file, entry in entries.items() if entry["explains"] == name), name)
+        return sample_axis_in(self.about, made)
+
+    def samples_first(self, name: str | None = None) -> np.ndarray[Any, Any]:
+        """An attribution with the samples along the first axis.
+
+        Args:
+            name: which attribution; None for the first.
+
+        Returns:
+            The array, [n, …]; n is 1 where nothing counts samples.
+
+        Raises:
+            LayerError: no tensor of this name was explained.
+        """
+        axis = self.sample_axis(name)
+        _, values = self.of(name)
+        return values[None] if axis is None else np.moveaxis(values, axis, 0)
+
     def __len__(self) -> int:
-        return int(next(iter(self.attributions.values())).shape[0])
+        return len(self.samples_first())
 
     def __getitem__(self, samples: int | slice) -> Explanation:
         """The explanation of some of the samples."""
         chosen = slice(samples, samples + 1 or None) if isinstance(samples, int) else samples
         count = len(self)
 
+        def part(value: Any, axis: int | None) -> Any:
+            if not hasattr(value, "__getitem__") or axis is None or np.ndim(value) <= axis or np.shape(value)[axis] != count:
+                return value
+            return value[(slice(None),) * axis + (chosen,)] if axis else value[chosen]
+
         def cut(arrays: Mapping[str, Any]) -> dict[str, Any]:
-            return {k: v[chosen] if hasattr(v, "__getitem__") and len(v) == count else v for k, v in arrays.items()}
+            return {k: part(v, sample_axis_in(self.about, k)) for k, v in arrays.items()}
 
         target = self.target[chosen] if self.target is not None and len(self.target) == count else self.target
         delta = None if self.delta is None else self.delta[chosen]
         return Explanation(
-            cut(self.attributions), cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta, cut(self.facts)
-        )
+            {k: part(v, self.sample_axis(k)) for k, v in self.attributions.items()},
+            cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta,
+            {k: part(v, 0) for k, v in self.facts.items()},
+        )  # fmt: skip
 
     def label(self, sample: int) -> str:
         """What is explained of a sample, in words.
@@ -158,6 +199,7 @@ class Explanation:
         """
         _, values = self.of(name)
         if isinstance(by, np.ndarray):
+            values = self.samples_first(name)
             groups = np.broadcast_to(by, values.shape[1:]).ravel()
             if groups.dtype.kind not in "iu" or groups.min() < 0:
                 raise InputError("groups must be numbers from 0 on, one per element of a sample")
@@ -178,7 +220,7 @@ class Explanation:
         Raises:
             LayerError: no tensor of this name was explained.
         """
-        _, values = self.of(name)
+        values = self.samples_first(name)
         flat = np.asarray(values, np.float64).reshape(len(values), -1)
         sizes = np.abs(flat).sum(axis=1)
         return np.asarray(np.abs(flat.clip(max=0)).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
@@ -196,9 +238,8 @@ class Explanation:
         Raises:
             LayerError: no tensor of this name was explained.
         """
-        _, values = self.of(name)
         result = []
-        for row in values:
+        for row in self.samples_first(name):
             order = np.argsort(-np.abs(row), axis=None, kind="stable")[:k]
             places = [tuple(int(i) for i in np.unravel_index(o, row.shape)) for o in order]
             result.append([(place, float(row[place])) for place in places])

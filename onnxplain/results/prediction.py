@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.io.metadata import sample_axis_in
 from onnxplain.results.explanation import Explanation
 
-__all__ = ["Prediction", "explained_score", "has_samples", "lifted", "predictions", "sample_count", "target_name"]
+__all__ = ["Prediction", "explained_score", "has_samples", "lifted", "named_rows", "predictions", "sample_count", "target_name"]
 
 Array = np.ndarray[Any, Any]
 
@@ -31,13 +32,19 @@ class Prediction:
 
 
 def has_samples(explanation: Explanation) -> bool:
-    """Whether the first axis counts samples."""
+    """Whether an axis counts samples."""
     return bool(explanation.about.get("batched", True))
 
 
 def lifted(explanation: Explanation, array: Array) -> Array:
-    """The array with the samples first: [n, …]; n is 1 for models without an axis for samples."""
+    """A fact, which has the samples first, as [n, …]; n is 1 for models without an axis for samples."""
     return array if has_samples(explanation) else array[None]
+
+
+def named_rows(explanation: Explanation, name: str, array: Array) -> Array:
+    """An input or output with the samples first: [n, …]; n is 1 for models without an axis for samples."""
+    axis = sample_axis_in(explanation.about, name)
+    return np.moveaxis(array, axis, 0) if axis is not None and array.ndim > axis else array[None] if axis is None else array
 
 
 def sample_count(explanation: Explanation) -> int:
@@ -47,12 +54,13 @@ def sample_count(explanation: Explanation) -> int:
 
 def scores(explanation: Explanation) -> Array | None:
     """The output that was explained: [n, …]; None where it is not among the model's outputs."""
-    found = explanation.outputs.get(str(explanation.about.get("output")))
+    name = str(explanation.about.get("output"))
+    found = explanation.outputs.get(name)
     if isinstance(found, list) and found and isinstance(found[0], Mapping):
         found = np.array([list(row.values()) for row in found])
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
         return None
-    values = lifted(explanation, found)
+    values = named_rows(explanation, name, found)
     return values if len(values) == sample_count(explanation) else None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.prediction import lifted, target_name
+from onnxplain.results.prediction import named_rows, target_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def long_columns(explanation: Explanation, features: Sequence[str] | None = None
 
 
 def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -> dict[str, Array]:
-    values = lifted(explanation, explanation.attributions[name])
+    values = explanation.samples_first(name)
     every = explanation.target is None and explanation.about.get("target") == "all"
     shape = values.shape[2:] if every else values.shape[1:]
     size, count, targets = int(np.prod(shape)), len(values), values.shape[1] if every else 1
@@ -86,7 +86,7 @@ def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array |
     """The input's values in the shape of the attribution; ids of tokens repeat over the width of their embedding."""
     if name not in explanation.inputs:
         return None
-    fed = lifted(explanation, np.asarray(explanation.inputs[name]))
+    fed = named_rows(explanation, name, np.asarray(explanation.inputs[name]))
     if fed.shape == shape:
         return fed
     if fed.shape == shape[: fed.ndim]:

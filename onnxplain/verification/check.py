@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike
 from onnxplain.errors import MethodError
+from onnxplain.explain.engine import count_samples
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
@@ -41,6 +43,7 @@ def check(
     baseline: Baseline = None,
     layer: str | Sequence[str] | None = None,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: str | Path | Iterable[str | Path] | None = None,
     providers: Providers = None,
     directions: int = 4,
@@ -68,6 +71,7 @@ def check(
         baseline: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`, for methods that need a layer besides the inputs.
         score: as in `onnxplain.rewrite`.
+        sample_axis: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
         providers: where to run, as in `onnxplain.Explainer`.
         directions: how many random directions.
@@ -96,16 +100,17 @@ def check(
         nodes = bool(options.pop("calls"))
     registry = load_registry(rules)
     request = Request.for_graph(
-        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, baseline=baseline, score=score
-    )
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, baseline=baseline, score=score,
+        sample_axis=sample_axis,
+    )  # fmt: skip
     found = request.method
     if request.layer and found.attribution_site(request.options)[0] == "explained":
         raise MethodError("check compares at the model's inputs; leave --layer out")
     source = prepared(read(model), registry)
     graph = Graph(source.copy().model)
-    feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
     plain = request.for_method("gradient", expose=["score"])
     gradient = rewrite_source(source.copy(), plain)
+    feeds = _feeds(x, graph, gradient.axes, seed)
     session = Session(gradient.model, providers, folder=source.folder)
     rounds = next((c for c in graph.nodes if registry.role(c) == "straight-through" and not c.y.is_float), None)
     if rounds is not None:
@@ -124,6 +129,19 @@ def check(
         finding, rows = _check_conservation(source, replace(request, layer=()), feeds, providers)
         findings.append(finding)
     return CheckReport(tuple(findings), culprit, tuple(rows))
+
+
+def _feeds(x: Any, graph: Graph, axes: SampleAxes, seed: int) -> Mapping[str, Any]:
+    """The input to check at, the user's or made up.
+
+    Raises:
+        InputError: it does not fit, or holds several samples and nothing tells which axis counts them.
+    """
+    if x is None:
+        return random_inputs(graph, seed)
+    feeds = check_inputs(x, graph.inputs, axes=axes.of_inputs)
+    count_samples(axes, feeds)
+    return feeds
 
 
 def _check_conservation(

@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import enlarged
-from onnxplain.results.prediction import lifted, sample_count, scores, target_name
+from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
 
 __all__ = ["PICTURE_FORMS", "PlotColumn", "PlotView", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
 
@@ -35,7 +35,7 @@ class PlotColumn:
 
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
-        values = lifted(self.explanation, self.explanation.attributions[name])
+        values = self.explanation.samples_first(name)
         chosen = values if self.among_all is None else values[np.arange(len(values)), self.among_all]
         return _over_input(self.explanation, name, chosen) if self.is_map(name) else chosen
 
@@ -123,7 +123,7 @@ def _headings(explanations: Sequence[Explanation]) -> list[str]:
 
 
 def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[PlotColumn]:
-    values = lifted(explanation, next(iter(explanation.attributions.values())))
+    values = explanation.samples_first()
     count, targets = values.shape[:2]
     if targets <= EVERY:
         return [
@@ -227,7 +227,7 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
     names = [list(c.explanation.attributions)[place] for c in columns]
     attributions = tuple(c.attributions(n) for c, n in zip(columns, names, strict=True))
     first = columns[0].explanation
-    values = lifted(first, np.asarray(first.inputs[names[0]])) if names[0] in first.inputs else None
+    values = named_rows(first, names[0], np.asarray(first.inputs[names[0]])) if names[0] in first.inputs else None
     chosen = form or choose_form(values, attributions[0], features)
     if chosen == "image":
         values = values if values is not None and values.ndim >= 3 else _input_picture(first)
@@ -248,7 +248,7 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
 
 def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
     """A map [n, 1, places …] enlarged to the places of the input, linearly; in one dimension once for every channel."""
-    fed = lifted(explanation, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
+    fed = named_rows(explanation, name, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
     if fed.ndim != values.ndim or fed.ndim not in (3, 4):
         return values
     if fed.ndim == 3:
@@ -259,8 +259,8 @@ def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
 
 def _input_picture(explanation: Explanation) -> Array | None:
     """The first input that is an image."""
-    for array in explanation.inputs.values():
-        values = lifted(explanation, np.asarray(array))
+    for name, array in explanation.inputs.items():
+        values = named_rows(explanation, name, np.asarray(array))
         if values.ndim in (3, 4) and values.dtype.kind in "fiu" and choose_form(None, values) == "image":
             return values
     return None
