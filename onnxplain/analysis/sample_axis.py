@@ -159,10 +159,14 @@ def find_sample_axes(
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Axes of inputs that may count samples, and how many samples that is."""
+    """Axes of inputs that may count samples, and how many samples that is.
+
+    A fixed `second` axis counts samples where the output has them first; else it may as well be a picture's height.
+    """
 
     axes: Mapping[str, int]
     extent: Dim
+    second: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,13 +204,12 @@ class _Search:
         """The axes that the dataflow proves, or that shared symbols or a fixed batch are evidence for."""
         if self.score.shape == ():
             return self.none(f"'{self.score.name}' is a single number")
-        symbols, others = self.by_symbol(), self.by_number()
         mixing, mixed = "", set[str]()
         likely: list[tuple[_Candidate, Mapping[str, State]]] = []
-        for candidate in [*symbols, *others]:
+        for candidate in self.candidates():
             states = self.follow(candidate)
             end = states.get(self.score.name)
-            if isinstance(end, Place) and end.whole:
+            if isinstance(end, Place) and end.whole and not (candidate.second and end.axis):
                 return self.made(candidate, end.axis, "the dataflow keeps them apart", states, proven=True)
             if isinstance(end, Gone) and end.proven and candidate.extent != 1:
                 mixing = mixing or f"{end.node} mixes what lies along {_listed(candidate.axes)}"
@@ -219,18 +222,20 @@ class _Search:
     def by_evidence(self, likely: Sequence[tuple[_Candidate, Mapping[str, State]]], mixing: str) -> SampleAxes:
         """The axes that nothing disproves and something speaks for."""
         for candidate, states in likely:
-            axis = self.shared(candidate.extent)
+            axis = None if candidate.second else self.shared(candidate.extent)
             if axis is not None:
                 what = "a batch fixed at" if isinstance(candidate.extent, int) else "they share the extent"
                 return self.made(candidate, axis, f"{what} {candidate.extent}", states)
-        if likely and all(candidate.extent == 1 for candidate, _ in likely[:1]) and isinstance(likely[0][0].extent, int):
-            return self.none("one sample, and no axis of the output counts it")
         if not likely:
             return self.none(mixing or "no input has an axis for samples")
+        if likely[0][0].extent == 1:
+            return self.none("one sample, and no axis of the output counts it")
         open_axes: dict[str, tuple[int, ...]] = {}
+        rows = {t.name for t in self.inputs if len(t.shape or ()) > 1 or not t.is_static}  # a fixed vector is one sample
         for candidate, _ in likely:
             for name, axis in candidate.axes.items():
-                open_axes[name] = tuple(dict.fromkeys((*open_axes.get(name, ()), axis)))
+                if name in rows:
+                    open_axes[name] = tuple(dict.fromkeys((*open_axes.get(name, ()), axis)))
         ends = [end for c, states in likely if isinstance(end := states.get(self.score.name), Gone)]
         why = f"no samples can be followed through {ends[0].node}" if ends else "rows of the output are no samples"
         return SampleAxes(self.score, self.graph.inputs, {}, None, why, open=open_axes)
@@ -242,23 +247,29 @@ class _Search:
             return 0
         return only_axis(self.score, extent) if isinstance(extent, str) else None
 
-    def by_symbol(self) -> list[_Candidate]:
-        """Candidates by the symbols of inputs: first those that the output has too, and among them what is called a batch, then
-        the first axes of inputs."""
-        mine = [d for d in self.score.shape or () if isinstance(d, str)]
+    def candidates(self) -> list[_Candidate]:
+        """Axes of inputs that may count samples, the likeliest first.
+
+        First come extents that the output has too: what is called a batch, first axes of inputs, others. Then first axes without
+        a name, extents that the output has not, and fixed second axes, as sequences have them.
+        """
+        mine = self.score.shape or ()
         found = dict.fromkeys(d for t in self.inputs for d in t.shape or () if isinstance(d, str))
-        first = {d for t in self.inputs for d in (t.shape or ())[:1]}
+        first = dict.fromkeys(d for t in self.inputs for d in (t.shape or ())[:1] if d is not None)
 
-        def rank(symbol: str) -> tuple[bool, bool, bool, int]:
-            place = mine.index(symbol) if symbol in mine else 0
-            return symbol not in mine, "batch" not in symbol.lower(), symbol not in first, place
+        def rank(extent: int | str) -> tuple[bool, bool, bool, int]:
+            batch = isinstance(extent, str) and "batch" in extent.lower()
+            there = extent in mine
+            return not there, not batch, extent not in first, mine.index(extent) if there else 0
 
-        made = [self.of_extent(symbol) for symbol in sorted(found, key=rank)]
+        ranked = sorted(dict.fromkeys((*found, *first)), key=rank)
+        made = [self.of_extent(d) if isinstance(d, str) else self.along(0, d) for d in ranked]
         unnamed = {t.name: 0 for t in self.inputs if t.shape and not isinstance(t.shape[0], int)}
-        if len({t.shape[0] for t in self.inputs if t.shape and t.name in unnamed}) > 1 or any(
-            t.shape and t.shape[0] is None for t in self.inputs
-        ):
-            made.append(_Candidate(unnamed, None))
+        names = [t.shape[0] for t in self.inputs if t.shape and t.name in unnamed]
+        if len(set(names)) > 1 or None in names:
+            made.insert(sum(d in mine for d in ranked), _Candidate(unnamed, None))
+        second = dict.fromkeys(t.shape[1] for t in self.inputs if t.shape and len(t.shape) > 2)
+        made += [self.along(1, d) for d in second if isinstance(d, int)]
         return [c for c in made if c.axes]
 
     def of_extent(self, extent: Dim) -> _Candidate:
@@ -266,15 +277,10 @@ class _Search:
         axes = {t.name: axis for t in self.inputs if (axis := only_axis(t, extent)) is not None}
         return _Candidate(axes, extent)
 
-    def by_number(self) -> list[_Candidate]:
-        """Candidates among fixed extents: those of the first axes, then of the second."""
-        made = []
-        for axis in (0, 1):
-            numbers = [t.shape[axis] for t in self.inputs if t.shape and len(t.shape) > axis]
-            for number in dict.fromkeys(d for d in numbers if isinstance(d, int)):
-                there = {t.name: axis for t in self.inputs if t.shape and len(t.shape) > axis and t.shape[axis] == number}
-                made.append(_Candidate(there, number))
-        return made
+    def along(self, axis: int, number: int) -> _Candidate:
+        """The inputs that have a fixed extent along an axis."""
+        there = {t.name: axis for t in self.inputs if t.shape and len(t.shape) > axis and t.shape[axis] == number}
+        return _Candidate(there, number, second=axis == 1 and number > 1)
 
     def follow(self, candidate: _Candidate) -> dict[str, State]:
         """Where the samples of a candidate lie in the model's tensors."""
@@ -320,7 +326,7 @@ class _Search:
     def completed(self, own: Mapping[str, int | None], axes: Mapping[str, int]) -> _Candidate:
         """The user's axes with those of inputs that were not spoken of: what has the same extent."""
         if not axes:
-            others = [c for c in (*self.by_symbol(), *self.by_number()) if not set(c.axes) <= set(own)]
+            others = [c for c in self.candidates() if not set(c.axes) <= set(own)]
             found = next((c for c in others if isinstance(e := self.follow(c).get(self.score.name), Place) and e.whole), None)
             found = found or next(iter(others), _Candidate({}, None))
             return _Candidate({n: a for n, a in found.axes.items() if n not in own}, found.extent)

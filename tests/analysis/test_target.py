@@ -236,22 +236,3 @@ def test_too_few_axes_name_the_right_form() -> None:
 @pytest.mark.parametrize("text", ["top", "3", "3,10,12", "3,:,:", "input", "all"])
 def test_text_and_back(text: str) -> None:
     assert str(parse_target(text)) == text
-
-
-@pytest.mark.parametrize(
-    ("inputs", "output", "batched"),
-    [
-        (["n", 4], ["n", 6], True), ([3, 4], [3, 6], True), (["n", 4], ["n"], True), ([1, 4], [None, 6], True), (["n", 4], [None], True),
-        ([4], [6], False), (["n"], [6], False), (["n", 4], [6], False), (["tokens", 4], [1, 6], False), (["n"], [None], False),
-        (["n"], ["n"], True), ([784], [10], False),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_which_outputs_count_samples(inputs: list[Any], output: list[Any], batched: bool) -> None:
-    """A sum over what looks like samples would mix classes: when in doubt, extents decide."""
-    from onnxplain.analysis.sample_axis import is_batched
-    from onnxplain.ir.graph import Graph
-    from onnxplain.ir.tensor import Tensor
-
-    graph = Graph(model([node("Identity", "x", "y")], {"x": inputs}, {"y": inputs}))
-    assert is_batched(graph, Tensor("y", None, tuple(output))) is batched
