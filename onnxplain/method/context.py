@@ -347,19 +347,23 @@ class AttributionContext:
 
         return self.at_points(self.explained[0], emit)
 
-    def at_points(self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0) -> Tensor:
+    def at_points(
+        self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0,
+        along: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """What is emitted for an explained tensor of the original context, brought to the points of this one.
 
-        `lead` axes come before those of the explained tensor; where the sample axis has extent 1, it stays so.
+        `lead` axes come before those of the explained tensor, or samples lie `along` another axis; where the sample axis has
+        extent 1, it stays so.
         """
         if self.origin is None:
             return emit(self, explained)
         before, copies = self.origin
         own = before.explained[self.explained.index(explained)]
-        made = before.at_points(own, emit, lead)
+        made = before.at_points(own, emit, lead, along)
         if copies is None:
             return made
-        axis = copies.axis(own.tensor) + lead
+        axis = copies.axis(own.tensor) + lead if along is None else along
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
 
 

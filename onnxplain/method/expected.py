@@ -136,18 +136,16 @@ def _draws_made(context: AttributionContext, samples: int, seed: int, baselines:
 def _draws_given(context: AttributionContext) -> Draws:
     """The run-time inputs `position` and `reference`, [draws, samples or 1]."""
     first = context.explained[0]
-    if first.axis:
-        raise MethodError(f"draws given at run time need the samples of '{first.name}' along its first axis; leave noise seeded")
 
     def carried(name: str, dtype: Any) -> Tensor:
         def emit(context: AttributionContext, explained: Explained) -> Tensor:
             def make() -> Tensor:
-                own = 1 if explained.axis is None else explained.tensor.dim(0)
+                own = 1 if explained.axis is None else explained.tensor.dim(explained.axis)
                 samples = own if context.symbol is None else context.symbol
                 return Tensor(context.graph.fresh(name), np.dtype(dtype), ("draws", samples))
 
             return context.outputs.run_time_input(name, explained.name, make)
 
-        return context.at_points(first, emit, lead=1)
+        return context.at_points(first, emit, along=1)
 
     return Draws(carried("position", np.float32), carried("reference", np.int64))

@@ -146,7 +146,7 @@ class TestChunks:
             seen.append(len(feeds["x"]))
             return {"y": feeds["x"] @ W, "names": [str(row[0]) for row in feeds["x"]]}
 
-        found = run_in_chunks(run, {"x": X}, {"x": 0}, 5, size, filled=filled)
+        found = run_in_chunks(run, {"x": X}, {"x": 0, "y": 0}, 5, size, filled=filled)
         np.testing.assert_allclose(found["y"], X @ W, rtol=1e-6)
         assert found["names"] == [str(row[0]) for row in X]
         assert not filled or set(seen) == {size}

@@ -14,6 +14,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+LAST = 2**31 - 1
+"""What exporters write for the end of an axis, or more."""
+
+
 def through(n: Reading) -> Result:
     """Shaped as input 0, every element from that at its place; other inputs are settings."""
     x = n.place(0)
@@ -151,7 +155,7 @@ def repeated(n: Reading) -> Result:
 
 
 def sliced(n: Reading) -> Result:
-    x, rank, out = n.place(0), n.rank(0), n.out()
+    x, rank = n.place(0), n.rank(0)
     if x is None or rank is None or not n.only(0):
         return n.unknown()
     starts = n.tensor(1)
@@ -159,9 +163,14 @@ def sliced(n: Reading) -> Result:
     axes = n.ints(3) if n.tensor(3) is not None else range(count) if isinstance(count, int) else None
     if axes is not None and x.axis not in [a % rank for a in axes]:
         return x
-    steps = n.ints(4) if n.tensor(4) is not None else [1]
-    whole = out is not None and _same(n.dim(0, x.axis), out[x.axis]) and steps is not None and all(s > 0 for s in steps)
-    return x if whole else n.unknown()
+    begins, ends = n.ints(1), n.dims(2)
+    steps = n.ints(4) if n.tensor(4) is not None else [1] * len(begins or ())
+    if axes is None or begins is None or ends is None or steps is None:
+        return n.unknown()
+    at = [a % rank for a in axes].index(x.axis)
+    end = ends[at]
+    whole = _same(n.dim(0, x.axis), end) or (isinstance(end, int) and end >= LAST)
+    return x if whole and begins[at] == 0 and steps[at] == 1 else n.unknown()
 
 
 def cut(n: Reading) -> Result:
