@@ -139,9 +139,7 @@ def shared_symbol(
     return mine if all(axis is not None and only_axis(t, mine) == axis for t, axis in every) else None
 
 
-def find_sample_axes(
-    graph: Graph, score: Score, said: SampleAxisLike = AUTO, traits: Traits = standard_traits
-) -> SampleAxes:
+def find_sample_axes(graph: Graph, score: Score, said: SampleAxisLike = AUTO, traits: Traits = standard_traits) -> SampleAxes:
     """The sample axes of a model, seen from what is explained.
 
     Args:
@@ -300,8 +298,9 @@ class _Search:
 
     def said(self, given: int | None | Mapping[str, int | None]) -> SampleAxes:
         """The axes that the user names, and what follows from them for all other tensors."""
-        everywhere = {t.name: given for t in self.inputs if not isinstance(given, int) or given < len(t.shape or ())}
-        by_name = self.checked(given if isinstance(given, Mapping) else everywhere)
+        if not isinstance(given, Mapping):
+            given = {t.name: given for t in self.inputs if given is None or given < len(t.shape or ())}
+        by_name = self.checked(given)
         own = {n: axis for n, axis in by_name.items() if n in {t.name for t in self.inputs}}
         axes = {n: axis for n, axis in own.items() if axis is not None}
         ends = [n for n in (self.score.name, self.output) if n in by_name and n not in own]

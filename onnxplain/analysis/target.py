@@ -130,7 +130,7 @@ def _indices(chosen: np.ndarray[Any, Any], count: int, extents: Sequence[Dim], r
         if len(wrong):
             raise TargetError(f"target {tuple(wrong[0].tolist())} is out of range: a sample's output has the extents {known}")
     places = np.where(chosen < 0, chosen + np.array(known), chosen)
-    return np.ravel_multi_index(tuple(places.T), known).astype(np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(places.T), known), np.int64)
 
 
 def _axes(value: Any) -> tuple[Axis, ...]:

@@ -32,7 +32,8 @@ __all__ = ["evaluate_command"]
 @click.option("-q", "--metric", "metrics", multiple=True, metavar="METRIC",
               help='A metric, e.g. "deletion(replace=mean)"; a family; or all; may be repeated.')  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .md .csv .json .parquet or .png; may be repeated.")
-@click.option("-t", "--target", default=None, metavar="T", help="top, an index (3,10: one per axis; 3;5: one per sample), or labels (the true classes).  [default: top]")
+@click.option("-t", "--target", default=None, metavar="T",
+              help="top, an index, 3,10 (per axis), 3;5 (per sample), or labels (the true classes).  [default: top]")  # fmt: skip
 @click.option("--labels", metavar="FILE", help="The true classes, a number per sample: .npy .csv .txt, or FILE.npz:NAME.")
 @click.option("--masks", metavar="FILE", help="Where the objects lie, not 0 inside: .npy, or FILE.npz:NAME.")
 @click.option("--baseline", metavar="NUMBER|FILE", help="What replaces removed features; the reference of methods.  [default: 0]")

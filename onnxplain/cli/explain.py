@@ -33,7 +33,8 @@ __all__ = ["explain_command"]
 @click.argument("files", metavar="INPUT…", nargs=-1, required=True)
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
-              help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), all; \"7,3;6,5\": one per sample.")  # fmt: skip
+              help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), or all; 7,3;6,5: one of these "
+                   "per sample.")  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .png .npz .json .csv or .parquet; may be repeated.")
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")

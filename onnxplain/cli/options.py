@@ -111,7 +111,12 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 
 def settings_of(
-    method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str],
+    method: str,
+    output: str | None,
+    inputs: Sequence[str],
+    layers: Sequence[str],
+    score: str,
+    rules: Sequence[str],
     sample_axis: SampleAxisLike,
 ) -> dict[str, Any]:
     return {

@@ -130,7 +130,7 @@ class Data:
         return (self.scoring.forward.axes.of_input(self.name) or 0) if self.batched else 0
 
     def samples_first(self, array: Array) -> Array:
-        """Something in the shape of the explained input, as the model takes it, with the samples first; anything else as it is."""
+        """What has the axes of the explained input, as the model takes it, with the samples first; anything else as it is."""
         return np.moveaxis(array, self.axis, 0) if self.axis and array.ndim == self.x.ndim else array
 
     @cached_property

@@ -80,8 +80,8 @@ class Explains:
             rows = [{k: v[i] for k, v in feeds.items()} for i in range(len(target))]
             made = [self._attribution(self._explainer(row, int(t))) for row, t in zip(rows, target, strict=True)]
             return fitted_to_input(np.stack(made), feeds[self._data.name])
-        as_fed = self._data.scoring.forward.as_fed
-        given = {"baseline": as_fed({self._data.name: baseline})[self._data.name]} if self._run_time and baseline is not None else {}
+        as_fed, name = self._data.scoring.forward.as_fed, self._data.name
+        given = {"baseline": as_fed({name: baseline})[name]} if self._run_time and baseline is not None else {}
         return fitted_to_input(self._attribution(self._explainer(as_fed(feeds), target, **given)), feeds[self._data.name])
 
     def _attribution(self, explanation: Any) -> Array:

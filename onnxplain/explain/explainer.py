@@ -180,7 +180,7 @@ class Explainer:
         """Explain the predictions for a batch.
 
         Args:
-            x: the input array, or a dict of arrays by input name, with samples along the axes that count them ([n, …], as a rule).
+            x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
                 (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.

@@ -49,9 +49,7 @@ class ForwardEngine:
         if request.baseline is not None and not method.needs_baseline:
             raise MethodError(f"method '{method.name}' compares with no baseline; leave it out or choose another method")
         self._request, self._method, self._running = request, method, running
-        self._forward = Scorer(
-            source, request.output, request.score, running.providers, running.threads, request.sample_axis
-        )
+        self._forward = Scorer(source, request.output, request.score, running.providers, running.threads, request.sample_axis)
         self._names = self._forward.explained(request.inputs, request.registry)
         scorer = self._forward
         self._about = describe_forward(request, scorer.score, self._names, source, scorer.axes, scorer.graph.outputs)
@@ -179,7 +177,7 @@ class ForwardEngine:
                 options[name] = self._samples_first(options[name], feeds)
         if options.get("axes") is not None:
             if len(axes) > 1:
-                raise MethodError("axes are those of one input, and these count samples along different ones: choose one (--input)")
+                raise MethodError("axes are those of one input, and several were found whose samples lie differently: choose one")
             (samples,) = axes
             given = options["axes"] if isinstance(options["axes"], Sequence) else [options["axes"]]
             ranks = {feeds[n].ndim for n in self._names}

@@ -126,9 +126,7 @@ class GraphEngine:
             takes = ", ".join(k for k in MEANING if k in names) or "nothing"
             raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
 
-    def _run(
-        self, rewritten: Rewritten, session: Session, question: Question, extra: Mapping[str, Array]
-    ) -> dict[str, Any]:
+    def _run(self, rewritten: Rewritten, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
         """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
         everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:

@@ -89,7 +89,8 @@ def rewrite(
     source = read(model, hold=True)
     request = Request.for_graph(
         method, options=options, registry=load_registry(rules), target=target, output=output, inputs=inputs, layer=layer,
-        baseline=baseline, score=score, sample_axis=sample_axis, mask=mask, batch_size=batch_size, only_attribution=only_attribution,
+        baseline=baseline, score=score, sample_axis=sample_axis, mask=mask, batch_size=batch_size,
+        only_attribution=only_attribution,
     )  # fmt: skip
     return rewrite_source(source, request, whole=True).model
 

@@ -90,9 +90,7 @@ def over_targets(
     axes = [_targets_at(context, axis) for axis in along]
     made = b.op("Scan", context.identity_cotangents, outputs=count, body=subgraph, num_scan_inputs=1, scan_output_axes=axes)
     stacked = made if isinstance(made, tuple) else (made,)
-    return [
-        b.shaped(s, with_target_axis(context, t.shape, at)) for s, t, at in zip(stacked, subgraph.outputs, axes, strict=True)
-    ]
+    return [b.shaped(s, with_target_axis(context, t.shape, at)) for s, t, at in zip(stacked, subgraph.outputs, axes, strict=True)]
 
 
 def _targets_at(context: AttributionContext, samples: int | None) -> int:

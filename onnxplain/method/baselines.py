@@ -119,8 +119,8 @@ def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
     An array of the tensor's rank holds one per row, [m, …] with the axes of one sample, shared by all samples; one more axis
-    gives each sample its own. Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples.
-    What does not count samples has them along an axis in front of its own.
+    gives each sample its own. Anything smaller is a single baseline. At run time: an input [references, …], shared by all
+    samples. What does not count samples has them along an axis in front of its own.
     """
     b, x, axis = context.b, explained.tensor, explained.axis
     if _from_inputs(context, explained):

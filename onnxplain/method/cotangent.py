@@ -148,9 +148,7 @@ def _one_per_sample(b: Builder, y: Tensor, chosen: Tensor, samples: int | None) 
     return b.Reshape(b.Expand(chosen, count), count)
 
 
-def nan_beyond(
-    b: Builder, attribution: Tensor, y: Tensor, chosen: Tensor, *, samples: int | None, along: int | None
-) -> Tensor:
+def nan_beyond(b: Builder, attribution: Tensor, y: Tensor, chosen: Tensor, *, samples: int | None, along: int | None) -> Tensor:
     """The attribution with NaN for every sample whose run-time index lies beyond its last element.
 
     An attribution of which no axis counts samples is NaN all over as soon as one index does.

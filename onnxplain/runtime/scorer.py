@@ -113,7 +113,7 @@ class Scorer:
         return {n: self._first(n, v) if self.batched else v[None] for n, v in feeds.items()}
 
     def as_fed(self, feeds: Mapping[str, Array]) -> Arrays:
-        """Arrays with the samples first as the model takes them: the reverse of `samples_first`, for models that count samples."""
+        """Arrays with the samples first as the model takes them: `samples_first` undone, for models that count samples."""
         return {n: np.moveaxis(v, 0, axis) if (axis := self._places.get(n)) else v for n, v in feeds.items()}
 
     def _first(self, name: str, value: Array) -> Array:
@@ -182,8 +182,8 @@ class Scorer:
         other = next((shape for shape in shapes if shape != shapes[0]), None)
         if other is not None:
             raise InputError(
-                f"'{name}' has the shape {list(shapes[0])} for one input and {list(other)} for another that was perturbed, so that "
-                "their elements are not the same: explain a tensor before it that always has one shape (output=)"
+                f"'{name}' has the shape {list(shapes[0])} for one perturbed input and {list(other)} for another, so that their "
+                "elements are not the same: explain a tensor before it that always has one shape (output=)"
             )
         return {n: np.stack([s[n] for s in singles]) for n in names}
 
@@ -199,8 +199,8 @@ class Scorer:
             shape = np.shape(made[name])
             if axis is not None and (len(shape) <= axis or shape[axis] != size):
                 raise InputError(
-                    f"the model returned '{name}' {list(shape)} for {size} samples: its axis {axis} does not count samples; say which "
-                    f"one does, or None, as sample_axis={{'{name}': None}}"
+                    f"the model returned '{name}' {list(shape)} for {size} samples: its axis {axis} does not count samples; say "
+                    f"which one does, or None, as sample_axis={{'{name}': None}}"
                 )
             return made
 

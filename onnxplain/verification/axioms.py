@@ -79,7 +79,9 @@ class Outcome:
         if target not in ("top", "input"):
             return None
         ranked = self.results.get(self.about["output"])
-        rows = self.rows(self.about["output"], ranked) if isinstance(ranked, np.ndarray) and ranked.size == scores.size else scores
+        rows = scores
+        if isinstance(ranked, np.ndarray) and ranked.size == scores.size:
+            rows = self.rows(self.about["output"], ranked)
         top = rows.argmax(axis=1)
         given = self.feeds[self.about["run_time_inputs"]["target"]] if target == "input" else -1
         return np.where(np.less(given, 0), top, given)

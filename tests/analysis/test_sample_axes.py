@@ -93,7 +93,12 @@ class TestDataflow:
         assert (axes.axis, axes.of_input("x")) == (1, 1)
 
     def test_sequences_first_with_fixed_extents(self) -> None:
-        weights = {"w": np.ones((1, 8, 3), np.float32), "r": np.ones((1, 8, 2), np.float32), "i": np.int64(-1), "z": np.array([0])}
+        weights = {
+            "w": np.ones((1, 8, 3), np.float32),
+            "r": np.ones((1, 8, 2), np.float32),
+            "i": np.int64(-1),
+            "z": np.array([0]),
+        }
         nodes = [node("LSTM", "x w r", "h", hidden_size=2), node("Squeeze", "h one", "s"), node("Gather", "s i", "y")]
         for shape, axis in (([5, 3, 3], 1), ([5, 1, 3], 1), (["T", 1, 3], 1), (["T", "N", 3], 1)):
             axes = known(nodes, {"x": shape}, {**weights, "one": np.array([1])})

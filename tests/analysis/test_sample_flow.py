@@ -110,10 +110,13 @@ MIXED: dict[str, tuple[list[onnx.NodeProto], list[Any], Mapping[str, Any]]] = {
     "softmax over samples": ([node("Softmax", "x", "s", axis=0), node("Tanh", "s", "y")], ["batch", 4], {}),
     "every sample with every other": ([node("Transpose", "x", "t", perm=[1, 0]), node("MatMul", "x t", "y")], ["batch", 4], {}),
     "channels": (
-        [node("Unsqueeze", "x a", "u"), node("Conv", "u w", "y")], ["batch", 5], {"a": ints(0), "w": weights(2, N, 3)},
+        [node("Unsqueeze", "x a", "u"), node("Conv", "u w", "y")],
+        ["batch", 5],
+        {"a": ints(0), "w": weights(2, N, 3)},
     ),
     "time": (
-        [node("Unsqueeze", "x a", "u"), node("LSTM", "u w r", "y", hidden_size=2)], ["batch", 3],
+        [node("Unsqueeze", "x a", "u"), node("LSTM", "u w r", "y", hidden_size=2)],
+        ["batch", 3],
         {"a": ints(1), "w": weights(1, 8, 3), "r": weights(1, 8, 2)},
     ),
     "the first sample alone": ([node("Gather", "x i", "y", axis=0)], ["batch", 4], {"i": np.int64(0)}),

@@ -12,7 +12,6 @@ from onnxplain import Explainer
 from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.engine import RunSettings
 from onnxplain.explain.request import Request
-from onnxplain.ir.graph import Graph
 from onnxplain.runtime.chunks import chunks, joined, run_in_chunks
 from onnxplain.runtime.session import Session
 from tests.support.models import model, node

@@ -13,6 +13,7 @@ from onnxplain.ir.tensor import Dim
 
 __all__ = ["follow_samples"]
 
+
 def follow_samples(
     nodes: Sequence[Node], axes: Mapping[str, int], extent: Dim, facts: Values, traits: Traits
 ) -> dict[str, State]:

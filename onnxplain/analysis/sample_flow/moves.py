@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from onnxplain.analysis.sample_flow.place import Place, State, reshaped
 from onnxplain.analysis.sample_flow.reading import Reading, Result, Rule
 from onnxplain.ir.tensor import Dim
@@ -280,5 +279,3 @@ def each_row(n: Reading) -> Result:
 
 def _same(before: Dim, after: Dim) -> bool:
     return before is not None and before == after
-
-

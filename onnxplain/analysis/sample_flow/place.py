@@ -123,7 +123,7 @@ def reshaped(place: Place, before: Shape, after: Shape, extent: Dim) -> Place | 
 
 
 def _solved(parts: list[Product | None], after: tuple[Dim, ...], known: set[str]) -> list[Product | None]:
-    """The extents after a Reshape as products; the one that is unknown, or has a name that nothing before has, from the others."""
+    """The extents after a Reshape as products; the one that is unknown, or named as none before it is, from the others."""
     made = [product([d]) if d is not None and (isinstance(d, int) or d in known) else None for d in after]
     if made.count(None) != 1:
         return made

@@ -507,7 +507,7 @@ def test_samples_that_do_not_stay_apart_are_refused() -> None:
     weights = {"last": np.array([1]), "zero": np.array([0]), "one": np.array([1])}
     made = model(nodes, {"x": ["n", 3]}, {"y": ["n", 1]}, weights)
     x = np.array([[1, 2, 3]], np.float32)
-    with pytest.raises(InputError, match="'y' \\[1, 1\\] for 3 samples: its axis 0 does not count samples.*sample_axis={'y': None}"):
+    with pytest.raises(InputError, match=r"'y' \[1, 1\] for 3 samples: its axis 0 does not.*sample_axis={'y': None}"):
         Explainer(made, "feature-ablation")(x)
     found = Explainer(made, "feature-ablation", sample_axis={"y": None})(x)
     np.testing.assert_allclose(found.attribution, x)
