@@ -24,8 +24,9 @@ UNITS = {8: 256, 4: 64, 2: 8, 1: 1}
 """By bytes per number, how many machine epsilons of the largest value two correct runs may differ by. Half-precision numbers are
 added up in single precision, so that they are rounded once per operator and not once per term."""
 
-NOISE = 8
-"""How many times the measured noise may be exceeded: a few draws of it are an estimate."""
+NOISE = 3
+"""How many times the measured noise may be exceeded: a few draws of it are an estimate. Over the models that tests are made with,
+quantized ones included, what correct runs differ by is at most 1.3 times the noise."""
 
 SLICE = 8
 """Elements from which the largest of a slice says how large its values are."""
@@ -162,14 +163,10 @@ def machine_epsilon(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-23
 
 
-def moved(feeds: Mapping[str, Array], epsilon: float, seed: int) -> dict[str, Array]:
-    """Inputs moved at random by a few units in the last place of numbers of that precision; zeros and whole numbers stay."""
-    random = np.random.default_rng(seed)
-    units = 16 if epsilon < 1e-4 else 2
-    made = dict(feeds)
-    for name, array in feeds.items():
-        if is_float(array.dtype):
-            signs = random.choice([-1.0, 1.0], array.shape)
-            step = units * max(epsilon, machine_epsilon(array.dtype))
-            made[name] = (array.astype(np.float64) * (1 + step * signs)).astype(array.dtype)
-    return made
+def moved(array: Array, epsilon: float, random: np.random.Generator) -> Array:
+    """Numbers moved at random by a few units in the last place, where numbers have that precision; zeros and whole numbers stay."""
+    if not is_float(array.dtype):
+        return array
+    units = 8 if epsilon < 1e-4 else 2
+    step = units * max(epsilon, machine_epsilon(array.dtype))
+    return (array.astype(np.float64) * (1 + step * random.choice([-1.0, 1.0], array.shape))).astype(array.dtype)
