@@ -50,8 +50,8 @@ class Explainer:
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
-        trust: whether to take it on trust that the explained model predicts what the original does. Otherwise the first batch runs
-            through the original once, too.
+        trust: whether to take it on trust that the explained model predicts what the original does. Otherwise the first batch
+            runs through the original, too, once.
         output: as in `onnxplain.rewrite`.
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.

@@ -73,11 +73,11 @@ class PredictionCheck:
 
     Args:
         source: the model, not prepared yet.
-        request: what is explained.
+        request: what is explained; None where that is not known, and no pass is named.
         running: how models are run.
     """
 
-    def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
+    def __init__(self, source: Source, request: Request | None, running: RunSettings) -> None:
         assert source.origin is not None
         self._origin: Origin = source.origin
         self._source = replace(source, model=onnx.ModelProto(), lazy_weights=None)
@@ -132,26 +132,29 @@ class PredictionCheck:
 
     def _noise(self, run: _Run, epsilon: float) -> Noise:
         """What moving inputs, and then weights, by a few units in the last place does to the outputs of the original."""
-        made = []
-        for seed in range(DRAWS):
-            random = np.random.default_rng(seed)
-            made.append(apart(run.expected, run.again({n: moved(a, epsilon, random) for n, a in run.given.items()})))
-        for seed in range(DRAWS):
-            try:
-                session = self._session(_with_moved_weights(read(run.model).model, epsilon, np.random.default_rng(seed)))
-                made.append(apart(run.expected, session.run(run.given)))
-            except (ModelError, InputError):  # it was no weight, after all
-                continue
-        return made
+        randoms = [np.random.default_rng(seed) for seed in range(DRAWS)]
+        made = [apart(run.expected, run.again({n: moved(a, epsilon, r) for n, a in run.given.items()})) for r in randoms]
+        return made + [apart(run.expected, found) for r in randoms if (found := self._with_other_weights(run, epsilon, r))]
+
+    def _with_other_weights(self, run: _Run, epsilon: float, random: np.random.Generator) -> dict[str, Any]:
+        """The outputs with moved weights; none where that does not run, since it was no weight that was moved."""
+        try:
+            session = self._session(_with_moved_weights(read(run.model).model, epsilon, random))
+            return session.run(run.given)
+        except (ModelError, InputError):
+            return {}
 
     def _changed(self, words: str, run: _Run, noise: Noise, *, optimize: bool) -> Verdict:
-        culprit = self._culprit(run, noise, optimize=optimize)
+        message = f"the explained model's prediction is not the original's: {words}"
+        if self._request is None:
+            return Verdict(False, message)
+        culprit = self._culprit(self._request, run, noise, optimize=optimize)
         where = f"first after the pass '{culprit}'" if culprit else "by what the method added to the graph"
-        return Verdict(False, f"the explained model's prediction is not the original's: {words}, {where}", culprit)
+        return Verdict(False, f"{message}, {where}", culprit)
 
-    def _culprit(self, run: _Run, noise: Noise, *, optimize: bool) -> str:
+    def _culprit(self, request: Request, run: _Run, noise: Noise, *, optimize: bool) -> str:
         """The first pass after which the prediction differs; "" where none changes it."""
-        for name, model in stages(read(run.model), self._request):
+        for name, model in stages(read(run.model), request):
             try:
                 session = self._session(model, optimize=optimize)
                 found = session.run({n: run.given[n] for n in session.inputs})
@@ -219,9 +222,8 @@ def _with_moved_weights(model: onnx.ModelProto, epsilon: float, random: np.rando
     whole = {t.name for t in graph.initializer if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)}
     scales = {i for n in graph.node if whole.intersection(n.input) for i in n.input}
     for tensor in graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or not is_float(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)):
-            continue
-        if tensor.name in scales or int(np.prod(tensor.dims)) >= MANY:
+        number = is_float(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        if number and not tensor.external_data and (tensor.name in scales or int(np.prod(tensor.dims)) >= MANY):
             values = moved(onnx.numpy_helper.to_array(tensor), epsilon, random)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     return model

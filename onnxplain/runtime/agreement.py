@@ -1,8 +1,8 @@
 """Whether two runs gave the same outputs, as far as rounding lets one say.
 
-Two correct ways to compute a model differ by rounding: kernels add in another order, and each rounds to its type. How much of that
-reaches an output depends on the network. So outputs are first held against a few units of their type's last place, which is all
-that most networks need. Where they differ by more, the same outputs from runs that were moved by no more than rounding
+Two correct ways to compute a model differ by rounding: kernels add in another order, and each rounds to its type. How much of
+that reaches an output depends on the network. So outputs are first held against a few units of their type's last place, which is
+all that most networks need. Where they differ by more, the same outputs from runs that were moved by no more than rounding
 ("noise") say how much this network makes of it, and only what exceeds that several times over counts as different.
 """
 
@@ -62,7 +62,7 @@ def apart(expected: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Ap
     """How far the outputs of two runs lie apart, by name.
 
     Args:
-        expected: outputs of the run that counts. Arrays, sequences of them, and maps or lists of maps, as ONNX Runtime gives them.
+        expected: outputs of the run that counts: arrays, sequences of them, and maps or lists of maps, as ONNX Runtime has them.
         found: the same of the other run; what it has beside them does not matter.
     """
     made: dict[str, Apart] = {}
@@ -155,7 +155,7 @@ def _unlike() -> Apart:
 
 
 def machine_epsilon(dtype: np.dtype[Any]) -> float:
-    """The distance from 1 to the next number of a floating-point type, 2⁻² for those of 8 bits; that of float32 for other types."""
+    """The distance from 1 to the next number of a floating-point type, 2⁻² for those of 8 bits; float32's for other types."""
     if dtype.name == "bfloat16":
         return 2.0**-7
     if dtype.name.startswith("float") and dtype.itemsize == 1:
@@ -164,7 +164,7 @@ def machine_epsilon(dtype: np.dtype[Any]) -> float:
 
 
 def moved(array: Array, epsilon: float, random: np.random.Generator) -> Array:
-    """Numbers moved at random by a few units in the last place, where numbers have that precision; zeros and whole numbers stay."""
+    """Numbers moved at random by a few units in the last place of that precision; zeros and whole numbers stay."""
     if not is_float(array.dtype):
         return array
     units = 8 if epsilon < 1e-4 else 2
