@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
@@ -49,8 +49,8 @@ def prepare_source(source: Source, request: Request) -> Prepared:
     source = prepared(source, request.registry)
     named = _named(source.model, request)
     masked = {name: resolve(source.model, name) for name in request.mask}
-    source = expanded(source, request.method.expands(request.options), request.registry)
-    source = simplified(source, _kept(named, masked))
+    for run in _passes_of_the_method(named, masked):
+        source = run(source)
     return Prepared(source, named, masked)
 
 
@@ -60,17 +60,22 @@ def stages(source: Source, request: Request) -> Iterator[tuple[str, onnx.ModelPr
         yield name, source.model
     if request.method.forward_only:
         return
-    source = replace(source, passes=())
     named = _named(source.model, request)
     masked = {name: resolve(source.model, name) for name in request.mask}
-    for further in (
-        lambda s: expanded(s, request.method.expands(request.options), request.registry),
-        lambda s: simplified(s, _kept(named, masked)),
-    ):
-        done = further(source)
-        if done.passes != source.passes:
-            yield done.passes[-1], done.model
-        source = done
+    source = replace(source, passes=())
+    for run in _passes_of_the_method(named, masked):
+        before, source = source.passes or (), run(source)
+        for name in (source.passes or ())[len(before) :]:
+            yield name, source.model
+
+
+def _passes_of_the_method(named: Request, masked: Mapping[str, str]) -> tuple[Callable[[Source], Source], ...]:
+    """What the method wants of a prepared model: operators in smaller ones, and batch normalizations in the maps beside them."""
+    kept = (named.output, *named.layer, *masked.values(), *named.expose)
+    return (
+        lambda source: expanded(source, named.method.expands(named.options), named.registry),
+        lambda source: simplified(source, kept),
+    )
 
 
 def _named(model: onnx.ModelProto, request: Request) -> Request:
@@ -81,8 +86,3 @@ def _named(model: onnx.ModelProto, request: Request) -> Request:
         layer=tuple(resolved(model, request.layer)),
         expose=tuple(e if e in WORDS else resolve(model, e) for e in request.expose),
     )
-
-
-def _kept(named: Request, masked: Mapping[str, str]) -> tuple[str | None, ...]:
-    """The tensors that stay visible."""
-    return (named.output, *named.layer, *masked.values(), *named.expose)

@@ -169,4 +169,4 @@ def moved(array: Array, epsilon: float, random: np.random.Generator) -> Array:
         return array
     units = 8 if epsilon < 1e-4 else 2
     step = units * max(epsilon, machine_epsilon(array.dtype))
-    return (array.astype(np.float64) * (1 + step * random.choice([-1.0, 1.0], array.shape))).astype(array.dtype)
+    return np.asarray((array.astype(np.float64) * (1 + step * random.choice([-1.0, 1.0], array.shape))).astype(array.dtype))

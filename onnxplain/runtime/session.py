@@ -66,13 +66,12 @@ class Session:
             options.profile_file_prefix = str(profile)
         try:
             data = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
-            data = str(data) if isinstance(data, Path) else data
         except Exception as error:
             raise ModelError(
                 f"the model holds more than 2 GB of weights in itself; store them as external data ({error})"
             ) from error
         try:
-            self._session = ort.InferenceSession(data, options, providers=names)
+            self._session = ort.InferenceSession(str(data) if isinstance(data, Path) else data, options, providers=names)
         except Exception as error:
             raise ModelError(f"ONNX Runtime {ort.__version__} does not load the model: {_first_line(error)}") from error
         self.providers: list[str] = list(self._session.get_providers())
