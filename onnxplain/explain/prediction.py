@@ -21,6 +21,7 @@ from onnxplain.errors import InputError, ModelError, PredictionChanged
 from onnxplain.explain.engine import Array, RunSettings
 from onnxplain.explain.prepare import stages
 from onnxplain.explain.request import Request
+from onnxplain.io.metadata import read_metadata
 from onnxplain.io.origin import Origin
 from onnxplain.io.reader import Source, read
 from onnxplain.ir.tensor import is_float
@@ -124,12 +125,12 @@ class PredictionCheck:
             original, other = self._session(run.model, optimize=False), self._session(explained, optimize=False)
             plain, plain_results = original.run(run.given), other.run({n: run.feeds[n] for n in other.inputs})
         except (ModelError, InputError):  # kernels exist for what the optimizer makes only
-            return self._changed(words, run, noise, optimize=True)
+            return self._changed(words, run, noise, explained, optimize=True)
         if disagreement(apart(plain, original.run(run.given))):  # the optimizer may leave out what draws random numbers
             return Verdict(None, RANDOM)
         plain_words = disagreement(apart(plain, plain_results), noise)
         if plain_words:
-            return self._changed(plain_words, replace(run, expected=plain), noise, optimize=False)
+            return self._changed(plain_words, replace(run, expected=plain), noise, explained, optimize=False)
         if not disagreement(differences, [*noise, apart(run.expected, plain)]):
             return Verdict(True, within)
         return Verdict(False, f"{words}, which {OPTIMIZER} cause: without them the explained model agrees", OPTIMIZER)
@@ -148,11 +149,11 @@ class PredictionCheck:
         except (ModelError, InputError):
             return {}
 
-    def _changed(self, words: str, run: _Run, noise: Noise, *, optimize: bool) -> Verdict:
+    def _changed(self, words: str, run: _Run, noise: Noise, explained: onnx.ModelProto, *, optimize: bool) -> Verdict:
         message = f"the explained model's prediction is not the original's: {words}"
         if self._request is None:
             return Verdict(False, message)
-        culprit = self._culprit(self._request, run, noise, optimize=optimize)
+        culprit = self._culprit(self._request, run, noise, optimize=optimize) or _last_pass(explained)
         where = f"first after the pass '{culprit}'" if culprit else "by what the method added to the graph"
         return Verdict(False, f"{message}, {where}", culprit)
 
@@ -217,6 +218,12 @@ class _Run:
     def again(self, given: Mapping[str, Array] | None = None) -> dict[str, Any]:
         """The outputs of another run, of the same inputs or of others."""
         return self.session.run(self.given if given is None else given)
+
+
+def _last_pass(explained: onnx.ModelProto) -> str:
+    """The pass that changed the model's own nodes when what the method emitted was written beside them; "" where none did."""
+    about = read_metadata(explained) or {}
+    return "sum-parts" if "sum-parts" in about.get("passes", ()) else ""
 
 
 def _with_moved_weights(model: onnx.ModelProto, epsilon: float, random: np.random.Generator) -> onnx.ModelProto:
