@@ -54,8 +54,7 @@ class ForwardEngine:
         self._first_run = first_run
         self._forward = Scorer(source, request.output, request.score, running.providers, running.threads)
         self._names = self._forward.explained(request.inputs, request.registry)
-        batched = self._forward.batched
-        self._about = describe_forward(request, self._forward.score, self._names, source, batched=batched)
+        self._about = describe_forward(request, self._forward, self._names, source)
 
     @property
     def axes(self) -> SampleAxes:

@@ -134,6 +134,17 @@ class Scorer:
             raise LayerError("the model has no inputs to explain")
         return tuple(t.name for t in mine)
 
+    def left_out(self, names: Sequence[str]) -> dict[str, str]:
+        """The inputs that are not perturbed where those of these names are, with the reason."""
+        return {t.name: self._why_left_out(t) for t in self.inputs if t.name not in names}
+
+    def _why_left_out(self, tensor: Tensor) -> str:
+        if tensor.name not in self.sampled:
+            return "has no axis for samples, so it is the same for all of them"
+        if tensor.dtype is not None and tensor.dtype.kind in "iub":
+            return "holds whole numbers beside those that are looked up, as a mask does; name it to explain it"
+        return "was not asked for; name it to explain it"
+
     # -- running -------------------------------------------------------------------------------------------------
 
     def predict(self, feeds: Arrays, rows: int, watch: Watch | None = None) -> ForwardResult:
