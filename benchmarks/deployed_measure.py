@@ -43,9 +43,10 @@ LRP = "lrp-epsilon-plus"
 TIMED = ("gradient", LRP, "deeplift")
 ROUNDS, TURN = 5, 0.2
 """Rounds of a timing, and the seconds that a turn lasts at least."""
-SLOPE_STEPS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
-"""Steps of the finite differences, in units of each input's own size."""
-PATH_STEPS = 50
+SLOPE_STEPS = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+"""Steps of the finite differences, in units of each input's own size. Larger ones step over narrow peaks unseen."""
+PATH_STEPS, FINER, QUADRATURE = 50, 4, 1e-2
+"""Steps of integrated gradients, and how many times as many there are where the gap is a larger share than the last."""
 
 
 class NotComparable(Exception):
@@ -124,11 +125,14 @@ def plans(subject: Subject) -> dict[str, Any]:
 
 
 def prediction(subject: Subject) -> dict[str, Any]:
-    """By how much the explained file's own outputs differ from the original's, relative to the largest of each.
+    """By how much the explained file's own outputs differ from the original's, relative to the largest of each, or to 1 where
+    they are probabilities.
 
     Both with ONNX Runtime's optimizations as they come, and both without any.
     """
-    model = subject.explained("gradient").model
+    rewritten = subject.explained("gradient")
+    model, about = rewritten.model, rewritten.about
+    least = {about["output"]: 1.0} if about["score"]["activation"] in ("Softmax", "Sigmoid") else {}
     differences = {}
     for level, optimized in (("optimized", True), ("plain", False)):
         session = subject.session(optimized=optimized)
@@ -136,7 +140,8 @@ def prediction(subject: Subject) -> dict[str, Any]:
         before = session.run(names, subject.two)
         del session
         after = subject.session(model, optimized=optimized).run(names, subject.two)
-        differences[level] = max((_difference(a, b) for a, b in zip(before, after, strict=True)), default=0.0)
+        pairs = zip(names, before, after, strict=True)
+        differences[level] = max((_difference(a, b, least.get(n, 0.0)) for n, a, b in pairs), default=0.0)
     return differences
 
 
@@ -171,18 +176,29 @@ def gradient(subject: Subject) -> dict[str, Any]:
 
 
 def path_completeness(subject: Subject) -> dict[str, Any]:
-    """Integrated gradients from zero: what they sum to beyond the score's change, as a share of it."""
-    return {"gap": _gap(subject.explain_change("integrated-gradients", steps=PATH_STEPS))}
+    """Integrated gradients from zero: what they sum to beyond the score's change, as a share of it.
+
+    A gap of the quadrature's shrinks with more steps.
+    """
+    gap = _gap(subject.explain_change("integrated-gradients", steps=PATH_STEPS))
+    if gap < QUADRATURE:
+        return {"gap": gap}
+    return {"gap": gap, "finer": _gap(subject.explain_change("integrated-gradients", steps=FINER * PATH_STEPS))}
 
 
 def conservation(subject: Subject) -> dict[str, Any]:
-    """Relevance: the share that reaches the inputs, the share biases keep, and the most that a single node loses."""
+    """Relevance: the share that reaches the inputs, the share biases keep, and the most that a single node loses.
+
+    Rules for softmax, products of what is explained and norms lose by their definition.
+    """
     ledger = Ledger()
     rewritten = subject.explained(LRP, observer=ledger)
     found = _run(subject.session(rewritten.model), subject.two, None)
     arrived = [np.asarray(found[name], np.float64) for name in rewritten.about["attributions"]]
     if not all(np.isfinite(a).all() for a in arrived):
         raise ValueError("the relevance holds NaN or infinity")
+    if not any(a.any() for a in arrived):
+        raise ValueError("the relevance is zero everywhere")
     rows = balance(ledger, rewritten, found)
     total = float(sum(a.sum() for a in arrived))
     score = total + sum(row.received - row.sent for row in rows)
@@ -194,7 +210,6 @@ def conservation(subject: Subject) -> dict[str, Any]:
         "lost": abs(worst.lost) / whole,
         "at": f"{worst.node} ({worst.operator}, {worst.rule})",
         "grows": max(abs(row.received) for row in rows) / max(abs(score), 1e-12),
-        "zero": all(not a.any() for a in arrived),
     }
 
 
@@ -254,12 +269,12 @@ def _compared(value: Callable[[Arrays], float], points: Arrays, slopes: Mapping[
     typical = float(np.sqrt(sum(np.sum((sizes[n] * g) ** 2) for n, g in slopes.items())))
     if typical == 0:
         raise ValueError("the gradient is zero everywhere")
-    scale = typical / np.sqrt(sum(g.size for g in slopes.values()))
+    steepest = max(float(np.abs(sizes[n] * g).max()) for n, g in slopes.items())
     errors, certain = [], []
     for kind in ("itself", "itself", "noise", "noise"):
         moves = {}
         for n, g in slopes.items():
-            own = sizes[n] * g / scale * generator.integers(0, 2, g.shape)
+            own = sizes[n] * g / steepest * generator.integers(0, 2, g.shape)
             moves[n] = sizes[n] * (own if kind == "itself" else generator.standard_normal(g.shape))
         analytic = sum(float(np.sum(moves[n] * g)) for n, g in slopes.items())
         numeric, spread = _slope(lambda h, v=moves: value({n: (x + h * v[n]).astype(x.dtype) for n, x in points.items()}))
@@ -341,15 +356,15 @@ def _run(session: ort.InferenceSession, feeds: Arrays, outputs: Sequence[str] | 
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
-def _difference(a: Any, b: Any) -> float:
-    """The largest difference of two arrays, relative to the largest number in the first."""
+def _difference(a: Any, b: Any, least: float = 0.0) -> float:
+    """The largest difference of two arrays, relative to the largest number in the first, which counts as `least` at least."""
     if not isinstance(a, np.ndarray) or a.dtype.kind not in "fiub":
         return float(str(a) != str(b))
     wide, other = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if wide.shape != other.shape:
         return float("inf")
     same = (wide == other) | (np.isnan(wide) & np.isnan(other))
-    largest = float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0)) or 1.0
+    largest = float(np.abs(wide[np.isfinite(wide)]).max(initial=least)) or 1.0
     return float(np.where(same, 0.0, np.abs(wide - other)).max(initial=0.0)) / largest
 
 

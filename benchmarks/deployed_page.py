@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 LRP = "lrp-epsilon-plus"
 
 HEAD = (
-    "file", "nodes", "prediction", "not optimized", "gradient error", "relevance lost", "path gap", "DeepLIFT gap",
+    "file", "nodes", "prediction", "not optimized", "gradient error", "relevance", "path gap", "DeepLIFT gap",
     "forward, ms", "gradient", LRP, "deeplift",
 )  # fmt: skip
 
@@ -24,12 +24,13 @@ made here or is kept here. Each distinct file is rewritten and measured at rando
 it takes so many.
 
 - *prediction*: the largest difference between the explained file's own outputs and the original's, relative to the largest number
-  of the output, both as ONNX Runtime optimizes them. *not optimized*: both without its optimizations.
+  of the output (to 1 for probabilities), both as ONNX Runtime optimizes them. *not optimized*: both without its optimizations.
 - *gradient error*: the gradient of the top predictions against central differences of the original file in float32, relative to
   the gradient: of four directions the one furthest beyond what the differences are certain to (±).
-- *relevance lost*: the most that a single node loses in `{LRP}`, as a share of the greatest relevance of a node.
-- *path gap*: what integrated gradients (from zero, 50 steps) sum to beyond the change of the score, as a share of it; most of it
-  is the quadrature's. *DeepLIFT gap*: the same for DeepLIFT, which integrates nothing.
+- *relevance*: of `{LRP}`, as shares of the score, what reaches the inputs, what biases keep, and the rest, which rules that
+  do not conserve lose (softmax, norms, products of what is explained).
+- *path gap*: what integrated gradients (from zero, 50 steps) sum to beyond the change of the score, as a share of it; the
+  quadrature's shrinks with more steps (→ 200). *DeepLIFT gap*: the same for DeepLIFT, which integrates nothing.
 - Times are those of one sample; methods are given in forward runs, measured in turns.
 """
 
@@ -81,14 +82,28 @@ def _cells(row: Row) -> list[str]:
         _number(_step(row, "prediction").get("optimized")),
         _number(_step(row, "prediction").get("plain")),
         error or _sign(compared),
-        _number(_step(row, LRP).get("lost")) or _sign(_step(row, LRP)),
-        *(_number(_step(row, name).get("gap")) or _sign(_step(row, name)) for name in ("integrated-gradients", "deeplift")),
+        _shares(_step(row, LRP)),
+        *(_gap(_step(row, name)) for name in ("integrated-gradients", "deeplift")),
         *(f"{times[key]:.3g}" if key in times else "" for key in ("forward, ms", "gradient", LRP, "deeplift")),
     ]
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+def _shares(step: Row) -> str:
+    """Where relevance went."""
+    if "lost" not in step:
+        return _sign(step)
+    rest = 1 - step["inputs"] - step["biases"]
+    return " / ".join(f"{share:.2g}" for share in (step["inputs"], step["biases"], rest if abs(rest) > 5e-4 else 0.0))
+
+
+def _gap(step: Row) -> str:
+    if "gap" not in step:
+        return _sign(step)
+    return _number(step["gap"]) + (f" → {_number(step['finer'])}" if "finer" in step else "")
 
 
 def _sign(step: Mapping[str, Any]) -> str:
