@@ -45,6 +45,8 @@ ROUNDS, TURN = 5, 0.2
 """Rounds of a timing, and the seconds that a turn lasts at least."""
 SLOPE_STEPS = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
 """Steps of the finite differences, in units of each input's own size. Larger ones step over narrow peaks unseen."""
+VAGUE = 0.2
+"""Directions along which differences are less certain, as a share of the gradient, say nothing."""
 PATH_STEPS, FINER, QUADRATURE = 50, 4, 1e-2
 """Steps of integrated gradients, and how many times as many there are where the gap is a larger share than the last."""
 
@@ -169,10 +171,12 @@ def gradient(subject: Subject) -> dict[str, Any]:
     cut = subject.session(_cut(model, {name: values[name] for name in inner}))
     rest = {i.name: subject.two[i.name] for i in cut.get_inputs() if i.name not in points}
 
+    finest = float(np.finfo(values[score].dtype).eps * np.abs(chosen * values[score].astype(np.float64)).sum())
+
     def value(at: Arrays) -> float:
         return float(np.sum(chosen * np.asarray(cut.run([score], {**rest, **at})[0], np.float64)))
 
-    return {"score": same, "of": about["score"]["kind"], **_compared(value, points, slopes), "explained": list(entries)}
+    return {"score": same, "of": about["score"]["kind"], **_compared(value, points, slopes, finest), "explained": list(entries)}
 
 
 def path_completeness(subject: Subject) -> dict[str, Any]:
@@ -256,7 +260,7 @@ STEPS: dict[str, Callable[[Subject], dict[str, Any]]] = {
 # -- what the steps share --------------------------------------------------------------------------------------------
 
 
-def _compared(value: Callable[[Arrays], float], points: Arrays, slopes: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(value: Callable[[Arrays], float], points: Arrays, slopes: Mapping[str, Any], finest: float) -> dict[str, Any]:
     """The gradient against central differences: along itself with half of its elements at a time, and along noise.
 
     Along noise a wrong element shows wherever it is; along the gradient itself the score changes most, and differences in float32
@@ -277,19 +281,28 @@ def _compared(value: Callable[[Arrays], float], points: Arrays, slopes: Mapping[
             own = sizes[n] * g / steepest * generator.integers(0, 2, g.shape)
             moves[n] = sizes[n] * (own if kind == "itself" else generator.standard_normal(g.shape))
         analytic = sum(float(np.sum(moves[n] * g)) for n, g in slopes.items())
-        numeric, spread = _slope(lambda h, v=moves: value({n: (x + h * v[n]).astype(x.dtype) for n, x in points.items()}))
+        numeric, spread = _slope(lambda h, v=moves: value({n: (x + h * v[n]).astype(x.dtype) for n, x in points.items()}), finest)
         whole = max(typical, abs(analytic), abs(numeric))
         errors.append(abs(analytic - numeric) / whole)
         certain.append(spread / whole)
-    worst = max(range(4), key=lambda i: errors[i] - 3 * certain[i])
+    settled = [i for i in range(len(errors)) if certain[i] < VAGUE]
+    if not settled:
+        raise NotComparable("differences of the original do not settle in its precision at this input")
+    worst = max(settled, key=lambda i: errors[i] - 3 * certain[i])
     return {"error": errors[worst], "certain": certain[worst], "errors": errors, "all": certain}
 
 
-def _slope(value: Callable[[float], float]) -> tuple[float, float]:
-    """A derivative at 0, and how certain it is: of each three neighbouring steps those that agree best."""
+def _slope(value: Callable[[float], float], finest: float) -> tuple[float, float]:
+    """A derivative at 0, and how certain it is: of each three neighbouring steps those that agree best.
+
+    Args:
+        value: the function.
+        finest: the least change of its value that its precision can show.
+    """
     slopes = [(value(h) - value(-h)) / (2 * h) for h in SLOPE_STEPS]
-    best = min((slopes[i : i + 3] for i in range(len(slopes) - 2)), key=np.ptp)
-    return float(np.median(best)), float(np.ptp(best))
+    windows = [(slopes[i : i + 3], finest / SLOPE_STEPS[i + 1]) for i in range(len(slopes) - 2)]
+    best, rounding = min(windows, key=lambda window: float(np.ptp(window[0])) + window[1])
+    return float(np.median(best)), float(np.ptp(best)) + rounding
 
 
 def _gap(found: onnxplain.Explanation) -> float:
