@@ -97,7 +97,7 @@ class Subject:
     def explain_change(self, method: str, **options: Any) -> onnxplain.Explanation:
         """Why the top predictions differ from those at zero, as a user asks for it."""
         explainer = onnxplain.Explainer(
-            self.path, method, providers="cpu", threads=self.threads, progress=False, baseline=0.0, **options
+            self.path, method, providers="cpu", threads=self.threads, progress=False, baseline=0.0, expose=["score"], **options
         )  # fmt: skip
         return explainer(self.two)
 
@@ -314,7 +314,10 @@ def _gap(found: onnxplain.Explanation) -> float:
     delta = np.abs(np.asarray(found.delta, np.float64)).max()
     total = float(sum(np.asarray(a, np.float64).sum() for a in found.attributions.values()))
     change = abs(total - float(np.sum(found.delta)))
-    return float(delta / max(change, 1e-12))
+    score = np.asarray(found.outputs[found.about["score"]["tensor"]])
+    if change <= 100 * np.finfo(score.dtype).eps * np.abs(score.astype(np.float64)).max():
+        raise NotComparable("the score is that of the baseline, up to its precision")
+    return float(delta / change)
 
 
 def _top(score: np.ndarray[Any, Any], samples: int) -> np.ndarray[Any, Any]:
