@@ -153,8 +153,9 @@ def main() -> None:
         for text, why in failed.items():
             print(f"{text}: {why}", file=sys.stderr)
     about = {**machine(), "threads": arguments.threads, "date": today()}
-    named = {row["package"].rpartition(" ")[0] for row in rows.values()} & {p.name for p in PACKAGES}
-    shown = [row for row in rows.values() if row["package"].rpartition(" ")[0] in named]
+    places = {p.name: i for i, p in enumerate(PACKAGES)}
+    shown = [row for row in rows.values() if row["package"].rpartition(" ")[0] in places]
+    shown.sort(key=lambda row: (places[row["package"].rpartition(" ")[0]], row["name"]))
     TABLE.write_text(
         page(shown, about, versions("onnxplain", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy")), encoding="utf-8"
     )

@@ -30,6 +30,7 @@ from benchmarks.deployed_inputs import hint_for, inputs_of
 from onnxplain.bench.benchmark import session_worker
 from onnxplain.bench.rounds import Entry, interleaved
 from onnxplain.bench.spread import ratio
+from onnxplain.errors import InputError
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
@@ -406,7 +407,8 @@ def measured(subject: Subject, step: str) -> dict[str, Any]:
     except NotComparable as failure:
         found = {"reason": told(failure)}
     except onnxplain.OnnxplainError as failure:
-        found = {"problem": told(failure), "refused": type(failure).__name__}
+        refused = not isinstance(failure, InputError)  # which stands for runs that broke off
+        found = {"problem": told(failure), **({"refused": type(failure).__name__} if refused else {})}
     except Exception as failure:
         found = {"problem": told(failure)}
     return {**found, "seconds": round(time.perf_counter() - start, 2)}

@@ -10,6 +10,9 @@ __all__ = ["page"]
 Row = Mapping[str, Any]
 LRP = "lrp-epsilon-plus"
 
+LONGEST = 300
+"""Letters of a message that are shown."""
+
 HEAD = (
     "file", "nodes", "prediction", "not optimized", "gradient error", "relevance", "path gap", "DeepLIFT gap",
     "forward, ms", "gradient", LRP, "deeplift",
@@ -125,8 +128,9 @@ def _failures(rows: Sequence[Row]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return text.replace("|", "\\|").replace("<", "\\<")
+    """Text that Markdown leaves as it is, its beginning where it is long."""
+    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return short.replace("|", "\\|").replace("<", "\\<")
 
 
 def _packages(rows: Sequence[Row]) -> list[str]:
