@@ -129,7 +129,7 @@ def _failures(rows: Sequence[Row]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Text that Markdown leaves as it is, its beginning where it is long."""
-    short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    short = text if len(text) <= LONGEST else f"{text[:LONGEST].rpartition(' ')[0]} …"
     return short.replace("|", "\\|").replace("<", "\\<")
 
 
