@@ -12,7 +12,7 @@ import onnx
 from onnxplain.errors import ModelError
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Body", "Emitted", "needed", "shape_infos", "tensor_proto", "value_info", "written"]
+__all__ = ["Body", "Emitted", "image_infos", "needed", "tensor_proto", "value_info", "written"]
 
 SAME: Mapping[str, str] = {}
 """No tensor is called otherwise in the file."""
@@ -93,30 +93,24 @@ def written(node: Emitted, names: Mapping[str, str] = SAME) -> onnx.NodeProto:
 def _graph(body: Body, name: str, names: Mapping[str, str]) -> onnx.GraphProto:
     nodes = needed(body.nodes, body.outputs)
     inputs, outputs = ([value_info(t, names, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
-    shapes = shape_infos(nodes, {t.name for t in body.outputs}, names, images=True)
-    return onnx.helper.make_graph([written(node, names) for node in nodes], name, inputs, outputs, value_info=shapes)
+    images = image_infos(nodes, {t.name for t in body.outputs}, names)
+    return onnx.helper.make_graph([written(node, names) for node in nodes], name, inputs, outputs, value_info=images)
 
 
-def shape_infos(
-    nodes: Iterable[Emitted], ends: Iterable[str], names: Mapping[str, str] = SAME, *, images: bool = False
-) -> list[onnx.ValueInfoProto]:
-    """Types and extents of the tensors between emitted nodes, as far as they are known.
+def image_infos(nodes: Iterable[Emitted], ends: Iterable[str], names: Mapping[str, str] = SAME) -> list[onnx.ValueInfoProto]:
+    """Types and extents of image tensors between emitted nodes.
 
-    ONNX Runtime cannot follow the names of extents through everything that rules emit. Where it does not know that extents are
-    equal, it gives up its layout for convolutions and finds no buffer to use again; and as its search goes through all buffers,
-    loading ten thousand nodes takes minutes.
+    ONNX Runtime keeps its layout for convolutions only where extents are provably equal, and cannot follow the names of extents
+    through everything that rules emit.
 
     Args:
         nodes: what was emitted.
         ends: names of tensors that the graph states as its outputs.
         names: as in `written`.
-        images: whether to tell of tensors of rank 4 only. A body that runs samples in copies calls their number by the same
-            name as that of the samples.
     """
     stated = set(ends)
     made = (t for node in nodes for t in node.outputs if t.name not in stated)
-    known = (t for t in made if t.dtype is not None and t.shape is not None and not t.is_sequence)
-    return [value_info(t, names) for t in known if len(t.shape or ()) == 4 or not images]
+    return [value_info(t, names) for t in made if t.dtype is not None and t.shape is not None and len(t.shape) == 4]
 
 
 def value_info(tensor: Tensor, names: Mapping[str, str] = SAME, *, typed: bool = True) -> onnx.ValueInfoProto:

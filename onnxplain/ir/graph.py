@@ -21,7 +21,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.edit import Names, alive, captures, names_in, reads, set_nodes
-from onnxplain.ir.emitted import Body, Emitted, needed, shape_infos, tensor_proto, value_info, written
+from onnxplain.ir.emitted import Body, Emitted, image_infos, needed, tensor_proto, value_info, written
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Shape, Tensor, shown
@@ -178,7 +178,7 @@ class Graph:
             del graph.initializer[:]
             graph.initializer.extend(kept)
         ends = {t.name for t in graph.output} | {t.name for t in outputs}
-        graph.value_info.extend(shape_infos((node for node in emitted if not node.replaces), ends))
+        graph.value_info.extend(image_infos((node for node in emitted if not node.replaces), ends))
         graph.input.extend(value_info(t) for t in inputs)
         graph.output.extend(value_info(t) for t in outputs)
         return self.model
