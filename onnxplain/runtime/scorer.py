@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -27,6 +27,12 @@ from onnxplain.runtime.session import Arrays, Providers, Session
 __all__ = ["Array", "ForwardResult", "Scorer"]
 
 Array = np.ndarray[Any, Any]
+
+Run: TypeAlias = "Callable[[Arrays], dict[str, Any]]"
+"""A session that returns the results that are asked for."""
+
+Watch: TypeAlias = "Callable[[Arrays, Mapping[str, Any]], None]"
+"""Is told of the inputs and outputs of a run."""
 
 DEFAULT_MEMORY = 512 * 10**6
 """Bytes for one run, at most, where nothing is said."""
@@ -146,37 +152,60 @@ class Scorer:
             raise LayerError("the model has no inputs to explain")
         return tuple(t.name for t in mine)
 
+    def left_out(self, names: Sequence[str]) -> dict[str, str]:
+        """The inputs that are not perturbed where those of these names are, with the reason."""
+        return {t.name: self._why_left_out(t) for t in self.inputs if t.name not in names}
+
+    def _why_left_out(self, tensor: Tensor) -> str:
+        if tensor.name not in self.sampled:
+            return "has no axis for samples, so it is the same for all of them"
+        if tensor.dtype is not None and tensor.dtype.kind in "iub":
+            return "holds whole numbers beside those that are looked up, as a mask does; name it to explain it"
+        return "was not asked for; name it to explain it"
+
     # -- running -------------------------------------------------------------------------------------------------
 
-    def predict(self, feeds: Arrays, rows: int) -> ForwardResult:
-        """Run the whole model on the samples themselves, `rows` at a time. Outputs come as the model returns them."""
+    def predict(self, feeds: Arrays, rows: int, watch: Watch | None = None) -> ForwardResult:
+        """Run the whole model on the samples themselves, `rows` at a time. Outputs come as the model returns them; `watch` is
+        told of every run, inputs and outputs."""
         scored, ranked = self.score.tensor.name, self.score.ranked.name
         names = list(dict.fromkeys([*self._outputs, scored, ranked]))
+
+        def whole(part: Arrays) -> dict[str, Any]:
+            made = self._whole.run(part, names)
+            if watch is not None:
+                watch(part, made)
+            return made
+
         if not self.batched:
-            results = self._one_by_one(self._whole, feeds, names)
+            results = self._one_by_one(whole, feeds)
             return ForwardResult({o.name: results[o.name] for o in self.graph.outputs}, results[scored], results[ranked])
         count = len(feeds[next(iter(self.sampled))])
-        results = run_in_chunks(lambda part: self._run(self._whole, part, names), self.as_fed(feeds), self._places, count, rows)
+        results = run_in_chunks(lambda part: self._run(whole, part), self.as_fed(feeds), self._places, count, rows)
         outputs = {o.name: results[o.name] for o in self.graph.outputs if o.name in results}
         return ForwardResult(outputs, *(self._first(name, results[name]) for name in (scored, ranked)))
 
     def scores(self, feeds: Arrays) -> Array:
         """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
         name = self.score.tensor.name
+
+        def alone(part: Arrays) -> dict[str, Any]:
+            return self._alone.run(part, [name])
+
         if self.batched:
-            made = self._first(name, self._run(self._alone, self.as_fed(feeds), [name])[name])
+            made = self._first(name, self._run(alone, self.as_fed(feeds))[name])
         else:
-            made = self._one_by_one(self._alone, feeds, [name])[name]
+            made = self._one_by_one(alone, feeds)[name]
         return np.asarray(made.reshape(len(made), -1), np.float64)
 
-    def _one_by_one(self, session: Session, feeds: Arrays, names: Sequence[str]) -> dict[str, Any]:
+    def _one_by_one(self, session: Run, feeds: Arrays) -> dict[str, Any]:
         """The results of a model without an axis for samples, one after the other.
 
         Raises:
             InputError: the explained scores of one have another shape than those of another.
         """
         count = len(feeds[next(iter(self.sampled))])
-        singles = [session.run({k: v[i] for k, v in feeds.items()}, names) for i in range(count)]
+        singles = [session({k: v[i] for k, v in feeds.items()}) for i in range(count)]
         name = self.score.tensor.name
         shapes = [np.shape(s[name]) for s in singles]
         other = next((shape for shape in shapes if shape != shapes[0]), None)
@@ -185,16 +214,16 @@ class Scorer:
                 f"'{name}' has the shape {list(shapes[0])} for one perturbed input and {list(other)} for another, so that their "
                 "elements are not the same: explain a tensor before it that always has one shape (output=)"
             )
-        return {n: np.stack([s[n] for s in singles]) for n in names}
+        return {n: np.stack([s[n] for s in singles]) for n in singles[0]}
 
-    def _run(self, session: Session, fed: Arrays, names: Sequence[str]) -> dict[str, Any]:
+    def _run(self, session: Run, fed: Arrays) -> dict[str, Any]:
         """The results for arrays as the model takes them."""
         first = next(iter(self.sampled))
         count = fed[first].shape[self.axes.of_inputs[first]]
         size = self.fixed or count
 
         def run(part: Arrays) -> dict[str, Any]:
-            made = session.run(part, names)
+            made = session(part)
             name, axis = self.score.tensor.name, self.axes.axis
             shape = np.shape(made[name])
             if axis is not None and (len(shape) <= axis or shape[axis] != size):
