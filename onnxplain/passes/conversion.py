@@ -89,8 +89,8 @@ def hide_old_scans(graph: onnx.GraphProto, version: int) -> None:
         if node.op_type == "Scan" and not node.domain:
             if node.input[0]:
                 raise ModelError(
-                    f"Scan '{node.name}' of operator set 8 takes sequences of unequal lengths, which no later one does; export the "
-                    "model with a newer operator set"
+                    f"Scan '{node.name}' of operator set 8 takes sequences of unequal lengths, which no later one does; export "
+                    "the model with a newer operator set"
                 )
             node.op_type = "Loop"
 

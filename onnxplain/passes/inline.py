@@ -33,11 +33,11 @@ def inline_functions(model: onnx.ModelProto) -> bool:
 
 
 def _bind_attributes(model: onnx.ModelProto) -> None:
-    """Give every call a function of its own attributes, which takes none: those of the call, defaults for what the call leaves out,
-    and nothing where there is no default, so that the operator in the body has its own.
+    """Give every call a function of its own that takes no attributes: it has those of the call, defaults for what the call leaves
+    out, and nothing where there is no default, so that the operator in the body has its own.
 
-    onnx's inliner takes an attribute that a call leaves out for one that the body does not have, even where a call within hands it
-    on to a function that has a default.
+    onnx's inliner takes an attribute that a call leaves out for one that the body does not have, even where a call within hands
+    it on to a function that has a default.
     """
     functions = {(f.domain, f.name, f.overload): f for f in model.functions}
     made: dict[tuple[object, ...], onnx.FunctionProto] = {}
@@ -50,7 +50,12 @@ def _bind_attributes(model: onnx.ModelProto) -> None:
             if called is None:
                 continue
             given = {a.name: a for a in (*called.attribute_proto, *node.attribute)}
-            key = called.domain, called.name, called.overload, *sorted(a.SerializeToString(deterministic=True) for a in given.values())
+            key = (
+                called.domain,
+                called.name,
+                called.overload,
+                *sorted(a.SerializeToString(deterministic=True) for a in given.values()),
+            )
             if key not in made:
                 bound = made[key] = onnx.FunctionProto()
                 bound.CopyFrom(called)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
+from onnxplain.errors import OnnxplainError
 from onnxplain.ir.edit import graphs_in
 from onnxplain.ir.registry import load_registry
 from onnxplain.passes import PREPARATION
@@ -39,13 +40,13 @@ class Untestable(Exception):
 class Pass:
     """A pass.
 
-    `rounds` where it computes the same in another order; all others must keep every bit. `between` where what it leaves is for the
-    next passes only, and no file.
+    `rounds` where it computes the same in another order; all others must keep every bit. `until` names the pass before which what it
+    leaves is no file.
     """
 
     run: Callable[[onnx.ModelProto], bool]
     rounds: bool = False
-    between: bool = False
+    until: str = ""
 
 
 def _expand(model: onnx.ModelProto) -> bool:
@@ -58,7 +59,10 @@ def _expand(model: onnx.ModelProto) -> bool:
 
 ROUNDING = ("normalize-opset", "expand-contrib", "expand-functions", "merge-sigmoids")
 
-PASSES: dict[str, Pass] = {name: Pass(run, name in ROUNDING, name == "claim-contrib") for name, run in PREPARATION.items()} | {
+UNTIL = {"claim-contrib": "expand-contrib"}
+"""ONNX Runtime does not know its operators in the domain that they get."""
+
+PASSES: dict[str, Pass] = {name: Pass(run, name in ROUNDING, UNTIL.get(name, "")) for name, run in PREPARATION.items()} | {
     "float-products": Pass(float_products, rounds=True),
     "expand-operators": Pass(_expand, rounds=True),
     "fold-batch-norm": Pass(fold_batch_norm, rounds=True),
@@ -123,13 +127,17 @@ def validate(
         before = run(model, feeds, level)
     except Exception as error:
         raise Untestable(str(error)) from error
-    work, changed = copied(model), []
+    work, last, changed, until = copied(model), model, [], ""
     for name, each in passes.items():
-        last = copied(work)
-        if not each.run(work):
-            continue
+        last = last if until else copied(work)
+        try:
+            if not each.run(work):
+                continue
+        except OnnxplainError:  # refused, with the reason
+            break
         changed.append(name)
-        if each.between:
+        until = each.until or ("" if name == until else until)
+        if until:
             continue
         try:
             after = run(work, feeds, level)
@@ -211,7 +219,11 @@ def _differs(one: Any, other: Any, tolerance: float, limit: Any) -> str:
     if one.dtype != other.dtype or one.shape != other.shape:
         return f"{one.dtype}{list(one.shape)} became {other.dtype}{list(other.shape)}"
     if one.dtype.kind not in "fV" or (not tolerance and limit is None) or not one.size:
-        same = one == other if one.dtype.kind in "OSUb" or one.dtype.kind != "f" else (one == other) | (np.isnan(one) & np.isnan(other))
+        same = (
+            one == other
+            if one.dtype.kind in "OSUb" or one.dtype.kind != "f"
+            else (one == other) | (np.isnan(one) & np.isnan(other))
+        )
         return "" if np.all(same) else f"{np.count_nonzero(~same)} of {one.size} elements are others"
     with np.errstate(all="ignore"):
         a, b = one.astype(np.float64), other.astype(np.float64)
@@ -267,7 +279,9 @@ def _apart(one: Any, others: Sequence[Any]) -> Any:
     if not _is_float(one):
         return 0.0
     with np.errstate(all="ignore"):
-        apart = [2 * np.abs(np.asarray(o, np.float64) - np.asarray(one, np.float64)) for o in others if np.shape(o) == np.shape(one)]
+        apart = [
+            2 * np.abs(np.asarray(o, np.float64) - np.asarray(one, np.float64)) for o in others if np.shape(o) == np.shape(one)
+        ]
         return max((float(a[np.isfinite(a)].max(initial=0)) for a in apart), default=0.0)
 
 

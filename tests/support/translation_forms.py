@@ -146,7 +146,9 @@ def in_precision(kind: type[np.floating[Any]]) -> Callable[[Case], Case | None]:
             if tensor.data_type == TensorProto.FLOAT:
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(kind), tensor.name))
         with np.errstate(over="ignore"):
-            feeds = {k: v.astype(kind) if isinstance(v, np.ndarray) and v.dtype == np.float32 else v for k, v in case.feeds.items()}
+            feeds = {
+                k: v.astype(kind) if isinstance(v, np.ndarray) and v.dtype == np.float32 else v for k, v in case.feeds.items()
+            }
         return replace(case, model=model, feeds=feeds) if found else None
 
     return form

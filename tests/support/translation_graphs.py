@@ -62,7 +62,9 @@ def norms_and_maps(draw: Draw) -> Case:
     norm = {n: numbers(draw, width) for n in ("s", "b", "m")} | {"v": np.abs(numbers(draw, width)) + 0.5}
     weights = {"W": w, **norm, **({"c": numbers(draw, channels[1])} if bias else {})}
     more = {"epsilon": draw(st.sampled_from([1e-5, 1e-3, 0.5]))} if draw(st.booleans()) else {}
-    linear = helper.make_node(op, ["n" if first else "x", "W", *(["c"] if bias else [])], ["y" if first else "n"], "map", **settings)
+    linear = helper.make_node(
+        op, ["n" if first else "x", "W", *(["c"] if bias else [])], ["y" if first else "n"], "map", **settings
+    )
     normal = helper.make_node("BatchNormalization", ["x" if first else "n", *"sbmv"], ["n" if first else "y"], "norm", **more)
     nodes = [normal, linear] if first else [linear, normal]
     if draw(st.booleans()):
@@ -142,7 +144,9 @@ def poolings(draw: Draw) -> Case:
         settings["storage_order"] = draw(st.integers(0, 1))
     kind = np.float64 if op == "MaxPool" and draw(st.booleans()) else np.float32
     x = numbers(draw, 2, 3, *[draw(st.integers(5, 9)) for _ in range(axes)], kind=kind)
-    made = built([helper.make_node(op, ["x"], outputs, "pool", **settings)], {"x": x}, {}, outputs, opset=opset, free=draw(st.booleans()))
+    made = built(
+        [helper.make_node(op, ["x"], outputs, "pool", **settings)], {"x": x}, {}, outputs, opset=opset, free=draw(st.booleans())
+    )
     if len(outputs) == 2:
         made.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
     return Case("pool", made, {"x": x})
@@ -231,10 +235,18 @@ def functions(draw: Draw) -> Case:
             nodes += [_call(draw, f"F{level - 1}", "h", "g", inside=True)]
         ends = "g" if level else "h"
         if draw(st.booleans()):
-            branch = helper.make_graph([helper.make_node("Sin", [ends], ["t"])], "t", [], [helper.make_empty_tensor_value_info("t")])
+            branch = helper.make_graph(
+                [helper.make_node("Sin", [ends], ["t"])], "t", [], [helper.make_empty_tensor_value_info("t")]
+            )
             other = helper.make_graph([_call_or(draw, level, ends)], "e", [], [helper.make_empty_tensor_value_info("e")])
-            nodes += [helper.make_node("ReduceSum", [ends], ["sum"], keepdims=0), helper.make_node("Constant", [], ["zero"], value_float=0.0)]
-            nodes += [helper.make_node("Greater", ["sum", "zero"], ["on"]), helper.make_node("If", ["on"], ["y"], then_branch=branch, else_branch=other)]
+            nodes += [
+                helper.make_node("ReduceSum", [ends], ["sum"], keepdims=0),
+                helper.make_node("Constant", [], ["zero"], value_float=0.0),
+            ]
+            nodes += [
+                helper.make_node("Greater", ["sum", "zero"], ["on"]),
+                helper.make_node("If", ["on"], ["y"], then_branch=branch, else_branch=other),
+            ]
         else:
             nodes += [helper.make_node("Tanh", [ends], ["y"])]
         default = [helper.make_attribute("k", draw(st.sampled_from([0.25, 0.5])))] if draw(st.booleans()) else []
@@ -243,7 +255,11 @@ def functions(draw: Draw) -> Case:
     x = numbers(draw, 2, 4)
     top = [_call(draw, f"F{depth - 1}", "x", "a", inside=False), helper.make_node("Sin", ["a"], ["y"])]
     if draw(st.booleans()):
-        top = [_call(draw, f"F{depth - 1}", "x", "x2", inside=False), _call(draw, f"F{depth - 1}", "x2", "a", inside=False), top[1]]
+        top = [
+            _call(draw, f"F{depth - 1}", "x", "x2", inside=False),
+            _call(draw, f"F{depth - 1}", "x2", "a", inside=False),
+            top[1],
+        ]
     model = built(top, {"x": x}, {}, imports=imports[1:], functions=made)
     return Case("function", model, {"x": x})
 
@@ -273,8 +289,12 @@ def loops(draw: Draw) -> Case:
     inside, branched, constant = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     nodes = [helper.make_node("MatMul", ["h", "W"], ["p"]), helper.make_node("Add", ["p", "e"], ["q"])]
     if branched:
-        low = helper.make_graph([helper.make_node("Mul", ["q", "half"], ["l"])], "l", [], [helper.make_empty_tensor_value_info("l")])
-        high = helper.make_graph([helper.make_node("Identity", ["q"], ["u"])], "u", [], [helper.make_empty_tensor_value_info("u")])
+        low = helper.make_graph(
+            [helper.make_node("Mul", ["q", "half"], ["l"])], "l", [], [helper.make_empty_tensor_value_info("l")]
+        )
+        high = helper.make_graph(
+            [helper.make_node("Identity", ["q"], ["u"])], "u", [], [helper.make_empty_tensor_value_info("u")]
+        )
         nodes += [helper.make_node("ReduceSum", ["q"], ["sum"], keepdims=0), helper.make_node("Greater", ["sum", "half"], ["on"])]
         nodes += [helper.make_node("If", ["on"], ["r"], then_branch=low, else_branch=high)]
     else:
@@ -305,7 +325,11 @@ def sigmoids(draw: Draw) -> Case:
     kind = draw(st.sampled_from([np.float32, np.float64]))
     one = np.array(draw(st.sampled_from([1, 1, 1, 2])), kind)
     weights: dict[str, Any] = {"one": one, "minus": np.array(draw(st.sampled_from([-1, -1, 1])), kind), "zero": np.array(0, kind)}
-    negative = draw(st.sampled_from([("Neg", "x"), ("Mul", "x minus"), ("Div", "x minus"), ("Sub", "zero x"), ("Mul", "minus x"), ("Identity", "x")]))
+    negative = draw(
+        st.sampled_from(
+            [("Neg", "x"), ("Mul", "x minus"), ("Div", "x minus"), ("Sub", "zero x"), ("Mul", "minus x"), ("Identity", "x")]
+        )
+    )
     total = draw(st.sampled_from(["one e", "e one", "e e"]))
     inverse = draw(st.sampled_from([("Reciprocal", "s"), ("Div", "one s"), ("Pow", "s minus"), ("Div", "s one")]))
     steps = [(*negative, "n"), ("Exp", "n", "e"), ("Add", total, "s"), (*inverse, "y")]
