@@ -117,6 +117,10 @@ def respelled(model: onnx.ModelProto, came: int, opset: int, feeds: Mapping[str,
     kept = [v for v in made.graph.input if v.name in read or v.name in {o.name for o in made.graph.output}]
     del made.graph.input[:]
     made.graph.input.extend(kept)
+    del made.graph.value_info[:]
+    for output in made.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
     return made
 
 
