@@ -67,10 +67,10 @@ def _kind(flow: Dataflow, node: Node) -> tuple[str, int]:
 
 def _made_by(flow: Dataflow, tensor: Tensor, makes: Callable[[OpTraits], bool]) -> bool:
     """Whether an operator of that kind made a tensor, moved, rescaled or taken from one since."""
-    maker, factor = flow.maker(tensor), 1.0
+    maker, factor = flow.live_maker(tensor), 1.0
     while maker is not None and (_hands_on(flow, maker) or _rescales(flow, maker) or _complements(flow, maker)):
         factor *= _scale(flow, maker) if _rescales(flow, maker) else 1.0
-        maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.needs_input_grad(i)), None))
+        maker = flow.live_maker(next((t for i, t in enumerate(maker.inputs) if maker.needs_input_grad(i)), None))
     if maker is None:
         return False
     return makes(flow.traits(maker)) or (makes is _squashes and _clips_to_one(flow, maker, factor))
@@ -126,7 +126,7 @@ def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> boo
     """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε), or one over it."""
     waiting, seen = [tensor], {tensor.name}
     while waiting:
-        maker = flow.maker(waiting.pop())
+        maker = flow.live_maker(waiting.pop())
         if maker is None:
             return False
         facts = flow.traits(maker)
