@@ -41,9 +41,7 @@ class Writer:
         self.weights[name] = array.astype(np.float32) if array.dtype == np.float64 else array
         return name
 
-    def model(
-        self, y: str, shapes: Mapping[str, Sequence[Any]], also: Sequence[str] = (), *, opset: int = 18
-    ) -> onnx.ModelProto:
+    def model(self, y: str, shapes: Mapping[str, Sequence[Any]], also: Sequence[str] = (), *, opset: int = 18) -> onnx.ModelProto:
         """The model whose output `y` is what a tensor holds."""
         self.nodes.append(node("Identity", y, "y"))
         made = model(self.nodes, shapes, {"y": None, **dict.fromkeys(also)}, self.weights, opset=opset)

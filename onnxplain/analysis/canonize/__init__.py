@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.analysis.canonize.function import group_functions, group_shifts
 from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.canonize.function import group_functions, group_shifts
 from onnxplain.analysis.canonize.gate import group_gates
 from onnxplain.analysis.canonize.linear import group_biases
 from onnxplain.analysis.canonize.softmax import group_softmax

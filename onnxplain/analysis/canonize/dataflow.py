@@ -84,6 +84,10 @@ class Dataflow:
         """The values of a small constant."""
         return self.value(tensor)
 
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether a tensor is the same for every input."""
+        return self.fixed(tensor)
+
     def rank(self, tensor: Tensor) -> int | None:
         """The number of a tensor's axes."""
         return None if tensor.shape is None else len(tensor.shape)

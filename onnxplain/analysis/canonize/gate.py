@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.statistic import is_statistic
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import OpTraits
 from onnxplain.ir.tensor import Tensor
@@ -124,18 +125,10 @@ def _inverts(flow: Dataflow, node: Node) -> bool:
 
 def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> bool:
     """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε), or one over it."""
-    waiting, seen = [tensor], {tensor.name}
-    while waiting:
-        maker = flow.live_maker(waiting.pop())
-        if maker is None:
-            return False
-        facts = flow.traits(maker)
-        if facts.reduces:
-            continue
-        if not facts.elementwise and not facts.moves_elements:
-            return False
-        inverted = inverted and not _inverts(flow, maker)
-        fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.needs_input_grad(i) and t.name not in seen]
-        seen.update(t.name for t in fresh)
-        waiting += fresh
-    return not inverted
+    inverts: list[bool] = []
+
+    def operands(node: Node) -> list[Tensor]:
+        return [t for i, t in enumerate(node.inputs) if t is not None and node.needs_input_grad(i)]
+
+    found = is_statistic(tensor, flow.live_maker, operands, flow.traits, lambda node: inverts.append(_inverts(flow, node)))
+    return found and (not inverted or any(inverts))

@@ -47,6 +47,9 @@ class _EmittedView:
     def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         return self.b.value(tensor)
 
+    def is_constant(self, tensor: Tensor) -> bool:
+        return self.b.is_constant(tensor)
+
     def rank(self, tensor: Tensor) -> int | None:
         shape = self.b.known(tensor).shape
         return None if shape is None else len(shape)
