@@ -1,9 +1,9 @@
 """Norms with stored statistics folded into the linear map before them, or into the one behind, however they are written.
 
-Such a norm multiplies and shifts each channel, y = a · x + c, whether it is a BatchNormalization (a = s / √(v + ε), c = β − m · a)
-or a chain of sums and products with constants. The map's weights take the factor, its bias the shift. Relevance needs the product
-as one linear map, and a gradient saves nodes. Weights in external files stay unread: their products are nodes, which runtimes fold
-when they load the file.
+Such a norm multiplies and shifts each channel, y = a · x + c. It is a BatchNormalization with a = s / √(v + ε) and c = β − m · a,
+or a chain of sums and products with constants. The map's weights take the factor, its bias the shift. Relevance needs the
+product as one linear map, and a gradient saves nodes. Weights in external files stay unread: their products are nodes, which
+runtimes fold when they load the file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from onnxplain.ir.ops import OpTraits, traits_of
 from onnxplain.passes.channel_steps import Step, is_norm, step_of
 from onnxplain.passes.constants import fold_constants
 from onnxplain.passes.linear_map import LinearMap, MapWriter, linear_map
+from onnxplain.passes.order import sort_nodes
 from onnxplain.passes.view import FileView
 
 __all__ = ["fold_batch_norm"]
@@ -62,6 +63,9 @@ class _Folding:
         self.before: dict[int, list[onnx.NodeProto]] = {}
         self.behind: dict[int, list[onnx.NodeProto]] = {}
         self.infos = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
+        for node in graph.node:  # what is made of constants alone, such as one over a root, or weights that are turned
+            if node.input and all(not i or i in self.constants for i in reads(node)) and not traits_of(node.op_type).random:
+                self.constants.update({o: made for o in node.output if (made := self._described(o)) is not None})
 
     def fold(self, linear: LinearMap) -> bool:
         """Fold the norms before and behind a map."""
@@ -133,7 +137,7 @@ class _Folding:
         return steps
 
     def write(self) -> None:
-        """Put the new nodes around the maps."""
+        """Put the new nodes around the maps, behind the constants that they read."""
         made = [
             each
             for n in self.model.graph.node
@@ -141,6 +145,7 @@ class _Folding:
             for each in (*self.before.get(id(n), ()), n, *self.behind.get(id(n), ()))
         ]
         set_nodes(self.model.graph, made)
+        sort_nodes(self.model)
 
     def _writer(self, linear: LinearMap) -> MapWriter:
         before, behind = (where.setdefault(id(linear.node), []) for where in (self.before, self.behind))
@@ -154,6 +159,13 @@ class _Folding:
     def _is_between(self, name: str) -> bool:
         """Whether one node alone reads a tensor, and the user does not ask for it."""
         return name not in self.asked and len(self.readers.get(name, ())) == 1
+
+    def _described(self, name: str) -> onnx.TensorProto | None:
+        """A constant's type and extents alone; None where these are not known."""
+        kind = self.infos[name].type.tensor_type if name in self.infos else None
+        if kind is None or not kind.HasField("shape") or not all(d.HasField("dim_value") for d in kind.shape.dim):
+            return None
+        return onnx.TensorProto(data_type=kind.elem_type, dims=self._extents(name))
 
     def _extents(self, name: str) -> list[int]:
         info = self.infos.get(name)
