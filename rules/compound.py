@@ -7,7 +7,7 @@ OWN = "onnxplain"
 
 @rule("Linear", role="linear", domain=OWN, weight=1, bias=2)
 @rule("Activation", "Function", "Shift", role="elementwise", domain=OWN)
-@rule("Softmax", role="softmax", domain=OWN)
+@rule("Softmax", "LogSoftmax", role="softmax", domain=OWN)
 @rule("Neuron", role="function", domain=OWN)
 @rule("Gate", "GatedUnit", "Normalize", "Attend", role="gate", domain=OWN)
 def parts(b: Builder, node: Node, dy: Tensor) -> Messages:

@@ -171,13 +171,16 @@ class _Constant(Pattern):
 class _Behind(Pattern):
     operators: tuple[str, ...]
     pattern: Pattern
+    label: str = ""
 
     def ways(self, view: View[Any, Any], goal: _Goal[Any], found: Match[Any, Any]) -> list[_Way] | str:
-        direct: _Way = ([replace(goal, pattern=self.pattern)], found)
+        values = {**found.values, self.label: goal.value} if self.label else found.values
+        direct: _Way = ([replace(goal, pattern=self.pattern)], replace(found, values=values))
         node = view.maker(goal.value)
         if node is None or view.operator(node) not in self.operators:
             return [direct]
-        return [direct, ([_Goal(self, view.inputs(node)[0])], replace(found, nodes=_with(found.nodes, node)))]
+        further = replace(self, label="")
+        return [direct, ([_Goal(further, view.inputs(node)[0])], replace(found, values=values, nodes=_with(found.nodes, node)))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,8 +252,13 @@ def _with(nodes: tuple[N, ...], node: N) -> tuple[N, ...]:
 def _operands(view: View[Any, Any], patterns: Sequence[Pattern], given: Sequence[Any]) -> Iterator[_Goal[Any]]:
     """The operands of a node to be matched; a number must fit beside the largest of the others."""
     for i, pattern in enumerate(patterns):
-        others = [(view.rank(v) or 0) for j, v in enumerate(given) if j != i and v is not None]
+        others = [_rank(view, v) for j, v in enumerate(given) if j != i and v is not None]
         yield _Goal(pattern, given[i], max(others, default=0))
+
+
+def _rank(view: View[Any, Any], value: Any) -> int:
+    """The number of a tensor's axes, 0 where it is unknown."""
+    return len(view.shape(value) or ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +284,7 @@ class _Product(Pattern):
             return
         for value, other in (operands, operands[::-1])[: 2 if kind == "Mul" else 1]:
             given = view.constant(other)
-            if given is None or not _fits(given, view.rank(value) or 0) or (kind == "Div" and not given.item()):
+            if given is None or not _fits(given, _rank(view, value)) or (kind == "Div" and not given.item()):
                 continue
             number = float(given.item()) if kind == "Mul" else 1 / float(given.item())
             numbers = {**found.numbers, self.label: found.numbers.get(self.label, 1.0) * number}
@@ -325,9 +333,15 @@ def constant(name: str) -> Pattern:
     return _Constant(name)
 
 
-def behind(operators: Sequence[str], pattern: Pattern) -> Pattern:
-    """A pattern, or what any number of these operators make of it, one after the other: of their first operand."""
-    return _Behind(tuple(operators), pattern)
+def behind(operators: Sequence[str], pattern: Pattern, name: str = "") -> Pattern:
+    """A pattern, or what any number of operators make of it, one after the other.
+
+    Args:
+        operators: those that may follow; the pattern is their first operand.
+        pattern: what comes before them.
+        name: what to find the last tensor under.
+    """
+    return _Behind(tuple(operators), pattern, name)
 
 
 def number(name: str = "", value: float | None = None) -> Pattern:

@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from onnxplain.ir.tensor import Shape
+
 __all__ = ["View"]
 
 V = TypeVar("V")
@@ -34,8 +36,11 @@ class View(Protocol[V, N]):
     def is_constant(self, value: V) -> bool:
         """Whether a tensor is a constant, however large."""
 
-    def rank(self, value: V) -> int | None:
-        """The number of a tensor's axes, None where it is unknown."""
+    def shape(self, value: V) -> Shape:
+        """The extents of a tensor; numbers, names, None where unknown."""
+
+    def attribute(self, node: N, name: str) -> Any:
+        """The value of an attribute, None where it is not given."""
 
     def is_shared(self, value: V) -> bool:
         """Whether more than one node reads a tensor, or it is asked for from outside."""

@@ -83,7 +83,8 @@ def linear_map(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], 
         return None
     if node.op_type in DENSE and len(dims) != 2:
         return None
-    rank = view.rank(node.input[0]) if node.op_type == "MatMul" else len(dims)
+    shape = view.shape(node.input[0]) if node.op_type == "MatMul" else dims
+    rank = None if shape is None else len(shape)
     return LinearMap(node, dims, int(settings.get("group", 1)), rank, _sees_parts(node, dims, settings))
 
 

@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from onnxplain.ir.edit import reads
+from onnxplain.ir.tensor import Shape
 
 __all__ = ["FileView"]
 
@@ -35,7 +36,10 @@ class FileView:
         self.makers = {n.output[0]: n for n in graph.node if n.output}
         values = (*graph.value_info, *graph.input, *graph.output)
         typed = {v.name: v.type.tensor_type for v in values if v.type.tensor_type.HasField("shape")}
-        self._ranks = {name: len(kind.shape.dim) for name, kind in typed.items()}
+        self._shapes: dict[str, Shape] = {
+            name: tuple(d.dim_param or None if not d.HasField("dim_value") else d.dim_value for d in kind.shape.dim)
+            for name, kind in typed.items()
+        }
         self._readers: dict[str, int] = {o.name: 2 for o in graph.output}
         for node in graph.node:
             for name in reads(node):
@@ -62,8 +66,12 @@ class FileView:
     def is_constant(self, value: str) -> bool:
         return value in self.constants
 
-    def rank(self, value: str) -> int | None:
-        return self._ranks.get(value)
+    def shape(self, value: str) -> Shape:
+        constant = self.constants.get(value)
+        return self._shapes.get(value) if constant is None else tuple(constant.dims)
+
+    def attribute(self, node: onnx.NodeProto, name: str) -> Any:
+        return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
 
     def is_shared(self, value: str) -> bool:
         return self._readers.get(value, 0) > 1

@@ -317,3 +317,166 @@ def normed(name: str, *, behind: bool) -> Spellings:
         return lambda w, x: w.Relu(write(w, spelt(w, w.Relu(x))))
 
     return {how: whole(spelt) for how, spelt in found.items()}
+
+
+# -- softmax ---------------------------------------------------------------------------------------------------------------
+
+TOKENS = (3, 7)
+"""Extents of a sample for what works along the last axis."""
+
+
+def _less_maximum(w: Writer, x: str) -> str:
+    return str(w.Sub(x, w.ReduceMax(x, LAST)))
+
+
+def _over_sum(w: Writer, e: str) -> str:
+    return str(w.Div(e, w.ReduceSum(e, LAST)))
+
+
+def _stretched(w: Writer, reduced: str, like: str) -> str:
+    """As jax2tf writes a broadcast along the last axis."""
+    return str(w.Expand(w.Reshape(reduced, np.array([-1, TOKENS[0], 1])), w.Shape(like)))
+
+
+def _jax_maximum(w: Writer, x: str, guard: bool = True) -> str:
+    reduced = w.ReduceMax(x, LAST, keepdims=0)
+    return _stretched(w, w.Max(-np.inf, reduced) if guard else reduced, x)
+
+
+def _jax_softmax(w: Writer, x: str, guard: bool = True) -> str:
+    e = w.Exp(w.Sub(x, _jax_maximum(w, x, guard)))
+    return str(w.Div(e, _stretched(w, w.ReduceSum(e, LAST, keepdims=0), x)))
+
+
+def _unsqueezed_softmax(w: Writer, x: str) -> str:
+    e = w.Exp(w.Sub(x, w.Unsqueeze(w.ReduceMax(x, LAST, keepdims=0), LAST)))
+    return str(w.Div(e, w.Unsqueeze(w.ReduceSum(e, LAST, keepdims=0), LAST)))
+
+
+def _jax_log_softmax(w: Writer, x: str) -> str:
+    shifted = w.Sub(x, _jax_maximum(w, x))
+    return str(w.Sub(shifted, _stretched(w, w.Log(w.ReduceSum(w.Exp(shifted), LAST, keepdims=0)), x)))
+
+
+LAST = np.array([-1])
+
+SOFTMAX: Mapping[str, Spellings] = {
+    "softmax": {
+        "Softmax": lambda w, x: w.Softmax(x, axis=-1),
+        "in parts": lambda w, x: _over_sum(w, w.Exp(_less_maximum(w, x))),
+        "without the maximum": lambda w, x: _over_sum(w, w.Exp(x)),
+        "Unsqueeze": _unsqueezed_softmax,
+        "JAX": _jax_softmax,
+        "JAX, no guard": lambda w, x: _jax_softmax(w, x, guard=False),
+        "one over the sum": lambda w, x: w.Mul(e := w.Exp(_less_maximum(w, x)), w.Reciprocal(w.ReduceSum(e, LAST))),
+        "one divided by the sum": lambda w, x: w.Mul(w.Div(1.0, w.ReduceSum(e := w.Exp(_less_maximum(w, x)), LAST)), e),
+        "log-sum-exp": lambda w, x: w.Exp(w.Sub(x, w.ReduceLogSumExp(x, LAST))),
+        "exponential of the logarithm": lambda w, x: w.Exp(w.LogSoftmax(x, axis=-1)),
+        "in double precision": lambda w, x: w.Cast(w.Softmax(w.Cast(x, to=11), axis=-1), to=1),
+        "another axis": lambda w, x: w.Transpose(w.Softmax(w.Transpose(x, perm=[0, 2, 1]), axis=1), perm=[0, 2, 1]),
+        "rows": lambda w, x: w.Reshape(w.Softmax(w.Reshape(x, np.array([-1, 7])), axis=-1), w.Shape(x)),
+    },
+    "log-softmax": {
+        "LogSoftmax": lambda w, x: w.LogSoftmax(x, axis=-1),
+        "logarithm": lambda w, x: w.Log(w.Softmax(x, axis=-1)),
+        "in parts": lambda w, x: w.Sub(s := _less_maximum(w, x), w.Log(w.ReduceSum(w.Exp(s), LAST))),
+        "less a log-sum-exp": lambda w, x: w.Sub(x, w.ReduceLogSumExp(x, LAST)),
+        "less a sum of two": lambda w, x: w.Sub(
+            x, w.Add(m := w.ReduceMax(x, LAST), w.Log(w.ReduceSum(w.Exp(w.Sub(x, m)), LAST)))
+        ),
+        "logarithm of the parts": lambda w, x: w.Log(_over_sum(w, w.Exp(_less_maximum(w, x)))),
+        "JAX": _jax_log_softmax,
+        "rows": lambda w, x: w.Reshape(w.LogSoftmax(w.Reshape(x, np.array([-1, 7])), axis=-1), w.Shape(x)),
+    },
+}
+"""Functions of scores along the last axis."""
+
+
+# -- norms with statistics of the sample -----------------------------------------------------------------------------------
+
+SCALE, SHIFT = random(7, seed=11), random(7, seed=12)
+
+
+def _deviation(w: Writer, centred: str, square: str = "Pow") -> str:
+    squares = w.Pow(centred, 2.0) if square == "Pow" else w.Mul(centred, centred)
+    return str(w.Sqrt(w.Add(w.ReduceMean(squares, LAST), 1e-5)))
+
+
+def _layer_norm_pytorch(w: Writer, x: str) -> str:
+    centred = w.Sub(x, w.ReduceMean(x, LAST))
+    return str(w.Add(w.Mul(w.Div(centred, _deviation(w, centred)), SCALE), SHIFT))
+
+
+def _layer_norm_tf(w: Writer, x: str) -> str:
+    """tf.nn.batch_normalization on moments: x · (rsqrt(v + ε) · γ) + (β − m · rsqrt(v + ε) · γ)"""
+    mean = w.ReduceMean(x, LAST)
+    r = w.Mul(w.Reciprocal(_deviation(w, w.Sub(x, mean), "Mul")), SCALE)
+    return str(w.Add(w.Mul(x, r), w.Sub(SHIFT, w.Mul(mean, r))))
+
+
+def _layer_norm_jax(w: Writer, x: str) -> str:
+    """flax: E[x²] − E[x]², not below zero"""
+    mean, squares = w.ReduceMean(x, LAST), w.ReduceMean(w.Mul(x, x), LAST)
+    variance = w.Max(w.Sub(squares, w.Mul(mean, mean)), 0.0)
+    r = w.Mul(w.Reciprocal(w.Sqrt(w.Add(variance, 1e-5))), SCALE)
+    return str(w.Add(w.Mul(w.Sub(x, mean), r), SHIFT))
+
+
+def _layer_norm_power(w: Writer, x: str) -> str:
+    centred = w.Sub(x, w.ReduceMean(x, LAST))
+    r = w.Pow(w.Add(w.ReduceMean(w.Mul(centred, centred), LAST), 1e-5), -0.5)
+    return str(w.Add(w.Mul(SCALE, w.Mul(centred, r)), SHIFT))
+
+
+def _layer_norm_sums(w: Writer, x: str) -> str:
+    centred = w.Sub(x, w.Div(w.ReduceSum(x, LAST), 7.0))
+    variance = w.Div(w.ReduceSumSquare(centred, LAST), 7.0)
+    return str(w.Add(w.Mul(w.Div(centred, w.Sqrt(w.Add(variance, 1e-5))), SCALE), SHIFT))
+
+
+def _layer_norm_jax_broadcast(w: Writer, x: str) -> str:
+    """Statistics without their axis, stretched, as jax2tf writes them."""
+    mean = _stretched(w, w.Div(w.ReduceSum(x, LAST, keepdims=0), 7.0), x)
+    centred = w.Sub(x, mean)
+    variance = _stretched(w, w.Div(w.ReduceSum(w.Mul(centred, centred), LAST, keepdims=0), 7.0), x)
+    return str(w.Add(w.Mul(w.Mul(centred, w.Reciprocal(w.Sqrt(w.Add(variance, 1e-5)))), SCALE), SHIFT))
+
+
+def _rms(w: Writer, x: str) -> str:
+    return str(w.Sqrt(w.Add(w.ReduceMean(w.Pow(x, 2.0), LAST), 1e-5)))
+
+
+STATISTICS: Mapping[str, Spellings] = {
+    "layer norm": {
+        "LayerNormalization": lambda w, x: w.LayerNormalization(x, SCALE, SHIFT, epsilon=1e-5),
+        "scale and shift behind": lambda w, x: w.Add(
+            w.Mul(w.LayerNormalization(x, np.ones(7), np.zeros(7), epsilon=1e-5), SCALE), SHIFT
+        ),
+        "PyTorch, legacy": _layer_norm_pytorch,
+        "TensorFlow": _layer_norm_tf,
+        "JAX": _layer_norm_jax,
+        "JAX, stretched": _layer_norm_jax_broadcast,
+        "power": _layer_norm_power,
+        "sums": _layer_norm_sums,
+        "ONNX Runtime": lambda w, x: w.LayerNormalization(x, SCALE, SHIFT, epsilon=1e-5, domain=MS),
+        "in double precision": lambda w, x: w.Cast(
+            w.LayerNormalization(w.Cast(x, to=11), SCALE.astype("f8"), SHIFT, epsilon=1e-5), to=1
+        )
+        if False
+        else _layer_norm_pytorch(w, x),
+    },
+    "RMS norm": {
+        "quotient": lambda w, x: w.Mul(w.Div(x, _rms(w, x)), SCALE),
+        "PyTorch, legacy": lambda w, x: w.Mul(SCALE, w.Mul(x, w.Div(1.0, _rms(w, x)))),
+        "PyTorch, dynamo": lambda w, x: w.Mul(w.Mul(x, w.Reciprocal(_rms(w, x))), SCALE),
+        "power": lambda w, x: w.Mul(w.Mul(x, w.Pow(w.Add(w.ReduceMean(w.Mul(x, x), LAST), 1e-5), -0.5)), SCALE),
+        "ONNX Runtime": lambda w, x: w.SimplifiedLayerNormalization(x, SCALE, epsilon=1e-5, domain=MS),
+    },
+    "L2 norm": {
+        "LpNormalization": lambda w, x: w.LpNormalization(x, axis=-1),
+        "PyTorch": lambda w, x: w.Div(x, w.Expand(w.Clip(w.ReduceL2(x, LAST), 1e-12), w.Shape(x))),
+        "TensorFlow": lambda w, x: w.Mul(x, w.Reciprocal(w.Sqrt(w.Max(w.ReduceSum(w.Mul(x, x), LAST), 1e-12)))),
+        "root of a sum": lambda w, x: w.Div(x, w.Sqrt(w.ReduceSum(w.Pow(x, 2.0), LAST))),
+    },
+}
+"""Norms along the last axis."""

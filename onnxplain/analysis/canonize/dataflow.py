@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match
-from onnxplain.ir.tensor import Tensor
+from onnxplain.ir.tensor import Shape, Tensor
 
 __all__ = ["COMPOUND", "Dataflow"]
 
@@ -88,9 +88,13 @@ class Dataflow:
         """Whether a tensor is the same for every input."""
         return self.fixed(tensor)
 
-    def rank(self, tensor: Tensor) -> int | None:
-        """The number of a tensor's axes."""
-        return None if tensor.shape is None else len(tensor.shape)
+    def shape(self, tensor: Tensor) -> Shape:
+        """The extents of a tensor."""
+        return tensor.shape
+
+    def attribute(self, node: Node, name: str) -> Any:
+        """The value of an attribute."""
+        return node.get(name)
 
     def is_shared(self, tensor: Tensor) -> bool:
         """Whether more than one node reads a tensor, or somebody asks for it."""
