@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from onnxplain.analysis.reductions import reduced_axis
+from onnxplain.analysis.reductions import reduced_axes
 from onnxplain.ir.pattern import Match, Pattern, behind, match, number, op, var
 from onnxplain.ir.view import View
 
-__all__ = ["LAST_STEPS", "LOG_SOFTMAX", "SIGMOID", "SOFTMAX", "Probabilities", "probabilities_of"]
+__all__ = ["LAST_STEPS", "LOG_SOFTMAX", "SIGMOID", "SOFTMAX", "Probabilities", "inverse", "probabilities_of"]
 
 V = TypeVar("V")
 N = TypeVar("N")
 
 
-def _inverse(t: Pattern) -> Pattern:
+def inverse(t: Pattern) -> Pattern:
+    """One over t."""
     return op.Reciprocal(t) | 1 / t | t**-1
 
 
@@ -31,7 +32,7 @@ SHIFTED, PLAIN = op.Exp(X - MAXIMUM), op.Exp(X)
 def _softmax(e: Pattern) -> Pattern:
     """e / Σ e"""
     total = op.ReduceSum(e, ...).named("total")
-    one_over = behind(STRETCHES, _inverse(behind(STRETCHES, total)), "sum")
+    one_over = behind(STRETCHES, inverse(behind(STRETCHES, total)), "sum")
     return e / behind(STRETCHES, total, "sum") | e * one_over
 
 
@@ -57,12 +58,12 @@ POWER = op.Exp(X)
 DECAY = op.Exp(-op.Abs(X) | op.Abs(X) * -1)
 HALF = X * 0.5 | X / 2
 SIGMOID = (
-    _inverse(1 + op.Exp(-X | X * -1 | X / -1 | 0 - X))
+    inverse(1 + op.Exp(-X | X * -1 | X / -1 | 0 - X))
     | POWER / (POWER + 1)
     | (op.Tanh(HALF) + 1) * 0.5
     | (op.Tanh(HALF) + 1) / 2
     | op.Tanh(HALF) * 0.5 + 0.5
-    | op.Where(op.GreaterOrEqual(X, 0) | op.Greater(X, 0), _inverse(1 + DECAY), DECAY / (DECAY + 1))
+    | op.Where(op.GreaterOrEqual(X, 0) | op.Greater(X, 0), inverse(1 + DECAY), DECAY / (DECAY + 1))
 )
 """1 / (1 + exp(−x)), also by tanh, and with an exponential that cannot overflow on either side."""
 
@@ -106,10 +107,15 @@ def probabilities_of(view: View[V, N], tensor: V) -> Probabilities[V, N] | None:
 
 
 def _axis(view: View[V, N], found: Match[V, N]) -> int | None:
-    """The axis that all reductions of a match go over."""
+    """The axis along which the results of a match sum to one; None where they do not."""
     if "whole" in found.named:
         axis = view.attribute(found.named["whole"], "axis")
         return -1 if axis is None else int(axis)
-    used = {"peak": "maximum", "total": "sum"}
-    axes = {reduced_axis(view, found["x"], found[used[name]], node) for name, node in found.named.items()}
-    return axes.pop() if len(axes) == 1 else None
+    total = reduced_axes(view, found["x"], found["sum"], found.named["total"])
+    if total is None or len(total) != 1:
+        return None
+    if "peak" in found.named:  # anything that is the same for all along the axis may be taken off
+        peak = reduced_axes(view, found["x"], found["maximum"], found.named["peak"])
+        if peak is None or not total <= peak:
+            return None
+    return next(iter(total))

@@ -1,4 +1,4 @@
-"""Reductions whose result meets their operand again: the axis they go over, whether it is kept, restored or stretched."""
+"""Reductions whose result meets their operand again: the axes they go over, whether these are kept, restored or stretched."""
 
 from __future__ import annotations
 
@@ -9,50 +9,48 @@ from onnxplain.ir.ops import traits_of
 from onnxplain.ir.tensor import Dim, Shape, same_dim
 from onnxplain.ir.view import View
 
-__all__ = ["reduced_axis"]
+__all__ = ["reduced_axes"]
 
 V = TypeVar("V")
 N = TypeVar("N")
 
 
-def reduced_axis(view: View[V, N], x: V, used: V, reduction: N) -> int | None:
-    """The one axis that a reduction goes over, counted from the end; None for others.
+def reduced_axes(view: View[V, N], x: V, used: V, reduction: N) -> frozenset[int] | None:
+    """The axes that a reduction goes over, counted from the end; None where they are unknown.
 
     Args:
         view: of the graph.
         x: the tensor that is reduced, or one of its extents.
         used: what functions of each element and moves (Reshape, Unsqueeze, Expand, ...) make of the result, and what is
-            broadcast against `x`. The axis is None where it does not lie there as the operand's own axes do.
+            broadcast against `x`. The axes are None where it does not lie there as the operand's own axes do.
         reduction: the node.
     """
-    axes, shape = _axes(view, reduction), view.shape(x)
-    if axes is None or len(axes) != 1:
-        return None
+    axes, shape, way = _axes(view, reduction), view.shape(x), _way(view, used, reduction)
     kept = view.attribute(reduction, "keepdims") != 0
-    way = _way(view, used, reduction)
-    if way is None:
+    if axes is None or way is None:
         return None
     if shape is None:
         still = all(traits_of(view.operator(node)).elementwise for _, node in way)
-        return axes[0] if kept and axes[0] < 0 and still else None
-    axis = axes[0] % len(shape)
-    wide = [i for i, d in enumerate(shape) if d != 1]  # axes of one element are as good as none
-    labels = [None if i == axis or i not in wide else i for i in range(len(shape)) if kept or i != axis]
+        return frozenset(axes) if axes and kept and still and all(a < 0 for a in axes) else None
+    rank = len(shape)
+    gone = {a % rank for a in axes} or set(range(rank))
+    wide = [i for i, d in enumerate(shape) if d != 1 and i not in gone]  # axes of one element are as good as reduced
+    expected = [i if i in wide else None for i in range(rank)]
+    labels = [label for i, label in enumerate(expected) if kept or i not in gone]
     for made, node in reversed(way):
         moved = _moved(view.operator(node), labels, shape, view.shape(made))
         if moved is None:
             return None
         labels = moved
-    labels = [None] * (len(shape) - len(labels)) + labels
-    expected = [None if i == axis or i not in wide else i for i in range(len(shape))]
-    return axis - len(shape) if labels == expected else None
+    return frozenset(a - rank for a in gone) if [None] * (rank - len(labels)) + labels == expected else None
 
 
 def _axes(view: View[V, N], reduction: N) -> list[int] | None:
+    """The axes as the node gives them; none stand for all."""
     given = view.inputs(reduction)[1] if len(view.inputs(reduction)) > 1 else None
     if given is None:
         named = view.attribute(reduction, "axes")
-        return None if named is None else [int(v) for v in named]
+        return [int(v) for v in named or ()]
     values = view.constant(given)
     return None if values is None else [int(v) for v in values.ravel()]
 

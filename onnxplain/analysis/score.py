@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.markers import LOGITS, UNROUNDED
@@ -63,13 +65,18 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
 
 def _activation(graph: Graph, tensor: Tensor) -> str:
     """The activation that a tensor's elements come from, through whatever hands them on."""
-    maker = graph.producer(tensor)
-    while maker is not None and not standard_traits(maker).of_logits:
+    view = Dataflow(graph.nodes, graph.nodes, frozenset(), graph.value, graph.is_constant, standard_traits)
+    while True:
+        maker = graph.producer(tensor)
+        assert maker is not None
+        if standard_traits(maker).of_logits:
+            return maker.op
         if maker.op == "LinearClassifier":
             return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
-        maker = graph.producer(maker.input(1) if maker.op == "Concat" else maker.x)
-    assert maker is not None
-    return maker.op
+        written = probabilities_of(view, tensor)
+        if written is not None:
+            return written.kind
+        tensor = maker.input(1) if maker.op == "Concat" else maker.x
 
 
 def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.ir.markers import LOGITS
 from onnxplain.ir.ops import traits_of
 from onnxplain.passes.shapes import infer_shapes
+from onnxplain.passes.view import FileView
 
 __all__ = ["early_logits", "final_logits"]
 
@@ -59,6 +61,7 @@ class _Search:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
+        self.view = FileView(model.graph)
         self.makers = {o: n for n in model.graph.node for o in n.output if o}
         self.values = {t.name: t for t in model.graph.initializer}
         self.known = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
@@ -79,9 +82,14 @@ class _Search:
             if logits is not None and (node.domain, node.op_type) != (ML, "Normalizer"):
                 logits = self._copied(node, logits)
             self.found[node.output[0]] = logits
-        if logits is not None and way and logits != f"{name}{LOGITS}":
+        if logits is not None and (way or not self._says_so(name)) and logits != f"{name}{LOGITS}":
             logits = self._add(helper.make_node("Identity", [logits], [f"{name}{LOGITS}"]), name)
         return logits
+
+    def _says_so(self, name: str) -> bool:
+        """Whether the operator that makes probabilities is one that makes nothing else, or they have a name of their own."""
+        maker = self.makers[name]
+        return traits_of(maker.op_type, maker.domain).of_logits or self.found[name] == f"{name}{LOGITS}"
 
     def _hands_on(self, node: onnx.NodeProto, name: str) -> bool:
         """Whether a node's output holds the elements of its first input."""
@@ -134,7 +142,10 @@ class _Search:
             return None
         if traits_of(maker.op_type).of_logits:
             return maker.input[0] if self._is_float(maker.input[0]) else None
-        return self._binary(maker) if self._is_binary(maker) else None
+        if self._is_binary(maker):
+            return self._binary(maker)
+        written = probabilities_of(self.view, name)
+        return None if written is None else written.scores
 
     def _is_binary(self, joined: onnx.NodeProto) -> bool:
         """Whether a node makes [1 − p, p] with p = sigmoid(z), as scikit-learn converters write it."""

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from onnxplain.ir.edit import reads
 from onnxplain.ir.tensor import Shape
+from onnxplain.passes.tidy import constant_tensor
 
 __all__ = ["FileView"]
 
@@ -32,7 +33,8 @@ class FileView:
     """
 
     def __init__(self, graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorProto] | None = None) -> None:
-        self.constants = ChainMap({t.name: t for t in graph.initializer}, dict(outside or {}))
+        written = {n.output[0]: t for n in graph.node if (t := constant_tensor(n)) is not None}
+        self.constants = ChainMap({**written, **{t.name: t for t in graph.initializer}}, dict(outside or {}))
         self.makers = {n.output[0]: n for n in graph.node if n.output}
         values = (*graph.value_info, *graph.input, *graph.output)
         typed = {v.name: v.type.tensor_type for v in values if v.type.tensor_type.HasField("shape")}

@@ -15,7 +15,7 @@ from tests.support.models import model, node
 class Writer:
     """Writes nodes as an expression tree: every operator is a method, numbers become constants.
 
-    Names say nothing: every tensor is called t0, t1, …. `outputs` of an operator that makes several are names in a tuple.
+    Names say nothing: every tensor is called t0, t1, ….
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,12 @@ class Writer:
             return name
 
         return emit
+
+    def several(self, op: str, count: int, *operands: Any, **attributes: Any) -> list[str]:
+        """What an operator makes that has several results."""
+        names = [f"t{len(self.nodes)}_{i}" for i in range(count)]
+        self.nodes.append(onnx.helper.make_node(op, [self._operand(o) for o in operands], names, names[0], **attributes))
+        return names
 
     def _operand(self, value: Any) -> str:
         if isinstance(value, str):

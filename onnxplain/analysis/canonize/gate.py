@@ -16,7 +16,7 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.ops import OpTraits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["group_gates"]
+__all__ = ["group_gates", "statistic_of"]
 
 
 def _squashes(facts: OpTraits) -> bool:
@@ -55,9 +55,9 @@ def _kind(flow: Dataflow, node: Node) -> tuple[str, int]:
     if flow.traits(node).multiplies:
         return ("Attend", 1) if _made_by(flow, a, _weighs) else ("Attend", 0) if _made_by(flow, c, _weighs) else ("", 0)
     if node.op == "Div":
-        return ("Normalize", 0) if _statistic(flow, c) else ("", 0)
+        return ("Normalize", 0) if statistic_of(flow, c) else ("", 0)
     for divisor, signal in ((c, 0), (a, 1)):
-        if _statistic(flow, divisor, inverted=True):
+        if statistic_of(flow, divisor, inverted=True):
             return "Normalize", signal
     for kind, makes in (("Gate", _squashes), ("GatedUnit", _lets_through)):
         gates = [_made_by(flow, t, makes) for t in (a, c)]
@@ -123,7 +123,7 @@ def _inverts(flow: Dataflow, node: Node) -> bool:
     )
 
 
-def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> bool:
+def statistic_of(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> bool:
     """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε), or one over it."""
     inverts: list[bool] = []
 

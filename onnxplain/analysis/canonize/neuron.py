@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxplain.analysis.canonize.dataflow import COMPOUND, Dataflow
+from onnxplain.analysis.canonize.gate import statistic_of
 from onnxplain.ir.node import Node
 
 __all__ = ["group_neurons"]
@@ -13,14 +14,14 @@ __all__ = ["group_neurons"]
 
 def group_neurons(flow: Dataflow) -> Sequence[Node]:
     """`Neuron(x)` for every nonlinearity of one live operand, however many operators it is written in, that alone reads a linear
-    map of one, or a sum of two. Its parts are these two."""
+    map of one, or a sum of two. Its parts are these two. A statistic, such as the variance E[x²] − E[x]², is no neuron."""
     made: list[Node] = []
     inside: set[str] = set()
     for node in reversed(flow.nodes):  # the longest chains first
         if node.name in inside or not _bends(flow, node):
             continue
         before, chain = _chain(flow, node)
-        if before is None or not _adds_up(flow, before):
+        if before is None or not _adds_up(flow, before) or statistic_of(flow, node.y):
             continue
         start = next(t for i, t in enumerate(chain[0].inputs) if chain[0].needs_input_grad(i))
         function = node if len(chain) == 1 else flow.compound("Function", chain, [start])
