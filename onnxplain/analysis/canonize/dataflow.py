@@ -20,7 +20,7 @@ COMPOUND = "onnxplain"
 
 
 class Dataflow:
-    """Live nodes with their links, and the nodes beside the way whose results they read, such as comparisons. A view for patterns.
+    """Live nodes with their links, and the nodes beside the way whose results they read (comparisons). A view for patterns.
 
     Args:
         nodes: the live nodes of one backward pass, in topological order.
