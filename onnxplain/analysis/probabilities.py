@@ -63,7 +63,7 @@ SIGMOID = (
     | (op.Tanh(HALF) + 1) * 0.5
     | (op.Tanh(HALF) + 1) / 2
     | op.Tanh(HALF) * 0.5 + 0.5
-    | op.Where(op.GreaterOrEqual(X, 0) | op.Greater(X, 0), inverse(1 + DECAY), DECAY / (DECAY + 1))
+    | op.Where(op.GreaterOrEqual(X, 0) | op.Greater(X, 0), inverse(1 + DECAY) | op.Sigmoid(op.Abs(X)), DECAY / (DECAY + 1))
 )
 """1 / (1 + exp(−x)), also by tanh, and with an exponential that cannot overflow on either side."""
 

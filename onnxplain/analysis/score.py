@@ -56,9 +56,9 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     if score == "logit" and maker is not None:
         if standard_traits(maker).of_logits and maker.x.is_float:
             return Score(_before_rounding(graph, maker.x), tensor, named.name, "logit", maker.op)
-        logits = f"{tensor.name}{LOGITS}"
-        if graph.has_tensor(logits):
-            return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
+        for logits in (f"{tensor.name}{LOGITS}", f"{named.name}{LOGITS}"):
+            if graph.has_tensor(logits):
+                return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
     explained = _before_rounding(graph, tensor) if score == "logit" else tensor
     return Score(explained, tensor, named.name, "output")
 

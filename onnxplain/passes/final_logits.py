@@ -79,28 +79,29 @@ class _Search:
         logits = self.found[start] if start in self.found else self._source(start)
         self.found[start] = logits
         for node in reversed(way):
-            if logits is not None and (node.domain, node.op_type) != (ML, "Normalizer"):
+            if logits is not None and not self._keeps_values(node):
                 logits = self._copied(node, logits)
             self.found[node.output[0]] = logits
-        if logits is not None and (way or not self._says_so(name)) and logits != f"{name}{LOGITS}":
+        if logits is not None and way and logits != f"{name}{LOGITS}":
             logits = self._add(helper.make_node("Identity", [logits], [f"{name}{LOGITS}"]), name)
         return logits
-
-    def _says_so(self, name: str) -> bool:
-        """Whether the operator that makes probabilities is one that makes nothing else, or they have a name of their own."""
-        maker = self.makers[name]
-        return traits_of(maker.op_type, maker.domain).of_logits or self.found[name] == f"{name}{LOGITS}"
 
     def _hands_on(self, node: onnx.NodeProto, name: str) -> bool:
         """Whether a node's output holds the elements of its first input."""
         if (node.domain, node.op_type) == (ML, "Normalizer"):
             return _settings(node).get("norm", b"MAX") == b"L1" and self._sum_to_one(node.input[0])
         facts = traits_of(node.op_type, node.domain)
+        if facts.quantizes:
+            return True
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":
             return _settings(node)["to"] in FLOATS and self._is_float(node.input[0])
         return node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]
+
+    def _keeps_values(self, node: onnx.NodeProto) -> bool:
+        """Whether a node on the way of probabilities makes other numbers of the same meaning, which logits have no use for."""
+        return (node.domain, node.op_type) == (ML, "Normalizer") or traits_of(node.op_type, node.domain).quantizes
 
     def _sum_to_one(self, name: str) -> bool:
         """Whether the probabilities of a sample sum to one."""
@@ -145,7 +146,7 @@ class _Search:
         if self._is_binary(maker):
             return self._binary(maker)
         written = probabilities_of(self.view, name)
-        return None if written is None else written.scores
+        return None if written is None else self._add(helper.make_node("Identity", [written.scores], [f"{name}{LOGITS}"]), name)
 
     def _is_binary(self, joined: onnx.NodeProto) -> bool:
         """Whether a node makes [1 − p, p] with p = sigmoid(z), as scikit-learn converters write it."""
@@ -198,16 +199,23 @@ class _Search:
         node.name = name = node.output[0]
         if name not in self.makers and name not in {n.output[0] for n in self.added}:
             self.added.append(node)
-            if like in self.known:
+            if like is not None and like in self.known:
                 info = onnx.ValueInfoProto()
                 info.CopyFrom(self.known[like])
                 info.name = name
+                if not self._is_float(like):  # logits of a quantized probability are none
+                    info.type.tensor_type.elem_type = self._kind(node.input[0])
+                self.known[name] = info
                 self.infos.append(info)
         return name
 
     def _is_float(self, name: str) -> bool:
-        kind = self.known[name].type.tensor_type.elem_type if name in self.known else onnx.TensorProto.FLOAT
-        return kind in FLOATS or not kind
+        return self._kind(name) in FLOATS
+
+    def _kind(self, name: str) -> int:
+        """The element type of a tensor, float32 where it is unknown."""
+        kind = self.known[name].type.tensor_type.elem_type if name in self.known else 0
+        return kind or onnx.TensorProto.FLOAT
 
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:
