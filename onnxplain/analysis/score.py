@@ -71,7 +71,7 @@ def _activation(graph: Graph, tensor: Tensor) -> str:
         assert maker is not None
         if standard_traits(maker).of_logits:
             return maker.op
-        if maker.op == "LinearClassifier":
+        if maker.get("post_transform") is not None:
             return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
         written = probabilities_of(view, tensor)
         if written is not None:

@@ -23,8 +23,11 @@ __all__ = ["early_logits", "final_logits"]
 
 ML = "ai.onnx.ml"
 
+TREES = {(ML, "TreeEnsembleClassifier"): 1, (ML, "TreeEnsembleRegressor"): 0}
+"""Ensembles of trees, and which of their results holds the scores."""
+
 SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
-"""By post_transform of a LinearClassifier: the activation that it is."""
+"""By post_transform: the activation that it is."""
 
 
 def early_logits(model: onnx.ModelProto) -> bool:
@@ -139,6 +142,8 @@ class _Search:
             return None
         if (maker.domain, maker.op_type) == (ML, "LinearClassifier") and len(maker.output) > 1 and maker.output[1] == name:
             return self._linear(maker)
+        if (maker.domain, maker.op_type) in TREES:
+            return self._untransformed(maker, name)
         if maker.domain:
             return None
         if traits_of(maker.op_type).of_logits:
@@ -184,6 +189,37 @@ class _Search:
         if self.known[x].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
             x = self._add(helper.make_node("Cast", [x], [f"{name}_x"], to=onnx.TensorProto.FLOAT), None)
         return self._add(helper.make_node("Gemm", [x, f"{name}_weights", f"{name}_bias"], [name], transB=1), node.output[1])
+
+    def _untransformed(self, node: onnx.NodeProto, name: str) -> str | None:
+        """The scores of trees before the last activation: the same trees without it.
+
+        Of a single score s of two classes, ONNX Runtime makes [σ(−s), σ(s)], but [1 − s, s] without the activation where no leaf
+        is below zero. Where two classes have scores for some samples only, it means something else from sample to sample.
+        """
+        settings, made = _settings(node), f"{name}{LOGITS}"
+        how, place = settings.get("post_transform", b"NONE").decode(), list(node.output).index(name)
+        classes = len(settings.get("classlabels_int64s", ()) or settings.get("classlabels_strings", ()))
+        ids, bases = set(settings.get("class_ids", ())), len(settings.get("base_values", ()))
+        single = classes == 2 and ids == {0} and bases < 2
+        plain = classes != 2 or ids == {1} or bases == 2 or (how == "LOGISTIC" and not bases)
+        if how not in SINGLE or place != TREES[node.domain, node.op_type] or not (plain or single) or (single and how == "SOFTMAX"):
+            return None
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        for attribute in copy.attribute:
+            if attribute.name == "post_transform":
+                attribute.s = b"NONE"
+        copy.output[:] = [*(f"{made}_label" for _ in range(place)), f"{made}_scores"]
+        copy.name = f"{made}_scores"
+        self.added.append(copy)
+        if not single:
+            return self._add(helper.make_node("Identity", [copy.output[place]], [made]), name)
+        second = [numpy_helper.from_array(np.array([i]), f"{made}_{i}") for i in (1, 2)]
+        self.graph.initializer.extend(second)
+        one, two = (t.name for t in second)
+        score = self._add(helper.make_node("Slice", [copy.output[place], one, two, one], [f"{made}_score"]), None)
+        negative = self._add(helper.make_node("Neg", [score], [f"{made}_negative"]), None)
+        return self._add(helper.make_node("Concat", [negative, score], [made], axis=1), name)
 
     def _copied(self, node: onnx.NodeProto, logits: str) -> str:
         """The same step, taken by the logits."""
