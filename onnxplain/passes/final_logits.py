@@ -202,7 +202,8 @@ class _Search:
         ids, bases = set(settings.get("class_ids", ())), len(settings.get("base_values", ()))
         single = classes == 2 and ids == {0} and bases < 2
         plain = classes != 2 or ids == {1} or bases == 2 or (how == "LOGISTIC" and not bases)
-        if how not in SINGLE or place != TREES[node.domain, node.op_type] or not (plain or single) or (single and how == "SOFTMAX"):
+        mirrored = single and how == "LOGISTIC"
+        if how not in SINGLE or place != TREES[node.domain, node.op_type] or not (mirrored or (plain and not single)):
             return None
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
