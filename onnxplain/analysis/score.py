@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
 from onnxplain.analysis.probabilities import probabilities_of
@@ -65,7 +68,11 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
 
 def _activation(graph: Graph, tensor: Tensor) -> str:
     """The activation that a tensor's elements come from, through whatever hands them on."""
-    view = Dataflow(graph.nodes, graph.nodes, frozenset(), graph.value, graph.is_constant, standard_traits)
+
+    def value(t: Tensor | None) -> np.ndarray[Any, Any] | None:
+        return None if t is None else graph.value(t)
+
+    view = Dataflow(graph.nodes, graph.nodes, frozenset(), value, graph.is_constant, standard_traits)
     while True:
         maker = graph.producer(tensor)
         assert maker is not None
