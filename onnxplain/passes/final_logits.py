@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.ir.markers import LOGITS
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.pattern import match, op, var
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.view import FileView
 
@@ -55,6 +56,9 @@ def final_logits(model: onnx.ModelProto) -> bool:
     model.graph.value_info.extend(search.infos)
     return bool(search.added)
 
+
+P = op.Sigmoid(var("z"))
+BINARY = op.Concat(1 - P, P)
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
@@ -155,13 +159,7 @@ class _Search:
 
     def _is_binary(self, joined: onnx.NodeProto) -> bool:
         """Whether a node makes [1 − p, p] with p = sigmoid(z), as scikit-learn converters write it."""
-        if joined.op_type != "Concat" or len(joined.input) != 2:
-            return False
-        complement, sigmoid = (self.makers.get(i) for i in joined.input)
-        if complement is None or sigmoid is None or complement.op_type != "Sub" or sigmoid.op_type != "Sigmoid":
-            return False
-        one = self.values.get(complement.input[0])
-        return complement.input[1] == sigmoid.output[0] and one is not None and bool(np.all(numpy_helper.to_array(one) == 1))
+        return bool(match(self.view, BINARY, joined.output[0]))
 
     def _binary(self, joined: onnx.NodeProto) -> str:
         """[−z, z], whose difference is the log odds."""

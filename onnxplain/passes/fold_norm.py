@@ -129,8 +129,10 @@ class _Folding:
                 break
             steps.insert(0, step)
             name = step.x
-        while steps and steps[0].uniform and steps[0].x not in self.inputs:
+        while steps and steps[0].uniform:
             steps.pop(0)
+        if steps and steps[0].x in self.inputs and not any(step.kind == "normalize" for step in steps):
+            return []  # how an input is prepared is no layer: what reads it is the first, in its units
         extents = self._extents(linear.node.input[0])
         if not steps or self._normalized(steps[0].x) or (linear.sees_parts and (len(extents) < 3 or not all(extents[2:]))):
             return []
