@@ -208,7 +208,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     if as_json:
         about = {
             "method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused,
-            "left_out": dict(plan.left_out),
+            "left_out": dict(plan.left_out), "lost": plan.lost,
         }  # fmt: skip
         print(json.dumps(about, indent=2))
         return
@@ -235,6 +235,8 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
     for line in left_out_in_words(plan.left_out):
         console.print(f"not explained: {escape(line)}")
+    for line in plan.lost:
+        console.print(escape(line), style="yellow")
     for where in plan.unused:
         console.print(f"no node met the condition of your rule for: {escape(where)}", style="yellow")
     if plan.problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -15,11 +15,13 @@ from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import MethodError, TargetError
 from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.lost_relevance import seems_lost, warn_of_passage
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
+from onnxplain.propagation.ledger import Ledger, NodeSums
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.progress import track
@@ -51,6 +53,7 @@ class GraphEngine:
         self._first_run = first_run
         wants_baseline = request.compares and request.baseline is None
         self._request = replace(request, baseline="input") if wants_baseline else request
+        self._watches = "conservation" in request.method.axioms and not request.compares
         self._made: dict[Target, tuple[Rewritten, Session]] = {}
         self._ready(BY_INDEX)
 
@@ -83,7 +86,16 @@ class GraphEngine:
             self._check_range(question.chosen)
         rewritten, session = self._ready(question.target)
         extra = self._extra_feeds(rewritten, session, question)
-        explanation = self._collected(rewritten, question, self._run(rewritten, session, question, extra))
+
+        def run(feeds: dict[str, Array]) -> dict[str, Any]:
+            results = session.run(feeds)
+            self._first_run(feeds, results, rewritten.model)
+            return results
+
+        explanation = self._collected(rewritten, question, self._run(run, session, question, extra))
+        if self._watches and seems_lost(explanation.attributions, self.axes.batched):
+            self._watches = False
+            warn_of_passage(self._request.method.name, partial(self._traced, question, extra))
         chosen = question.chosen
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
@@ -129,15 +141,30 @@ class GraphEngine:
             takes = ", ".join(k for k in MEANING if k in names) or "nothing"
             raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
 
-    def _run(self, rewritten: Rewritten, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
-        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
-        everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
+    def _traced(self, question: Question, extra: Mapping[str, Array]) -> list[NodeSums]:
+        """What every node receives and sends in this run."""
+        ledger, runs = Ledger(), []
+        rewritten = rewrite_source(self._source.copy(), replace(self._request, target=question.target), observer=ledger)
+        session = Session(rewritten.model, self._running.providers, folder=self._source.folder, threads=self._running.threads)
+        reports = rewritten.about["reports"]
 
         def run(feeds: dict[str, Array]) -> dict[str, Any]:
             results = session.run(feeds)
-            self._first_run(feeds, results, rewritten.model)
+            runs.append({name: results.pop(name) for name in reports.values()})
             return results
 
+        self._run(run, session, question, extra)
+        return ledger.read(reports, runs)
+
+    def _run(
+        self,
+        run: Callable[[dict[str, Array]], dict[str, Any]],
+        session: Session,
+        question: Question,
+        extra: Mapping[str, Array],
+    ) -> dict[str, Any]:
+        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
+        everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:
             return run(everything)
         places: dict[str, int | None] = rewritten.about["sample_axes"]

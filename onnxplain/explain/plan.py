@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike
 from onnxplain.analysis.score import Score
 from onnxplain.analysis.tensor_names import addresses
@@ -20,6 +21,7 @@ from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Registry, load_registry
+from onnxplain.ir.tensor import Tensor
 from onnxplain.method.registry import Method
 from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
@@ -74,6 +76,7 @@ class Plan:
         layers: inner tensors that the method looks at besides those it explains.
         left_out: the inputs that get no attribution, with the reason.
         axes: which axes count samples, and how that was found.
+        lost: explained tensors whose relevance is zero for every input, a line for each, with the node whose rule hands none on.
 
     Example:
         >>> from onnxplain import plan
@@ -92,6 +95,7 @@ class Plan:
     layers: tuple[Explained, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     axes: SampleAxes | None = None
+    lost: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
@@ -194,4 +198,22 @@ def plan(
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
     rows, passes = tuple(row(c) for c in graph.nodes), ready.source.passes or ()
-    return Plan(method, scored, explained, passes, rows, problem, unused, layers, selection.left_out, selection.axes)
+    lost = tuple(_lost(graph.nodes, live, sources, targets, choose))
+    return Plan(
+        method, scored, explained, passes, rows, problem, unused, layers, selection.left_out, selection.axes, lost
+    )  # fmt: skip
+
+
+def _lost(
+    nodes: Sequence[Node], live: Live, sources: Sequence[Tensor], targets: Sequence[Tensor], choose: RuleSelector
+) -> Iterator[str]:
+    """The sources that the score depends on and no message reaches, with the last node on the way to each."""
+    for source in sources:
+        ahead = liveness(nodes, [source], targets, choose.registry.role).tensors
+        if source.name not in ahead or source.name in live.tensors:
+            continue
+        beyond = ahead - live.tensors
+        ends = next((n for n in reversed(live.nodes) if any(t is not None and t.name in beyond for t in n.reads)), None)
+        chosen = None if ends is None else choose(ends)
+        why = "" if chosen is None else f": {ends} hands none on to it (rule '{rule_name(chosen.rule)}')"
+        yield f"'{source.name}' gets no relevance, whatever the input{why}"

@@ -11,6 +11,8 @@ import onnx
 from onnx import numpy_helper
 
 from onnxplain.ir.edit import reads
+from onnxplain.ir.tensor import Shape
+from onnxplain.passes.tidy import constant_tensor
 
 __all__ = ["FileView"]
 
@@ -24,14 +26,22 @@ class FileView:
     Args:
         graph: what is searched.
         outside: the initializers of the graphs around it, by name.
+
+    Attributes:
+        constants: by name; a pass that writes nodes on constants adds what these make, with extents and type alone.
+        makers: the nodes by the first tensor that they make, which a pass keeps up to date.
     """
 
     def __init__(self, graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorProto] | None = None) -> None:
-        self._constants = ChainMap({t.name: t for t in graph.initializer}, dict(outside or {}))
-        self._makers = {n.output[0]: n for n in graph.node if n.output}
+        written = {n.output[0]: t for n in graph.node if (t := constant_tensor(n)) is not None}
+        self.constants = ChainMap({**written, **{t.name: t for t in graph.initializer}}, dict(outside or {}))
+        self.makers = {n.output[0]: n for n in graph.node if n.output}
         values = (*graph.value_info, *graph.input, *graph.output)
         typed = {v.name: v.type.tensor_type for v in values if v.type.tensor_type.HasField("shape")}
-        self._ranks = {name: len(kind.shape.dim) for name, kind in typed.items()}
+        self._shapes: dict[str, Shape] = {
+            name: tuple(d.dim_param or None if not d.HasField("dim_value") else d.dim_value for d in kind.shape.dim)
+            for name, kind in typed.items()
+        }
         self._readers: dict[str, int] = {o.name: 2 for o in graph.output}
         for node in graph.node:
             for name in reads(node):
@@ -41,7 +51,7 @@ class FileView:
         return value
 
     def maker(self, value: str) -> onnx.NodeProto | None:
-        return self._makers.get(value)
+        return self.makers.get(value)
 
     def operator(self, node: onnx.NodeProto) -> str:
         return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
@@ -50,13 +60,20 @@ class FileView:
         return [name or None for name in node.input]
 
     def constant(self, value: str) -> np.ndarray[Any, Any] | None:
-        tensor = self._constants.get(value)
+        tensor = self.constants.get(value)
         if tensor is None or tensor.external_data or int(np.prod(tensor.dims)) > SMALL:
             return None
         return numpy_helper.to_array(tensor)
 
-    def rank(self, value: str) -> int | None:
-        return self._ranks.get(value)
+    def is_constant(self, value: str) -> bool:
+        return value in self.constants
+
+    def shape(self, value: str) -> Shape:
+        constant = self.constants.get(value)
+        return self._shapes.get(value) if constant is None else tuple(constant.dims)
+
+    def attribute(self, node: onnx.NodeProto, name: str) -> Any:
+        return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
 
     def is_shared(self, value: str) -> bool:
         return self._readers.get(value, 0) > 1

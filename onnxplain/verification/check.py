@@ -25,12 +25,13 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.passes import prepared
+from onnxplain.propagation.ledger import Ledger
 from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Providers, Session
 from onnxplain.verification.completeness import check_completeness
-from onnxplain.verification.conservation import Ledger, balance, judged, judged_change
+from onnxplain.verification.conservation import balance, judged, judged_change, judged_passage
 from onnxplain.verification.directional import check_slopes
 from onnxplain.verification.findings import CheckReport, Finding, NodeConservation, is_small
 from onnxplain.verification.original import original_at
@@ -135,8 +136,8 @@ def check(
     findings += [] if logit is None else [logit]
     rows: list[NodeConservation] = []
     if "conservation" in found.axioms:
-        finding, rows = _check_conservation(subject, replace(request, layer=()))
-        findings.append(finding)
+        flow, rows = _check_conservation(subject, replace(request, layer=()))
+        findings += flow
     return CheckReport(tuple(findings), culprit, tuple(rows))
 
 
@@ -206,15 +207,16 @@ def _check_gradient(subject: _Subject, request: Request, gradient: _Ran, directi
     return Finding(what, None, f"'{tensor}' is no tensor of the original model, so there is nothing to difference")
 
 
-def _check_conservation(subject: _Subject, request: Request) -> tuple[Finding, list[NodeConservation]]:
+def _check_conservation(subject: _Subject, request: Request) -> tuple[list[Finding], list[NodeConservation]]:
     """What each node receives, sends and keeps, all samples together."""
     ledger = Ledger()
     ran = subject.run(request, ledger)
-    rows = balance(ledger, ran.rewritten, ran.results)
+    sums = ledger.read(ran.rewritten.about["reports"], [ran.results])
+    rows = balance(sums)
     arrived = sum(float(np.asarray(ran.results[n], np.float64).sum()) for n in ran.rewritten.about["attributions"])
     score = arrived + sum(r.received - r.sent for r in rows)
     judge = judged if request.baseline is None else judged_change
-    return judge(rows, score, arrived), rows
+    return [judge(rows, score, arrived), judged_passage(sums)], rows
 
 
 def _check_method(subject: _Subject, request: Request, ran: _Ran) -> list[Finding]:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from onnxplain import Explainer, check, rewrite
 from onnxplain.errors import InputError, MethodError, OnnxplainError, RuleError, UnsupportedOperatorError
@@ -361,9 +362,11 @@ def test_check_passes_call_by_call(rule: str) -> None:
 
 
 def test_check_names_the_call_that_does_not_add_up() -> None:
-    """A step has no multiplier: what it changes is lost at the product with it."""
+    """A step elsewhere has no multiplier: what it changes is lost at the product with it. One at the same place belongs to a
+    function of x, whose multiplier is Δy/Δx."""
     nodes = [
-        node("Floor", "x", "f"), node("Mul", "x f", "y", name="product"), node("Tanh", "y", "z"),
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=1), node("Floor", "m", "f"),
+        node("Mul", "x f", "y", name="product"), node("Tanh", "y", "z"),
     ]  # fmt: skip
     made = model(nodes, {"x": ["n", 4]}, {"z": ["n", 4]})
     report = check(made, "deeplift", np.linspace(0.3, 3.4, 8, dtype=np.float32).reshape(2, 4), baseline=0.1)
@@ -372,3 +375,5 @@ def test_check_names_the_call_that_does_not_add_up() -> None:
     found = next(f for f in report.findings if f.name == "conservation")
     assert not found.ok
     assert "'product'" in found.detail
+    alone = model([node("Floor", "x", "f"), *nodes[2:]], {"x": ["n", 4]}, {"z": ["n", 4]})
+    assert check(alone, "deeplift", np.linspace(0.3, 3.4, 8, dtype=np.float32).reshape(2, 4), baseline=0.1).ok
