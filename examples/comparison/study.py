@@ -42,6 +42,8 @@ ELSEWHERE = {
     "neuron-conductance": "explains by one neuron",
     "ice": "says how far the score moves, not for or against",
     "partial-dependence": "speaks of all samples together",
+    **dict.fromkeys(("sii", "k-sii", "stii", "fsii", "bii", "fbii", "moebius"), "speaks of sets of features, not of single ones"),
+    **dict.fromkeys(("banzhaf",), "came after the comparison was run"),
 }
 """Methods that answer another question."""
 

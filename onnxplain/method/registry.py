@@ -27,6 +27,7 @@ BLACK_BOX = (
     "exact",
     "sampling",
     "kernel",
+    "interactions",
     "lime",
     "rise",
     "dependence",

@@ -36,8 +36,10 @@ class Explanation:
         delta: the convergence delta of methods that integrate: by how much the attributions exceed the difference between the
             scores at input and baseline. [n], with target="all" [n, targets]; None for other methods.
         facts: what else the method knows, by name, [n, …]. `r2`: the quality of a fit. `standard_error`: of what was sampled.
-            `base_value`: the score at the baseline. `groups`: the group of each element, with `group_values`. `curves` over a
-            `grid`. What holds for all samples, such as the `filters` and `leaves` of a soft tree, is [1, …].
+            `base_value`: the score at the baseline. `groups`: the group of each element, with `group_values`. `interactions`
+            [n, features, features]: single features on the diagonal, half of every pair on either side of it; larger sets in
+            `set_values`, with the members in `sets` (−1 for none). `curves` over a `grid`. What holds for all samples, like the
+            `filters` and `leaves` of a soft tree, is [1, …].
 
     Example:
         >>> import numpy as np
@@ -204,6 +206,36 @@ class Explanation:
             result.append([(place, float(row[place])) for place in places])
         return result
 
+    def interactions(self, most: int | None = 10, size: int | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
+        """The sets of features, or of groups of them, that do most together, by absolute value.
+
+        The matrix [n, features, features] of single features and pairs is `facts["interactions"]`.
+
+        Args:
+            most: how many per sample; None takes all.
+            size: sets of so many members only; None takes all of two and more.
+
+        Returns:
+            For each sample a list of (members, value), the largest first. Elements of inputs are numbered through.
+
+        Raises:
+            MethodError: the method leaves no interactions.
+            InputError: all targets were explained together.
+
+        Example:
+            >>> import numpy as np
+            >>> from onnxplain import Explainer
+            >>> rows = np.load("fixtures/blackbox/reference.npz")["iris"]
+            >>> explanation = Explainer("fixtures/blackbox/forest.onnx", "k-sii", baseline=rows.mean(axis=0))(rows)
+            >>> explanation.facts["interactions"].shape
+            (6, 4, 4)
+            >>> [(members, round(value, 3)) for members, value in explanation.interactions(1)[0]]
+            [((0, 3), -0.125)]
+        """
+        from onnxplain.results.interactions import strongest_sets
+
+        return strongest_sets(self, most, size)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain lists and numbers, ready for JSON.
 
@@ -220,22 +252,27 @@ class Explanation:
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
         }
 
-    def to_pandas(self, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
-        """A long table: a row per sample and element.
+    def to_pandas(
+        self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
+    ) -> pd.DataFrame:
+        """A long table: a row per sample and element, or per sample and set of elements.
 
         Args:
             features: names of the elements of a table's row; None numbers them.
             name: which attribution; None for the first.
+            interactions: whether to list sets of features instead, single ones among them.
 
         Returns:
-            A frame with the columns sample, target, element (or feature), input value and attribution.
+            A frame with the columns sample, target, element (or feature), input value and attribution; of sets sample, target,
+            order (how many members), features and interaction, and standard_error where it was estimated.
 
         Raises:
+            MethodError: interactions are asked of a method that leaves none.
             MissingDependencyError: pandas is not installed.
         """
-        from onnxplain.results.tables import long_table
+        from onnxplain.results.tables import long_table, set_table
 
-        return long_table(self, features, name)
+        return set_table(self, features) if interactions else long_table(self, features, name)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.

@@ -12,12 +12,13 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.interactions import interaction_columns
 from onnxplain.results.prediction import lifted, target_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes"]
+__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes", "set_table"]
 
 Array = np.ndarray[Any, Any]
 
@@ -101,11 +102,23 @@ def long_table(explanation: Explanation, features: Sequence[str] | None = None, 
         InputError, LayerError: as `long_columns`.
         MissingDependencyError: pandas is not installed.
     """
+    return _frame(long_columns(explanation, features, name))
+
+
+def set_table(explanation: Explanation, features: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table of sets (see `interaction_columns`) as a pandas DataFrame.
+
+    Raises:
+        InputError, MethodError: as `interaction_columns`.
+        MissingDependencyError: pandas is not installed.
+    """
+    return _frame(interaction_columns(explanation, features))
+
+
+def _frame(columns: dict[str, Array]) -> pd.DataFrame:
     with optional("table", "tables"):
         import pandas as pd
-    table: pd.DataFrame = pd.DataFrame(
-        {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in long_columns(explanation, features, name).items()}
-    )
+    table: pd.DataFrame = pd.DataFrame({k: v.astype(object) if v.dtype.kind == "U" else v for k, v in columns.items()})
     return table
 
 
