@@ -43,7 +43,7 @@ ELSEWHERE = {
     "ice": "says how far the score moves, not for or against",
     "partial-dependence": "speaks of all samples together",
     **dict.fromkeys(("sii", "k-sii", "stii", "fsii", "bii", "fbii", "moebius"), "speaks of sets of features, not of single ones"),
-    **dict.fromkeys(("banzhaf",), "came after the comparison was run"),
+    **dict.fromkeys(("banzhaf", "owen", "partition-shap"), "came after the comparison was run"),
 }
 """Methods that answer another question."""
 

@@ -25,6 +25,7 @@ OPTIONS = {
     "gamma": "how much what speaks for the output is favoured in the γ rule",
     "grid": "of tokens: height and width, what there is more stands before; of a feature's values: 'quantiles' or 'even'",
     "groups": "what comes and goes together: 'elements', 'pixels', 'superpixels', 'segments', 'inputs', or group numbers",
+    "hierarchy": "which features or groups belong together: nested lists, SciPy's linkage, 'correlation' or 'halves' (of places)",
     "high": "upper bound of the input: a number, one per channel, an array, or 'input' for run time",
     "holdout": "share of the rows kept apart to see how well the surrogate imitates",
     "inner": "the method that is evaluated at every point; it takes its own options too",

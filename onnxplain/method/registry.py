@@ -28,6 +28,7 @@ BLACK_BOX = (
     "sampling",
     "kernel",
     "interactions",
+    "owen",
     "lime",
     "rise",
     "dependence",
