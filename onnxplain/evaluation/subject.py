@@ -62,7 +62,7 @@ class Explains:
         request = data.request.for_method(found, own, inputs=[data.name], **settings)
         self._explainer = Explainer.of(model, request, data.running)
         self._scoring = scoring
-        if method == "partial-dependence" or own.get("overall"):
+        if found.overall or own.get("overall"):
             raise MetricError(
                 f"method '{method}' speaks of all samples together here, and evaluations are of single explanations"
             )

@@ -32,6 +32,8 @@ BLACK_BOX = (
     "lime",
     "rise",
     "dependence",
+    "ale",
+    "h_statistic",
     "tree",
     "soft_tree",
     "connections",
@@ -78,6 +80,7 @@ class Method:
     attributes_to: AttributionSite = "explained"
     auto_layer: bool = False
     forward_only: bool = False
+    overall: bool = False
 
     @property
     def info(self) -> dict[str, str | bool]:
@@ -174,6 +177,7 @@ def method(
     attributes_to: AttributionSite = "explained",
     auto_layer: bool = False,
     forward_only: bool = False,
+    overall: bool = False,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -192,6 +196,7 @@ def method(
         attributes_to: where attributions lie.
         auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
+        overall: whether it speaks of all samples together, not of each.
     """
 
     def register(function: Callable[..., T]) -> Callable[..., T]:
@@ -199,7 +204,7 @@ def method(
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
-            attributes_to, auto_layer, forward_only,
+            attributes_to, auto_layer, forward_only, overall,
         )  # fmt: skip
         return function
 
