@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     import matplotlib.figure
     import pandas as pd
+    import shap
+
+    from onnxplain.results.importance import GlobalImportance
 
 __all__ = ["Explanation"]
 
@@ -273,6 +276,59 @@ class Explanation:
         from onnxplain.results.tables import long_table, set_table
 
         return set_table(self, features) if interactions else long_table(self, features, name)
+
+    def to_shap(
+        self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
+    ) -> shap.Explanation:
+        """SHAP's own object, for its plots: `shap.plots.beeswarm(explanation.to_shap(columns))`.
+
+        Args:
+            features: names of the elements of a sample.
+            name: which attribution; None for the first, or for all inputs of a table together.
+            interactions: whether its values are the interactions [n, features, features] instead.
+
+        Returns:
+            A `shap.Explanation`: values (targets last where all were explained), base_values - the score where no feature is
+            present, as the method says, else what the attributions leave of the score, NaN where neither is known -, data,
+            feature_names and output_names.
+
+        Raises:
+            MethodError: interactions are asked of a method that leaves none.
+            MissingDependencyError: shap is not installed.
+        """
+        from onnxplain.results.shap_object import to_shap_object
+
+        return to_shap_object(self, features, name, interactions=interactions)
+
+    def importance(self, by: str | Sequence[Any] | None = None, features: Sequence[str] | None = None) -> GlobalImportance:
+        """How much features matter over the samples: mean sizes of attributions, by class or cohort.
+
+        Args:
+            by: "class" for one cohort per explained class, a label per sample, or None for all samples together. Where all
+                targets were explained, every class is a cohort anyway.
+            features: names of the elements of a sample.
+
+        Returns:
+            Means with standard errors, a row per cohort; `to_pandas()` makes a table of them, and `plot(form="importance")` draws
+            them.
+
+        Raises:
+            InputError: not one label per sample, or a wrong number of features.
+            OutputError: what was explained is no table.
+
+        Example:
+            >>> import numpy as np
+            >>> from onnxplain import Explainer
+            >>> rows = np.load("fixtures/cancer/data.npz")["features"]
+            >>> explainer = Explainer("fixtures/cancer/model.onnx", "kernel-shap", baseline=rows.mean(axis=0), samples=200)
+            >>> explanation = explainer(rows)
+            >>> found = explanation.importance("class")
+            >>> found.cohorts, found.sizes.shape
+            (('1', '0'), (2, 30))
+        """
+        from onnxplain.results.importance import global_importance
+
+        return global_importance(self, by, features)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.
