@@ -1,4 +1,4 @@
-"""The pictures of docs/tables.md: `python docs/tables.py`. Held-out tumours of scikit-learn's data set, the model of fixtures/cancer."""
+"""The pictures of docs/tables.md: `python docs/tables.py`. Tumours of scikit-learn's data set, the model of fixtures/cancer."""
 
 from __future__ import annotations
 

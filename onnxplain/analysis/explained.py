@@ -15,7 +15,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
+__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "find_tables", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Explained:
     Attributes:
         name: what the user calls it: an input or a tensor name.
         tensor: the tensor that the attribution belongs to.
-        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "layer", or
-            "map" (a map over the spatial axes of an input, made from the tensor).
+        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "column" (an
+            input of any type, whose attribution is a number for each element), "layer", or "map" (a map over the spatial axes of
+            an input, made from the tensor).
         layout: its spatial axes, where a map needs them.
     """
 
@@ -60,6 +61,27 @@ def find_sources(
     if (inputs is not None and lost) or not found:
         raise LayerError(_why_not(graph, lost, target, role))
     return tuple(found)
+
+
+def find_tables(graph: Graph, target: Tensor, inputs: Sequence[str] | None) -> tuple[Explained, ...]:
+    """The inputs as they are, of any type, that the target depends on by any operator: those named, or all.
+
+    Raises:
+        LayerError: no such input, or the target does not depend on it.
+    """
+    known = {t.name: t for t in graph.inputs}
+    for name in inputs or ():
+        if name not in known:
+            raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
+    needed = {target.name}
+    for node in reversed(graph.nodes):
+        if any(t is not None and t.name in needed for t in node.outputs):
+            needed.update(t.name for t in node.reads if t is not None)
+    found = tuple(Explained(n, known[n], "column", source=n) for n in (inputs if inputs is not None else known) if n in needed)
+    lost = [name for name in inputs or () if name not in needed]
+    if lost or not found:
+        raise LayerError(f"'{target.name}' does not depend on {', '.join(map(repr, lost)) or 'any input'}")
+    return found
 
 
 def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> tuple[Tensor, ...]:

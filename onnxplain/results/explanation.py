@@ -324,7 +324,7 @@ class Explanation:
             >>> explanation = explainer(rows)
             >>> found = explanation.importance("class")
             >>> found.cohorts, found.sizes.shape
-            (('1', '0'), (2, 30))
+            (('0', '1'), (2, 30))
         """
         from onnxplain.results.importance import global_importance
 

@@ -23,7 +23,7 @@ from tests.support.paths import FIXTURES
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib, from the extra 'plot'")
 from onnxplain.results.plot.plot import plot
-from onnxplain.results.plot.tabular.drawing import Names, ranks, tick, value_colours
+from onnxplain.results.plot.tabular.drawing import RowNames, ranks, tick, value_colours
 from onnxplain.results.plot.tabular.forms import TabularRequest, tabular_blocks
 from onnxplain.results.plot.tabular.scatter import strongest_partner
 from onnxplain.results.plot.tabular.swarm import swarm
@@ -313,9 +313,9 @@ def test_colours_of_values() -> None:
 
 
 def test_names_take_as_many_lines_as_they_need() -> None:
-    made = Names([LONG, "a"], most=1.5)
+    made = RowNames([LONG, "a"], most=1.5)
     assert made.lines[0].replace("\n", " ") == LONG
-    assert made.row > Names(["a"]).row
+    assert made.row > RowNames(["a"]).row
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
-from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, background_rows
+from onnxplain.method.background import background_rows
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 

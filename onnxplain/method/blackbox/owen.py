@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import MethodError
+from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.game import Game
 from onnxplain.method.blackbox.hierarchy import Hierarchy, leaves, make_hierarchy
 from onnxplain.method.blackbox.sampling import along_orders
-from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues, background_rows
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 

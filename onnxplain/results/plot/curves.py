@@ -80,7 +80,7 @@ def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[
 
 
 def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> PlotView:
-    """Names and values of the features; deviations of the first target alone."""
+    """RowNames and values of the features; deviations of the first target alone."""
     if _of(explanation) == "all":
         axis = 1 if has_samples(explanation) else 0
         first = {name: values.take(0, axis) for name, values in explanation.attributions.items()}

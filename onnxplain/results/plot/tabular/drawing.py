@@ -13,7 +13,7 @@ from onnxplain.results.plot.style import INK, QUIET, RIM
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Names", "heading", "numbers_along", "ranks", "tick", "value_bar", "value_colours"]
+__all__ = ["RowNames", "heading", "numbers_along", "ranks", "tick", "value_bar", "value_colours"]
 
 Array = np.ndarray[Any, Any]
 
@@ -24,8 +24,8 @@ LONGEST = 2.7
 """Inches for the names of features, at most; longer ones take more lines."""
 
 
-class Names:
-    """Names of features at the left of rows; long ones take several lines, so that none is cut off."""
+class RowNames:
+    """RowNames of features at the left of rows; long ones take several lines, so that none is cut off."""
 
     def __init__(self, names: Sequence[str], size: float = 8, most: float = LONGEST) -> None:
         self.size = size

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.results.feature_table import FeatureTable
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import INK, QUIET, RIM, STRENGTH, colours, rim, short
-from onnxplain.results.plot.tabular.drawing import Names, heading
+from onnxplain.results.plot.tabular.drawing import RowNames, heading
 
 __all__ = ["HeatBlock", "sample_order"]
 
@@ -32,7 +32,7 @@ class HeatBlock:
     def __init__(self, table: FeatureTable, most: int | None = None) -> None:
         self.table = table
         self.features = [int(f) for f in table.order[: max(1, most or MOST)]]
-        self.names = Names([table.names[f] for f in self.features])
+        self.names = RowNames([table.names[f] for f in self.features])
         self.names.row = max(ROW, self.names.row)
         self.width = self.names.width + WIDTH + RIGHT
         self.height = HEAD + CURVE + self.names.row * len(self.features) + FOOT

@@ -7,7 +7,7 @@ import numpy as np
 from onnxplain.results.importance import GlobalImportance
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import QUIET, STRENGTH, short
-from onnxplain.results.plot.tabular.drawing import Names, heading, numbers_along
+from onnxplain.results.plot.tabular.drawing import RowNames, heading, numbers_along
 
 __all__ = ["ImportanceBlock"]
 
@@ -23,7 +23,7 @@ class ImportanceBlock:
     def __init__(self, found: GlobalImportance, title: str, most: int | None = None) -> None:
         self.found, self.title = found, title
         self.features = [int(f) for f in found.order[: max(1, most or MOST)]]
-        self.names = Names([found.features[f] for f in self.features])
+        self.names = RowNames([found.features[f] for f in self.features])
         self.bar = 0.2 if len(found.cohorts) == 1 else 0.13
         self.names.row = max(self.names.row, self.bar * len(found.cohorts) + 0.1)
         self.legend = 0.17 * len(found.cohorts) if len(found.cohorts) > 1 else 0.0

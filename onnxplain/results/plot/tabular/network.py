@@ -81,20 +81,19 @@ class NetworkBlock:
         worth = self.matrix[first, second]
         order = np.argsort(-np.abs(worth), kind="stable")[:LINES]
         greatest = float(np.abs(worth).max(initial=0.0))
+        taken = [*places]
         for rank, pair in enumerate(order):
             share = abs(worth[pair]) / greatest if greatest else 0.0
             if share < 0.01:
                 continue
             ends, colour = places[[first[pair], second[pair]]], self._colour(float(worth[pair]))
-            axes.plot(
-                *ends.T, color=colour, linewidth=0.4 + 5.6 * share, alpha=0.25 + 0.5 * share, solid_capstyle="round", zorder=1
-            )
+            width, strength = 0.4 + 5.6 * share, 0.25 + 0.5 * share
+            axes.plot(*ends.T, color=colour, linewidth=width, alpha=strength, solid_capstyle="round", zorder=1)
             if rank < NUMBERED:
-                # off the middle, by turns, so that numbers of lines that cross do not lie on each other
-                at = ends[0] + (0.5 + 0.13 * (rank % 3 - 1)) * (ends[1] - ends[0])
-                text = short(float(worth[pair]))
+                at = _roomiest(ends, taken)
+                taken.append(at)
                 paper = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-                axes.text(*at, text, fontsize=7, color=INK, ha="center", va="center", zorder=4, bbox=paper)
+                axes.text(*at, short(float(worth[pair])), fontsize=7, color=INK, ha="center", va="center", zorder=4, bbox=paper)
 
     def _colour(self, value: float) -> str:
         return STRENGTH if not self.signed else FOR if value >= 0 else AGAINST
@@ -106,3 +105,10 @@ class NetworkBlock:
             page.text(left + 0.16, middle, word, size=7, colour=QUIET, va="center")
             left += 0.16 + 0.062 * len(word) + 0.22
         page.text(left, middle, self.meaning, size=7, colour=QUIET, va="center")
+
+
+def _roomiest(ends: Array, taken: list[Array]) -> Array:
+    """The place along a line that is farthest from numbers and discs; numbers are wider than they are high."""
+    along = ends[0] + np.linspace(0.2, 0.8, 13)[:, None] * (ends[1] - ends[0])
+    room = np.min([np.abs((along - place) * (0.45, 1.0)).max(axis=1) for place in taken], axis=0)
+    return np.asarray(along[int(np.round(room, 6).argmax())])

@@ -9,7 +9,7 @@ import numpy as np
 from onnxplain.results.feature_table import FeatureTable
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import QUIET
-from onnxplain.results.plot.tabular.drawing import Names, heading, numbers_along, ranks, value_bar, value_colours
+from onnxplain.results.plot.tabular.drawing import RowNames, heading, numbers_along, ranks, value_bar, value_colours
 
 __all__ = ["SwarmBlock", "swarm"]
 
@@ -39,7 +39,7 @@ class SwarmBlock:
     def __init__(self, table: FeatureTable, most: int | None = None) -> None:
         self.table = table
         self.features = [int(f) for f in table.order[: max(1, most or MOST)]]
-        self.names = Names([table.names[f] for f in self.features])
+        self.names = RowNames([table.names[f] for f in self.features])
         self.row = max(ROW, self.names.row)
         self.names.row = self.row
         self.width = self.names.width + WIDTH + RIGHT

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.results.feature_table import FeatureTable
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, short
-from onnxplain.results.plot.tabular.drawing import Names, heading, numbers_along
+from onnxplain.results.plot.tabular.drawing import RowNames, heading, numbers_along
 
 __all__ = ["ForceBlock", "WaterfallBlock"]
 
@@ -69,7 +69,7 @@ class WaterfallBlock:
     def __init__(self, table: FeatureTable, sample: int, most: int | None = None) -> None:
         self.table, self.sample = table, sample
         self.steps = steps_of(table, sample, max(2, most or MOST))
-        self.names = Names([s.name for s in self.steps])
+        self.names = RowNames([s.name for s in self.steps])
         self.width = self.names.width + WIDTH
         self.height = HEAD + self.names.row * (len(self.steps) + 1.7) + FOOT
 
