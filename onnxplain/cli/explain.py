@@ -51,12 +51,13 @@ __all__ = ["explain_command"]
 @click.option("--form", metavar="FORM", help="The form of a .png: waterfall, force, beeswarm, importance, scatter, …")
 @click.option("--feature", metavar="NAME", multiple=True, help="Of --form scatter: what to draw; may be repeated.")
 @click.option("--by", metavar="NAME|class|FILE", help="Of scatter: the feature that colours; of importance: cohorts.")
+@click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
     batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None, feature: tuple[str, ...], by: str | None,
-    top: int, provider: str, mean: list[float] | None,
+    interactions: bool, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
@@ -88,6 +89,8 @@ def explain_command(
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() == ".png":
             named |= pictured
+        if interactions and path.suffix.lower() in (".csv", ".parquet"):
+            named["interactions"] = True
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
         wrote(save_explanation(explanations, path, **named))

@@ -122,18 +122,30 @@ def _frame(columns: dict[str, Array]) -> pd.DataFrame:
     return table
 
 
-def csv_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long tables as CSV with a header; every number has the digits that give it back exactly."""
+def csv_bytes(
+    explanations: Sequence[Explanation],
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    interactions: bool = False,
+) -> bytes:
+    """The long tables, or those of sets of features, as CSV with a header; numbers have all digits that they need."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = _several(explanations, features, name)
+    columns = _several(explanations, features, name, interactions)
     writer.writerow(columns)
     writer.writerows(zip(*([str(v) for v in column] for column in columns.values()), strict=True))
     return text.getvalue().encode()
 
 
-def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long tables as Parquet.
+def parquet_bytes(
+    explanations: Sequence[Explanation],
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    interactions: bool = False,
+) -> bytes:
+    """The long tables, or those of sets of features, as Parquet.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -141,16 +153,18 @@ def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] |
     with optional("table", "Parquet files"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    columns = _several(explanations, features, name)
+    columns = _several(explanations, features, name, interactions)
     table = pa.table({k: [str(x) for x in v] if v.dtype.kind in "OU" else v for k, v in columns.items()})
     buffer = BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
 
 
-def _several(explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None) -> dict[str, Array]:
+def _several(
+    explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None, interactions: bool
+) -> dict[str, Array]:
     """The columns of one long table, or of several with a first column that names the method."""
-    parts = [long_columns(e, features, name) for e in explanations]
+    parts = [interaction_columns(e, features) if interactions else long_columns(e, features, name) for e in explanations]
     if len(parts) == 1:
         return parts[0]
     if len({tuple(p) for p in parts}) > 1:

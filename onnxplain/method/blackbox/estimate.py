@@ -11,14 +11,13 @@ import numpy as np
 
 from onnxplain.method.blackbox.draws import FOLDS, Draws
 from onnxplain.method.blackbox.indices import InteractionIndex, coalition_weights, player_sets
+from onnxplain.method.blackbox.low_order import LowOrderGame
 from onnxplain.runtime.scorer import Array
 
 __all__ = ["Estimator"]
 
 BLOCK = 4_000_000
 """Numbers in one table of sets × coalitions, at most."""
-ROWS_PER_COEFFICIENT = 2
-"""Coalitions for each coefficient of the game that is fitted, at least."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Estimator:
     def estimate(self, draws: Draws, scores: Array) -> tuple[dict[int, Array], dict[int, Array]]:
         """The index from some coalitions, and its standard errors: [sets, columns] each, by size.
 
-        A game with interactions of low order is fitted to one part of the draws. Its index is known; that of what it leaves is
-        estimated without bias from the other part, where it varies little. Then the parts change places, and the two are averaged
+        A game with interactions of low order is fitted to all draws but one part. Its index is known; that of what it leaves is
+        estimated without bias from that part, where it varies little. Every part has its turn, and the results are averaged
         (regression adjustment: Witter, Liu, Musco 2025).
 
         Args:
@@ -75,8 +74,7 @@ class Estimator:
             return self.exact(draws.complete, known), {size: np.zeros((len(m), scores.shape[1])) for size, m in self.sets.items()}
         means: dict[int, Array] = dict.fromkeys(self.sets, np.zeros(()))
         variances: dict[int, Array] = dict.fromkeys(self.sets, np.zeros(()))
-        for fold in range(FOLDS):
-            model = self._taught_by_others(fold, draws, known, drawn)
+        for fold, model in enumerate(self._taught_by_others(draws, known, drawn)):
             parts = [self._of_model(model), self.exact(draws.complete, known - model(draws.complete))]
             for half, pairs in draws.pairs.items():
                 mine = pairs[fold::FOLDS]
@@ -87,14 +85,14 @@ class Estimator:
             means = {size: m + sum(part[size] for part in parts) / FOLDS for size, m in means.items()}
         return means, {size: np.sqrt(v) for size, v in variances.items()}
 
-    def _taught_by_others(self, fold: int, draws: Draws, known: Array, drawn: Mapping[int, Array]) -> _Additive:
-        """The game fitted to all coalitions but those of one part."""
-        masks, scores = [draws.complete], [known]
-        for half, pairs in draws.pairs.items():
-            others = np.arange(len(pairs)) % FOLDS != fold
-            masks.append(pairs[others].reshape(-1, self.players))
-            scores.append(drawn[half][others].reshape(-1, known.shape[1]))
-        return _Additive.fit(np.concatenate(masks), np.concatenate(scores), max(self.order, 2), self.players)
+    def _taught_by_others(self, draws: Draws, known: Array, drawn: Mapping[int, Array]) -> list[LowOrderGame]:
+        """For each part of the draws the game fitted to all coalitions but those of this part."""
+        parts = []
+        for fold in range(FOLDS):
+            masks = [pairs[fold::FOLDS].reshape(-1, self.players) for pairs in draws.pairs.values()]
+            scores = [mine[fold::FOLDS].reshape(-1, known.shape[1]) for mine in drawn.values()]
+            parts.append((np.concatenate(masks), np.concatenate(scores)))
+        return LowOrderGame.without_each((draws.complete, known), parts, max(self.order, 2))
 
     # -- sums over coalitions ------------------------------------------------------------------------------------
 
@@ -133,7 +131,7 @@ class Estimator:
 
     # -- the fitted game -----------------------------------------------------------------------------------------
 
-    def _of_model(self, model: _Additive) -> dict[int, Array]:
+    def _of_model(self, model: LowOrderGame) -> dict[int, Array]:
         """The index of a game whose dividends are known."""
         made = {size: np.zeros((len(members), model.columns)) for size, members in self.sets.items()}
         for size, total in made.items():
@@ -158,41 +156,3 @@ def _mean_square(row: Array, players: int, size: int, coalition: int) -> float:
     ways = [comb(size, r) * comb(players - size, coalition - r) if coalition >= r else 0 for r in range(size + 1)]
     total = comb(players, coalition)
     return float(sum(w / total * v**2 for w, v in zip(ways, row, strict=True)))
-
-
-@dataclass(frozen=True)
-class _Additive:
-    """A game with interactions of low order: a dividend for each small set of players, [sets, columns] by size."""
-
-    sets: Mapping[int, Array]
-    dividends: Mapping[int, Array]
-
-    @property
-    def columns(self) -> int:
-        """How many games at once."""
-        return int(self.dividends[0].shape[1])
-
-    @classmethod
-    def fit(cls, masks: Array, scores: Array, order: int, players: int) -> _Additive:
-        """The closest game by least squares, of the highest order up to the given one that so many coalitions determine."""
-        while order and len(masks) < ROWS_PER_COEFFICIENT * sum(comb(players, k) for k in range(min(order, players) + 1)):
-            order -= 1
-        sets = player_sets(players, order, 0)
-        table = np.concatenate([_contained(masks, members) for members in sets.values()], axis=1)
-        normal = table.T @ table
-        normal[np.diag_indices_from(normal)] += 1e-9 * len(masks)
-        found = np.linalg.solve(normal, table.T @ scores)
-        ends = np.cumsum([len(members) for members in sets.values()])
-        return cls(sets, dict(zip(sets, np.split(found, ends[:-1]), strict=True)))
-
-    def __call__(self, masks: Array) -> Array:
-        """The scores it gives coalitions, [coalitions, columns]."""
-        total = np.zeros((len(masks), self.columns))
-        for size, members in self.sets.items():
-            total += _contained(masks, members) @ self.dividends[size]
-        return total
-
-
-def _contained(masks: Array, members: Array) -> Array:
-    """Whether each set is in each coalition, float64 [coalitions, sets]."""
-    return np.asarray(masks[:, members].all(axis=-1), np.float64)

@@ -396,3 +396,11 @@ def test_on_the_command_line(tmp_path: Any) -> None:
     with np.load(out) as file:
         assert file["interactions"].shape == (6, 4, 4)
         assert file["sets"].shape == (6, 14, 3)
+    table = tmp_path / "made.csv"
+    arguments = ["explain", str(FOREST), str(rows), "-m", "k-sii", "--features", str(names), "--interactions", "-o", str(table)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    head, *lines = table.read_text().splitlines()
+    assert head == "sample,target,order,features,interaction"
+    assert len(lines) == 6 * 10
+    assert any("sepal length × petal width" in line for line in lines)
