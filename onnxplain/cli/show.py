@@ -21,6 +21,7 @@ from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.interactions import player_names, strongest_sets
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
@@ -41,11 +42,18 @@ LAYER = {
 }
 """What `--layer` means to a method."""
 
+
+def _of_pairs(errors: np.ndarray[Any, Any]) -> float:
+    """The largest off the diagonals; either side has half."""
+    return float(2 * np.nanmax(errors * (1 - np.eye(errors.shape[-1]))))
+
+
 FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "r2": ("fit of the linear model, the lowest R²", np.min),
     "fidelity": ("fidelity of the surrogate on rows held out, share of the variance", np.min),
     "agreement": ("how often its greatest class is the model's", np.min),
     "standard_error": ("standard error of an attribution, the largest", np.max),
+    "interaction_error": ("standard error of an interaction, the largest", _of_pairs),
 }
 """Facts of black-box methods that tables end with: what they are, and one number for all."""
 
@@ -103,6 +111,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
         console.print(table)
     for line in left_out_in_words(explanation.left_out):
         console.print(f"not explained: {escape(line)}")
+    if "interactions" in explanation.facts and about["target"] != "all":
+        console.print(_interactions(explanation, top, features))
     if gap is not None:
         finer = " (more steps make it smaller)" if "steps" in about["options"] else ""
         console.print(f"completeness gap: at most {float(abs(gap).max()):.3g}{finer}")
@@ -111,6 +121,16 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     for name, (meaning, shorten) in FACTS.items():
         if name in explanation.facts:
             console.print(f"{meaning}: {shorten(explanation.facts[name]):.3g}")
+
+
+def _interactions(explanation: Explanation, top: int, features: Sequence[str]) -> Table:
+    """The sets of features that do most together, of every sample."""
+    names = player_names(explanation, features)
+    table = _table("sample", "target", "largest interactions", right=("sample",))
+    for i, found in enumerate(strongest_sets(explanation, top)):
+        shown = ", ".join(f"{' × '.join(names[m] for m in members)} {v:+.3g}" for members, v in found)
+        table.add_row(str(i), escape(explanation.label(i)), escape(shown))
+    return table
 
 
 def _place(place: tuple[int, ...], features: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ class Explains:
         running = data.running if scoring is not None else replace(data.running, trust=True)
         self._explainer = Explainer.of(model, request, running)
         self._scoring = scoring
-        if method == "partial-dependence" or own.get("overall"):
+        if found.overall or own.get("overall"):
             raise MetricError(
                 f"method '{method}' speaks of all samples together here, and evaluations are of single explanations"
             )

@@ -69,7 +69,7 @@ class ForwardEngine:
     @property
     def overall(self) -> bool:
         """Whether it says something of all samples together, not of each."""
-        return self._method.name == "partial-dependence" or bool(self._request.options.get("overall"))
+        return self._method.overall or bool(self._request.options.get("overall"))
 
     @property
     def model(self) -> onnx.ModelProto:

@@ -92,7 +92,8 @@ class GraphEngine:
             self._first_run(feeds, results, rewritten.model)
             return results
 
-        explanation = self._collected(rewritten, question, self._run(run, session, question, extra))
+        results = self._run(run, rewritten.about["sample_axes"], question, extra)
+        explanation = self._collected(rewritten, question, results)
         if self._watches and seems_lost(explanation.attributions, self.axes.batched):
             self._watches = False
             warn_of_passage(self._request.method.name, partial(self._traced, question, extra))
@@ -153,21 +154,21 @@ class GraphEngine:
             runs.append({name: results.pop(name) for name in reports.values()})
             return results
 
-        self._run(run, session, question, extra)
+        self._run(run, rewritten.about["sample_axes"], question, extra)
         return ledger.read(reports, runs)
 
     def _run(
         self,
         run: Callable[[dict[str, Array]], dict[str, Any]],
-        session: Session,
+        places: Mapping[str, int | None],
         question: Question,
         extra: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
+        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again. `places` are the axes
+        that count samples, by the name of an input or output."""
         everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:
             return run(everything)
-        places: dict[str, int | None] = rewritten.about["sample_axes"]
         size = axes.fixed or self._running.batch_size or count
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     import matplotlib.figure
     import pandas as pd
+    import shap
+
+    from onnxplain.results.importance import GlobalImportance
 
 __all__ = ["Explanation"]
 
@@ -37,8 +40,10 @@ class Explanation:
         delta: the convergence delta of methods that integrate: by how much the attributions exceed the difference between the
             scores at input and baseline. [n], with target="all" [n, targets]; None for other methods.
         facts: what else the method knows, by name, [n, …]. `r2`: the quality of a fit. `standard_error`: of what was sampled.
-            `base_value`: the score at the baseline. `groups`: the group of each element, with `group_values`. `curves` over a
-            `grid`. What holds for all samples, such as the `filters` and `leaves` of a soft tree, is [1, …].
+            `base_value`: the score at the baseline. `groups`: the group of each element, with `group_values`. `interactions`
+            [n, features, features]: single features on the diagonal, half of every pair on either side of it; larger sets in
+            `set_values`, with the members in `sets` (−1 for none). `curves` over a `grid`. What holds for all samples, like the
+            `filters` and `leaves` of a soft tree, is [1, …].
 
     Example:
         >>> import numpy as np
@@ -250,6 +255,36 @@ class Explanation:
             result.append([(place, float(row[place])) for place in places])
         return result
 
+    def interactions(self, most: int | None = 10, size: int | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
+        """The sets of features, or of groups of them, that do most together, by absolute value.
+
+        The matrix [n, features, features] of single features and pairs is `facts["interactions"]`.
+
+        Args:
+            most: how many per sample; None takes all.
+            size: sets of so many members only; None takes all of two and more.
+
+        Returns:
+            For each sample a list of (members, value), the largest first. Elements of inputs are numbered through.
+
+        Raises:
+            MethodError: the method leaves no interactions.
+            InputError: all targets were explained together.
+
+        Example:
+            >>> import numpy as np
+            >>> from onnxplain import Explainer
+            >>> rows = np.load("fixtures/blackbox/reference.npz")["iris"]
+            >>> explanation = Explainer("fixtures/blackbox/forest.onnx", "k-sii", baseline=rows.mean(axis=0))(rows)
+            >>> explanation.facts["interactions"].shape
+            (6, 4, 4)
+            >>> [(members, round(value, 3)) for members, value in explanation.interactions(1)[0]]
+            [((0, 3), -0.125)]
+        """
+        from onnxplain.results.interactions import strongest_sets
+
+        return strongest_sets(self, most, size)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain lists and numbers, ready for JSON.
 
@@ -266,22 +301,80 @@ class Explanation:
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
         }
 
-    def to_pandas(self, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
-        """A long table: a row per sample and element.
+    def to_pandas(
+        self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
+    ) -> pd.DataFrame:
+        """A long table: a row per sample and element, or per sample and set of elements.
 
         Args:
             features: names of the elements of a table's row; None numbers them.
             name: which attribution; None for the first.
+            interactions: whether to list sets of features instead, single ones among them.
 
         Returns:
-            A frame with the columns sample, target, element (or feature), input value and attribution.
+            A frame with the columns sample, target, element (or feature), input value and attribution; of sets sample, target,
+            order (how many members), features and interaction, and standard_error where it was estimated.
 
         Raises:
+            MethodError: interactions are asked of a method that leaves none.
             MissingDependencyError: pandas is not installed.
         """
-        from onnxplain.results.tables import long_table
+        from onnxplain.results.tables import long_table, set_table
 
-        return long_table(self, features, name)
+        return set_table(self, features) if interactions else long_table(self, features, name)
+
+    def to_shap(
+        self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
+    ) -> shap.Explanation:
+        """SHAP's own object, for its plots: `shap.plots.beeswarm(explanation.to_shap(columns))`.
+
+        Args:
+            features: names of the elements of a sample.
+            name: which attribution; None for the first, or for all inputs of a table together.
+            interactions: whether its values are the interactions [n, features, features] instead.
+
+        Returns:
+            A `shap.Explanation`: values (targets last where all were explained), base_values - the score where no feature is
+            present, as the method says, else what the attributions leave of the score, NaN where neither is known -, data,
+            feature_names and output_names.
+
+        Raises:
+            MethodError: interactions are asked of a method that leaves none.
+            MissingDependencyError: shap is not installed.
+        """
+        from onnxplain.results.shap_object import to_shap_object
+
+        return to_shap_object(self, features, name, interactions=interactions)
+
+    def importance(self, by: str | Sequence[Any] | None = None, features: Sequence[str] | None = None) -> GlobalImportance:
+        """How much features matter over the samples: mean sizes of attributions, by class or cohort.
+
+        Args:
+            by: "class" for one cohort per explained class, a label per sample, or None for all samples together. Where all
+                targets were explained, every class is a cohort anyway.
+            features: names of the elements of a sample.
+
+        Returns:
+            Means with standard errors, a row per cohort; `to_pandas()` makes a table of them, and `plot(form="importance")` draws
+            them.
+
+        Raises:
+            InputError: not one label per sample, or a wrong number of features.
+            OutputError: what was explained is no table.
+
+        Example:
+            >>> import numpy as np
+            >>> from onnxplain import Explainer
+            >>> rows = np.load("fixtures/cancer/data.npz")["features"]
+            >>> explainer = Explainer("fixtures/cancer/model.onnx", "kernel-shap", baseline=rows.mean(axis=0), samples=200)
+            >>> explanation = explainer(rows)
+            >>> found = explanation.importance("class")
+            >>> found.cohorts, found.sizes.shape
+            (('0', '1'), (2, 30))
+        """
+        from onnxplain.results.importance import global_importance
+
+        return global_importance(self, by, features)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.

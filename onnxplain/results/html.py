@@ -21,6 +21,7 @@ from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.plot import chosen_samples, whole
 from onnxplain.results.plot.series import as_channels, lanes_of
 from onnxplain.results.plot.style import blocks, edges, percent, rim, short, to_picture, veil
+from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
 from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
@@ -130,7 +131,7 @@ def template_samples(
     }  # fmt: skip
 
 
-def _whole(block: CurvesBlock | TreeBlock) -> str:
+def _whole(block: CurvesBlock | SurfacesBlock | TreeBlock) -> str:
     """A block of all samples together as the address of an inline SVG; the same block gives the same text."""
     from matplotlib import rc_context
 

@@ -35,7 +35,7 @@ def save_explanation(explanation: Explanation | Sequence[Explanation], path: str
     Args:
         explanation: one explanation, or several in any form but .npz.
         path: where to.
-        **options: those of `onnxplain.results.tables.long_table` (.csv, .parquet), of `onnxplain.results.plot.plot.plot` and
+        **options: those of `Explanation.to_pandas` (.csv, .parquet), of `onnxplain.results.plot.plot.plot` and
             `dpi` (.png), or of `onnxplain.results.html.write_report` (.html).
 
     Raises:

@@ -12,12 +12,13 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.interactions import interaction_columns
 from onnxplain.results.prediction import named_rows, target_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes"]
+__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes", "set_table"]
 
 Array = np.ndarray[Any, Any]
 
@@ -101,26 +102,50 @@ def long_table(explanation: Explanation, features: Sequence[str] | None = None, 
         InputError, LayerError: as `long_columns`.
         MissingDependencyError: pandas is not installed.
     """
+    return _frame(long_columns(explanation, features, name))
+
+
+def set_table(explanation: Explanation, features: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table of sets (see `interaction_columns`) as a pandas DataFrame.
+
+    Raises:
+        InputError, MethodError: as `interaction_columns`.
+        MissingDependencyError: pandas is not installed.
+    """
+    return _frame(interaction_columns(explanation, features))
+
+
+def _frame(columns: dict[str, Array]) -> pd.DataFrame:
     with optional("table", "tables"):
         import pandas as pd
-    table: pd.DataFrame = pd.DataFrame(
-        {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in long_columns(explanation, features, name).items()}
-    )
+    table: pd.DataFrame = pd.DataFrame({k: v.astype(object) if v.dtype.kind == "U" else v for k, v in columns.items()})
     return table
 
 
-def csv_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long tables as CSV with a header; every number has the digits that give it back exactly."""
+def csv_bytes(
+    explanations: Sequence[Explanation],
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    interactions: bool = False,
+) -> bytes:
+    """The long tables, or those of sets of features, as CSV with a header; numbers have all digits that they need."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = _several(explanations, features, name)
+    columns = _several(explanations, features, name, interactions)
     writer.writerow(columns)
     writer.writerows(zip(*([str(v) for v in column] for column in columns.values()), strict=True))
     return text.getvalue().encode()
 
 
-def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long tables as Parquet.
+def parquet_bytes(
+    explanations: Sequence[Explanation],
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    interactions: bool = False,
+) -> bytes:
+    """The long tables, or those of sets of features, as Parquet.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -128,16 +153,18 @@ def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] |
     with optional("table", "Parquet files"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    columns = _several(explanations, features, name)
+    columns = _several(explanations, features, name, interactions)
     table = pa.table({k: [str(x) for x in v] if v.dtype.kind in "OU" else v for k, v in columns.items()})
     buffer = BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
 
 
-def _several(explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None) -> dict[str, Array]:
+def _several(
+    explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None, interactions: bool
+) -> dict[str, Array]:
     """The columns of one long table, or of several with a first column that names the method."""
-    parts = [long_columns(e, features, name) for e in explanations]
+    parts = [interaction_columns(e, features) if interactions else long_columns(e, features, name) for e in explanations]
     if len(parts) == 1:
         return parts[0]
     if len({tuple(p) for p in parts}) > 1:

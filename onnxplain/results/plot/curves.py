@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.errors import OutputError
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.plot.page import Page
+from onnxplain.results.plot.page import Page, wrapped
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, short
 from onnxplain.results.plot.views import PlotView, columns_of, views_of
 from onnxplain.results.prediction import explained_score, has_samples, lifted
@@ -80,7 +80,7 @@ def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[
 
 
 def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> PlotView:
-    """Names and values of the features; deviations of the first target alone."""
+    """RowNames and values of the features; deviations of the first target alone."""
     if _of(explanation) == "all":
         axis = 1 if has_samples(explanation) else 0
         first = {name: values.take(0, axis) for name, values in explanation.attributions.items()}
@@ -109,7 +109,9 @@ class CurvesBlock:
         self.left = 0.5
         across = min(ACROSS, len(self.features))
         self.width = self.left + across * (WIDE + GAP) - GAP
-        self.height = 0.48 + -(-len(self.features) // across) * (HEAD + HIGH + FOOT) + 0.02
+        self.titles = [wrapped(name, WIDE + GAP - 0.1, 8) for name in self.names]
+        self.head = HEAD + 0.13 * (max(map(len, self.titles)) - 1)
+        self.height = 0.48 + -(-len(self.features) // across) * (self.head + HIGH + FOOT) + 0.02
 
     def _kinds(self) -> list[str]:
         """The targets, those with the highest scores first where there are more than colours."""
@@ -130,11 +132,11 @@ class CurvesBlock:
         shown = self.curves.scores[self.samples][..., self.features]
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
         room = 0.06 * (high - low) or 1.0
-        for place, (feature, name) in enumerate(zip(self.features, self.names, strict=True)):
+        for place, (feature, title) in enumerate(zip(self.features, self.titles, strict=True)):
             row, column = divmod(place, ACROSS)
             x = left + self.left + column * (WIDE + GAP)
-            y = top + 0.48 + row * (HEAD + HIGH + FOOT) + HEAD
-            page.text(x, y - 0.05, name if len(name) <= 24 else name[:23] + "…", size=8, va="bottom")
+            y = top + 0.48 + row * (self.head + HIGH + FOOT) + self.head
+            page.text(x, y - 0.05, "\n".join(title), size=8, va="bottom", linespacing=1.1)
             axes = page.axes(x, y, WIDE, HIGH)
             axes.set_ylim(low - room, high + room)
             if low < 0 < high:

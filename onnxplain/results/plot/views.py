@@ -13,12 +13,24 @@ from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
 
-__all__ = ["PICTURE_FORMS", "PlotColumn", "PlotView", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
+__all__ = [
+    "PICTURE_FORMS",
+    "TABULAR_FORMS",
+    "PlotColumn",
+    "PlotView",
+    "choose_form",
+    "columns_of",
+    "picture_of",
+    "pooled_map",
+    "views_of",
+]
 
 Array = np.ndarray[Any, Any]
 
 PICTURE_FORMS = ("image", "table", "series", "tokens", "curves")
 """The forms of a picture."""
+TABULAR_FORMS = ("waterfall", "force", "beeswarm", "importance", "scatter", "heatmap", "network")
+"""More forms of a picture of a table, of single samples (waterfall, force) or of all."""
 EVERY = 10
 """Up to so many targets of target="all" are all shown, otherwise the `FIRST` with the highest scores."""
 FIRST = 5
@@ -84,8 +96,8 @@ class PlotView:
         return str(found[place])
 
 
-def columns_of(explanations: Sequence[Explanation]) -> list[PlotColumn]:
-    """The columns of a side-by-side picture.
+def columns_of(explanations: Sequence[Explanation], *, most: int = EVERY) -> list[PlotColumn]:
+    """The columns of a side-by-side picture; of more than `most` targets those with the highest scores.
 
     Raises:
         InputError: there is nothing to show, or the explanations are of different samples.
@@ -101,7 +113,7 @@ def columns_of(explanations: Sequence[Explanation]) -> list[PlotColumn]:
         negative = any((v < 0).any() for v in explanation.attributions.values())
         signed = negative or bool(explanation.about.get("method_info", {}).get("signed", False))
         if explanation.target is None and explanation.about.get("target") == "all":
-            result += _every_target(heading, explanation, signed)
+            result += _every_target(heading, explanation, signed, most)
         else:
             result.append(PlotColumn(heading, explanation, bool(signed)))
     return result
@@ -122,10 +134,10 @@ def _headings(explanations: Sequence[Explanation]) -> list[str]:
     return result
 
 
-def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[PlotColumn]:
+def _every_target(heading: str, explanation: Explanation, signed: bool, most: int) -> list[PlotColumn]:
     values = explanation.samples_first()
     count, targets = values.shape[:2]
-    if targets <= EVERY:
+    if targets <= most:
         return [
             PlotColumn(f"{heading} → {explanation.class_name(t)}", explanation, signed, np.full(count, t)) for t in range(targets)
         ]
@@ -213,7 +225,7 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
         InputError: the number of features is not the number of elements.
     """
     if form is not None and form not in PICTURE_FORMS:
-        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, PICTURE_FORMS)}")
+        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, (*PICTURE_FORMS, *TABULAR_FORMS))}")
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")

@@ -276,8 +276,10 @@ def test_batches_and_neighbours_change_nothing() -> None:
     for name, found in all_methods().items():
         if not found.needs_baseline or not found.forward_only:  # the others look at all samples, or at none
             continue
-        options: dict[str, Any] = {"groups": "segments", "parts": 8} if name in (*SHAPLEY, "lime") else {}
-        options |= {"samples": 40} if any(o.name == "samples" for o in found.options) else {}
+        coalitions = name in (*SHAPLEY, "lime", "banzhaf", "owen") or "order" in {o.name for o in found.options}
+        options: dict[str, Any] = {"groups": "segments", "parts": 8} if coalitions else {}
+        options |= {"hierarchy": "halves"} if name == "owen" else {}
+        options |= {"samples": 70} if any(o.name == "samples" for o in found.options) else {}
         whole = Explainer(DIGITS, name, **options)(image[:7])
         alone = Explainer(DIGITS, name, chunk=5, **options)(image[2:4])
         again = Explainer(DIGITS, name, batch_size=3, **options)(image[:7])
