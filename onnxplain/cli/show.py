@@ -21,7 +21,7 @@ from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.interactions import player_names, strongest_sets
+from onnxplain.results.interactions import player_names, set_name, strongest_sets
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
 from onnxplain.verification.findings import CheckReport
@@ -124,7 +124,7 @@ def _interactions(explanation: Explanation, top: int, features: Sequence[str]) -
     names = player_names(explanation, features)
     table = _table("sample", "target", "largest interactions", right=("sample",))
     for i, found in enumerate(strongest_sets(explanation, top)):
-        shown = ", ".join(f"{' × '.join(names[m] for m in members)} {v:+.3g}" for members, v in found)
+        shown = ", ".join(f"{set_name(members, names)} {v:+.3g}" for members, v in found)
         table.add_row(str(i), escape(explanation.label(i)), escape(shown))
     return table
 
