@@ -18,6 +18,7 @@ from onnxplain.cli.options import (
     read_masks,
     run_options,
     settings_of,
+    trust_option,
 )
 from onnxplain.cli.show import show_explanation, wrote
 from onnxplain.errors import OutputError, nearest
@@ -53,13 +54,14 @@ __all__ = ["explain_command"]
 @click.option("--by", metavar="NAME|class|FILE", help="Of scatter: the feature that colours; of importance: cohorts.")
 @click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
+@trust_option
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
     batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None, feature: tuple[str, ...], by: str | None,
     interactions: bool, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
-    **chosen: Any,
+    trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
@@ -79,8 +81,8 @@ def explain_command(
     arrays: dict[str, Any] = {}
     for method in methods:
         explainer = Explainer(
-            model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), **settings,
-            **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
+            model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
+            **settings, **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
         explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))

@@ -22,6 +22,7 @@ from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.interactions import player_names, set_name, strongest_sets
+from onnxplain.results.left_out import left_out_in_words
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
 from onnxplain.verification.findings import CheckReport
@@ -109,6 +110,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
         console.print(table)
     if "interactions" in explanation.facts and about["target"] != "all":
         console.print(_interactions(explanation, top, features))
+    for line in left_out_in_words(explanation.left_out):
+        console.print(f"not explained: {escape(line)}")
     if gap is not None:
         finer = " (more steps make it smaller)" if "steps" in about["options"] else ""
         console.print(f"completeness gap: at most {float(abs(gap).max()):.3g}{finer}")
@@ -171,6 +174,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         "axioms": ", ".join(about["axioms"]) or "none",
         "explains": explained,
         "target": about["target"],
+        **({"left out": "; ".join(left_out_in_words(about["left_out"]))} if about.get("left_out") else {}),
         **({"runs": f"{about['batch_size']} samples at a time"} if about.get("batch_size") else {}),
         "passes": ", ".join(about["passes"]),
         "source": f"sha256 {about['source_sha256']}",
@@ -221,7 +225,10 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     """One row per node, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
-        about = {"method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused}
+        about = {
+            "method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused,
+            "left_out": dict(plan.left_out),
+        }  # fmt: skip
         print(json.dumps(about, indent=2))
         return
     console = _console()
@@ -245,6 +252,8 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     console.print(table)
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
+    for line in left_out_in_words(plan.left_out):
+        console.print(f"not explained: {escape(line)}")
     for where in plan.unused:
         console.print(f"no node met the condition of your rule for: {escape(where)}", style="yellow")
     if plan.problem:
