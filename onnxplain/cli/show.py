@@ -22,6 +22,7 @@ from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.interactions import player_names, strongest_sets
+from onnxplain.results.interactions import player_names, set_name, strongest_sets
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
@@ -113,6 +114,10 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
         console.print(f"not explained: {escape(line)}")
     if "interactions" in explanation.facts and about["target"] != "all":
         console.print(_interactions(explanation, top, features))
+    if "interactions" in explanation.facts and about["target"] != "all":
+        console.print(_interactions(explanation, top, features))
+    for line in left_out_in_words(explanation.left_out):
+        console.print(f"not explained: {escape(line)}")
     if gap is not None:
         finer = " (more steps make it smaller)" if "steps" in about["options"] else ""
         console.print(f"completeness gap: at most {float(abs(gap).max()):.3g}{finer}")
@@ -128,7 +133,7 @@ def _interactions(explanation: Explanation, top: int, features: Sequence[str]) -
     names = player_names(explanation, features)
     table = _table("sample", "target", "largest interactions", right=("sample",))
     for i, found in enumerate(strongest_sets(explanation, top)):
-        shown = ", ".join(f"{' × '.join(names[m] for m in members)} {v:+.3g}" for members, v in found)
+        shown = ", ".join(f"{set_name(members, names)} {v:+.3g}" for members, v in found)
         table.add_row(str(i), escape(explanation.label(i)), escape(shown))
     return table
 

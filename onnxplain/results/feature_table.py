@@ -159,7 +159,7 @@ def _of_column(column: PlotColumn, features: Sequence[Any] | None) -> FeatureTab
     if groups:
         values, fed = fact("group_values"), None
         assert values is not None
-        names: Sequence[str] = [f"group {i}" for i in range(values.shape[-1])]
+        names: Sequence[str] = player_names(explanation, features)
         values = np.nan_to_num(values)
     else:
         view = views_of([column], features, "table")

@@ -12,7 +12,7 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.prediction import has_samples, lifted, target_name
 
-__all__ = ["InteractionSet", "interaction_columns", "player_names", "strongest_sets"]
+__all__ = ["InteractionSet", "interaction_columns", "player_names", "set_name", "strongest_sets"]
 
 Array = np.ndarray[Any, Any]
 
@@ -25,14 +25,14 @@ def player_names(explanation: Explanation, features: Sequence[str] | None = None
 
     Args:
         explanation: of a method that leaves interactions.
-        features: names of the elements; None numbers them, behind the input's name where there are several.
+        features: names of the elements; None numbers them, behind the input's name where there are several. A group is called
+            by its members where all samples have the same groups, else by its number.
 
     Raises:
         InputError: the number of features is not the number of elements.
     """
-    if "groups" in explanation.facts or any(key.startswith("groups.") for key in explanation.facts):
-        count = int(_matrix(explanation).shape[-1])
-        return [f"group {i}" for i in range(count)]
+    if "group_values" in explanation.facts:
+        return _group_names(explanation, features)
     shapes = {name: _sample_shape(explanation, values) for name, values in explanation.attributions.items()}
     count = sum(int(np.prod(shape)) for shape in shapes.values())
     if features is not None and len(features):
@@ -44,6 +44,23 @@ def player_names(explanation: Explanation, features: Sequence[str] | None = None
         places = [", ".join(map(str, place)) for place in np.ndindex(*shape)]
         names += [name] if len(places) == 1 else [f"{name} [{p}]" if several else p for p in places]
     return names
+
+
+def _group_names(explanation: Explanation, features: Sequence[str] | None) -> list[str]:
+    count = int(explanation.facts["group_values"].shape[-1])
+    numbers = [lifted(explanation, v) for key, v in explanation.facts.items() if key.partition(".")[0] == "groups"]
+    same = all((n == n[:1]).all() for n in numbers)
+    if not features or not same:
+        return [f"group {i}" for i in range(count)]
+    flat = np.concatenate([n[0].ravel() for n in numbers])
+    if len(features) != len(flat):
+        raise InputError(f"{len(features)} feature names for {len(flat)} elements")
+    return [" + ".join(str(f) for f, number in zip(features, flat, strict=True) if number == i) for i in range(count)]
+
+
+def set_name(members: Sequence[int], names: Sequence[str]) -> str:
+    """The name of a set: its members' names, groups of several in brackets."""
+    return " × ".join(f"({names[m]})" if " + " in names[m] else names[m] for m in members)
 
 
 def strongest_sets(explanation: Explanation, most: int | None = None, size: int | None = None) -> list[list[InteractionSet]]:
@@ -83,7 +100,7 @@ def interaction_columns(explanation: Explanation, features: Sequence[str] | None
         for target in targets:
             label = target_name(explanation, sample) if target is None else explanation.class_name(target)
             for members, value, error in _sets(explanation, sample, target):
-                rows.append((sample, label, len(members), " × ".join(names[m] for m in members), value, error))
+                rows.append((sample, label, len(members), set_name(members, names), value, error))
     columns = ("sample", "target", "order", "features", "interaction", "standard_error")
     table = {name: np.array(column, object if name in ("target", "features") else None) for name, column in
              zip(columns, zip(*rows, strict=True), strict=True)}  # fmt: skip

@@ -204,6 +204,12 @@ def test_a_network_shows_whole_pairs(pairs: Explanation) -> None:
     inside(plot([made], form="network", features=NAMES))
 
 
+def test_pages_hold_the_surfaces(tmp_path: Path) -> None:
+    made = Explainer(game(), "ale", pairs=[[0, 1]], points=6)(ROWS)
+    page = made.save(tmp_path / "page.html", features=NAMES).read_text()
+    assert page.count("data:image/svg+xml") == 2
+
+
 def test_surfaces_are_drawn_below_the_curves() -> None:
     for method in ("partial-dependence", "ale"):
         made = Explainer(game(), method, pairs=[[0, 1], [4, 5]], points=6)(ROWS)
@@ -221,6 +227,9 @@ def test_groups_are_features() -> None:
     assert tables[3].names == tuple(f"group {i}" for i in range(9))
     np.testing.assert_array_equal(tables[3].attributions, made.facts["group_values"][:, 3])
     inside(plot([made[:1]], form="waterfall"))
+    named = Explainer(game(), "k-sii", baseline=0.0, groups=np.array([0, 1, 0, 2, 2, 2]))(ROWS[:4])
+    assert feature_tables([named], list("abcdef"))[0].names == ("a + c", "b", "d + e + f")
+    assert "(a + c) × b" in set(named.to_pandas(list("abcdef"), interactions=True)["features"])
 
 
 # -- importance --------------------------------------------------------------------------------------------------------

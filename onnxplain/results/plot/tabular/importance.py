@@ -34,8 +34,9 @@ class ImportanceBlock:
         """Draw at a place."""
         hidden = len(self.found.features) - len(self.features)
         rest = f"; {hidden} others are smaller" if hidden else ""
-        words = f"mean size over {int(self.found.counts.sum()) if len(self.found.cohorts) == 1 else 'the samples of each cohort'}"
-        words += f"{' samples' if len(self.found.cohorts) == 1 else ''}, with its standard error{rest}"
+        count = int(self.found.counts.sum())
+        over = "the samples of each cohort" if len(self.found.cohorts) > 1 else f"{count} samples"
+        words = f"{'sizes' if count == 1 else f'mean size over {over}, with its standard error'}{rest}"
         heading(page, left, top, self.title, words, self.width)
         x, y = left + self.names.width, top + HEAD
         for i, (cohort, count) in enumerate(zip(self.found.cohorts, self.found.counts, strict=True)):
@@ -58,4 +59,4 @@ class ImportanceBlock:
             for middle, value, error in zip(middles, row, spread, strict=True):
                 axes.annotate(short(float(value)), (value + error, middle), (4, 0), textcoords="offset points", fontsize=6.5,
                               color=QUIET, va="center_baseline")  # fmt: skip
-        numbers_along(page, axes, x, y + high, WIDTH, "mean |attribution|")
+        numbers_along(page, axes, x, y + high, WIDTH, "|attribution|" if self.found.counts.sum() == 1 else "mean |attribution|")
