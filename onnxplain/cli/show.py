@@ -21,7 +21,6 @@ from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.interactions import player_names, strongest_sets
 from onnxplain.results.interactions import player_names, set_name, strongest_sets
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
@@ -110,10 +109,6 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
             total = f"{float(values[i].sum()):+.4g}"
             table.add_row(str(i), escape(explanation.label(i)), total, f"{negative[i]:.0%}", escape(shown))
         console.print(table)
-    for line in left_out_in_words(explanation.left_out):
-        console.print(f"not explained: {escape(line)}")
-    if "interactions" in explanation.facts and about["target"] != "all":
-        console.print(_interactions(explanation, top, features))
     if "interactions" in explanation.facts and about["target"] != "all":
         console.print(_interactions(explanation, top, features))
     for line in left_out_in_words(explanation.left_out):
