@@ -1,4 +1,4 @@
-"""Pictures of explanations: methods side by side, samples one below the other, in the form that fits the data."""
+"""Figures of explanations: methods side by side, samples one below the other."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "series": SeriesBlock,
 }
 SAMPLES_SHOWN = {"image": 8, "table": 4, "tokens": 4, "series": 6}
-"""So many samples are shown where nothing is said."""
+"""The number of samples shown by default."""
 
 OVERALL = "all samples"
-"""The target of what holds for all samples together."""
+"""The target of blocks about all samples together."""
 
 
 def plot(
@@ -44,26 +44,30 @@ def plot(
     form: str | None = None,
     title: str | None = None,
 ) -> Figure:
-    """A figure of explanations of the same samples, side by side.
+    """Draw explanations of the same samples side by side.
 
-    Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
-    as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding). Explanations by
-    `ice` and `partial-dependence` get their curves, all samples in one panel per feature; soft decision trees of images get
-    their filters.
+    The form follows from the data:
+
+    - images: the image, and one heat map per method (summed over channels; zero is white);
+    - tables: bars for the features with the strongest attributions;
+    - series: the line of each channel on a coloured ground;
+    - tokens: one bar per token, summed over the width of the embedding;
+    - `ice` and `partial-dependence`: curves, one panel per feature with all samples in it;
+    - soft decision trees of images: the filters of the tree.
 
     Args:
         explanations: one per method, of the same samples.
-        features: names of table columns, of a series' channels, or of tokens (or one list of them per sample).
-        samples: which samples; None for the first few.
-        form: image, table, series, tokens or curves; None chooses from the shapes.
-        title: a line above everything.
+        features: names of table columns, of a series' channels, or of tokens (for tokens also one list per sample).
+        samples: the samples to show; None for the first few.
+        form: "image", "table", "series", "tokens" or "curves"; None chooses by shape.
+        title: a line at the top.
 
     Returns:
-        A matplotlib Figure, independent of pyplot; save it with `figure.savefig(path)`.
+        A matplotlib Figure that is independent of pyplot. Save it with `figure.savefig(path)`.
 
     Raises:
-        InputError: no such sample, a wrong number of features, or explanations of different samples.
-        OutputError: no such form, or one that does not fit.
+        InputError: a sample does not exist, the number of features is wrong, or the explanations are of different samples.
+        OutputError: the form is unknown or does not fit.
         MissingDependencyError: matplotlib is not installed.
     """
     curved = [e for e in explanations if has_curves(e)] if form in (None, "curves") else []
@@ -96,7 +100,7 @@ def plot(
 def whole(
     explanation: Explanation, features: Sequence[Any] | None, samples: int | Sequence[int] | None
 ) -> list[CurvesBlock | TreeBlock]:
-    """What is drawn of all samples together: the curves, or the tree with filters that are images."""
+    """The blocks about all samples together: curves, or a tree whose filters are images."""
     count = sample_count(explanation)
     if has_curves(explanation):
         every = samples is None or explanation.about["target"] == OVERALL
@@ -107,13 +111,13 @@ def whole(
 
 
 Blocks = list[tuple[str, Any]]
-"""What is drawn, one below the other, with the captions above."""
+"""Blocks to draw, one below the other, each with its caption."""
 
 
 def _blocks(
     explanations: Sequence[Explanation], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
 ) -> tuple[Blocks, Callable[..., None], str]:
-    """The blocks of explanations side by side, the legend for them, and a note on what is not shown."""
+    """The blocks of the figure, the function that draws their legend, and a note about what is not shown."""
     columns = columns_of(explanations)
     views = views_of(columns, features, form)
     count = sample_count(explanations[0])
@@ -127,10 +131,18 @@ def _blocks(
 
 
 def chosen_samples(samples: int | Sequence[int] | None, count: int, most: int) -> list[int]:
-    """The samples to show, counted from 0; negative ones from the end.
+    """The indices of the samples to show.
+
+    Args:
+        samples: one index or several; negative ones count from the end. None for the first ones.
+        count: the number of samples.
+        most: the number shown if `samples` is None.
+
+    Returns:
+        Indices from 0.
 
     Raises:
-        InputError: no such sample.
+        InputError: a sample does not exist.
     """
     if samples is None:
         return list(range(min(count, most)))
