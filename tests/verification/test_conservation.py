@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxplain import Explainer, check
@@ -33,3 +34,32 @@ def test_a_large_epsilon_is_seen_where_it_takes() -> None:
     assert worst.rule == "epsilon"
     assert abs(worst.lost) > 0.01 * abs(worst.received)
     assert worst.node in finding.detail
+
+
+SHIFTED = """
+<ir_version: 8, opset_import: ["" : 18]>
+shifted (float[N, 3] x) => (float[N, 1] y)
+<float[3, 3] w = {1, -2, 0.5, 3, 1, -1, 0.25, 2, 1}, float[3] code = {0.5, -1, 2}, float[3] scale = {1, 2, 0.5},
+ float[3] shift = {0.3, -0.2, 1}, float[3, 1] v = {1, 2, -1}, float[3] early = {0.25, 0.5, -3}> {
+    a = Sub (x, early)
+    h = MatMul (a, w)
+    p = Add (h, code)
+    r = Relu (p)
+    q = Sum (r, code)
+    n = LayerNormalization <axis = -1> (q, scale, shift)
+    y = MatMul (n, v)
+}
+"""
+
+
+@pytest.mark.parametrize("method", ["lrp-epsilon", "lrp-epsilon-plus", "attnlrp"])
+def test_constant_summands_and_shifts_of_norms_keep_their_share_as_biases_do(method: str) -> None:
+    data = np.random.default_rng(3).normal(size=(1, 3)).astype(np.float32)
+    report = check(onnx.parser.parse_model(SHIFTED), method, data, progress=False)
+    assert all(abs(r.lost) < 1e-3 * max(abs(r.received), abs(r.bias)) for r in report.conservation), report.conservation
+    kept = {r.operator: r.bias for r in report.conservation}
+    assert kept["LayerNormalization"] == pytest.approx(0.3 * 1 - 0.2 * 2 - 1 * 1, abs=1e-5)  # shift · v
+    explanation = Explainer(onnx.parser.parse_model(SHIFTED), method)(data)
+    score = float(explanation.outputs["y"][0, 0])
+    assert score == pytest.approx(explanation.attribution.sum() + sum(kept.values()), rel=1e-4)
+    assert all(abs(kept[operator]) > 0.1 for operator in ("Sub", "onnxplain.Linear", "Sum"))
