@@ -44,8 +44,8 @@ def find_sources(
     """The explained inputs: those named, or all that the target depends on by differentiable operators.
 
     A floating-point input is explained itself. An integer input is explained at every look-up of it that the target depends on
-    (`onnxplain.analysis.lookups`), and so is one that holds tokens as floats, which has no derivative; where the model has none of
-    these (an image of bytes), at the casts that make it floats.
+    (`onnxplain.analysis.lookups`), and so is one that holds tokens as floats, which has no derivative. Where the model has none
+    of these (an image of bytes), an integer input is explained at the casts that make it floats.
 
     Raises:
         LayerError: no such input, or the target does not depend on it by differentiable operators.
