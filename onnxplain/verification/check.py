@@ -57,10 +57,11 @@ def check(
 ) -> CheckReport:
     """Check a method on a model at an input.
 
-    The prediction of the explained model is compared with the original's. Where a final softmax or sigmoid was left out, it has
-    to make that prediction of the explained logit. The gradient of the explained score is compared with finite differences of
-    the original model, which no pass has touched, along random directions. Such a difference has an error of its own, which is large in float32. It is estimated from several step sizes, and agreement means agreement within it. Small
-    models are differenced in float64, by onnx's reference evaluator.
+    The prediction of the explained model is compared with the original's. Where a final softmax or sigmoid was left out, it
+    has to make that prediction of the explained logit. The gradient of the explained score is compared with finite
+    differences of the original model, which no pass has touched, along random directions. Such a difference has an error of
+    its own, which is large in float32. It is estimated from several step sizes, and agreement means agreement within it.
+    Small models are differenced in float64, by onnx's reference evaluator.
 
     Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
     the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy

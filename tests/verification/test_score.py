@@ -42,7 +42,7 @@ def test_another_logit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         nodes = []
         for n in made.graph.node:
             nodes.append(n)
-            if n.output[0].endswith(LOGITS):
+            if n.output[0] == f"y{LOGITS}":
                 name, n.output[0] = n.output[0], f"{n.output[0]}_right"
                 nodes.append(node("Neg", f"{name}_right", name, f"{name}_wrong"))
         del made.graph.node[:]
