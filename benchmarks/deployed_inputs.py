@@ -51,9 +51,9 @@ class Hint:
 
 HINTS: dict[str, Hint] = {
     "magika/*": Hint(below={"bytes": 257}),
-    "rapidocr_onnxruntime/*_det_*": Hint({"p2o.DynamicDimension.1": 192, "p2o.DynamicDimension.2": 192}),
-    "rapidocr_onnxruntime/*_rec_*": Hint({"x[2]": 48, "p2o.DynamicDimension.1": 160}),
-    "rapidocr_onnxruntime/*_cls_*": Hint({"x[2]": 48, "x[3]": 192}),
+    "*/*_det_infer.onnx": Hint({"p2o.DynamicDimension.1": 192, "p2o.DynamicDimension.2": 192}),
+    "*/*_rec_infer.onnx": Hint({"x[2]": 48, "p2o.DynamicDimension.1": 160}),
+    "*/*_cls_infer.onnx": Hint({"x[2]": 48, "x[3]": 192}),
     "silero_vad/silero_vad_16k_sequence.onnx": Hint({"sequence_length": 4}),
     "silero_vad/*": Hint({"input[1]": 576, "sequence": 576, "state[1]": SAMPLES}, {"sr": 16000}),
     "nudenet/*": Hint({"height": 320, "width": 320}),

@@ -63,3 +63,21 @@ def test_constant_summands_and_shifts_of_norms_keep_their_share_as_biases_do(met
     score = float(explanation.outputs["y"][0, 0])
     assert score == pytest.approx(explanation.attribution.sum() + sum(kept.values()), rel=1e-4)
     assert all(abs(kept[operator]) > 0.1 for operator in ("Sub", "onnxplain.Linear", "Sum"))
+
+
+def test_scales_of_a_resize_are_no_summands() -> None:
+    resized = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    resized (float[1, 1, 2, 2] x) => (float[1, 1] y)
+    <float[4] scales = {1, 1, 2, 2}, float[8, 1] w = {1, -2, 3, 0.5, -1, 2, 1, 4}, int64[2] rows = {2, 8}, int64[1] last = {0}> {
+        z = Resize <mode = "linear"> (x, , scales)
+        q = Reshape (z, rows)
+        p = MatMul (q, w)
+        y = ReduceSum (p, last)
+    }
+    """
+    data = np.array([[[[1, -2], [0.5, 3]]]], np.float32)
+    report = check(onnx.parser.parse_model(resized), "lrp-epsilon", data, progress=False)
+    kept = next(r for r in report.conservation if r.operator == "Resize")
+    assert kept.bias == 0
+    assert abs(kept.lost) < 1e-3 * abs(kept.received)

@@ -263,7 +263,7 @@ def _contributions(b: Builder, node: Node, message: Tensor) -> tuple[Tensor | No
 def _of_constants(b: Builder, node: Node, message: Tensor) -> list[Tensor]:
     """x · ∂y/∂x · message for what is added and constant: summands, such as codes of positions, and the biases of norms."""
     spec = b.spec(node)
-    added = [spec.role == "sum" or i == spec.bias for i in range(len(node.inputs))]
+    added = [spec.traits.linear_in == "together" or i == spec.bias for i in range(len(node.inputs))]
     asked = tuple(added[i] and x is not None and not node.needs_input_grad(i) for i, x in enumerate(node.inputs))
     if not any(asked):
         return []
