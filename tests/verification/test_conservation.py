@@ -81,3 +81,28 @@ def test_scales_of_a_resize_are_no_summands() -> None:
     kept = next(r for r in report.conservation if r.operator == "Resize")
     assert kept.bias == 0
     assert abs(kept.lost) < 1e-3 * abs(kept.received)
+
+
+def test_means_of_stored_norms_keep_their_share() -> None:
+    """A pooling in front keeps the norm from being folded: what is not of the input is of its mean and shift."""
+    normed = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    normed (float[1, 2, 4, 4] x) => (float[1, 1] y)
+    <float[2] scale = {2, -1}, float[2] shift = {0.5, 1}, float[2] mean = {-3, 4}, float[2] variance = {4, 1},
+     float[8, 1] w = {1, -2, 3, 0.5, -1, 2, 1, 4}> {
+        p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+        n = BatchNormalization <epsilon = 0.0> (p, scale, shift, mean, variance)
+        r = Relu (n)
+        q = Flatten (r)
+        y = MatMul (q, w)
+    }
+    """
+    data = np.random.default_rng(5).normal(size=(1, 2, 4, 4)).astype(np.float32)
+    report = check(onnx.parser.parse_model(normed), "lrp-epsilon", data, progress=False)
+    pooled = data.reshape(1, 2, 2, 2, 2, 2).max(axis=(3, 5))
+    slope, offset = np.array([1, -1], np.float32), np.array([3.5, 5], np.float32)  # scale / √variance, shift − slope · mean
+    live = slope[:, None, None] * pooled[0] + offset[:, None, None] > 0
+    weights = np.array([1, -2, 3, 0.5, -1, 2, 1, 4], np.float32).reshape(2, 2, 2)
+    kept = sum(r.bias for r in report.conservation)
+    assert kept == pytest.approx(float((weights * live * offset[:, None, None]).sum()), rel=1e-4)
+    assert all(abs(r.lost) < 1e-3 * max(abs(r.received), abs(r.bias)) for r in report.conservation)
