@@ -1,4 +1,4 @@
-"""`onnxplain explain`."""
+"""The command `onnxplain explain`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ __all__ = ["explain_command"]
                    "per sample.")  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .png .npz .json .csv or .parquet; may be repeated.")
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
-@click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")
+@click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input has its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
 @mask_option
 @click.option(
     "--slide",
     type=click.IntRange(min=1),
     metavar="STRIDE",
-    help="Move the model over an input larger than its own, by so many elements at a time.",
+    help="Move the model over a larger input in steps of so many elements.",
 )
 @click.option("--form", metavar="FORM", help="The form of a .png: waterfall, force, beeswarm, importance, scatter, …")
 @click.option("--feature", metavar="NAME", multiple=True, help="Of --form scatter: what to draw; may be repeated.")
@@ -66,8 +66,8 @@ def explain_command(
 ) -> None:  # fmt: skip
     """Explain predictions.
 
-    INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE where the model has several inputs. Files of one
-    input are samples of one batch. Several methods, separated by commas, are shown side by side.
+    INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE if the model has several inputs. Several files for one
+    input are a batch. Several methods, separated by commas, are shown side by side.
     """
     settings = settings_of(**chosen)
     paths = [Path(o) for o in out]

@@ -1,4 +1,4 @@
-"""What the commands print, by rich."""
+"""Prints the results of the commands as tables, with rich."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LAYER = {
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
     ("column", False): "means nothing: explains the columns that go in",
 }
-"""What `--layer` means to a method."""
+"""What `--layer` means for each kind of method."""
 
 
 def _of_pairs(errors: np.ndarray[Any, Any]) -> float:
@@ -55,10 +55,10 @@ FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "standard_error": ("standard error of an attribution, the largest", np.max),
     "interaction_error": ("standard error of an interaction, the largest", _of_pairs),
 }
-"""Facts of black-box methods that tables end with: what they are, and one number for all."""
+"""Facts of black-box methods that are printed below tables: a description, and how the samples' values are summarized."""
 
 REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
-"""Outputs beside the attributions, and what they are."""
+"""Descriptions of the outputs other than attributions."""
 
 
 def _console() -> Console:
@@ -74,7 +74,7 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def wrote(path: Path) -> None:
-    """Say that a file was written, and how large it is."""
+    """Report that a file was written, with its size."""
     _console().print(f"wrote {escape(str(path))} ({_bytes(path.stat().st_size)})")
 
 
@@ -88,7 +88,7 @@ def _bytes(count: int) -> str:
 
 
 def show_explanation(explanation: Explanation, top: int, features: Sequence[str] = ()) -> None:
-    """The largest attributions of every sample."""
+    """Print the largest attributions of each sample."""
     console = _console()
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
@@ -140,7 +140,7 @@ def _place(place: tuple[int, ...], features: Sequence[str]) -> str:
 
 
 def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
-    """What an explained model needs and returns, and how it was made."""
+    """Print what an explained model takes and returns, and how it was made."""
     console = _console()
     run_time = about["run_time_inputs"]
     meaning: dict[str, str] = {}
@@ -188,7 +188,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
 
 
 def _on_cuda(model: onnx.ModelProto) -> str:
-    """Whether ONNX Runtime's CUDA provider runs all of a model, by the list of its kernels."""
+    """Whether ONNX Runtime's CUDA provider has kernels for the whole model, as text."""
     left = left_to_processor(model)
     named = ", ".join(f"{n.op_type} '{n.name}'" for n in left[:3]) + (" …" if len(left) > 3 else "")
     count = f"no kernel for {len(left)} node{'s' if len(left) > 1 else ''}, which cost copies: {named}" if left else "every node"
@@ -210,7 +210,7 @@ def _type(value: onnx.ValueInfoProto) -> tuple[str, str]:
 
 
 def show_plain_model(model: onnx.ModelProto) -> None:
-    """Inputs and outputs of a model that is not explained."""
+    """Print the inputs and outputs of a model that is not an explained one."""
     console = _console()
     table = _table("", "name", "type", "shape")
     weights = {t.name for t in model.graph.initializer}
@@ -223,7 +223,7 @@ def show_plain_model(model: onnx.ModelProto) -> None:
 
 
 def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
-    """One row per node, with its rule."""
+    """Print one row per node, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
         about = {
@@ -264,7 +264,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
 
 
 def show_check(report: CheckReport, as_json: bool = False) -> None:
-    """One line per thing checked."""
+    """Print one line per check."""
     if as_json:
         print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2, ensure_ascii=False))
         return
@@ -283,7 +283,7 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
 
 
 def show_methods(methods: Mapping[str, Method]) -> None:
-    """One row per method."""
+    """Print one row per method."""
     table = _table("method", "attribution", "what it tells", "source")
     for m in methods.values():
         table.add_row(m.name, escape(m.formula), escape(m.summary), escape(m.source))
@@ -291,7 +291,7 @@ def show_methods(methods: Mapping[str, Method]) -> None:
 
 
 def show_method(method: Method) -> None:
-    """One method with its options."""
+    """Print a method with its options."""
     console = _console()
     console.print(f"[bold]{method.name}[/bold]  {escape(method.formula)}")
     console.print(f"  {escape(method.summary)}.")
@@ -314,7 +314,7 @@ def show_method(method: Method) -> None:
 
 
 def show_operators(rows: Sequence[Coverage]) -> None:
-    """One row per operator version."""
+    """Print one row per version of an operator."""
     table = _table("operator", "domain", "since", "how", "role", "derivative", "file", right=("since",))
     for r in rows:
         table.add_row(r.operator, r.domain, str(r.since), r.how, r.role, escape(r.formula), r.file)

@@ -1,4 +1,4 @@
-"""Explanation: attributions of a batch of samples with what they explain."""
+"""`Explanation`: the attributions of a batch of samples."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ __all__ = ["Explanation"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a method says about the predictions of a batch. The explanation of some of the samples is `explanation[2:5]`.
+    """The attributions of a batch of samples. `explanation[2:5]` is the explanation of some of them.
 
     Attributes:
-        attributions: one array per explained tensor, by its name, in the tensor's shape [n, …]; with target="all"
-            [n, targets, …].
-        inputs: the arrays that were explained, by input name.
-        outputs: what the model returned for them, by output name.
-        target: the explained element of each sample, int64 [n], counted row by row where the output has several axes. None for
-            contrasts, arbitrary vectors, sums and all targets, which `about["target"]` describes.
+        attributions: one array per explained tensor, by name, in the tensor's shape [n, …]; with target="all" [n, targets, …].
+        inputs: the explained inputs, by name.
+        outputs: the model's outputs, by name.
+        target: the explained output element of each sample, int64 [n]; an index into the flattened output if that has several
+            axes. None for contrasts, sums, arbitrary vectors and all targets; `about["target"]` describes these.
         about: the metadata of the explained model.
         labels: names of the classes.
         delta: the convergence delta of methods that integrate: by how much the attributions exceed the difference between the
@@ -69,12 +68,12 @@ class Explanation:
 
     @property
     def method(self) -> str:
-        """The method's name."""
+        """The name of the method."""
         return str(self.about["method"])
 
     @property
     def attribution(self) -> np.ndarray[Any, Any]:
-        """The attribution, where only one tensor was explained.
+        """The attribution, if a single tensor was explained.
 
         Raises:
             LayerError: several tensors were explained.
@@ -89,16 +88,16 @@ class Explanation:
         return dict(self.about.get("left_out", {}))
 
     def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
-        """An attribution by the name of what it explains.
+        """Get an attribution by the name of its tensor.
 
         Args:
             name: the explained tensor; None for the first.
 
         Returns:
-            The name and the array, [n, …].
+            The name and the array [n, …].
 
         Raises:
-            LayerError: no tensor of this name was explained.
+            LayerError: no explained tensor has this name.
         """
         if name is None:
             return next(iter(self.attributions.items()))
@@ -164,13 +163,13 @@ class Explanation:
         )  # fmt: skip
 
     def label(self, sample: int) -> str:
-        """What is explained of a sample, in words.
+        """Name what was explained about a sample.
 
         Args:
-            sample: the number of the sample.
+            sample: the index of the sample.
 
         Returns:
-            The name of the class where labels are known, else its number, or a description of the target.
+            The name of the class if names are known, else its index; without a class, the description of the target.
         """
         if self.target is None:
             return str(self.about["target"])
@@ -180,10 +179,10 @@ class Explanation:
         """The name of a class.
 
         Args:
-            index: its number, as targets count.
+            index: the index of the class.
 
         Returns:
-            The name among `labels`, else the key of a map output (ZipMap), else the number as text.
+            The name from `labels`, else the key of a map output (ZipMap), else the index as text.
         """
         found = self.outputs.get(str(self.about.get("output")))
         keys = list(found[0]) if isinstance(found, list) and found and isinstance(found[0], Mapping) else ()
@@ -193,19 +192,19 @@ class Explanation:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def pool(self, by: int | Sequence[int] | np.ndarray[Any, Any], name: str | None = None) -> np.ndarray[Any, Any]:
-        """Sum attributions, which keeps their total.
+        """Sum attributions over axes or groups. The total is preserved.
 
         Args:
-            by: an axis or axes to sum over (the channels of an image: 1; the width of an embedding: -1), or an integer array of
-                group numbers in the shape of one sample (or one that broadcasts to it).
+            by: one or more axes to sum over (1 for the channels of an image, -1 for the width of an embedding), or an
+                integer array of group indices in the shape of one sample, or broadcastable to it.
             name: which attribution; None for the first.
 
         Returns:
-            The sums: without the axes, or [n, groups].
+            The sums, without the axes or as [n, groups].
 
         Raises:
-            LayerError: no tensor of this name was explained.
-            InputError: the groups are not whole numbers from 0 on.
+            LayerError: no explained tensor has this name.
+            InputError: the group indices are not integers from 0 on.
         """
         _, values = self.of(name)
         if isinstance(by, np.ndarray):
@@ -225,10 +224,10 @@ class Explanation:
             name: which attribution; None for the first.
 
         Returns:
-            One number from 0 to 1 per sample, float64 [n]; 0 where all attributions are zero.
+            One number from 0 to 1 per sample, float64 [n]; 0 if all attributions are zero.
 
         Raises:
-            LayerError: no tensor of this name was explained.
+            LayerError: no explained tensor has this name.
         """
         values = self.samples_first(name)
         flat = np.asarray(values, np.float64).reshape(len(values), -1)
@@ -236,17 +235,17 @@ class Explanation:
         return np.asarray(np.abs(flat.clip(max=0)).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
 
     def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
-        """The elements with the largest attributions, by absolute value.
+        """The elements with the largest absolute attributions.
 
         Args:
-            k: how many per sample.
+            k: the number of elements per sample.
             name: which attribution; None for the first.
 
         Returns:
-            For each sample a list of (indices, value), the largest first.
+            For each sample, a list of (index, value), the largest first.
 
         Raises:
-            LayerError: no tensor of this name was explained.
+            LayerError: no explained tensor has this name.
         """
         result = []
         for row in self.samples_first(name):
@@ -286,7 +285,7 @@ class Explanation:
         return strongest_sets(self, most, size)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain lists and numbers, ready for JSON.
+        """Convert to lists and numbers, ready for JSON.
 
         Returns:
             A dict with the keys about, target, labels, delta, facts, attributions and outputs.
@@ -307,7 +306,7 @@ class Explanation:
         """A long table: a row per sample and element, or per sample and set of elements.
 
         Args:
-            features: names of the elements of a table's row; None numbers them.
+            features: the names of a sample's elements; None numbers them.
             name: which attribution; None for the first.
             interactions: whether to list sets of features instead, single ones among them.
 
@@ -377,25 +376,25 @@ class Explanation:
         return global_importance(self, by, features)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write to a file whose ending says the form: .npz .json .csv .parquet .png .html.
+        """Write to a file. Its ending determines the format: .npz, .json, .csv, .parquet, .png or .html.
 
         Args:
-            path: the file to write.
-            **options: of the form, such as those of `plot` for a picture.
+            path: the file.
+            **options: options of the format, for example those of `plot` for .png.
 
         Returns:
             The path.
 
         Raises:
-            OutputError: the folder does not exist or the ending is unknown.
-            MissingDependencyError: the form needs a package that is not installed.
+            OutputError: the ending is unknown, or the folder does not exist.
+            MissingDependencyError: the format needs a package that is not installed.
         """
         from onnxplain.results.save import save_explanation
 
         return save_explanation(self, Path(path), **options)
 
     def plot(self, **options: Any) -> matplotlib.figure.Figure:
-        """A figure of input and attribution side by side, in the form that fits the data.
+        """Draw inputs and attributions side by side, in the form that fits the data.
 
         Args:
             **options: as in `onnxplain.results.plot.plot.plot`.

@@ -1,4 +1,4 @@
-"""What the model predicted, in words and numbers for tables, pictures and pages."""
+"""The model's predictions, for tables, figures and pages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one sample.
+    """The model's prediction for one sample.
 
-    `label` names the top class (None where the output is no list of classes), `probability` belongs to it, `top` holds
-    the (index, name, probability) of the most probable classes, `score` is the explained element of the output.
+    Attributes:
+        label: the name of the top class; None if the output is not a classification.
+        index: the index of the top class, or None.
+        probability: the probability of the top class, or None.
+        top: the most probable classes as (index, name, probability).
+        score: the explained element of the output; None if that is not a single element.
     """
 
     label: str | None
@@ -65,7 +69,7 @@ def scores(explanation: Explanation) -> Array | None:
 
 
 def target_name(explanation: Explanation, sample: int) -> str:
-    """What is explained of a sample: a class name, the place in an output of several axes, or what the target says."""
+    """What was explained about a sample: a class name, an index into a larger output, or the description of the target."""
     if explanation.target is None:
         return str(explanation.about.get("target", ""))
     index = int(explanation.target[sample])
@@ -76,7 +80,7 @@ def target_name(explanation: Explanation, sample: int) -> str:
 
 
 def explained_score(explanation: Explanation) -> str:
-    """Which number was explained, for people."""
+    """A description of the explained score, for people."""
     score = explanation.about.get("score", {})
     output = explanation.about.get("output", "output")
     if score.get("kind") == "logit":
@@ -85,7 +89,7 @@ def explained_score(explanation: Explanation) -> str:
 
 
 def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
-    """Class probabilities [n, classes] with where they come from; None where the output is no list of classes."""
+    """Class probabilities [n, classes] and a description of their origin; None if the output is not a classification."""
     values = scores(explanation)
     if values is None or values.ndim != 2 or values.shape[1] < 2:
         return None
@@ -105,7 +109,15 @@ def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
 
 
 def predictions(explanation: Explanation, most: int = 5) -> tuple[list[Prediction], str]:
-    """The prediction of every sample, and where the probabilities come from ("" where there are none)."""
+    """The predictions of all samples.
+
+    Args:
+        explanation: the explanation.
+        most: the number of classes to list per sample.
+
+    Returns:
+        The predictions, and the origin of the probabilities ("" if there are none).
+    """
     count = sample_count(explanation)
     found = probabilities(explanation)
     values = scores(explanation)

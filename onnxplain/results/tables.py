@@ -1,4 +1,4 @@
-"""Explanations as long tables: one row per explained element."""
+"""Explanations as long tables with one row per explained element."""
 
 from __future__ import annotations
 
@@ -24,19 +24,26 @@ Array = np.ndarray[Any, Any]
 
 
 def long_columns(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> dict[str, Array]:
-    """The columns of the long table, all of one length: samples × (targets ×) elements.
+    """The columns of the long table. All have the same length: samples × (targets ×) elements.
 
-    sample · tensor (where several are explained and `name` is None) · target · feature (with `features`) or index (its
-    numbers joined by commas) · value (what was fed in, where there is such a value) · attribution.
+    - sample: the index of the sample.
+    - tensor: the explained tensor, if there are several and `name` is None.
+    - target: what was explained.
+    - feature: the name of the element if `features` are given, else index: its indices joined by commas.
+    - value: the value of the input, if there is one for each element.
+    - attribution: the attribution.
 
     Args:
-        explanation: what to tabulate.
-        features: names of the elements of one sample, in order.
-        name: which attribution; all where None.
+        explanation: the explanation.
+        features: the names of a sample's elements, in order.
+        name: which attribution; None for all.
+
+    Returns:
+        Columns by name.
 
     Raises:
         InputError: the number of features is not the number of elements.
-        LayerError: nothing explained has that name.
+        LayerError: no explained tensor has this name.
     """
     names = [explanation.of(name)[0]] if name is not None else list(explanation.attributions)
     parts = [_part(explanation, n, features if len(names) == 1 else None) for n in names]
@@ -78,13 +85,14 @@ def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -
 
 
 def _indices(shape: tuple[int, ...]) -> Array:
+    """Indices of all elements of a shape, joined by commas."""
     if len(shape) <= 1:
         return np.arange(int(np.prod(shape)))
     return np.array([",".join(map(str, i)) for i in np.ndindex(*shape)], dtype=object)
 
 
 def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array | None:
-    """The input's values in the shape of the attribution; ids of tokens repeat over the width of their embedding."""
+    """The values of an input in the shape of its attribution. Token ids are repeated over the width of their embedding."""
     if name not in explanation.inputs:
         return None
     fed = named_rows(explanation, name, np.asarray(explanation.inputs[name]))
@@ -96,10 +104,19 @@ def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array |
 
 
 def long_table(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
-    """The long table (see `long_columns`) as a pandas DataFrame.
+    """The long table of `long_columns` as a pandas DataFrame.
+
+    Args:
+        explanation: as in `long_columns`.
+        features: as in `long_columns`.
+        name: as in `long_columns`.
+
+    Returns:
+        The data frame.
 
     Raises:
-        InputError, LayerError: as `long_columns`.
+        InputError: as in `long_columns`.
+        LayerError: as in `long_columns`.
         MissingDependencyError: pandas is not installed.
     """
     return _frame(long_columns(explanation, features, name))
@@ -146,6 +163,14 @@ def parquet_bytes(
     interactions: bool = False,
 ) -> bytes:
     """The long tables, or those of sets of features, as Parquet.
+
+    Args:
+        explanations: one or several.
+        features: as in `long_columns`.
+        name: as in `long_columns`.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.

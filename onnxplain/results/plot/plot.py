@@ -1,4 +1,4 @@
-"""Pictures of explanations: methods side by side, samples one below the other, in the form that fits the data."""
+"""Figures of explanations: methods side by side, samples one below the other."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "series": SeriesBlock,
 }
 SAMPLES_SHOWN = {"image": 8, "table": 4, "tokens": 4, "series": 6}
-"""So many samples are shown where nothing is said."""
+"""The number of samples shown by default."""
 
 Blocks: TypeAlias = "list[tuple[str, Any]]"
 """What is drawn, one below the other, with the captions above."""
 
 OVERALL = "all samples"
-"""The target of what holds for all samples together."""
+"""The target of blocks about all samples together."""
 
 
 def plot(
@@ -52,7 +52,7 @@ def plot(
     by: Any = None,
     most: int | None = None,
 ) -> Figure:
-    """A figure of explanations of the same samples, side by side.
+    """Draw explanations of the same samples side by side.
 
     Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
     as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding). Explanations by
@@ -76,11 +76,11 @@ def plot(
         most: how many features to show, in forms for tables.
 
     Returns:
-        A matplotlib Figure, independent of pyplot; save it with `figure.savefig(path)`.
+        A matplotlib Figure that is independent of pyplot. Save it with `figure.savefig(path)`.
 
     Raises:
-        InputError: no such sample, a wrong number of features, or explanations of different samples.
-        OutputError: no such form, or one that does not fit.
+        InputError: a sample does not exist, the number of features is wrong, or the explanations are of different samples.
+        OutputError: the form is unknown or does not fit.
         MissingDependencyError: matplotlib is not installed.
     """
     if form in TABULAR_FORMS:
@@ -138,7 +138,7 @@ def whole(
 def _blocks(
     explanations: Sequence[Explanation], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
 ) -> tuple[Blocks, Callable[..., None], str]:
-    """The blocks of explanations side by side, the legend for them, and a note on what is not shown."""
+    """The blocks of the figure, the function that draws their legend, and a note about what is not shown."""
     columns = columns_of(explanations)
     views = views_of(columns, features, form)
     count = sample_count(explanations[0])
@@ -152,10 +152,18 @@ def _blocks(
 
 
 def chosen_samples(samples: int | Sequence[int] | None, count: int, most: int) -> list[int]:
-    """The samples to show, counted from 0; negative ones from the end.
+    """The indices of the samples to show.
+
+    Args:
+        samples: one index or several; negative ones count from the end. None for the first ones.
+        count: the number of samples.
+        most: the number shown if `samples` is None.
+
+    Returns:
+        Indices from 0.
 
     Raises:
-        InputError: no such sample.
+        InputError: a sample does not exist.
     """
     if samples is None:
         return list(range(min(count, most)))
