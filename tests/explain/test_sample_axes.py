@@ -26,7 +26,14 @@ def draw(*shape: int) -> np.ndarray[Any, Any]:
     return RANDOM.standard_normal(shape).astype(np.float32)
 
 
-LSTM = {"w": draw(1, 16, 3), "r": draw(1, 16, 4), "o": draw(4, 2), "one": np.array([1]), "last": np.int64(-1), "zero": np.array([0])}
+LSTM = {
+    "w": draw(1, 16, 3),
+    "r": draw(1, 16, 4),
+    "o": draw(4, 2),
+    "one": np.array([1]),
+    "last": np.int64(-1),
+    "zero": np.array([0]),
+}
 """Weights of a small LSTM and of a linear map of its last step."""
 
 
@@ -251,7 +258,11 @@ class TestSideOutputs:
 
 
 class TestStates:
-    METHODS: Mapping[str, Mapping[str, Any]] = {"occlusion": {"window": 1, "axes": [-1]}, "feature-ablation": {}, "exact-shapley": {}}
+    METHODS: Mapping[str, Mapping[str, Any]] = {
+        "occlusion": {"window": 1, "axes": [-1]},
+        "feature-ablation": {},
+        "exact-shapley": {},
+    }
 
     @pytest.mark.parametrize("method", METHODS)
     def test_states_are_samples_too(self, method: str) -> None:
@@ -274,7 +285,7 @@ class TestNoSamples:
         for method in ("gradient", "input-x-gradient"):
             found = Explainer(made, method)(x, (1, 4)).attribution
             np.testing.assert_allclose(found, expected * (x if method != "gradient" else 1), atol=5e-3)
-        with pytest.raises(TargetError, match="target 4 has 1 axes, but output 'y' .* has 2, none of which counts samples"):
+        with pytest.raises(TargetError, match=r"target 4 has 1 axes, but output 'y' .* has 2, none of which counts samples"):
             Explainer(made)(x, 4)
 
     def test_detections_are_explained_one_picture_at_a_time(self) -> None:
@@ -294,14 +305,14 @@ class TestNoSamples:
         expected = slopes(made, feeds, "x", "y", seed((1, 4, 2), 0, (2, 1))[0], step=1e-3)
         explainer = Explainer(made, inputs=["x"])
         np.testing.assert_allclose(explainer(feeds, (2, 1)).attribution, expected, atol=5e-3)
-        with pytest.raises(TargetError, match="expected one index per sample.*mixes what lies along axis 0 of 'x'"):
+        with pytest.raises(TargetError, match=r"expected one index per sample.*mixes what lies along axis 0 of 'x'"):
             explainer(feeds, [1, 1, 1, 1])
         total = Explainer(made, "exact-shapley", inputs=["x"], baseline=0.0, groups="inputs")(feeds, (2, 1)).attribution
         change = run(made, feeds)["y"] - run(made, {**feeds, "x": 0 * feeds["x"]})["y"]
         assert total == pytest.approx(np.full((4, 3), change[2, 1]), abs=1e-5)
 
     def test_batch_size_says_why_not(self) -> None:
-        with pytest.raises(MethodError, match="no axis of 'y' .* counts samples .*mixes"):
+        with pytest.raises(MethodError, match=r"no axis of 'y' .* counts samples .*mixes"):
             rewrite(of_nodes(), batch_size=2)
 
 
@@ -377,7 +388,9 @@ class TestElementsPerSample:
 
 
 class TestEmptyInputs:
-    @pytest.mark.parametrize("method", ["gradient", "exact-shapley", "kernel-shap", "lime", "feature-ablation", "occlusion", "deeplift"])
+    @pytest.mark.parametrize(
+        "method", ["gradient", "exact-shapley", "kernel-shap", "lime", "feature-ablation", "occlusion", "deeplift"]
+    )
     def test_an_empty_cache_beside_the_input(self, method: str) -> None:
         nodes = [node("Tanh", "x", "t"), node("MatMul", "t v", "a"), node("ReduceSum", "past one", "s"), node("Add", "a s", "y")]
         weights = {"v": np.float32([[1], [2], [-1], [0.5]]), "one": np.array([1])}
