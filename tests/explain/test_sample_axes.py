@@ -385,24 +385,3 @@ class TestElementsPerSample:
             np.testing.assert_allclose(found.attribution[i], alone.attribution[i], atol=1e-6)
         result = evaluate(made, x, ["gradient"], ["sparseness"], target=[(2, 3), (0, 1)], progress=False)
         assert np.isfinite(result.scores("gradient", "sparseness")).all()
-
-
-class TestEmptyInputs:
-    @pytest.mark.parametrize(
-        "method", ["gradient", "exact-shapley", "kernel-shap", "lime", "feature-ablation", "occlusion", "deeplift"]
-    )
-    def test_an_empty_cache_beside_the_input(self, method: str) -> None:
-        nodes = [node("Tanh", "x", "t"), node("MatMul", "t v", "a"), node("ReduceSum", "past one", "s"), node("Add", "a s", "y")]
-        weights = {"v": np.float32([[1], [2], [-1], [0.5]]), "one": np.array([1])}
-        made = model(nodes, {"x": ["N", 4], "past": ["N", "P"]}, {"y": ["N", 1]}, weights)
-        feeds = {"x": np.ones((3, 4), np.float32), "past": np.zeros((3, 0), np.float32)}
-        options = {} if method == "gradient" else {"baseline": 0.0}
-        found = Explainer(made, method, progress=False, **options)(feeds, 0)
-        assert {n: v.shape for n, v in found.attributions.items()} == {"x": (3, 4), "past": (3, 0)}
-        if method == "exact-shapley":
-            np.testing.assert_allclose(found.attributions["x"], np.tanh(1) * np.tile([1, 2, -1, 0.5], (3, 1)), atol=1e-5)
-
-    def test_nothing_to_explain(self) -> None:
-        made = model([node("ReduceSum", "x one", "y")], {"x": ["N", "P"]}, {"y": ["N", 1]}, {"one": np.array([1])})
-        with pytest.raises(InputError, match="there is nothing to explain: 'x' has no elements"):
-            Explainer(made, "feature-ablation")(np.zeros((3, 0), np.float32))
