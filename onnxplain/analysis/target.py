@@ -20,6 +20,8 @@ TargetLike: TypeAlias = "None | int | str | Sequence[Any] | Mapping[Any, float] 
 Axis: TypeAlias = "int | str"
 """The choice along one axis: an index, "top" (where the score is greatest), or ":" (the sum over the axis)."""
 
+ONE_EACH = "one target per sample is chosen at run time: rewrite with target='input', or hand the list to the Explainer"
+
 KINDS = ("element", "contrast", "input", "seed", "all")
 
 
@@ -66,9 +68,7 @@ def parse_target(value: TargetLike) -> Target:
             raise TargetError("a contrast needs at least one output, e.g. target={3: 1, 5: -1}")
         return Target("contrast", (), terms)
     if isinstance(value, list | np.ndarray) and np.ndim(value) > 0:
-        raise TargetError(
-            "one target per sample is chosen at run time: rewrite with target='input', or hand the list to the Explainer"
-        )
+        raise TargetError(ONE_EACH)
     return Target("element", _axes(value))
 
 
@@ -165,6 +165,8 @@ def _parse_text(text: str) -> Target:
         )
     if text in ("input", "seed", "cotangent", "all"):
         return Target("seed" if text == "cotangent" else text, ())  # "seed" is the contract's name for the input
+    if ";" in text:
+        raise TargetError(ONE_EACH)
     contrast = re.fullmatch(r"(\d+|top)\s*-\s*(\d+|top)", text)
     if contrast:
         return Target("contrast", (), tuple((w, _axes_of_text(p)) for w, p in zip((1.0, -1.0), contrast.groups(), strict=True)))

@@ -175,6 +175,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         "axioms": ", ".join(about["axioms"]) or "none",
         "explains": explained,
         "target": about["target"],
+        "samples": _axes_in_words(about),
         **({"left out": "; ".join(left_out_in_words(about["left_out"]))} if about.get("left_out") else {}),
         **({"runs": f"{about['batch_size']} samples at a time"} if about.get("batch_size") else {}),
         "passes": ", ".join(about["passes"]),
@@ -185,6 +186,14 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
     }
     for key, value in facts.items():
         console.print(f"  {key:9} {escape(str(value))}")
+
+
+def _axes_in_words(about: Mapping[str, Any]) -> str:
+    """Which axes of an explained model count samples."""
+    if not about["batched"]:
+        return "no axis counts them"
+    later = {name: axis for name, axis in about.get("sample_axes", {}).items() if axis}
+    return "along the first axis" + "".join(f", along axis {axis} of '{name}'" for name, axis in later.items())
 
 
 def _on_cuda(model: onnx.ModelProto) -> str:
@@ -222,13 +231,22 @@ def show_plain_model(model: onnx.ModelProto) -> None:
     console.print(f"  {len(model.graph.node)} nodes; not an explained model (onnxplain rewrite makes one)")
 
 
+def _samples(plan: Plan) -> str:
+    """Which axes count samples, in words."""
+    axes = plan.axes
+    if axes is None or axes.axis is None:
+        return "no axis counts them" if axes is None else axes.question() if axes.open else f"no axis counts them: {axes.reason}"
+    places = {**axes.of_inputs, plan.score.tensor.name: axes.axis}
+    return ", ".join(f"axis {axis} of '{name}'" for name, axis in places.items()) + f" ({axes.reason})"
+
+
 def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     """Print one row per node, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
         about = {
             "method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused,
-            "left_out": dict(plan.left_out), "lost": plan.lost,
+            "left_out": dict(plan.left_out), "samples": _samples(plan), "lost": plan.lost,
         }  # fmt: skip
         print(json.dumps(about, indent=2))
         return
@@ -253,6 +271,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     console.print(table)
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
+    console.print(f"samples: {escape(_samples(plan))}")
     for line in left_out_in_words(plan.left_out):
         console.print(f"not explained: {escape(line)}")
     for line in plan.lost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -13,7 +13,7 @@ import onnx
 
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
-from onnxplain.errors import MethodError, TargetError
+from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.engine import Array, Question, RunSettings
 from onnxplain.explain.lost_relevance import seems_lost, warn_of_passage
 from onnxplain.explain.prediction import FirstRun
@@ -55,6 +55,7 @@ class GraphEngine:
         self._request = replace(request, baseline="input") if wants_baseline else request
         self._watches = "conservation" in request.method.axioms and not request.compares
         self._made: dict[Target, tuple[Rewritten, Session]] = {}
+        self._fewer: dict[tuple[str, ...], GraphEngine] = {}
         self._ready(BY_INDEX)
 
     @property
@@ -84,6 +85,9 @@ class GraphEngine:
         """Explain the predictions for a batch."""
         if question.chosen is not None:
             self._check_range(question.chosen)
+        empty = self._without_elements(question)
+        if empty:
+            return self._beside(empty, question)
         rewritten, session = self._ready(question.target)
         extra = self._extra_feeds(rewritten, session, question)
 
@@ -101,6 +105,29 @@ class GraphEngine:
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
+
+    def _without_elements(self, question: Question) -> list[str]:
+        """Explained inputs of no elements, such as an empty cache, where points are laid between baselines and inputs."""
+        if not self._request.method.multi_point:
+            return []
+        explained = [entry["explains"] for entry in self.about["attributions"].values()]
+        return [name for name in explained if name in question.feeds and not question.feeds[name].size]
+
+    def _beside(self, empty: Sequence[str], question: Question) -> Explanation:
+        """The explanation of the other inputs; those without elements have nothing to explain."""
+        explained = [entry["explains"] for entry in self.about["attributions"].values()]
+        kept = tuple(name for name in explained if name in question.feeds and name not in empty)
+        if not kept:
+            raise InputError(f"there is nothing to explain: {', '.join(map(repr, empty))} has no elements")
+        if kept not in self._fewer:
+            baseline = self._request.baseline
+            if isinstance(baseline, Mapping):
+                baseline = {name: value for name, value in baseline.items() if name not in empty}
+            request = replace(self._request, inputs=kept, baseline=baseline)
+            self._fewer[kept] = GraphEngine(self._source, request, self._running, self._first_run)
+        made = self._fewer[kept].explain(question)
+        nothing = {name: np.zeros_like(question.feeds[name]) for name in empty}
+        return replace(made, attributions={n: nothing[n] if n in nothing else made.attributions[n] for n in explained})
 
     def _check_range(self, chosen: Array) -> None:
         extents = [d for i, d in enumerate(self.axes.score.shape or ()) if i != self.axes.axis]

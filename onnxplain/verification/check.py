@@ -30,6 +30,7 @@ from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Providers, Session
+from onnxplain.verification.apart import check_apart
 from onnxplain.verification.completeness import check_completeness
 from onnxplain.verification.conservation import balance, judged, judged_change, judged_passage
 from onnxplain.verification.directional import check_slopes
@@ -70,7 +71,8 @@ def check(
 
     Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
     the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy
-    completeness they have to add up.
+    completeness they have to add up. Where nothing proves that samples are apart, one is changed: it must move its own scores
+    alone.
 
     Args:
         model: as in `onnxplain.rewrite`.
@@ -133,7 +135,8 @@ def check(
     if method != "gradient":
         findings += _check_method(subject, request, ran)
     logit = None if subject.rounds(registry) else check_score(ran.rewritten, ran.results)
-    findings += [] if logit is None else [logit]
+    apart = check_apart(ran.rewritten, ran.session, feeds, ran.results)
+    findings += [finding for finding in (logit, apart) if finding is not None]
     rows: list[NodeConservation] = []
     if "conservation" in found.axioms:
         flow, rows = _check_conservation(subject, replace(request, layer=()))

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from onnxplain.analysis.sample_axis import find_sample_axes
-from onnxplain.analysis.sample_flow.place import Gone, Place, Product, reshaped
+from onnxplain.analysis.sample_flow.place import Gone, Place, Product, place_after_reshape
 from onnxplain.analysis.score import find_score
 from onnxplain.io.reader import read
 from onnxplain.ir.graph import Graph
@@ -197,4 +197,4 @@ SAMPLES = Product(1, ("batch",))
 )  # fmt: skip
 def test_reshapes(place: Place, before: Any, after: Any, expected: Place | None) -> None:
     """The samples are found again where the extents before them say so, and only there."""
-    assert reshaped(place, before, after, "batch") == expected
+    assert place_after_reshape(place, before, after, "batch") == expected

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from onnxplain.analysis.sample_flow.place import Gone, Place, State
-from onnxplain.analysis.sample_flow.reading import Reading, Values
-from onnxplain.analysis.sample_flow.rules import rule_for
+from onnxplain.analysis.sample_flow.reading import KnownValues, Reading
+from onnxplain.analysis.sample_flow.rules import sample_rule
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Dim
@@ -15,7 +15,7 @@ __all__ = ["follow_samples"]
 
 
 def follow_samples(
-    nodes: Sequence[Node], axes: Mapping[str, int], extent: Dim, facts: Values, traits: Traits
+    nodes: Sequence[Node], axes: Mapping[str, int], extent: Dim, facts: KnownValues, traits: Traits
 ) -> dict[str, State]:
     """Where the samples lie in every tensor that depends on them.
 
@@ -36,7 +36,7 @@ def follow_samples(
 class _Walk:
     """Follows samples through nodes, and through the subgraphs of nodes."""
 
-    def __init__(self, extent: Dim, facts: Values, traits: Traits) -> None:
+    def __init__(self, extent: Dim, facts: KnownValues, traits: Traits) -> None:
         self.extent, self.facts, self.traits = extent, facts, traits
 
     def through(self, nodes: Sequence[Node], states: Mapping[str, State]) -> dict[str, State]:
@@ -61,7 +61,7 @@ class _Walk:
 
     def one(self, node: Node, known: Mapping[str, State]) -> list[State]:
         """The states of a node's outputs."""
-        rule = rule_for(node, self.traits(node))
+        rule = sample_rule(node, self.traits(node))
         reading = self.reading(node, known)
         if rule is None:
             return [reading.unknown()] * len(node.outputs)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from onnxplain.analysis.sample_flow.place import Place, State, reshaped
-from onnxplain.analysis.sample_flow.reading import Reading, Result, Rule
+from onnxplain.analysis.sample_flow.place import Place, State, place_after_reshape
+from onnxplain.analysis.sample_flow.reading import Reading, SampleRule, SampleStates
 from onnxplain.ir.tensor import Dim
 
-__all__ = [
-    "along", "blocks", "chosen", "concatenated", "cut", "each_row", "elementwise", "expanded", "gathered", "gathered_elements",
-    "gathered_nd", "one_hot", "padded", "reduced", "repeated", "reshape", "resized", "reversed_rows", "scattered_elements",
-    "sliced", "squeezed", "through", "transposed", "unsqueezed",
-]  # fmt: skip
+__all__ = ["EACH_PLACE", "EACH_ROW", "ELEMENTWISE", "MOVES", "REDUCED"]
 
 
 LAST = 2**31 - 1
 """What exporters write for the end of an axis, or more."""
 
 
-def through(n: Reading) -> Result:
+def _through(n: Reading) -> SampleStates:
     """Shaped as input 0, every element from that at its place; other inputs are settings."""
     x = n.place(0)
     return x if x is not None and n.only(0) else n.unknown()
 
 
-def elementwise(n: Reading) -> Result:
+def _elementwise(n: Reading) -> SampleStates:
     """Elements at the same place of all inputs, which broadcast."""
     ranks = [n.rank(i) for i in range(len(n.node.inputs))]
     out = n.out()
@@ -53,10 +49,10 @@ def _narrow(n: Reading, index: int, from_end: int) -> bool:
     return mine in (1, None) or mine in extents
 
 
-def along(parameter: str, default: int, index: int = -1) -> Rule:
+def _along(parameter: str, default: int, index: int = -1) -> SampleRule:
     """What mixes elements along one axis, an attribute or the input at `index`, and leaves all others apart."""
 
-    def rule(n: Reading) -> Result:
+    def rule(n: Reading) -> SampleStates:
         x, rank = n.place(0), n.rank(0)
         given = n.node.get(parameter, default if index < 0 else None)
         axes = [int(given)] if given is not None else n.ints(index)
@@ -67,7 +63,7 @@ def along(parameter: str, default: int, index: int = -1) -> Rule:
     return rule
 
 
-def reduced(n: Reading) -> Result:
+def _reduced(n: Reading) -> SampleStates:
     """A reduction along axes."""
     x, rank = n.place(0), n.rank(0)
     axes = n.parameter("axes", 1)
@@ -80,7 +76,7 @@ def reduced(n: Reading) -> Result:
     return _without(n, x, [a % rank for a in axes])
 
 
-def chosen(n: Reading) -> Result:
+def _chosen(n: Reading) -> SampleStates:
     """ArgMax and ArgMin."""
     x, rank = n.place(0), n.rank(0)
     return n.unknown() if x is None or rank is None else _without(n, x, [int(n.node.get("axis", 0)) % rank])
@@ -92,7 +88,7 @@ def _without(n: Reading, x: Place, axes: list[int]) -> State:
     return x if n.node.get("keepdims", 1) else x.at(x.axis - sum(a < x.axis for a in axes))
 
 
-def transposed(n: Reading) -> Result:
+def _transposed(n: Reading) -> SampleStates:
     x, rank = n.place(0), n.rank(0)
     if x is None or rank is None:
         return n.unknown()
@@ -101,7 +97,7 @@ def transposed(n: Reading) -> Result:
     return x.at(order.index(x.axis))
 
 
-def squeezed(n: Reading) -> Result:
+def _squeezed(n: Reading) -> SampleStates:
     x, rank = n.place(0), n.rank(0)
     axes = n.parameter("axes", 1)
     if x is None or rank is None or (axes is None and n.tensor(1) is not None):
@@ -115,7 +111,7 @@ def squeezed(n: Reading) -> Result:
     return n.mixed() if x.axis in gone else x.at(x.axis - sum(a < x.axis for a in gone))
 
 
-def unsqueezed(n: Reading) -> Result:
+def _unsqueezed(n: Reading) -> SampleStates:
     x, rank = n.place(0), n.rank(0)
     axes = n.parameter("axes", 1)
     if x is None or rank is None or axes is None:
@@ -125,15 +121,15 @@ def unsqueezed(n: Reading) -> Result:
     return x.at(kept[x.axis])
 
 
-def reshape(n: Reading) -> Result:
+def _reshape(n: Reading) -> SampleStates:
     """Reshape and Flatten."""
     x, given = n.place(0), n.tensor(0)
     if x is None or given is None or not n.only(0):
         return n.unknown()
-    return reshaped(x, given.shape, n.out(), n.extent) or n.unknown()
+    return place_after_reshape(x, given.shape, n.out(), n.extent) or n.unknown()
 
 
-def expanded(n: Reading) -> Result:
+def _expanded(n: Reading) -> SampleStates:
     x, out, rank = n.place(0), n.out(), n.rank(0)
     if x is None or out is None or rank is None:
         return n.unknown()
@@ -143,7 +139,7 @@ def expanded(n: Reading) -> Result:
     return made if _same(mine, out[made.axis]) or asked == 1 or _same(mine, asked) else n.unknown()
 
 
-def repeated(n: Reading) -> Result:
+def _repeated(n: Reading) -> SampleStates:
     times = n.ints(1)
     x, out = n.place(0), n.out()
     if x is None or not n.only(0):
@@ -153,7 +149,7 @@ def repeated(n: Reading) -> Result:
     return x if out is not None and _same(n.dim(0, x.axis), out[x.axis]) else n.unknown()
 
 
-def sliced(n: Reading) -> Result:
+def _sliced(n: Reading) -> SampleStates:
     x, rank = n.place(0), n.rank(0)
     if x is None or rank is None or not n.only(0):
         return n.unknown()
@@ -172,13 +168,13 @@ def sliced(n: Reading) -> Result:
     return x if whole and begins[at] == 0 and steps[at] == 1 else n.unknown()
 
 
-def cut(n: Reading) -> Result:
+def _cut(n: Reading) -> SampleStates:
     """Split."""
     x, rank = n.place(0), n.rank(0)
     return x if x is not None and rank is not None and x.axis != int(n.node.get("axis", 0)) % rank else n.unknown()
 
 
-def concatenated(n: Reading) -> Result:
+def _concatenated(n: Reading) -> SampleStates:
     rank = next((r for i in range(len(n.node.inputs)) if (r := n.rank(i)) is not None), None)
     places = {p for i in n.tagged() if (p := n.place(i)) is not None}
     if rank is None or len(places) != 1:
@@ -187,13 +183,13 @@ def concatenated(n: Reading) -> Result:
     return place if place.axis != int(n.node.get("axis", 0)) % rank else n.unknown()
 
 
-def padded(n: Reading) -> Result:
+def _padded(n: Reading) -> SampleStates:
     x, out = n.place(0), n.out()
     fits = x is not None and n.only(0) and out is not None and _same(n.dim(0, x.axis), out[x.axis])
     return x if fits else n.unknown()
 
 
-def resized(n: Reading) -> Result:
+def _resized(n: Reading) -> SampleStates:
     x, out, rank, scales = n.place(0), n.out(), n.rank(0), n.array(2)
     axes = n.node.get("axes")
     if x is None or rank is None or not n.only(0):
@@ -204,7 +200,7 @@ def resized(n: Reading) -> Result:
     return x if out is not None and _same(n.dim(0, x.axis), out[x.axis]) else n.unknown()
 
 
-def gathered(n: Reading) -> Result:
+def _gathered(n: Reading) -> SampleStates:
     x, places, rank, picked = n.place(0), n.place(1), n.rank(0), n.rank(1)
     if rank is None or picked is None:
         return n.unknown()
@@ -218,7 +214,7 @@ def gathered(n: Reading) -> Result:
     return x if x.axis < axis else x.at(x.axis + picked - 1)
 
 
-def gathered_elements(n: Reading) -> Result:
+def _gathered_elements(n: Reading) -> SampleStates:
     """GatherElements: at the same place of both, but along one axis."""
     rank = n.rank(0)
     places = {p for i in n.tagged() if (p := n.place(i)) is not None}
@@ -231,7 +227,7 @@ def gathered_elements(n: Reading) -> Result:
     return n.unknown() if mixes else place
 
 
-def gathered_nd(n: Reading) -> Result:
+def _gathered_nd(n: Reading) -> SampleStates:
     x, places, lead = n.place(0), n.place(1), int(n.node.get("batch_dims", 0))
     if x is not None and x.axis < lead and places in (None, x):
         return x
@@ -239,7 +235,7 @@ def gathered_nd(n: Reading) -> Result:
     return places if x is None and places is not None and picked is not None and places.axis < picked - 1 else n.unknown()
 
 
-def scattered_elements(n: Reading) -> Result:
+def _scattered_elements(n: Reading) -> SampleStates:
     """ScatterElements: as GatherElements, written instead of read."""
     rank = n.rank(0)
     places = {p for i in n.tagged() if (p := n.place(i)) is not None}
@@ -249,7 +245,7 @@ def scattered_elements(n: Reading) -> Result:
     return place if place.axis != int(n.node.get("axis", 0)) % rank else n.unknown()
 
 
-def one_hot(n: Reading) -> Result:
+def _one_hot(n: Reading) -> SampleStates:
     x, rank = n.place(0), n.rank(0)
     if x is None or rank is None or not n.only(0):
         return n.unknown()
@@ -257,7 +253,7 @@ def one_hot(n: Reading) -> Result:
     return x if x.axis < new else x.at(x.axis + 1)
 
 
-def reversed_rows(n: Reading) -> Result:
+def _reversed_rows(n: Reading) -> SampleStates:
     """ReverseSequence: every sample by a length of its own."""
     x, lengths, samples = n.place(0), n.place(1), int(n.node.get("batch_axis", 1))
     if x is None or not n.only(0, 1):
@@ -265,13 +261,7 @@ def reversed_rows(n: Reading) -> Result:
     return x if x.axis == samples and lengths in (None, x.at(0)) else n.mixed() if lengths is None else n.unknown()
 
 
-def blocks(n: Reading) -> Result:
-    """DepthToSpace and SpaceToDepth."""
-    x = n.place(0)
-    return x if x is not None and x.axis == 0 else n.unknown()
-
-
-def each_row(n: Reading) -> Result:
+def _each_row(n: Reading) -> SampleStates:
     """What treats every row of its operands alone."""
     places = {p for i in n.tagged() if (p := n.place(i)) is not None}
     return next(iter(places)) if {p.axis for p in places} == {0} and len(places) == 1 else n.unknown()
@@ -279,3 +269,44 @@ def each_row(n: Reading) -> Result:
 
 def _same(before: Dim, after: Dim) -> bool:
     return before is not None and before == after
+
+
+def _settings(n: Reading) -> SampleStates:
+    """DynamicQuantizeLinear: the numbers, and the scale and zero point of all of them, which are settings."""
+    x = n.place(0)
+    return [x, None, None] if x is not None else n.unknown()
+
+
+# operators: a rule for each
+MOVES: dict[str, SampleRule] = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "TopK"), _along("axis", -1)),
+    **dict.fromkeys(("CumSum", "CumProd"), _along("axis", 0, 1)),
+    "DFT": _along("axis", -2, 2),
+    **dict.fromkeys(("ArgMax", "ArgMin"), _chosen),
+    "Transpose": _transposed,
+    "Squeeze": _squeezed,
+    "Unsqueeze": _unsqueezed,
+    **dict.fromkeys(("Reshape", "Flatten"), _reshape),
+    "Expand": _expanded,
+    "Tile": _repeated,
+    "Slice": _sliced,
+    "Split": _cut,
+    "Concat": _concatenated,
+    **dict.fromkeys(("Pad", "CenterCropPad"), _padded),
+    **dict.fromkeys(("Resize", "Upsample"), _resized),
+    "Gather": _gathered,
+    "GatherElements": _gathered_elements,
+    "GatherND": _gathered_nd,
+    "ScatterElements": _scattered_elements,
+    "OneHot": _one_hot,
+    "ReverseSequence": _reversed_rows,
+    **dict.fromkeys(
+        ("DepthToSpace", "SpaceToDepth", "MaxUnpool", "Col2Im", "STFT", "Multinomial", "AffineGrid", "Det"), _each_row
+    ),
+    **dict.fromkeys(("Trilu", "Bernoulli", "Dropout"), _through),
+    "DynamicQuantizeLinear": _settings,
+}
+"""By operator: where the samples lie in what moves elements, or compares or sums those along an axis."""
+
+EACH_PLACE, ELEMENTWISE, REDUCED, EACH_ROW = _through, _elementwise, _reduced, _each_row
+"""The rules of operators by their traits: functions of one operand, of several, reductions, and what treats every row alone."""

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from onnxplain.ir.tensor import Dim, Shape
 
-__all__ = ["NOTHING", "Gone", "Place", "Product", "State", "product", "reshaped"]
+__all__ = ["Gone", "Place", "Product", "State", "place_after_reshape", "product_of_extents"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Product:
 ONE = Product()
 
 
-def product(dims: Iterable[Dim]) -> Product | None:
+def product_of_extents(dims: Iterable[Dim]) -> Product | None:
     """The product of extents; None where one is unknown."""
     found = list(dims)
     if any(d is None for d in found):
@@ -81,13 +81,11 @@ class Gone:
     proven: bool
 
 
-NOTHING = None
-"""What does not depend on the samples at all has no place."""
-
 State: TypeAlias = "Place | Gone | None"
+"""None for what does not depend on the samples."""
 
 
-def reshaped(place: Place, before: Shape, after: Shape, extent: Dim) -> Place | None:
+def place_after_reshape(place: Place, before: Shape, after: Shape, extent: Dim) -> Place | None:
     """Where the samples lie after a Reshape; None where that cannot be told.
 
     Args:
@@ -98,11 +96,11 @@ def reshaped(place: Place, before: Shape, after: Shape, extent: Dim) -> Place | 
     """
     if before is None or after is None:
         return None
-    count = product([before[place.axis] if place.whole and before[place.axis] is not None else extent])
+    count = product_of_extents([before[place.axis] if place.whole and before[place.axis] is not None else extent])
     if count is None:
         return None
     mine = place.outer.times(count).times(place.inner)
-    parts = [mine if i == place.axis else product([d]) for i, d in enumerate(before)]
+    parts = [mine if i == place.axis else product_of_extents([d]) for i, d in enumerate(before)]
     wanted = _solved(parts, after, {s for p in parts if p is not None for s in p.symbols})
     head = ONE
     for part in parts[: place.axis]:
@@ -124,7 +122,7 @@ def reshaped(place: Place, before: Shape, after: Shape, extent: Dim) -> Place | 
 
 def _solved(parts: list[Product | None], after: tuple[Dim, ...], known: set[str]) -> list[Product | None]:
     """The extents after a Reshape as products; the one that is unknown, or named as none before it is, from the others."""
-    made = [product([d]) if d is not None and (isinstance(d, int) or d in known) else None for d in after]
+    made = [product_of_extents([d]) if d is not None and (isinstance(d, int) or d in known) else None for d in after]
     if made.count(None) != 1:
         return made
     total, rest = ONE, ONE

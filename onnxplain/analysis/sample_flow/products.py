@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from onnxplain.analysis.sample_flow.place import Place, State
-from onnxplain.analysis.sample_flow.reading import Reading, Result, Rule
+from onnxplain.analysis.sample_flow.reading import Reading, SampleRule, SampleStates
 
-__all__ = ["attention", "channels_first", "contracted", "convolved", "from_axis", "general_product", "grid", "matrix_product",
-           "pooled", "recurrent", "statistics"]  # fmt: skip
+__all__ = ["PRODUCTS"]
 
 
-def convolved(weight: int, beside: tuple[int, ...] = ()) -> Rule:
+def _convolved(weight: int, beside: tuple[int, ...] = ()) -> SampleRule:
     """A convolution of input 0 with the kernel at input `weight`; what is `beside` them may have the samples first too."""
 
-    def rule(n: Reading) -> Result:
+    def rule(n: Reading) -> SampleStates:
         x = n.place(0)
         if x is None or not n.only(0, *beside):
             return n.unknown()
@@ -25,7 +24,7 @@ def convolved(weight: int, beside: tuple[int, ...] = ()) -> Rule:
     return rule
 
 
-def pooled(n: Reading) -> Result:
+def _pooled(n: Reading) -> SampleStates:
     """A pooling: a window over all axes after the channels."""
     x = n.place(0)
     if x is None or not n.only(0):
@@ -44,10 +43,10 @@ def _window(n: Reading, x: Place, width: int | str | None) -> State:
     return x if out is not None and before is not None and out[x.axis] == before else n.unknown()
 
 
-def channels_first(kept: tuple[int, ...], *, beyond: bool = False) -> Rule:
+def _channels_first(kept: tuple[int, ...], *, beyond: bool = False) -> SampleRule:
     """What works on [samples, channels, places …]: which axes it leaves apart, and whether those of places `beyond` them."""
 
-    def rule(n: Reading) -> Result:
+    def rule(n: Reading) -> SampleStates:
         x = n.place(0)
         if x is None or not n.only(0):
             return n.unknown()
@@ -56,10 +55,10 @@ def channels_first(kept: tuple[int, ...], *, beyond: bool = False) -> Rule:
     return rule
 
 
-def matrix_product(left: int = 0, right: int = 1) -> Rule:
+def _matrix_product(left: int = 0, right: int = 1) -> SampleRule:
     """A matrix product of two operands, with what is quantized beside them."""
 
-    def rule(n: Reading) -> Result:
+    def rule(n: Reading) -> SampleStates:
         ranks = n.rank(left), n.rank(right)
         a, b = n.place(left), n.place(right)
         if not n.only(left, right) or ranks[0] is None or ranks[1] is None:
@@ -82,7 +81,7 @@ def matrix_product(left: int = 0, right: int = 1) -> Rule:
     return rule
 
 
-def general_product(n: Reading) -> Result:
+def _general_product(n: Reading) -> SampleStates:
     """Gemm: A · B + C, each factor transposed or not."""
     a, b, c = n.place(0), n.place(1), n.place(2)
     rows, columns = (1 if n.node.get("transA") else 0), (0 if n.node.get("transB") else 1)
@@ -94,7 +93,7 @@ def general_product(n: Reading) -> Result:
     return places[0] if len(set(places)) == 1 else n.mixed()
 
 
-def contracted(n: Reading) -> Result:
+def _contracted(n: Reading) -> SampleStates:
     """Einsum: the letter of the samples has to be one, and in the result."""
     text = n.node["equation"]
     text = (text.decode() if isinstance(text, bytes) else str(text)).replace(" ", "")
@@ -115,7 +114,7 @@ def contracted(n: Reading) -> Result:
     return places[0].at(result.index(letter)) if letter in result else n.mixed()
 
 
-def from_axis(n: Reading) -> Result:
+def _from_axis(n: Reading) -> SampleStates:
     """A norm over all axes from one on."""
     x, rank = n.place(0), n.rank(0)
     if x is None or rank is None or not n.only(0):
@@ -123,7 +122,7 @@ def from_axis(n: Reading) -> Result:
     return x if x.axis < int(n.node.get("axis", -1)) % rank else n.mixed()
 
 
-def statistics(n: Reading) -> Result:
+def _statistics(n: Reading) -> SampleStates:
     """A norm over the axes that an attribute names, or, of a batch, over none."""
     x = n.place(0)
     if x is None or not n.only(0) or n.node.get("training_mode"):
@@ -131,7 +130,7 @@ def statistics(n: Reading) -> Result:
     return n.mixed() if x.axis in [int(a) % (n.rank(0) or 1) for a in n.node.get("axes") or ()] else x
 
 
-def recurrent(n: Reading) -> Result:
+def _recurrent(n: Reading) -> SampleStates:
     """LSTM, GRU and RNN: [time, samples, features], states [directions, samples, features]; or, in layout 1, samples first."""
     first = int(n.node.get("layout") or 0) == 1
     wanted = {0: 0 if first else 1, 4: 0, 5: 0 if first else 1, 6: 0 if first else 1}
@@ -144,7 +143,7 @@ def recurrent(n: Reading) -> Result:
     return [places[0].at(0 if first else 2), states, states][: len(n.node.outputs)]
 
 
-def attention(n: Reading) -> Result:
+def _attention(n: Reading) -> SampleStates:
     """Attention: samples first in queries, keys, values, pasts, and in a mask of four axes."""
     places = {p for i in n.tagged() if (p := n.place(i)) is not None}
     if any(p.axis != 0 for p in places):
@@ -153,7 +152,30 @@ def attention(n: Reading) -> Result:
     return n.unknown() if n.place(3) is not None and mask != 4 else next(iter(places))
 
 
-def grid(n: Reading) -> Result:
+def _grid(n: Reading) -> SampleStates:
     """What reads images [samples, …] at places [samples, …]."""
     places = {p for i in n.tagged() if (p := n.place(i)) is not None}
     return next(iter(places)) if {p.axis for p in places} == {0} and len(places) == 1 else n.unknown()
+
+
+# operators: a rule for each
+PRODUCTS: dict[str, SampleRule] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger"), _convolved(1)),
+    "QLinearConv": _convolved(3),
+    "DeformConv": _convolved(1, (2, 4)),
+    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), _pooled),
+    **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"), _channels_first((0, 1))),
+    "InstanceNormalization": _channels_first((0, 1)),
+    "GroupNormalization": _channels_first((0,)),
+    "LRN": _channels_first((0,), beyond=True),
+    **dict.fromkeys(("BatchNormalization", "MeanVarianceNormalization"), _statistics),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _from_axis),
+    **dict.fromkeys(("MatMul", "MatMulInteger"), _matrix_product()),
+    "QLinearMatMul": _matrix_product(0, 3),
+    "Gemm": _general_product,
+    "Einsum": _contracted,
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "com.microsoft.DynamicQuantizeLSTM"), _recurrent),
+    "Attention": _attention,
+    "GridSample": _grid,
+}
+"""By operator, with its domain: where the samples lie in products, windows, norms and recurrent layers."""

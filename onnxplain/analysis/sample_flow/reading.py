@@ -13,15 +13,15 @@ from onnxplain.ir.inference.dims import numbers
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Dim, Tensor
 
-__all__ = ["Reading", "Result", "Rule", "Values"]
+__all__ = ["KnownValues", "Reading", "SampleRule", "SampleStates"]
 
-Result: TypeAlias = "State | Sequence[State]"
+SampleStates: TypeAlias = "State | Sequence[State]"
 """The state of all outputs, or of each."""
 
-Rule: TypeAlias = "Callable[[Reading], Result]"
+SampleRule: TypeAlias = "Callable[[Reading], SampleStates]"
 
 
-class Values(Protocol):
+class KnownValues(Protocol):
     """What is known of the values of small tensors."""
 
     def array(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
@@ -45,7 +45,7 @@ class Reading:
     node: Node
     states: Mapping[str, State]
     extent: Dim
-    facts: Values
+    facts: KnownValues
 
     def tensor(self, index: int) -> Tensor | None:
         """An input; None where it is left out."""
