@@ -31,6 +31,7 @@ PARTS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
 """The operators that make the parts; those of small constants are computed while the graph is built."""
 
 W = var("w")
+# operators: as patterns
 PART: dict[str, Pattern] = {"Relu": op.Relu(W), "Min": op.Min(W, 0)}
 """The same as nodes; of a bias also with a constant added to it."""
 

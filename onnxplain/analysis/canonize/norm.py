@@ -27,6 +27,7 @@ WHOLE = behind(STRETCHES, op[NORMS](X, ...).named("whole"))
 EARLIER = frozenset({"Sub", "Mul", "Div", *NORMS, *STRETCHES})  # operators: what the last steps read
 
 SUMS = ((NORMED * A | NORMED) + C, X * RATE + (C - MEAN * RATE), (WHOLE * A | WHOLE) + C)
+# operators: last steps
 SPELLINGS = {"Add": SUMS, "Mul": (NORMED * A | NORMED,), "Div": (NORMED,)}
 """Ways to write (x − μ) / σ · a + c, or less of it, by the last step; the rate is 1 / σ, or a / σ."""
 
