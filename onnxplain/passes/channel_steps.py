@@ -26,6 +26,8 @@ STEPS: Mapping[str, Pattern] = {
 }
 """A norm with stored statistics is a chain of these: x · a + c, (x − μ) / σ · γ + β, ..., or the operator itself."""
 
+OPERATORS = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization"})  # operators: those of the steps; others need no look
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -81,6 +83,8 @@ def step_of(view: FileView, node: onnx.NodeProto, constants: Mapping[str, onnx.T
         constants: by name; those that are yet to be computed have extents and a type at least.
         channels: those of the tensors it reads and makes.
     """
+    if node.op_type not in OPERATORS:
+        return None
     for kind, pattern in STEPS.items():
         found = match(view, pattern, node.output[0])
         if not found:

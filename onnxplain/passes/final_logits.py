@@ -7,6 +7,7 @@ The model's own nodes stay as they are; what nothing needs is dropped when the m
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,13 +69,17 @@ class _Search:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
-        self.view = FileView(model.graph)
         self.makers = {o: n for n in model.graph.node for o in n.output if o}
         self.values = {t.name: t for t in model.graph.initializer}
         self.known = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
         self.added: list[onnx.NodeProto] = []
         self.infos: list[onnx.ValueInfoProto] = []
         self.found: dict[str, str | None] = {}
+
+    @cached_property
+    def view(self) -> FileView:
+        """The graph as patterns see it."""
+        return FileView(self.graph)
 
     def logits_of(self, name: str) -> str | None:
         """The name of the logits of a tensor of probabilities; None where it holds none, or they are not plain."""

@@ -21,6 +21,8 @@ def unrounded_scores(model: onnx.ModelProto) -> bool:
     Scores are outputs of the model and inputs of a softmax or sigmoid. The model's own nodes stay as they are; what nothing
     needs is dropped again when the model is written.
     """
+    if not any(n.op_type in MAKERS and not n.domain for n in model.graph.node):
+        return False
     view = FileView(model.graph)
     ends = {o.name for o in model.graph.output}
     ends |= {n.input[0] for n in model.graph.node if traits_of(n.op_type, n.domain).of_logits}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,24 @@ class FileView:
         written = {n.output[0]: t for n in graph.node if (t := constant_tensor(n)) is not None}
         self.constants = ChainMap({**written, **{t.name: t for t in graph.initializer}}, dict(outside or {}))
         self.makers = {n.output[0]: n for n in graph.node if n.output}
+        self._graph = graph
+
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        graph = self._graph
         values = (*graph.value_info, *graph.input, *graph.output)
         typed = {v.name: v.type.tensor_type for v in values if v.type.tensor_type.HasField("shape")}
-        self._shapes: dict[str, Shape] = {
+        return {
             name: tuple(d.dim_param or None if not d.HasField("dim_value") else d.dim_value for d in kind.shape.dim)
             for name, kind in typed.items()
         }
-        self._readers: dict[str, int] = {o.name: 2 for o in graph.output}
-        for node in graph.node:
-            for name in reads(node):
-                self._readers[name] = self._readers.get(name, 0) + 1
+
+    @cached_property
+    def _readers(self) -> Counter[str]:
+        """How often each tensor is read; an output of the graph once more than enough."""
+        read = Counter(name for node in self._graph.node for name in reads(node))
+        read.update({o.name: 2 for o in self._graph.output})
+        return read
 
     def name(self, value: str) -> str:
         return value
@@ -76,4 +85,4 @@ class FileView:
         return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
 
     def is_shared(self, value: str) -> bool:
-        return self._readers.get(value, 0) > 1
+        return self._readers[value] > 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,20 @@ class Dataflow:
         self.fixed = cache(fixed)
         self.traits = traits
         self.makers = {t.name: node for node in nodes for t in node.outputs if t is not None}
-        self.aside = {t.name: node for node in every for t in node.outputs if t is not None and t.name not in self.makers}
-        self.order = {t.name: i for i, node in enumerate(every) for t in node.outputs if t is not None}
         self.readers: dict[str, list[Node]] = {}
         for node in nodes:
             for name in {t.name for t in node.reads if t is not None}:
                 self.readers.setdefault(name, []).append(node)
+
+    @cached_property
+    def aside(self) -> Mapping[str, Node]:
+        """The nodes beside the way, by what they make."""
+        return {t.name: node for node in self.every for t in node.outputs if t is not None and t.name not in self.makers}
+
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The place of each node, by what it makes."""
+        return {t.name: i for i, node in enumerate(self.every) for t in node.outputs if t is not None}
 
     def live_maker(self, tensor: Tensor | None) -> Node | None:
         """The live node that makes a tensor."""

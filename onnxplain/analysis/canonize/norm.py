@@ -24,28 +24,36 @@ CENTRED = X - MEAN
 NORMED = CENTRED / SIZE | CENTRED * RATE
 WHOLE = behind(STRETCHES, op[NORMS](X, ...).named("whole"))
 
-SPELLINGS = (
-    (NORMED * A | NORMED) + C,
-    X * RATE + (C - MEAN * RATE),
-    NORMED * A | NORMED,
-    (WHOLE * A | WHOLE) + C,
-)
-"""Ways to write (x − μ) / σ · a + c, the largest first; the rate is 1 / σ, or a / σ."""
+EARLIER = frozenset({"Sub", "Mul", "Div", *NORMS, *STRETCHES})  # operators: what the last steps read
+
+SUMS = ((NORMED * A | NORMED) + C, X * RATE + (C - MEAN * RATE), (WHOLE * A | WHOLE) + C)
+# operators: last steps
+SPELLINGS = {"Add": SUMS, "Mul": (NORMED * A | NORMED,), "Div": (NORMED,)}
+"""Ways to write (x − μ) / σ · a + c, or less of it, by the last step; the rate is 1 / σ, or a / σ."""
 
 
 def group_norms(flow: Dataflow) -> Sequence[Node]:
     """`Norm(x)` for every spelling; the attribute `statistics` names the parts that make 1 / σ or σ, from their sum on."""
+    if not any(flow.traits(node).reduces or node.op in NORMS for node in flow.nodes):
+        return flow.nodes
     made: list[Node] = []
     inside: set[str] = set()
     for node in reversed(flow.nodes):
-        # operators: last steps of the spellings
-        if node.op not in ("Add", "Mul", "Div") or node.domain or node.name in inside:
+        if node.domain or node.name in inside or not _may_end(flow, node):
             continue
-        group = next((g for s in SPELLINGS if (found := match(flow, s, node.y)) and (g := _norm(flow, node, found))), None)
+        group = next(
+            (g for s in SPELLINGS.get(node.op, ()) if (found := match(flow, s, node.y)) and (g := _norm(flow, node, found))), None
+        )
         if group is not None:
             made.append(group)
             inside.update(part.name for part in group.parts)
     return flow.replaced(made)
+
+
+def _may_end(flow: Dataflow, node: Node) -> bool:
+    """Whether a node reads what the last step of a spelling reads; most do not, and need no closer look."""
+    makers = (flow.live_maker(t) for t in node.inputs)
+    return node.op in SPELLINGS and any(maker is not None and maker.op in EARLIER for maker in makers)
 
 
 def _norm(flow: Dataflow, last: Node, found: Match[Tensor, Node]) -> Node | None:
