@@ -83,7 +83,7 @@ def test_both_targets_of_probability_and_logit(path: Path) -> None:
         return
     explanation = Explainer(path, score="probability")(feeds(path))
     for name, expected in wanted.items():
-        assert error(explanation.attributions[name], expected) < 1e-5
+        assert error(explanation.attributions[name], expected) < 2e-5  # a saturated softmax magnifies the logits' rounding
 
 
 @pytest.mark.parametrize("path", MODELS, ids=IDS)
@@ -100,7 +100,9 @@ def test_plan_serves_every_call(path: Path) -> None:
 def test_check_passes(path: Path) -> None:
     report = check(path, x=feeds(path), nodes=True)
     assert report.ok, report
-    assert len(report.findings) == 2
+    names = [f.name for f in report.findings]
+    assert names[:3] == ["prediction", "gradient against finite differences", "gradient of each node"]
+    assert names[3:] in ([], ["samples"], ["logit of the prediction"])
 
 
 @pytest.mark.parametrize("name", ["digits", "unet", "gpt2", "cancer", "cnn1d"])
