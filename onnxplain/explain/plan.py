@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxplain.analysis.explained import Explained
 from onnxplain.analysis.liveness import Live, liveness
+from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike
 from onnxplain.analysis.score import Score
 from onnxplain.analysis.tensor_names import addresses
 from onnxplain.builder.builder import Builder
@@ -74,6 +75,7 @@ class Plan:
         unused: conditions of the user's own composite that no node met.
         layers: inner tensors that the method looks at besides those it explains.
         left_out: the inputs that get no attribution, with the reason.
+        axes: which axes count samples, and how that was found.
         lost: explained tensors whose relevance is zero for every input, a line for each, with the node whose rule hands none on.
 
     Example:
@@ -92,6 +94,7 @@ class Plan:
     unused: tuple[str, ...] = ()
     layers: tuple[Explained, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    axes: SampleAxes | None = None
     lost: tuple[str, ...] = ()
 
     @property
@@ -118,6 +121,7 @@ def plan(
     inputs: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> Plan:
@@ -130,6 +134,7 @@ def plan(
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.
         score: as in `onnxplain.rewrite`.
+        sample_axis: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
         **options: the method's own options.
 
@@ -147,7 +152,8 @@ def plan(
     """
     registry = load_registry(rules)
     request = Request.for_graph(
-        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score,
+        sample_axis=sample_axis,
     )  # fmt: skip
     composite = request.method.rules(request.options)
     source = prepared(read(model), registry)
@@ -193,7 +199,9 @@ def plan(
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
     rows, passes = tuple(row(c) for c in graph.nodes), ready.source.passes or ()
     lost = tuple(_lost(graph.nodes, live, sources, targets, choose))
-    return Plan(method, scored, explained, passes, rows, problem, unused, layers, selection.left_out, lost)
+    return Plan(
+        method, scored, explained, passes, rows, problem, unused, layers, selection.left_out, selection.axes, lost
+    )  # fmt: skip
 
 
 def _lost(

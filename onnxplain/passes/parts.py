@@ -89,8 +89,10 @@ class _Parts:
 
     def _is_part(self, name: str, whole: str, kind: str) -> bool:
         found = match(self.view, PART[kind], name)
-        if found or self.view.makers.get(name) is not None:
-            return bool(found) and found.values["w"] == whole
+        if found:
+            return found["w"] == whole
+        if self.view.makers.get(name) is not None:
+            return False
         part, values = self._values(name), self._values(whole)
         return part is not None and values is not None and np.array_equal(part, PARTS[kind](values))
 

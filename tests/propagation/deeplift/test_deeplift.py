@@ -225,8 +225,8 @@ def test_lstm_is_its_steps_written_out(direction: str) -> None:
     steps = unrolled_lstm(weights["w"], weights["r"], weights["b"], 5)
     x, x0 = random.normal(size=(2, 5, 1, 3)).astype(np.float32)
     turn = slice(None, None, -1 if direction == "reverse" else 1)
-    found = run(rewrite(whole, "deeplift", target=(0, 2), baseline=x0), {"x": x})
-    expected = run(rewrite(steps, "deeplift", target=(0, 2), baseline=x0[turn].copy()), {"x": x[turn].copy()})
+    found = run(rewrite(whole, "deeplift", target=2, baseline=x0), {"x": x})
+    expected = run(rewrite(steps, "deeplift", target=2, baseline=x0[turn].copy()), {"x": x[turn].copy()})
     np.testing.assert_allclose(found["x_attribution"], expected["x_attribution"][turn], atol=1e-6)
     assert np.abs(found["delta"]).max() < 1e-6
 
