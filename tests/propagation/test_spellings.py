@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from onnxplain import Explainer
 from tests.support.linear_cases import Array, random
@@ -78,7 +79,7 @@ def between(spelt: Spelling, before: Array, after: Array, tokens: int = 0) -> on
 def test_functions_of_each_element(layer: str, method: str) -> None:
     def net(spelt: Spelling) -> onnx.ModelProto:
         w = Writer()
-        return w.model(w.MatMul(spelt(w, w.MatMul("x", random(5, 7, seed=1))), random(7, 3, seed=3)), {"x": ("n", 5)})
+        return w.model(w.MatMul(spelt(w, w.MatMul("x", 0.4 * random(5, 7, seed=1))), random(7, 3, seed=3)), {"x": ("n", 5)})
 
     assert_alike({how: net(spelt) for how, spelt in ACTIVATIONS[layer].items()}, method, (5,))
 
@@ -111,3 +112,17 @@ def test_softmax_sample_norms_and_attention(layer: str, method: str) -> None:
         for how, spelt in ALONG[layer].items()
     }
     assert_alike(nets, method, (TOKENS[0], 5), 1e-4 if layer == "L2 norm" else 1e-5)
+
+
+@pytest.mark.parametrize(("layer", "how"), [("ReLU", "a mask by Sign"), ("hard tanh", "nested Where"), ("symlog", "Sign")])
+def test_steps_in_half_precision(layer: str, how: str) -> None:
+    """Walked in float32, a comparison is made again beside what it decides on: DeepLIFT's sum stays complete."""
+    w = Writer()
+    z = w.MatMul("x", 0.4 * random(5, 7, seed=1))
+    made = w.model(w.MatMul(ACTIVATIONS[layer][how](w, z), random(7, 3, seed=3)), {"x": ("n", 5)})
+    x, baseline = (random(3, 5, seed=seed).astype(np.float32) for seed in (5, 6))
+    nets = made, convert_float_to_float16(made, keep_io_types=True)
+    plain, half = (Explainer(net, "deeplift", baseline=baseline, progress=False)(x, 1) for net in nets)
+    np.testing.assert_allclose(half.attribution, plain.attribution, rtol=0, atol=5e-3 * np.abs(plain.attribution).max())
+    assert half.delta is not None
+    assert np.abs(half.delta).max() < 1e-4
