@@ -65,8 +65,8 @@ def _activation(graph: Graph, tensor: Tensor) -> str:
     """The activation that a tensor's elements come from, through whatever hands them on."""
     maker = graph.producer(tensor)
     while maker is not None and not standard_traits(maker).of_logits:
-        if maker.op == "LinearClassifier":
-            return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
+        if maker.get("post_transform") is not None:
+            return "Softmax" if maker["post_transform"] in ("SOFTMAX", 1) else "Sigmoid"
         maker = graph.producer(maker.input(1) if maker.op == "Concat" else maker.x)
     assert maker is not None
     return maker.op

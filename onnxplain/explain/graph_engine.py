@@ -41,7 +41,6 @@ class GraphEngine:
         running: how models are run.
     """
 
-    takes_missing = False
     overall = False
 
     def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
@@ -50,6 +49,11 @@ class GraphEngine:
         self._request = replace(request, baseline="input") if wants_baseline else request
         self._made: dict[Target, tuple[Rewritten, Session]] = {}
         self._ready(BY_INDEX)
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether inputs may hold NaN for a missing value."""
+        return self._request.method.takes_missing
 
     @property
     def axes(self) -> SampleAxes:

@@ -140,7 +140,7 @@ def plan(
     attributes_to, _ = request.method.attribution_site(request.options)
     explained, layers = selection.explained, selection.layers
     sources = tuple(e.tensor for e in (layers if attributes_to in ("layer", "map") else explained))
-    choose = RuleSelector(composite, registry)
+    choose = RuleSelector(composite, selection.registry)
     b, targets = Builder(graph), (scored.tensor,)
     live = live_nodes(b, graph.nodes, sources, targets, choose)
     choose = with_layer_positions(b, graph.nodes, selection.origins or sources, targets, live, choose)

@@ -28,14 +28,14 @@ def select(prepared: Prepared) -> Selection:
         InputError: the batch size is no number of samples, or nothing that is explained passes a masked layer.
     """
     request, graph = prepared.request, Graph(prepared.source.model)
-    role = request.registry.role
+    role = request.serving.role
     score = find_score(graph, request.output, request.score)
     explained, layers = _explained(graph, score, request)
     axes = find_sample_axes(graph, score)
     symbol = "" if request.batch_size is None else _turns(axes, explained, layers, request.batch_size)
     return Selection(
         graph,
-        request.registry,
+        request.serving,
         score,
         explained,
         layers,
@@ -49,7 +49,7 @@ def select(prepared: Prepared) -> Selection:
 
 def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Explained, ...], tuple[Explained, ...]]:
     """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them."""
-    role, method = request.registry.role, request.method
+    role, method = request.serving.role, request.method
     attributes_to, auto_layer = method.attribution_site(request.options)
     layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
     if attributes_to == "explained":
@@ -61,7 +61,7 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
         raise MethodError(f"method '{method.name}' {count}, as --layer Relu:-1 (onnxplain plan lists them); named: {named}")
     if not auto_layer:
         return sources, layers
-    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role, request.registry.traits)
+    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role, request.serving.traits)
     return (source,), (picked,)
 
 
@@ -88,7 +88,7 @@ def _masked(
     graph: Graph, score: Score, explained: tuple[Explained, ...], masked: Mapping[str, str], request: Request
 ) -> dict[str, Tensor]:
     """The tensors that masks belong to, each between what is explained and the score."""
-    role, made = request.registry.role, {}
+    role, made = request.serving.role, {}
     for name, tensor in masked.items():
         (found,) = find_layers(graph, score.tensor, [tensor], role)
         live = liveness(graph.nodes, [e.tensor for e in explained], [score.tensor], role).tensors

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from onnxplain.errors import MethodError, nearest
+from onnxplain.ir.registry import OpSpec, Registry
 from onnxplain.propagation.composite import GRADIENT, Composite
 
 __all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", "graph_method", "method"]
@@ -16,7 +17,8 @@ __all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", 
 T = TypeVar("T")
 
 FAMILIES = (
-    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers"
+    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers",
+    "tree_shap",
 )  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
 
@@ -76,6 +78,17 @@ class Method:
     attributes_to: AttributionSite = "explained"
     auto_layer: bool = False
     forward_only: bool = False
+    serves: tuple[OpSpec, ...] = ()
+    takes_missing: bool = False
+
+    def serving(self, registry: Registry) -> Registry:
+        """The registry with the operators that the method itself brings attributions through."""
+        if not self.serves:
+            return registry
+        made = replace(registry, entries={key: list(versions) for key, versions in registry.entries.items()})
+        for spec in self.serves:
+            made.add(spec)
+        return made
 
     @property
     def info(self) -> dict[str, str | bool]:
@@ -172,6 +185,8 @@ def method(
     attributes_to: AttributionSite = "explained",
     auto_layer: bool = False,
     forward_only: bool = False,
+    serves: tuple[OpSpec, ...] = (),
+    takes_missing: bool = False,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -190,6 +205,8 @@ def method(
         attributes_to: where attributions lie.
         auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
+        serves: operators that it brings attributions through by itself, whatever their derivative is.
+        takes_missing: whether inputs may hold NaN for a missing value.
     """
 
     def register(function: Callable[..., T]) -> Callable[..., T]:
@@ -197,7 +214,7 @@ def method(
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
-            attributes_to, auto_layer, forward_only,
+            attributes_to, auto_layer, forward_only, serves, takes_missing,
         )  # fmt: skip
         return function
 

@@ -1,7 +1,7 @@
 """The logits of a classifier's probabilities, wherever they are not simply what its last operator reads.
 
 Probabilities are handed on: squeezed, reshaped, cast to another precision, normalized though they sum to one, put side by side as
-[1 − p, p], or made inside a LinearClassifier. Beside such outputs the logits take the same way, and are explained in their place.
+[1 − p, p], or made inside a LinearClassifier or an ensemble of trees. Beside such outputs the logits take the same way, and are explained in their place.
 The model's own nodes stay as they are; what nothing needs is dropped when the model is written.
 """
 
@@ -22,12 +22,18 @@ __all__ = ["early_logits", "final_logits"]
 ML = "ai.onnx.ml"
 
 SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
-"""By post_transform of a LinearClassifier: the activation that it is."""
+"""By post_transform of a LinearClassifier or an ensemble of trees: the activation that it is."""
+
+# operators: ensembles of trees, by the output that holds their scores
+TREES = {"TreeEnsembleClassifier": 1, "TreeEnsembleRegressor": 0, "TreeEnsemble": 0}
+
+NUMBERED = {1: "SOFTMAX", 2: "LOGISTIC"}
+"""The transforms of SINGLE as TreeEnsemble numbers them; 0 is none."""
 
 
 def early_logits(model: onnx.ModelProto) -> bool:
-    """`final_logits` for linear classifiers, before what follows them is written out in operators that say less."""
-    if not any(n.domain == ML and n.op_type == "LinearClassifier" for n in model.graph.node):
+    """`final_logits` for linear classifiers and trees, before what follows them is written out in operators that say less."""
+    if not any(n.domain == ML and (n.op_type == "LinearClassifier" or n.op_type in TREES) for n in model.graph.node):
         return False
     infer_shapes(model)
     return final_logits(model)
@@ -104,6 +110,8 @@ class _Search:
             two = len(settings.get("classlabels_ints", ()) or settings.get("classlabels_strings", ())) == 2
             how = settings.get("post_transform", b"NONE")
             return how == b"SOFTMAX" or (how == b"LOGISTIC" and two and self._mirrored(maker))
+        if maker.domain == ML and maker.op_type in TREES:
+            return _transform(maker) == "SOFTMAX" or (_transform(maker) == "LOGISTIC" and _single_of_two(maker))
         return maker.op_type == "Softmax" or self._is_binary(maker)
 
     def _mirrored(self, node: onnx.NodeProto) -> bool:
@@ -130,6 +138,8 @@ class _Search:
             return None
         if (maker.domain, maker.op_type) == (ML, "LinearClassifier") and len(maker.output) > 1 and maker.output[1] == name:
             return self._linear(maker)
+        if maker.domain == ML and maker.op_type in TREES and maker.output[TREES[maker.op_type]] == name:
+            return self._sums(maker) if _transform(maker) in SINGLE else None
         if maker.domain:
             return None
         if traits_of(maker.op_type).of_logits:
@@ -173,6 +183,28 @@ class _Search:
             x = self._add(helper.make_node("Cast", [x], [f"{name}_x"], to=onnx.TensorProto.FLOAT), None)
         return self._add(helper.make_node("Gemm", [x, f"{name}_weights", f"{name}_bias"], [name], transB=1), node.output[1])
 
+    def _sums(self, node: onnx.NodeProto) -> str:
+        """What an ensemble of trees transforms: the same ensemble without its transform."""
+        at = TREES[node.op_type]
+        made = onnx.NodeProto()
+        made.CopyFrom(node)
+        for given in made.attribute:
+            if given.name == "post_transform":
+                given.CopyFrom(helper.make_attribute(given.name, 0 if given.type == onnx.AttributeProto.INT else "NONE"))
+        made.output[:] = [f"{name}{LOGITS}" for name in node.output]
+        name = made.output[at]
+        if name in self.makers or name in {n.output[at] for n in self.added if len(n.output) > at}:
+            return name
+        made.name = name
+        self.added.append(made)
+        for output, like in zip(made.output, node.output, strict=True):
+            if like in self.known:
+                info = onnx.ValueInfoProto()
+                info.CopyFrom(self.known[like])
+                info.name = output
+                self.infos.append(info)
+        return name
+
     def _copied(self, node: onnx.NodeProto, logits: str) -> str:
         """The same step, taken by the logits."""
         made = onnx.NodeProto()
@@ -197,6 +229,21 @@ class _Search:
     def _is_float(self, name: str) -> bool:
         kind = self.known[name].type.tensor_type.elem_type if name in self.known else onnx.TensorProto.FLOAT
         return kind in FLOATS or not kind
+
+
+def _transform(node: onnx.NodeProto) -> str:
+    """The transform of an ensemble of trees."""
+    how = _settings(node).get("post_transform", 0)
+    return how.decode() if isinstance(how, bytes) else NUMBERED.get(how, "")
+
+
+def _single_of_two(node: onnx.NodeProto) -> bool:
+    """Whether an ensemble gives two classes one number s, as −s and s, and some weight is negative: so the runtime knows."""
+    settings = _settings(node)
+    two = len(settings.get("classlabels_int64s", ()) or settings.get("classlabels_strings", ())) == 2
+    tensor = settings.get("class_weights_as_tensor")
+    weights = numpy_helper.to_array(tensor) if tensor is not None else np.array(settings.get("class_weights", ()))
+    return two and len(set(settings.get("class_ids", ()))) == 1 and bool((weights < 0).any())
 
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:

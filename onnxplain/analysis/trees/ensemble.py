@@ -78,6 +78,19 @@ class Ensemble:
             nodes = at[row, tree]
             at[row, tree] = np.where(self.decide(rows[row], nodes), self.true[nodes], self.false[nodes])
 
+    def covers(self, rows: Array) -> Array:
+        """How many of the rows [n, features] pass each node, float64 [nodes]."""
+        made, rows = np.zeros(len(self.mode)), rows.astype(self.value.dtype)
+        for root in self.roots.tolist():
+            going = [(root, np.arange(len(rows)))]
+            while going:
+                node, mine = going.pop()
+                made[node] += len(mine)
+                if self.mode[node] != LEAF and len(mine):
+                    held = self.decide(rows[mine], np.full(len(mine), node))
+                    going += [(int(self.true[node]), mine[held]), (int(self.false[node]), mine[~held])]
+        return made
+
     def margins(self, rows: Array) -> Array:
         """What the ensemble says of rows before any transform: [n, features] to float64 [n, outputs]."""
         made = np.tile(self.base, (len(rows), 1))
@@ -117,5 +130,5 @@ def averaged(ensemble_weights: Array, trees: int, aggregate: str, name: str) -> 
         return ensemble_weights / trees
     raise MethodError(
         f"{name} takes the {aggregate} of its trees, which no sum of contributions of trees gives; tree-shap takes SUM and "
-        "AVERAGE, and exact or kernel-shap explain any model"
+        "AVERAGE, and exact-shapley or kernel-shap explain any model"
     )

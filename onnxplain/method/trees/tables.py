@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from onnxplain.analysis.trees.ensemble import Array
-from onnxplain.analysis.trees.leaves import Cells, Leaf, Tree
+from onnxplain.analysis.trees.leaves import Cells, Leaf
+from onnxplain.errors import MethodError
 from onnxplain.method.trees.bundles import Bundle, Prices, bundled
 from onnxplain.method.trees.fold import contributions
 from onnxplain.method.trees.forest import Forest, Rooted
 from onnxplain.method.trees.patterns import Patterns, asked_of
 
-__all__ = ["Lookup", "Tables", "Width", "tabulated"]
+__all__ = ["Lookup", "Tables", "Width", "fitted"]
 
 RAW, HIGH, MISSING = range(3)
 """What a comparison looks at: the value itself, which as NaN exceeds nothing; the value with +∞ for NaN; whether it is NaN."""
@@ -89,6 +90,22 @@ class Lookup:
     players: tuple[int, ...]
     directions: tuple[int, ...]
     steps: dict[_Comparison, float] = field(default_factory=dict)
+
+
+def fitted(forest: Forest, player_of: Array, patterns: Patterns, most: int) -> Tables:
+    """The tables of a forest, in at most so many bytes.
+
+    Raises:
+        MethodError: no tables are that small.
+    """
+    size = 0
+    for factor in (1, 10, 100, 1000):
+        prices = Prices(byte=Prices.byte * factor)
+        size = sum(b.rows * len(b.players) * len(r.directions) for r in forest.trees
+                   for b in bundled(r.tree, player_of, len(r.directions), prices)[0]) * forest.dtype.itemsize
+        if size <= most:
+            return tabulated(forest, player_of, patterns, prices)
+    raise MethodError(f"the tables of these trees take {size / 1e6:.0f} MB, more than table={most / 1e6:.0f} MB")
 
 
 def tabulated(forest: Forest, player_of: Array, patterns: Patterns, prices: Prices) -> Tables:
