@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.analysis.trees.ensemble import Array, Ensemble
+from onnxplain.analysis.trees.ensemble import LEAF, Array, Ensemble
 from onnxplain.analysis.trees.read import TREES, check_transform, read_ensemble
 from onnxplain.analysis.trees.tail import ensembles_of, source_of
 from onnxplain.errors import InputError, MethodError, RuleError
@@ -22,6 +22,7 @@ from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.chunk_size import memory_bytes
 from onnxplain.method.trees.bundles import Prices
+from onnxplain.method.trees.deep_emit import summed_up
 from onnxplain.method.trees.emit import looked_up
 from onnxplain.method.trees.forest import Forest, forest_of
 from onnxplain.method.trees.patterns import Patterns, Rows, Shares
@@ -81,7 +82,8 @@ def tree_shap(
         messages = context.gradient(of=[r.scores for r in found])
         parts: dict[Tensor, list[Tensor]] = {s: [] for s in context.sources}
         for mine, forest, tables in forests:
-            parts[mine[0].source].append(_values(context, mine, forest, tables, messages))
+            against = None if background is None else _typed(mine[0], rows[mine[0].source])
+            parts[mine[0].source].append(_values(context, mine, forest, tables, against, messages))
         return [b.total([b.cast(p, s) for p in parts[s]]) if parts[s] else b.zeros_like(s) for s in context.sources]
 
     attributions = over_targets(context, made)
@@ -163,7 +165,7 @@ def _check(context: AttributionContext, r: _Read, rows: Array) -> None:
         MethodError: the runtime reads the trees otherwise.
     """
     typed = _typed(r, rows)
-    missing = np.flatnonzero(np.isnan(typed).any(axis=0))
+    missing = np.intersect1d(np.flatnonzero(np.isnan(typed).any(axis=0)), r.trees.feature)
     if len(missing) and not r.trees.tracks_missing:
         raise InputError(
             f"column {missing[0]} of the rows given for '{r.source.name}' holds NaN, and {r.node} does not say where missing values "
@@ -194,6 +196,12 @@ def _folded(mine: Sequence[_Read], rows: Array, *, shares: bool, table: int | st
     dtype, typed = np.dtype(mine[0].node.x.dtype), _typed(mine[0], rows)
     covers = [_covers(r, typed) if shares else None for r in mine]
     forest = forest_of([r.trees for r in mine], covers, dtype)
+    unknown = sum(any(np.isnan(s) for s in leaf.shares.values()) for t in forest.trees for leaf in t.tree.leaves())
+    if unknown:
+        raise InputError(
+            f"{unknown} leaves lie behind nodes that none of the {len(rows)} rows of data reaches, so that nobody knows which share "
+            "goes on from there; give the rows that the trees were trained on, or background=rows"
+        )
     patterns: Patterns = Shares() if shares else Rows(typed)
     most = memory_bytes(table) if isinstance(table, str) else table
     players = np.arange(typed.shape[1])
@@ -204,24 +212,34 @@ def _covers(r: _Read, rows: Array) -> Array:
     """How many rows reach each node.
 
     Raises:
-        MethodError: some nodes, no row.
+        MethodError: trees share nodes.
     """
-    made = r.trees.covers(rows)
+    made, inner = r.trees.covers(rows), r.trees.mode != LEAF
+    if np.bincount(np.concatenate([r.trees.roots, r.trees.true[inner], r.trees.false[inner]]))[inner.nonzero()].max(initial=0) > 1:
+        raise MethodError(f"{r.node}: trees share nodes, so that shares of data are no one tree's; give background=rows instead")
     return made
 
 
 def _values(
-    context: AttributionContext, mine: Sequence[_Read], forest: Forest, tables: Tables, messages: Mapping[Tensor, Tensor]
+    context: AttributionContext,
+    mine: Sequence[_Read],
+    forest: Forest,
+    tables: Tables,
+    rows: Array | None,
+    messages: Mapping[Tensor, Tensor],
 ) -> Tensor:
     """The contributions of the trees that look at one tensor, [n, columns]."""
     b, x = context.b, mine[0].node.x
-    columns = int(mine[0].source.dim(1))  # type: ignore[arg-type]
-    if not tables.widths:
+    if not forest.trees:
         return b.zeros_like(x)
+    columns = int(mine[0].source.dim(1))  # type: ignore[arg-type]
     message = [b.cast(messages[r.scores], x) for r in mine]
     joined = message[0] if len(message) == 1 else b.Concat(*message, axis=1)
     weights = b.MatMul(joined, forest.directions.T.astype(forest.dtype))
-    return looked_up(b, x, tables, columns, len(forest.directions), weights)
+    parts = [looked_up(b, x, tables, columns, len(forest.directions), weights)] if tables.widths else []
+    if tables.deep is not None:
+        parts.append(summed_up(b, x, tables.deep, columns, weights, rows))
+    return b.total(parts)
 
 
 def _absent(context: AttributionContext, means: Mapping[Tensor, Array]) -> AttributionContext:

@@ -46,7 +46,8 @@ class Leaf:
     Attributes:
         node: its node.
         asks: by feature on the way to it, the set of cells that let an input pass, a bit each.
-        shares: by feature, the share of rows of data that go this way at the nodes that look at it; empty without covers.
+        shares: by feature, the share of rows of data that go this way at the nodes that look at it, NaN where no row comes
+            to one of them; empty without covers.
     """
 
     node: int
@@ -161,7 +162,7 @@ def _walk(
             before, every, true_set = asks.get(f, cells[f].every), cells[f].every, holds[node]
             for child, cellset in ((true, true_set), (false, every & ~true_set)):
                 if before & cellset:
-                    share = shares if cover is None else {**shares, f: shares.get(f, 1.0) * cover[child] / cover[node]}
+                    share = shares if cover is None else {**shares, f: shares.get(f, 1.0) * _share(cover, node, child)}
                     visits.append((child, {**asks, f: before & cellset}, share, at))
         at += 1
     parts: list[list[Split | Leaf]] = [[] for _ in visits]
@@ -173,3 +174,8 @@ def _walk(
         if above >= 0:
             parts[above].append(made)
     return made
+
+
+def _share(cover: Array, node: int, child: int) -> float:
+    """The share of the rows at a node that go on to a child; NaN where there are none."""
+    return float(cover[child] / cover[node]) if cover[node] else float("nan")

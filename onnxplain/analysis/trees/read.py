@@ -71,6 +71,7 @@ def _older(node: Node, dtype: np.dtype[Any], name: str) -> Ensemble:
     feature = np.where(inner, _ints(node, "nodes_featureids"), LEAF)
     missing = _ints(node, "nodes_missing_value_tracks_true")
     weights, base = (_classes if node.op == "TreeEnsembleClassifier" else _targets)(node, place, mode, len(roots), name)
+    _check_base(node, tree, mode, place, base, name)
     return Ensemble(
         roots,
         mode,
@@ -125,6 +126,27 @@ def _classes(node: Node, place: dict[tuple[int, int], int], mode: Array, trees: 
     single, start = weights[:, named[0]], float(base[-1]) if len(base) else 0.0
     positive = bool((_numbers(node, "class_weights") >= 0).all()) and len(base) < 2
     return np.stack([-single, single], axis=1), np.array([float(positive) - start, start])
+
+
+def _check_base(node: Node, tree: Array, mode: Array, place: dict[tuple[int, int], int], base: Array, name: str) -> None:
+    """ONNX Runtime adds the base value of an output to a row only where some leaf that the row reaches names the output.
+
+    Raises:
+        MethodError: there may be rows that reach no such leaf.
+    """
+    prefix = "class" if node.op == "TreeEnsembleClassifier" else "target"
+    trees, nodes, outputs = (_ints(node, f"{prefix}_{part}") for part in ("treeids", "nodeids", "ids"))
+    if len(base) == 1 or len(np.unique(outputs)) == 1:
+        return
+    for output in np.flatnonzero(base):
+        named = np.zeros(len(mode), bool)
+        mine = outputs == output
+        named[[place[key] for key in zip(trees[mine].tolist(), nodes[mine].tolist(), strict=True)]] = True
+        if len(np.setdiff1d(tree, tree[(mode == LEAF) & ~named])) == 0:
+            raise MethodError(
+                f"{name} has a base value for output {output}, which ONNX Runtime leaves out for rows that reach no leaf naming "
+                "that output: no sum of trees; export the model with a weight for it in every leaf of some tree"
+            )
 
 
 # -- ai.onnx.ml 5: inner nodes and leaves apart ----------------------------------------------------------------------

@@ -1,7 +1,4 @@
-"""The nodes that look contributions up: comparisons, numbers of rows, rows, and their sums by player.
-
-Samples lie along the last axis as long as rows are chosen by comparison, so that picking features moves whole stretches of memory.
-"""
+"""The nodes that look contributions up: comparisons, numbers of rows, rows, and their sums by player."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ import numpy as np
 
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.trees.tables import HIGH, MISSING, RAW, Tables, Width
+from onnxplain.method.trees.comparisons import compared
+from onnxplain.method.trees.tables import Tables, Width
 
 __all__ = ["looked_up"]
 
@@ -41,27 +39,12 @@ def looked_up(b: Builder, x: Tensor, tables: Tables, players: int, directions: i
 def _row_numbers(b: Builder, x: Tensor, tables: Tables) -> Tensor:
     """The number of the row of each bundle, int32 [n, bundles]."""
     blocks, bundles, size = tables.steps.shape
-    rows = b.Gather(*_compared(b, x, tables), axis=0)
-    holds = b.Cast(b.Greater(rows, tables.thresholds.reshape(-1, 1)), to=1)
+    holds = compared(b, x, *(a.ravel() for a in (tables.kinds, tables.features, tables.thresholds)))
     made = b.MatMul(tables.steps, b.Reshape(holds, [blocks, size, -1]))
     flat = b.Transpose(b.Reshape(made, [blocks * bundles, -1]), perm=[1, 0])
     starts = np.concatenate([w.starts for w in tables.widths]).astype(np.int32)
     made = b.Add(b.Cast(flat, to=6), starts[None])
     return made
-
-
-def _compared(b: Builder, x: Tensor, tables: Tables) -> tuple[Tensor, np.ndarray]:  # type: ignore[type-arg]
-    """What comparisons look at, [sources, n], and which of them each does, int64 [comparisons]."""
-    turned = b.Transpose(x, perm=[1, 0])
-    used = sorted({RAW, *np.unique(tables.kinds).tolist()})
-    missing = b.IsNaN(turned) if used != [RAW] else turned
-    made = {RAW: lambda: turned, HIGH: lambda: b.Where(missing, np.inf, turned), MISSING: lambda: b.cast(missing, turned)}
-    sources = [made[kind]() for kind in used]
-    features = b.const(np.array([x.dim(1)])) if isinstance(x.dim(1), int) else None
-    assert features is not None
-    offset = {kind: i * int(x.dim(1)) for i, kind in enumerate(used)}  # type: ignore[arg-type]
-    places = tables.features + np.vectorize(offset.get, otypes=[np.int64])(tables.kinds)
-    return sources[0] if len(sources) == 1 else b.Concat(*sources, axis=0), places.ravel()
 
 
 def _summed(b: Builder, numbers: Tensor, width: Width, players: int, weights: Tensor | None) -> Tensor:

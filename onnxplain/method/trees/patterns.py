@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxplain.analysis.trees.ensemble import Array
 from onnxplain.analysis.trees.leaves import Leaf, Tree
+from onnxplain.method.trees.bundles import Prices
 from onnxplain.method.trees.fold import product_of
 
 __all__ = ["Patterns", "Rows", "Shares", "asked_of"]
@@ -30,6 +31,10 @@ def asked_of(leaf: Leaf, tree: Tree, player_of: Array) -> dict[int, list[int]]:
 class Patterns(Protocol):
     """What takes the place of absent features."""
 
+    @property
+    def prices(self) -> Prices:
+        """What tables and leaves without them cost."""
+
     def of(self, tree: Tree, leaves: Sequence[Leaf], player_of: Array) -> Iterator[tuple[list[int], Array]]:
         """The leaves of a tree in groups with equally many players: their numbers in `leaves`, and how often each set of their
         players is satisfied, [leaves of the group, 2^k]."""
@@ -48,6 +53,11 @@ class Rows:
     """Rows of background, [m, features], in the type in which trees compare: interventional values."""
 
     rows: Array
+
+    @property
+    def prices(self) -> Prices:
+        """A leaf without a table is compared with every row."""
+        return Prices(alone=100.0 + 6.0 * len(self.rows))
 
     def of(self, tree: Tree, leaves: Sequence[Leaf], player_of: Array) -> Iterator[tuple[list[int], Array]]:
         satisfied = self._satisfied(tree, leaves)
@@ -87,6 +97,11 @@ class Rows:
 @dataclass(frozen=True)
 class Shares:
     """Shares of data that leaves know: path-dependent values."""
+
+    @property
+    def prices(self) -> Prices:
+        """A leaf without a table takes products of all its conditions at every point of the quadrature."""
+        return Prices()
 
     def of(self, tree: Tree, leaves: Sequence[Leaf], player_of: Array) -> Iterator[tuple[list[int], Array]]:
         for k, group in sorted(_by_players(leaves, tree, player_of).items()):

@@ -7,24 +7,23 @@ gives each of its bundles the number of a row of its table.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from onnxplain.analysis.trees.ensemble import Array
-from onnxplain.analysis.trees.leaves import Cells, Leaf
-from onnxplain.errors import MethodError
-from onnxplain.method.trees.bundles import Bundle, Prices, bundled
+from onnxplain.analysis.trees.leaves import Leaf
+from onnxplain.method.trees.bundles import Bundle, bundled
+from onnxplain.method.trees.comparisons import RAW, Comparison
+from onnxplain.method.trees.comparisons import steps as steps_of
+from onnxplain.method.trees.deep import Deep, deep_leaves
 from onnxplain.method.trees.fold import contributions
 from onnxplain.method.trees.forest import Forest, Rooted
 from onnxplain.method.trees.patterns import Patterns, asked_of
 
 __all__ = ["Lookup", "Tables", "Width", "fitted"]
-
-RAW, HIGH, MISSING = range(3)
-"""What a comparison looks at: the value itself, which as NaN exceeds nothing; the value with +∞ for NaN; whether it is NaN."""
 
 PER_BLOCK = 16
 """Bundles in a block."""
@@ -58,12 +57,12 @@ class Tables:
     """All lookups of a forest.
 
     Attributes:
-        kinds: `RAW`, `HIGH` or `MISSING` for each comparison, int64 [blocks, comparisons].
+        kinds: what each comparison looks at, int64 [blocks, comparisons].
         features: which feature it looks at, int64 [blocks, comparisons].
         thresholds: what it exceeds, [blocks, comparisons].
         steps: what a comparison adds to the number of a row, float32 [blocks, bundles, comparisons].
         widths: the bundles in the order of blocks.
-        alone: leaves that no table holds, with their trees.
+        deep: the leaves that no table holds, None where all are held.
     """
 
     kinds: Array
@@ -71,14 +70,7 @@ class Tables:
     thresholds: Array
     steps: Array
     widths: tuple[Width, ...]
-    alone: tuple[tuple[Rooted, Leaf], ...]
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    kind: int
-    feature: int
-    threshold: float
+    deep: Deep | None
 
 
 @dataclass
@@ -89,37 +81,33 @@ class Lookup:
     start: int
     players: tuple[int, ...]
     directions: tuple[int, ...]
-    steps: dict[_Comparison, float] = field(default_factory=dict)
+    steps: dict[Comparison, float] = field(default_factory=dict)
 
 
 def fitted(forest: Forest, player_of: Array, patterns: Patterns, most: int) -> Tables:
-    """The tables of a forest, in at most so many bytes.
-
-    Raises:
-        MethodError: no tables are that small.
-    """
-    size = 0
-    for factor in (1, 10, 100, 1000):
-        prices = Prices(byte=Prices.byte * factor)
-        size = sum(b.rows * len(b.players) * len(r.directions) for r in forest.trees
-                   for b in bundled(r.tree, player_of, len(r.directions), prices)[0]) * forest.dtype.itemsize
-        if size <= most:
-            return tabulated(forest, player_of, patterns, prices)
-    raise MethodError(f"the tables of these trees take {size / 1e6:.0f} MB, more than table={most / 1e6:.0f} MB")
+    """The tables of a forest, in at most so many bytes; leaves that do not fit go without."""
+    prices = patterns.prices
+    while True:
+        chosen = [bundled(r.tree, player_of, len(r.directions), prices) for r in forest.trees]
+        sizes = [b.rows * len(b.players) * len(r.directions) for r, (mine, _) in zip(forest.trees, chosen, strict=True) for b in mine]
+        if sum(sizes) * forest.dtype.itemsize <= most:
+            return tabulated(forest, player_of, patterns, chosen)
+        prices = replace(prices, byte=prices.byte * 8)
 
 
-def tabulated(forest: Forest, player_of: Array, patterns: Patterns, prices: Prices) -> Tables:
-    """The tables of a forest."""
+def tabulated(
+    forest: Forest, player_of: Array, patterns: Patterns, chosen: Sequence[tuple[list[Bundle], list[Leaf]]]
+) -> Tables:
+    """The tables of a forest, given the bundles of its trees, and the leaves that go without."""
     lookups: list[Lookup] = []
     alone: list[tuple[Rooted, Leaf]] = []
     for start in range(0, len(forest.trees), TREES):
-        some = forest.trees[start : start + TREES]
-        chosen = [bundled(r.tree, player_of, len(r.directions), prices) for r in some]
-        alone += [(r, leaf) for r, (_, leaves) in zip(some, chosen, strict=True) for leaf in leaves]
-        folded = _folded(some, [[leaf for b in bundles for leaf in b.leaves] for bundles, _ in chosen], patterns, player_of)
-        for rooted, (bundles, _), values in zip(some, chosen, folded, strict=True):
+        some, mine = forest.trees[start : start + TREES], chosen[start : start + TREES]
+        alone += [(r, leaf) for r, (_, leaves) in zip(some, mine, strict=True) for leaf in leaves]
+        folded = _folded(some, [[leaf for b in bundles for leaf in b.leaves] for bundles, _ in mine], patterns, player_of)
+        for rooted, (bundles, _), values in zip(some, mine, folded, strict=True):
             lookups += _lookups(rooted, bundles, values, player_of)
-    return _laid_out(lookups, alone, forest.dtype)
+    return _laid_out(lookups, deep_leaves(alone, player_of, len(forest.directions), forest.dtype), forest.dtype)
 
 
 def _folded(
@@ -156,7 +144,7 @@ def _lookups(rooted: Rooted, bundles: Sequence[Bundle], values: Sequence[Array],
             at += 1
         start, steps = 0, {}
         for f, stride in zip(features, strides, strict=True):
-            first, changes = _steps(f, tree.cells[f], bundle.classes[f])
+            first, changes = steps_of(f, tree.cells[f], bundle.classes[f])
             start += first * stride
             for comparison, change in changes:
                 steps[comparison] = change * stride
@@ -182,23 +170,7 @@ def _satisfied(
     return made
 
 
-def _steps(feature: int, cells: Cells, classes: tuple[int, ...]) -> tuple[int, list[tuple[_Comparison, float]]]:
-    """The digit of the lowest cell, and by how much it changes where a value exceeds a break or is missing."""
-    digit = [next(i for i, c in enumerate(classes) if c >> cell & 1) for cell in range(cells.count)]
-    *known, nan = digit
-    breaks = cells.breaks
-    high = nan == known[-1] and nan != known[0] and bool(np.isfinite(breaks[-1]))
-    made = [
-        (_Comparison(HIGH if high else RAW, feature, float(b)), known[i + 1] - known[i])
-        for i, b in enumerate(breaks)
-        if known[i + 1] != known[i]
-    ]
-    if nan != known[0] and not high:
-        made.append((_Comparison(MISSING, feature, 0.5), nan - known[0]))
-    return known[0], made
-
-
-def _laid_out(lookups: Sequence[Lookup], alone: Sequence[tuple[Rooted, Leaf]], dtype: np.dtype[Any]) -> Tables:
+def _laid_out(lookups: Sequence[Lookup], deep: Deep | None, dtype: np.dtype[Any]) -> Tables:
     groups: dict[tuple[int, int], list[Lookup]] = {}
     for made in lookups:
         groups.setdefault((len(made.directions), len(made.players)), []).append(made)
@@ -208,24 +180,24 @@ def _laid_out(lookups: Sequence[Lookup], alone: Sequence[tuple[Rooted, Leaf]], d
         blocks += cut
         widths.append(_width([made for block in cut for made in block], dtype))
     size = max((len({c for m in block if m for c in m.steps}) for block in blocks), default=0)
-    kinds, features = (np.zeros((len(blocks), size), np.int64) for _ in range(2))
+    kinds, features = np.full((len(blocks), size), RAW), np.zeros((len(blocks), size), np.int64)
     thresholds = np.full((len(blocks), size), np.inf, dtype)
     steps = np.zeros((len(blocks), PER_BLOCK, size), np.float32)
     for i, block in enumerate(blocks):
-        numbers: dict[_Comparison, int] = {}
+        numbers: dict[Comparison, int] = {}
         for j, made in enumerate(block):
             for comparison, step in made.steps.items() if made else ():
                 at = numbers.setdefault(comparison, len(numbers))
                 steps[i, j, at] = step
         for comparison, at in numbers.items():
             kinds[i, at], features[i, at], thresholds[i, at] = comparison.kind, comparison.feature, comparison.threshold
-    return Tables(kinds, features, thresholds, steps, tuple(widths), tuple(alone))
+    return Tables(kinds, features, thresholds, steps, tuple(widths), deep)
 
 
 def _blocks(group: Sequence[Lookup]) -> Iterator[list[Lookup | None]]:
     """Lookups of one width in blocks, filled up with None."""
     block: list[Lookup | None] = []
-    asked: set[_Comparison] = set()
+    asked: set[Comparison] = set()
     for made in group:
         if len(block) == PER_BLOCK or (block and len(asked | made.steps.keys()) > COMPARISONS):
             yield block + [None] * (PER_BLOCK - len(block))
