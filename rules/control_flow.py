@@ -27,6 +27,8 @@ def back(
     for output, message in zip(subgraph.outputs, messages, strict=True):
         if message is not None:
             end = became.get(output, output)
+            if end.shape is not None:  # the branch that runs has extents of its own, which those of the If need not tell
+                message = b.shaped(message, end.shape)
             target_messages[end] = b.total([target_messages[end], message]) if end in target_messages else message
     places = [became.get(s, s) for s in sources]
     found = b.backpropagate(nodes, target_messages, places)
