@@ -15,7 +15,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
+__all__ = ["Explained", "find_columns", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,28 @@ def find_sources(
     if (inputs is not None and lost) or not found:
         raise LayerError(_why_not(graph, lost, target, role))
     return tuple(found)
+
+
+def find_columns(graph: Graph, target: Tensor, inputs: Sequence[str] | None) -> tuple[Explained, ...]:
+    """The inputs that the target depends on, by whatever operators and of whatever type: those named, or all.
+
+    Raises:
+        LayerError: no such input, or the target does not depend on it.
+    """
+    known = {t.name: t for t in graph.inputs}
+    for name in inputs or ():
+        if name not in known:
+            raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
+    wanted = {target.name}
+    for node in reversed(graph.nodes):
+        if any(t is not None and t.name in wanted for t in node.outputs):
+            wanted.update(t.name for t in node.reads if t is not None)
+    lost = [name for name in inputs or () if name not in wanted]
+    found = [t for t in graph.inputs if t.name in wanted and (inputs is None or t.name in inputs)]
+    if lost or not found:
+        what = f"'{lost[0]}'" if lost else "any input"
+        raise LayerError(f"'{target.name}' does not depend on {what}; its inputs are {', '.join(known) or 'none'}")
+    return tuple(Explained(t.name, t, "input", source=t.name) for t in found)
 
 
 def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxplain.analysis.cam_layer import map_layer
-from onnxplain.analysis.explained import Explained, find_layer_inputs, find_layers, find_origins, find_sources
+from onnxplain.analysis.explained import Explained, find_columns, find_layer_inputs, find_layers, find_origins, find_sources
 from onnxplain.analysis.liveness import liveness
 from onnxplain.analysis.sample_axis import SampleAxes, find_sample_axes, shared_symbol
 from onnxplain.analysis.score import Score, find_score
@@ -52,7 +52,9 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
     role, method = request.serving.role, request.method
     attributes_to, auto_layer = method.attribution_site(request.options)
     layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
-    if attributes_to == "explained":
+    if attributes_to == "columns" and not layers:
+        return find_columns(graph, score.tensor, request.inputs), ()
+    if attributes_to in ("explained", "columns"):
         return layers or find_sources(graph, score.tensor, request.inputs, role), ()
     sources = find_sources(graph, score.tensor, request.inputs, role)
     if (attributes_to != "layer" and len(layers) > 1) or not (layers or auto_layer):

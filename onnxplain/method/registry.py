@@ -38,10 +38,10 @@ BLACK_BOX = (
 )
 """The files of `onnxplain.method.blackbox` that do."""
 
-AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map"]
+AttributionSite: TypeAlias = Literal["explained", "columns", "layer", "input", "map"]
 """Where attributions lie, and so what `layer=` means to a method.
 
-"explained": on the inputs, or on the layers named. "layer": on the layers named, while the inputs vary. "input": on the
+"explained": on the inputs, or on the layers named. "columns": likewise, on inputs of any type: text, whole numbers. "layer": on the layers named, while the inputs vary. "input": on the
 inputs, by way of one layer. "map": on the places of an input, from one layer.
 """
 

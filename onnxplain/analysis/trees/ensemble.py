@@ -107,7 +107,7 @@ def check_trees(ensemble: Ensemble, name: str) -> None:
     """
     nodes, inner = len(ensemble.mode), ensemble.mode != LEAF
     for children in (ensemble.roots, ensemble.true[inner], ensemble.false[inner]):
-        if len(children) and not (0 <= children.min() and children.max() < nodes):
+        if len(children) and not (children.min() >= 0 and children.max() < nodes):
             raise ModelError(f"{name}: a node names a child that the ensemble does not have; export the model again")
     level, seen = ensemble.roots, 0
     while len(level):

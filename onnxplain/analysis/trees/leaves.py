@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxplain.analysis.trees.ensemble import EQ, GT, GTE, LEAF, LEQ, LT, NEQ, Array, Ensemble
+from onnxplain.analysis.trees.ensemble import GT, GTE, LEAF, LEQ, LT, NEQ, Array, Ensemble
 
 __all__ = ["Cells", "Leaf", "Split", "Tree", "trees_of"]
 
@@ -138,7 +138,9 @@ def _holds(ensemble: Ensemble, node: int, cells: Cells) -> int:
     numbers = (1 << len(breaks) + 1) - 1
     if mode in (LEQ, LT, GTE, GT):
         edge = [value] if mode in (LEQ, GT) and not np.isnan(value) else _below(value) if mode in (LT, GTE) else []
-        low = (1 << int(np.searchsorted(breaks, edge[0])) + 1) - 1 if edge else 0  # nothing is less than −∞, nothing compares with NaN
+        low = (
+            (1 << int(np.searchsorted(breaks, edge[0])) + 1) - 1 if edge else 0
+        )  # nothing is less than −∞, nothing compares with NaN
         made = low if mode in (LEQ, LT) else 0 if np.isnan(value) else numbers & ~low
     else:
         sets = ensemble.members.get(node, np.array([value])).astype(breaks.dtype)
@@ -148,9 +150,7 @@ def _holds(ensemble: Ensemble, node: int, cells: Cells) -> int:
     return made | (nan if ensemble.missing[node] or mode == NEQ else 0)
 
 
-def _walk(
-    ensemble: Ensemble, root: int, cells: dict[int, Cells], holds: dict[int, int], cover: Array | None
-) -> Split | Leaf:
+def _walk(ensemble: Ensemble, root: int, cells: dict[int, Cells], holds: dict[int, int], cover: Array | None) -> Split | Leaf:
     """The part of a tree below a node: all nodes from above first, then put together from below."""
     mode, feature = ensemble.mode, ensemble.feature
     visits: list[tuple[int, dict[int, int], dict[int, float], int]] = [(root, {}, {}, -1)]

@@ -155,7 +155,7 @@ def _check_base(node: Node, tree: Array, mode: Array, place: dict[tuple[int, int
 def _newer(node: Node, dtype: np.dtype[Any], name: str) -> Ensemble:
     mode = _numbers(node, "nodes_modes").astype(np.int64)
     leaves, inner = len(_ints(node, "leaf_targetids")), len(mode)
-    if len(mode) and not (0 <= mode.min() and mode.max() <= MEMBER):
+    if len(mode) and not (mode.min() >= 0 and mode.max() <= MEMBER):
         raise ModelError(f"{name}: unknown mode {int(mode.max())}; export the model again")
     children = []
     for way in ("true", "false"):

@@ -10,7 +10,7 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["ensembles_of", "source_of"]
+__all__ = ["ensembles_of"]
 
 # operators: linear ones of ai.onnx.ml of which the standard table claims nothing
 LINEAR = {
@@ -19,9 +19,6 @@ LINEAR = {
     "ai.onnx.ml.ArrayFeatureExtractor",
     "ai.onnx.ml.FeatureVectorizer",
 }
-
-# operators: those that hand every number on as it is
-PASSING = {"Identity", "Cast", "Dropout"}
 
 
 def ensembles_of(nodes: Sequence[Node], sources: Sequence[Tensor], score: Tensor) -> list[Node]:
@@ -46,8 +43,8 @@ def ensembles_of(nodes: Sequence[Node], sources: Sequence[Tensor], score: Tensor
         tensor = wanted.pop()
         if tensor.name in names:
             raise MethodError(
-                f"'{score.name}' depends on '{tensor.name}' beside the trees, by more than a linear map of ensembles; exact-shapley and "
-                "kernel-shap explain any model"
+                f"'{score.name}' depends on '{tensor.name}' beside the trees, not by a linear map of ensembles alone; exact-shapley "
+                "and kernel-shap explain any model"
             )
         if tensor.name not in depends or tensor.name in seen:
             continue
@@ -75,23 +72,3 @@ def _operands(node: Node, depends: Callable[[Tensor], bool], score: Tensor) -> l
             "a tensor before it (--output), or use exact-shapley or kernel-shap, which explain any model"
         )
     return [t for i in live if (t := node.inputs[i]) is not None]
-
-
-def source_of(nodes: Sequence[Node], x: Tensor, sources: Sequence[Tensor]) -> Tensor:
-    """The explained tensor whose columns are the features of an ensemble.
-
-    Raises:
-        MethodError: something else than a change of type lies between them.
-    """
-    makers = {t.name: node for node in nodes for t in node.outputs if t is not None}
-    at = x
-    while at not in sources:
-        node = makers.get(at.name)
-        if node is None or node.domain or node.op not in PASSING:
-            what = f"{node} makes" if node is not None else "no explained input is"
-            raise MethodError(
-                f"{what} the features of the trees ('{at.name}'), whose columns are not those of an explained input; explain "
-                f"the features themselves (--layer {x.name})"
-            )
-        at = node.x
-    return at

@@ -89,9 +89,7 @@ def deep_leaves(alone: Sequence[tuple[Rooted, Leaf]], player_of: Array, directio
     return Deep(made, tuple(_group(k, group, player_of, directions) for k, group in sorted(groups.items()) if k))
 
 
-def _group(
-    k: int, group: Sequence[tuple[Rooted, Leaf, list[int], list[int]]], player_of: Array, directions: int
-) -> Leaves:
+def _group(k: int, group: Sequence[tuple[Rooted, Leaf, list[int], list[int]]], player_of: Array, directions: int) -> Leaves:
     conditions, players = (np.zeros((len(group), k), np.int64) for _ in range(2))
     shares, values = np.ones((len(group), k)), np.zeros((len(group), directions))
     for i, (rooted, leaf, numbers, asked) in enumerate(group):

@@ -55,9 +55,7 @@ def _held(b: Builder, x: Tensor, conditions: Conditions) -> Tensor:
     return made
 
 
-def _group(
-    b: Builder, held: Tensor, missed: Tensor | None, weights: Tensor, group: Leaves, players: int, x: Tensor
-) -> Tensor:
+def _group(b: Builder, held: Tensor, missed: Tensor | None, weights: Tensor, group: Leaves, players: int, x: Tensor) -> Tensor:
     """The contributions of leaves with equally many players, [players, n]: some leaves after the other."""
     leaves, k = group.conditions.shape
     background = 0 if missed is None else missed.dim(1)

@@ -63,9 +63,7 @@ class Rows:
         satisfied = self._satisfied(tree, leaves)
         for k, group in sorted(_by_players(leaves, tree, player_of).items()):
             numbers = [i for i, _ in group]
-            bits = [
-                [[satisfied[f][leaves[i].asks[f]] for f in features] for features in asked.values()] for i, asked in group
-            ]
+            bits = [[[satisfied[f][leaves[i].asks[f]] for f in features] for features in asked.values()] for i, asked in group]
             yield numbers, self._counted(bits, k)
 
     def _satisfied(self, tree: Tree, leaves: Sequence[Leaf]) -> dict[int, dict[int, Array]]:

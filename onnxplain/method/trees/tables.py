@@ -89,15 +89,15 @@ def fitted(forest: Forest, player_of: Array, patterns: Patterns, most: int) -> T
     prices = patterns.prices
     while True:
         chosen = [bundled(r.tree, player_of, len(r.directions), prices) for r in forest.trees]
-        sizes = [b.rows * len(b.players) * len(r.directions) for r, (mine, _) in zip(forest.trees, chosen, strict=True) for b in mine]
+        sizes = [
+            b.rows * len(b.players) * len(r.directions) for r, (mine, _) in zip(forest.trees, chosen, strict=True) for b in mine
+        ]
         if sum(sizes) * forest.dtype.itemsize <= most:
             return tabulated(forest, player_of, patterns, chosen)
         prices = replace(prices, byte=prices.byte * 8)
 
 
-def tabulated(
-    forest: Forest, player_of: Array, patterns: Patterns, chosen: Sequence[tuple[list[Bundle], list[Leaf]]]
-) -> Tables:
+def tabulated(forest: Forest, player_of: Array, patterns: Patterns, chosen: Sequence[tuple[list[Bundle], list[Leaf]]]) -> Tables:
     """The tables of a forest, given the bundles of its trees, and the leaves that go without."""
     lookups: list[Lookup] = []
     alone: list[tuple[Rooted, Leaf]] = []
@@ -110,9 +110,7 @@ def tabulated(
     return _laid_out(lookups, deep_leaves(alone, player_of, len(forest.directions), forest.dtype), forest.dtype)
 
 
-def _folded(
-    some: Sequence[Rooted], leaves: Sequence[Sequence[Leaf]], patterns: Patterns, player_of: Array
-) -> list[list[Array]]:
+def _folded(some: Sequence[Rooted], leaves: Sequence[Sequence[Leaf]], patterns: Patterns, player_of: Array) -> list[list[Array]]:
     """What every leaf of every tree gives its players for each set that a sample satisfies, [2^k, k]."""
     waiting: dict[int, list[tuple[int, list[int], Array]]] = {}
     for i, (rooted, mine) in enumerate(zip(some, leaves, strict=True)):
@@ -151,9 +149,7 @@ def _lookups(rooted: Rooted, bundles: Sequence[Bundle], values: Sequence[Array],
         yield Lookup(table.reshape(bundle.rows, -1), start, bundle.players, rooted.directions, steps)
 
 
-def _satisfied(
-    bundle: Bundle, leaf: Leaf, features: Sequence[int], asked: dict[int, list[int]], player_of: Array
-) -> Array:
+def _satisfied(bundle: Bundle, leaf: Leaf, features: Sequence[int], asked: dict[int, list[int]], player_of: Array) -> Array:
     """The number of the set of players that each row of a bundle's table satisfies for a leaf, [rows]."""
     place = {p: j for j, p in enumerate(asked)}
     made, i = np.zeros(1, np.int64), 0

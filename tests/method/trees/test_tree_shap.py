@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxplain import Explainer
+from onnxplain.method.trees import deep_emit
 from tests.support.random_trees import ALL, ORDERED, Draft, Plan, draw, newer, older, rows
 
 FORMS = {"older": older, "newer": newer}
@@ -121,3 +122,16 @@ def test_path_dependent_values(seed: int, table: int | str) -> None:
     expected = np.array([path_dependent(draft, plan, data, row) for row in x])
     assert found.attribution == pytest.approx(expected, abs=2e-6)
     assert np.abs(found.delta).max() < 5e-6
+
+
+@pytest.mark.parametrize("kind", ["background", "data"])
+def test_leaves_without_tables_a_few_at_a_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    plan = Plan(features=6, trees=4, depth=5, outputs=2)
+    model, x = older(draw(rng, plan), plan, rng), rows(rng, plan, 7)
+    given = {kind: rows(rng, plan, 9 if kind == "background" else 20000)}
+    tables = Explainer(model, "tree-shap", providers="cpu", **given)(x)
+    monkeypatch.setattr(deep_emit, "ELEMENTS", 40)
+    summed = Explainer(model, "tree-shap", table=0, providers="cpu", **given)
+    assert "Scan" in {n.op_type for n in summed.model.graph.node}
+    assert summed(x).attribution == pytest.approx(tables.attribution, abs=2e-6)
