@@ -41,8 +41,9 @@ BLACK_BOX = (
 AttributionSite: TypeAlias = Literal["explained", "columns", "layer", "input", "map"]
 """Where attributions lie, and so what `layer=` means to a method.
 
-"explained": on the inputs, or on the layers named. "columns": likewise, on inputs of any type: text, whole numbers. "layer": on the layers named, while the inputs vary. "input": on the
-inputs, by way of one layer. "map": on the places of an input, from one layer.
+"explained": on the inputs, or on the layers named. "columns": likewise, on inputs of any type: text, whole numbers.
+"layer": on the layers named, while the inputs vary. "input": on the inputs, by way of one layer. "map": on the places of an
+input, from one layer.
 """
 
 

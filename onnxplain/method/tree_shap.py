@@ -48,8 +48,8 @@ def _not_by_messages(b: Builder, node: Node, *_: Any) -> None:
 def tree_shap(
     context: AttributionContext, *, background: Any = None, data: Any = None, table: int | str = "64MB", delta: bool = True
 ) -> dict[Tensor, Tensor]:
-    """With `background`, absent features are averaged over its rows (interventional values); with `data`, they follow the shares of
-    its rows along the paths (path-dependent values)."""
+    """With `background`, absent features are averaged over its rows (interventional values); with `data`, they follow the shares
+    of its rows along the paths (path-dependent values)."""
     rows = absent_rows(context, background, data)
     most = memory_bytes(table) if isinstance(table, str) else table
     folded = [_folded(t, shares=background is None, most=most) for t in read_model(context, rows)]
@@ -87,8 +87,8 @@ def _folded(table: Table, *, shares: bool, most: int) -> _Folded:
     unknown = sum(any(np.isnan(s) for s in leaf.shares.values()) for t in forest.trees for leaf in t.tree.leaves())
     if unknown:
         raise InputError(
-            f"{unknown} leaves lie behind nodes that none of the {len(table.rows)} rows of data reaches, so that nobody knows which "
-            "share goes on from there; give the rows that the trees were trained on, or background=rows"
+            f"{unknown} leaves lie behind nodes that none of the {len(table.rows)} rows of data reaches, so that nobody knows "
+            "which share goes on from there; give the rows that the trees were trained on, or background=rows"
         )
     patterns: Patterns = Shares() if shares else Rows(table.rows)
     return _Folded(table, forest, fitted(forest, table.player_of, patterns, most), None if shares else table.rows)

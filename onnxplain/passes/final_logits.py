@@ -1,7 +1,8 @@
 """The logits of a classifier's probabilities, wherever they are not simply what its last operator reads.
 
 Probabilities are handed on: squeezed, reshaped, cast to another precision, normalized though they sum to one, put side by side as
-[1 − p, p], or made inside a LinearClassifier or an ensemble of trees. Beside such outputs the logits take the same way, and are explained in their place.
+[1 − p, p], or made inside a LinearClassifier or an ensemble of trees. Beside such outputs the logits take the same way, and are
+explained in their place.
 The model's own nodes stay as they are; what nothing needs is dropped when the model is written.
 """
 
@@ -94,6 +95,8 @@ class _Search:
         if (node.domain, node.op_type) == (ML, "Normalizer"):
             return _settings(node).get("norm", b"MAX") == b"L1" and self._sum_to_one(node.input[0])
         facts = traits_of(node.op_type, node.domain)
+        if node.op_type == "Mul" and not node.domain and node.input[1] in self.values:  # as converters of LightGBM leave it
+            return bool(np.all(numpy_helper.to_array(self.values[node.input[1]]) == 1))
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":

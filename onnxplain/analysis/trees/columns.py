@@ -1,8 +1,8 @@
 """Columns: which columns of the explained inputs each feature of the trees is made of.
 
-A column of a tensor is one element of every sample. What prepares a table for trees (scaling, filling in, encoding, putting side by
-side) makes most features of one column each; then a column satisfies what a leaf asks of it where all its features do, and SHAP
-values of columns stay exact.
+A column of a tensor is one element of every sample. What prepares a table for trees (scaling, filling in, encoding, putting
+side by side) makes most features of one column each; then a column satisfies what a leaf asks of it where all its features do,
+and SHAP values of columns stay exact.
 """
 
 from __future__ import annotations
@@ -93,15 +93,13 @@ def _side(node: Node, made: Mapping[str, Columns]) -> Columns | None:
 
 
 def _joined(node: Node, made: Mapping[str, Columns], value: Value) -> Columns | None:
-    """Of Concat along the columns."""
+    """Of Concat along the columns: the only axis beside that of the samples with an extent of more than 1 before its end."""
     parts: list[frozenset[Column]] = []
-    rank = next((len(t.shape) for t in node.inputs if t is not None and t.shape is not None), 2)
-    if node.get("axis") not in (1, -1) or rank != 2:
-        return None
     for t in node.inputs:
         assert t is not None
+        axis = node["axis"] % len(t.shape) if t.shape else 0
         columns = made.get(t.name) or ((frozenset(),) * (_width(t) or 0))
-        if not columns:
+        if axis == 0 or not columns or any(d != 1 for d in (t.shape or ())[1:axis]):
             return None
         parts += columns
     return tuple(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -126,7 +127,7 @@ def _breaks(ensemble: Ensemble, node: int) -> list[float]:
     return [b for v in sets if not np.isnan(v) for b in (*_below(v), v)]
 
 
-def _below(value: np.floating) -> list[float]:  # type: ignore[type-arg]
+def _below(value: Any) -> list[float]:
     """The greatest number below a value, in its type."""
     lowest = np.isnan(value) or value == -np.inf
     return [] if lowest else [np.nextafter(value, value.dtype.type(-np.inf))]

@@ -63,8 +63,8 @@ def _older(node: Node, dtype: np.dtype[Any], name: str) -> Ensemble:
     if len(place) != len(tree):
         raise ModelError(f"{name}: two nodes of a tree have the same number; export the model again")
     inner = mode != LEAF
-    children = [_children(node, f"nodes_{way}nodeids", tree, inner, place) for way in ("true", "false")]
-    reached = np.concatenate([c[inner] for c in children])
+    true, false = (_children(node, f"nodes_{way}nodeids", tree, inner, place) for way in ("true", "false"))
+    reached = np.concatenate([true[inner], false[inner]])
     roots = np.setdiff1d(np.arange(len(mode)), reached)
     if len(np.unique(tree)) != len(roots) or len(np.unique(tree[roots])) != len(roots):
         raise ModelError(f"{name}: a tree has no root, or several; export the model again")
@@ -78,7 +78,8 @@ def _older(node: Node, dtype: np.dtype[Any], name: str) -> Ensemble:
         feature,
         _numbers(node, "nodes_values").astype(dtype),
         missing.astype(bool) & inner if len(missing) else np.zeros(len(mode), bool),
-        *children,
+        true,
+        false,
         {},
         weights,
         base,
@@ -157,10 +158,11 @@ def _newer(node: Node, dtype: np.dtype[Any], name: str) -> Ensemble:
     leaves, inner = len(_ints(node, "leaf_targetids")), len(mode)
     if len(mode) and not (mode.min() >= 0 and mode.max() <= MEMBER):
         raise ModelError(f"{name}: unknown mode {int(mode.max())}; export the model again")
-    children = []
-    for way in ("true", "false"):
+
+    def children(way: str) -> Array:
         at_leaf = _ints(node, f"nodes_{way}leafs").astype(bool)
-        children.append(np.concatenate([_ints(node, f"nodes_{way}nodeids") + inner * at_leaf, np.full(leaves, LEAF)]))
+        return np.concatenate([_ints(node, f"nodes_{way}nodeids") + inner * at_leaf, np.full(leaves, LEAF)])
+
     weights = np.zeros((inner + leaves, int(node.get("n_targets") or 1)))
     weights[np.arange(inner, inner + leaves), _ints(node, "leaf_targetids")] = _numbers(node, "leaf_weights")
     roots, missing = _ints(node, "tree_roots"), _ints(node, "nodes_missing_value_tracks_true")
@@ -172,7 +174,8 @@ def _newer(node: Node, dtype: np.dtype[Any], name: str) -> Ensemble:
         np.concatenate([_ints(node, "nodes_featureids"), np.full(leaves, LEAF)]),
         np.concatenate([_numbers(node, "nodes_splits"), np.zeros(leaves)]).astype(dtype),
         np.concatenate([missing.astype(bool) if len(missing) else np.zeros(inner, bool), none]),
-        *children,
+        children("true"),
+        children("false"),
         _members(node, mode, name),
         averaged(weights, len(roots), aggregate, name),
         np.zeros(weights.shape[1]),
@@ -227,5 +230,6 @@ def check_transform(node: Node) -> None:
     how = transform_of(node)
     if how != "NONE":
         raise MethodError(
-            f"{node.op} '{node.name}' ends with {how}, so that its output is no sum of its trees; explain the margin (score='logit')"
+            f"{node} ends with {how}, so that its output is no sum of its trees; explain the margin (score='logit'), or use "
+            "exact-shapley or kernel-shap, which explain any model"
         )

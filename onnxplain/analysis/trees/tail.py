@@ -43,8 +43,8 @@ def ensembles_of(nodes: Sequence[Node], sources: Sequence[Tensor], score: Tensor
         tensor = wanted.pop()
         if tensor.name in names:
             raise MethodError(
-                f"'{score.name}' depends on '{tensor.name}' beside the trees, not by a linear map of ensembles alone; exact-shapley "
-                "and kernel-shap explain any model"
+                f"'{score.name}' depends on '{tensor.name}' beside the trees, not by a linear map of ensembles alone; "
+                "exact-shapley and kernel-shap explain any model"
             )
         if tensor.name not in depends or tensor.name in seen:
             continue

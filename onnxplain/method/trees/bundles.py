@@ -25,8 +25,8 @@ MOST_ROWS = 4096
 
 @dataclass(frozen=True)
 class Prices:
-    """What things cost, in nanoseconds for a sample: a lookup, each number that it gives, each comparison, a byte of a table, and a
-    leaf that has none, and for each pair of its features."""
+    """What things cost, in nanoseconds for a sample: a lookup, each number that it gives, each comparison, a byte of a table; a
+    leaf that has none, and each pair of its features."""
 
     lookup: float = 10.0
     number: float = 1.0
@@ -96,7 +96,7 @@ def _from_below(top: Split | Leaf) -> Iterable[Split | Leaf]:
 
 
 def _leaf(leaf: Leaf, tree: Tree, player_of: Array, outputs: int, prices: Prices) -> _Best:
-    classes = {f: (s, tree.cells[f].every & ~s) for f, s in leaf.asks.items() if s != tree.cells[f].every}
+    classes: Classes = {f: (s, tree.cells[f].every & ~s) for f, s in leaf.asks.items() if s != tree.cells[f].every}
     width = len({int(player_of[f]) for f in classes})
     made, cost = _bundle((leaf,), classes, player_of, outputs, prices)
     alone = prices.alone + prices.pair * width * width * outputs

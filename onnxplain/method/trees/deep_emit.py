@@ -1,8 +1,8 @@
 """The nodes that make contributions of leaves without tables: by quadrature over shares, or against every row of background.
 
-With shares r of data, a player j of a leaf of value v gets v ∫ (o_j − r_j) Π_{i≠j} (o_i t + r_i (1 − t)) dt over t from 0 to 1, where
-o says whether the sample satisfies its condition. Against rows of background it gets the sums of `onnxplain.method.trees.fold`, for
-each row by itself. Few leaves are worked on at a time, so that memory does not grow with the forest.
+With shares r of data, a player j of a leaf of value v gets v ∫ (o_j − r_j) Π_{i≠j} (o_i t + r_i (1 − t)) dt over t from 0 to 1,
+where o says whether the sample satisfies its condition. Against rows of background it gets the terms that `fold` has, for each
+row by itself. Few leaves are worked on at a time, so that memory does not grow with the forest.
 """
 
 from __future__ import annotations

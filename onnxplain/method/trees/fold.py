@@ -2,10 +2,10 @@
 
 A leaf with the value v asks something of each of k features. A sample satisfies a set p of them, a row of background a set q; the
 leaf counts in the game between both iff p ∪ q is everything. With a = |p − q| and b = |q − p|, a feature of p − q gets
-(a − 1)! b! / (a + b)! · v and one of q − p gets −a! (b − 1)! / (a + b)! · v: the integrals over t from 0 to 1 of t^(a−1) (1 − t)^b and
-t^a (1 − t)^(b−1), which Gauss-Legendre quadrature with ⌈k/2⌉ points gives exactly. Summed over all q that hold what p lacks, by
-one pass over supersets, this is a table over p. Path-dependent values are the same with q drawn feature by feature: each is
-satisfied with the share of data that goes the leaf's way.
+(a − 1)! b! / (a + b)! · v and one of q − p gets −a! (b − 1)! / (a + b)! · v: the integrals over t from 0 to 1 of
+t^(a−1) (1 − t)^b and t^a (1 − t)^(b−1), which Gauss-Legendre quadrature with ⌈k/2⌉ points gives exactly. Summed over all q that
+hold what p lacks, by one pass over supersets, this is a table over p. Path-dependent values are the same with q drawn feature by
+feature: each is satisfied with the share of data that goes the leaf's way.
 
 Source: Lundberg et al. 2020, From local explanations to global understanding with explainable AI for trees, algorithms 2 and 3;
 the integrals as in Yu et al. 2022, Linear TreeShap.
@@ -32,7 +32,7 @@ def contributions(patterns: Array) -> Array:
     """What a leaf of value 1 gives its features, by the set that a sample satisfies.
 
     Args:
-        patterns: how often each set is satisfied in the background, [leaves, 2^k], in all 1; bit j of a set's number is feature j.
+        patterns: how often each set is satisfied in the background, [leaves, 2^k], 1 in all; bit j of its number is feature j.
 
     Returns:
         Contributions [leaves, 2^k, k].

@@ -22,7 +22,7 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.method.context import AttributionContext
 from onnxplain.runtime.session import Session
 
-__all__ = ["Read", "Table", "absent_rows", "read_model"]
+__all__ = ["Read", "Table", "absent_rows", "columns_in_all", "read_model", "split"]
 
 CHECKED = 256
 """Rows on which what was read from an ensemble is compared with what the runtime makes of it."""
@@ -186,23 +186,21 @@ def _computed(context: AttributionContext, x: Tensor, rows: Mapping[str, Array])
         return rows[x.name]
     model = onnx.ModelProto()
     model.CopyFrom(context.graph.model)
-    graph, produced = model.graph, {t.name for node in context.nodes for t in node.outputs if t is not None}
-    del graph.output[:]
-    graph.output.append(onnx.helper.make_empty_tensor_value_info(x.name))
-    inner = [s for s in context.sources if s.name in produced]
-    kept = [n for n in graph.node if not {s.name for s in inner} & set(n.output)]
-    set_nodes(graph, alive(kept, [x.name]))
-    graph.input.extend(_info(s) for s in inner)
+    graph = model.graph
+    inner = [n for n in graph.node if not rows.keys() & set(n.output)]  # an explained tensor within the model is given instead
+    set_nodes(graph, alive(inner, [x.name]))
     read = {name for node in graph.node for name in node.input}
-    for name in [i.name for i in graph.input if i.name not in rows]:
-        if name in read:
-            raise MethodError(
-                f"the features of the trees ('{x.name}') depend on '{name}' too, which is not explained; explain it"
-            )
-        graph.input.remove(next(i for i in graph.input if i.name == name))
-    feeds = {i.name: rows[i.name] for i in graph.input if i.name in read}
-    for name in [i.name for i in graph.input if i.name not in feeds]:
-        graph.input.remove(next(i for i in graph.input if i.name == name))
+    beside = [t.name for t in context.graph.inputs if t.name in read and t.name not in rows]
+    if beside:
+        raise MethodError(
+            f"the features of the trees ('{x.name}') depend on '{beside[0]}' too, which is not explained; explain all that they "
+            "depend on"
+        )
+    feeds = {name: array for name, array in rows.items() if name in read}
+    given = [_info(s) for s in context.sources if s.name in feeds]
+    for field, values in ((graph.input, given), (graph.output, [onnx.helper.make_empty_tensor_value_info(x.name)])):
+        del field[:]
+        field.extend(values)
     made: Array = np.asarray(Session(model, "cpu", threads=1).run(feeds, [x.name])[x.name])
     return made
 
@@ -223,8 +221,8 @@ def _check(context: AttributionContext, read: Read, x: Tensor, rows: Array) -> N
         missing = np.intersect1d(np.flatnonzero(np.isnan(rows).any(axis=0)), read.trees.feature)
         if len(missing) and not read.trees.tracks_missing:
             raise InputError(
-                f"the rows given hold NaN in feature {missing[0]} of '{x.name}', and {read.node} does not say where missing values "
-                "go; leave these rows out, or fill them as in training"
+                f"the rows given hold NaN in feature {missing[0]} of '{x.name}', and {read.node} does not say where missing "
+                "values go; leave these rows out, or fill them as in training"
             )
     proto = next(n for n in context.graph.model.graph.node if read.scores.name in n.output)
     kind = onnx.helper.np_dtype_to_tensor_dtype(rows.dtype)

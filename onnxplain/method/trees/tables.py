@@ -168,8 +168,8 @@ def _satisfied(bundle: Bundle, leaf: Leaf, features: Sequence[int], asked: dict[
 
 def _laid_out(lookups: Sequence[Lookup], deep: Deep | None, dtype: np.dtype[Any]) -> Tables:
     groups: dict[tuple[int, int], list[Lookup]] = {}
-    for made in lookups:
-        groups.setdefault((len(made.directions), len(made.players)), []).append(made)
+    for lookup in lookups:
+        groups.setdefault((len(lookup.directions), len(lookup.players)), []).append(lookup)
     blocks, widths = [], []
     for _, group in sorted(groups.items()):
         cut = list(_blocks(group))
