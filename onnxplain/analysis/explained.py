@@ -15,7 +15,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Explained", "find_columns", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
+__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "find_tables", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Explained:
     Attributes:
         name: what the user calls it: an input or a tensor name.
         tensor: the tensor that the attribution belongs to.
-        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "layer", or
-            "map" (a map over the spatial axes of an input, made from the tensor).
+        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "column" (an
+            input of any type, whose attribution is a number for each element), "layer", or "map" (a map over the spatial axes of
+            an input, made from the tensor).
         layout: its spatial axes, where a map needs them.
     """
 
@@ -62,8 +63,8 @@ def find_sources(
     return tuple(found)
 
 
-def find_columns(graph: Graph, target: Tensor, inputs: Sequence[str] | None) -> tuple[Explained, ...]:
-    """The inputs that the target depends on, by whatever operators and of whatever type: those named, or all.
+def find_tables(graph: Graph, target: Tensor, inputs: Sequence[str] | None) -> tuple[Explained, ...]:
+    """The inputs as they are, of any type, that the target depends on by any operator: those named, or all.
 
     Raises:
         LayerError: no such input, or the target does not depend on it.
@@ -72,16 +73,15 @@ def find_columns(graph: Graph, target: Tensor, inputs: Sequence[str] | None) -> 
     for name in inputs or ():
         if name not in known:
             raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
-    wanted = {target.name}
+    needed = {target.name}
     for node in reversed(graph.nodes):
-        if any(t is not None and t.name in wanted for t in node.outputs):
-            wanted.update(t.name for t in node.reads if t is not None)
-    lost = [name for name in inputs or () if name not in wanted]
-    found = [t for t in graph.inputs if t.name in wanted and (inputs is None or t.name in inputs)]
+        if any(t is not None and t.name in needed for t in node.outputs):
+            needed.update(t.name for t in node.reads if t is not None)
+    found = tuple(Explained(n, known[n], "column", source=n) for n in (inputs if inputs is not None else known) if n in needed)
+    lost = [name for name in inputs or () if name not in needed]
     if lost or not found:
-        what = f"'{lost[0]}'" if lost else "any input"
-        raise LayerError(f"'{target.name}' does not depend on {what}; its inputs are {', '.join(known) or 'none'}")
-    return tuple(Explained(t.name, t, "input", source=t.name) for t in found)
+        raise LayerError(f"'{target.name}' does not depend on {', '.join(map(repr, lost)) or 'any input'}")
+    return found
 
 
 def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> tuple[Tensor, ...]:

@@ -36,6 +36,7 @@ LAYER = {
     ("input", False): "needed: explains the inputs by way of one layer",
     ("input", True): "one, the last with height and width where none is named",
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
+    ("column", False): "means nothing: explains the columns that go in",
 }
 """What `--layer` means to a method."""
 

@@ -148,7 +148,9 @@ class GraphEngine:
         attributions = {entry["explains"]: results.pop(name) for name, entry in about["attributions"].items()}
         delta = about["reports"].get("delta")
         gap = None if delta is None else np.atleast_1d(results.pop(delta))
-        return Explanation(attributions, question.feeds, results, question.chosen, about, delta=gap)
+        base = about["reports"].get("base_value")
+        facts = {} if base is None else {"base_value": np.atleast_1d(results.pop(base))}
+        return Explanation(attributions, question.feeds, results, question.chosen, about, delta=gap, facts=facts)
 
     def _named_top(self, explanation: Explanation, chosen: Array) -> Explanation:
         """The explanation with the index of the top prediction where that was asked for."""

@@ -11,13 +11,15 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.analysis.score import Score
 from onnxplain.analysis.tensor_names import addresses
 from onnxplain.builder.builder import Builder
+from onnxplain.errors import MethodError
 from onnxplain.explain.prepare import prepare_source
 from onnxplain.explain.request import Request
 from onnxplain.explain.select import select
 from onnxplain.io.reader import ModelLike, read
-from onnxplain.ir.graph import named_dims
+from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Node
-from onnxplain.ir.registry import load_registry
+from onnxplain.ir.registry import Registry, load_registry
+from onnxplain.method.registry import Method
 from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
 from onnxplain.propagation.composite import RuleSelector, effective_role
@@ -92,6 +94,16 @@ class Plan:
         return tuple(row for row in self.rows if row.status == "missing")
 
 
+def _unserved(method: Method, graph: Graph, score: Score, registry: Registry) -> str:
+    """Why a method that explains columns cannot serve a score, "" where it can."""
+    try:
+        if method.serves is not None:
+            method.serves(graph, score.tensor, registry.traits)
+    except MethodError as error:
+        return str(error)
+    return ""
+
+
 def plan(
     model: ModelLike,
     method: str = "gradient",
@@ -140,7 +152,7 @@ def plan(
     attributes_to, _ = request.method.attribution_site(request.options)
     explained, layers = selection.explained, selection.layers
     sources = tuple(e.tensor for e in (layers if attributes_to in ("layer", "map") else explained))
-    choose = RuleSelector(composite, selection.registry)
+    choose = RuleSelector(composite, registry)
     b, targets = Builder(graph), (scored.tensor,)
     live = live_nodes(b, graph.nodes, sources, targets, choose)
     choose = with_layer_positions(b, graph.nodes, selection.origins or sources, targets, live, choose)
@@ -167,7 +179,9 @@ def plan(
         )
 
     missing = [node for node, chosen in served.values() if chosen is None]
-    problem = missing_operators(missing, live.nodes, [scored.tensor]) if missing else ""
+    problem = (
+        missing_operators(missing, live.nodes, [scored.tensor]) if missing else _unserved(request.method, graph, scored, registry)
+    )
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)

@@ -106,11 +106,6 @@ class Request:
         """Whether the method compares with a reference input."""
         return self.method.takes_baseline(self.options)
 
-    @property
-    def serving(self) -> Registry:
-        """The rules, with what the method itself brings attributions through."""
-        return self.method.serving(self.registry)
-
     def with_options(self, **changes: Any) -> Request:
         """The same request with other options of the method."""
         return replace(self, options=self.method.checked({**self.options, **changes}))

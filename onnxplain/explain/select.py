@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxplain.analysis.cam_layer import map_layer
-from onnxplain.analysis.explained import Explained, find_columns, find_layer_inputs, find_layers, find_origins, find_sources
+from onnxplain.analysis.explained import Explained, find_layer_inputs, find_layers, find_origins, find_sources, find_tables
 from onnxplain.analysis.liveness import liveness
 from onnxplain.analysis.sample_axis import SampleAxes, find_sample_axes, shared_symbol
 from onnxplain.analysis.score import Score, find_score
@@ -28,14 +28,14 @@ def select(prepared: Prepared) -> Selection:
         InputError: the batch size is no number of samples, or nothing that is explained passes a masked layer.
     """
     request, graph = prepared.request, Graph(prepared.source.model)
-    role = request.serving.role
+    role = request.registry.role
     score = find_score(graph, request.output, request.score)
     explained, layers = _explained(graph, score, request)
     axes = find_sample_axes(graph, score)
     symbol = "" if request.batch_size is None else _turns(axes, explained, layers, request.batch_size)
     return Selection(
         graph,
-        request.serving,
+        request.registry,
         score,
         explained,
         layers,
@@ -49,12 +49,14 @@ def select(prepared: Prepared) -> Selection:
 
 def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Explained, ...], tuple[Explained, ...]]:
     """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them."""
-    role, method = request.serving.role, request.method
+    role, method = request.registry.role, request.method
     attributes_to, auto_layer = method.attribution_site(request.options)
+    if attributes_to == "column":
+        if request.layer:
+            raise MethodError(f"method '{method.name}' explains the columns of the inputs, no layers; leave layer out")
+        return find_tables(graph, score.tensor, request.inputs), ()
     layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
-    if attributes_to == "columns" and not layers:
-        return find_columns(graph, score.tensor, request.inputs), ()
-    if attributes_to in ("explained", "columns"):
+    if attributes_to == "explained":
         return layers or find_sources(graph, score.tensor, request.inputs, role), ()
     sources = find_sources(graph, score.tensor, request.inputs, role)
     if (attributes_to != "layer" and len(layers) > 1) or not (layers or auto_layer):
@@ -63,7 +65,7 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
         raise MethodError(f"method '{method.name}' {count}, as --layer Relu:-1 (onnxplain plan lists them); named: {named}")
     if not auto_layer:
         return sources, layers
-    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role, request.serving.traits)
+    source, picked = map_layer(graph, score.tensor, sources, layers[0] if layers else None, role, request.registry.traits)
     return (source,), (picked,)
 
 
@@ -90,7 +92,7 @@ def _masked(
     graph: Graph, score: Score, explained: tuple[Explained, ...], masked: Mapping[str, str], request: Request
 ) -> dict[str, Tensor]:
     """The tensors that masks belong to, each between what is explained and the score."""
-    role, made = request.serving.role, {}
+    role, made = request.registry.role, {}
     for name, tensor in masked.items():
         (found,) = find_layers(graph, score.tensor, [tensor], role)
         live = liveness(graph.nodes, [e.tensor for e in explained], [score.tensor], role).tensors

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from onnxplain.errors import MethodError, nearest
-from onnxplain.ir.registry import OpSpec, Registry
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.ops import Traits
+from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.composite import GRADIENT, Composite
 
 __all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", "graph_method", "method"]
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 FAMILIES = (
     "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers",
-    "tree_shap",
+    "additive", "tree_shap",
 )  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
 
@@ -38,10 +40,13 @@ BLACK_BOX = (
 )
 """The files of `onnxplain.method.blackbox` that do."""
 
-AttributionSite: TypeAlias = Literal["explained", "columns", "layer", "input", "map"]
+Serves: TypeAlias = "Callable[[Graph, Tensor, Traits], object]"
+"""A model, the score that is explained, and the facts about operators: raises where a method cannot serve it."""
+
+AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map", "column"]
 """Where attributions lie, and so what `layer=` means to a method.
 
-"explained": on the inputs, or on the layers named. "columns": likewise, on inputs of any type: text, whole numbers.
+"explained": on the inputs, or on the layers named. "column": on the inputs as they are, of any type; layers mean nothing.
 "layer": on the layers named, while the inputs vary. "input": on the inputs, by way of one layer. "map": on the places of an
 input, from one layer.
 """
@@ -79,17 +84,8 @@ class Method:
     attributes_to: AttributionSite = "explained"
     auto_layer: bool = False
     forward_only: bool = False
-    serves: tuple[OpSpec, ...] = ()
+    serves: Serves | None = None
     takes_missing: bool = False
-
-    def serving(self, registry: Registry) -> Registry:
-        """The registry with the operators that the method itself brings attributions through."""
-        if not self.serves:
-            return registry
-        made = replace(registry, entries={key: list(versions) for key, versions in registry.entries.items()})
-        for spec in self.serves:
-            made.add(spec)
-        return made
 
     @property
     def info(self) -> dict[str, str | bool]:
@@ -186,7 +182,7 @@ def method(
     attributes_to: AttributionSite = "explained",
     auto_layer: bool = False,
     forward_only: bool = False,
-    serves: tuple[OpSpec, ...] = (),
+    serves: Serves | None = None,
     takes_missing: bool = False,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
@@ -206,7 +202,7 @@ def method(
         attributes_to: where attributions lie.
         auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
-        serves: operators that it brings attributions through by itself, whatever their derivative is.
+        serves: raises a MethodError, with the reason, where the method cannot serve a score; None where rules decide.
         takes_missing: whether inputs may hold NaN for a missing value.
     """
 

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxplain.analysis.trees.ensemble import LEAF, Array
-from onnxplain.analysis.trees.read import TREES
-from onnxplain.builder.builder import Builder
-from onnxplain.errors import InputError, MethodError, RuleError
-from onnxplain.ir.node import Node
-from onnxplain.ir.registry import OpSpec
+from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import gap, over_targets, score
+from onnxplain.method.background import table_rows
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.chunk_size import memory_bytes
@@ -23,15 +22,15 @@ from onnxplain.method.trees.deep_emit import summed_up
 from onnxplain.method.trees.emit import looked_up
 from onnxplain.method.trees.forest import Forest, forest_of
 from onnxplain.method.trees.patterns import Patterns, Rows, Shares
-from onnxplain.method.trees.reading import Read, Table, absent_rows, columns_in_all, read_model, split
+from onnxplain.method.trees.reading import Read, Table, elements, ensembles, read_model, split
 from onnxplain.method.trees.tables import Tables, fitted
 
 __all__: list[str] = []
 
 
-def _not_by_messages(b: Builder, node: Node, *_: Any) -> None:
-    """SHAP values of its trees are looked up."""
-    raise RuleError(f"{node} is explained by tree-shap, which sends no message through it")
+def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
+    """Raises where the score is no linear map of tree ensembles."""
+    ensembles(graph, score, traits)
 
 
 @method(
@@ -41,8 +40,8 @@ def _not_by_messages(b: Builder, node: Node, *_: Any) -> None:
     source="Lundberg et al. 2020, From local explanations to global understanding with explainable AI for trees",
     axioms=("completeness", "sensitivity", "symmetry", "linearity"),
     multi_point=True,
-    attributes_to="columns",
-    serves=tuple(OpSpec(op, "ai.onnx.ml", 1, _not_by_messages, "function", source=__file__) for op in TREES),
+    attributes_to="column",
+    serves=_serves,
     takes_missing=True,
 )
 def tree_shap(
@@ -50,17 +49,24 @@ def tree_shap(
 ) -> dict[Tensor, Tensor]:
     """With `background`, absent features are averaged over its rows (interventional values); with `data`, they follow the shares
     of its rows along the paths (path-dependent values)."""
-    rows = absent_rows(context, background, data)
+    if (background is None) == (data is None):
+        raise MethodError(
+            "tree-shap takes background=rows (interventional values) or data=rows (path-dependent values: the file does not say "
+            f"how many rows went which way); got {'neither' if data is None else 'both'}"
+        )
+    shares, what = background is None, "data" if background is None else "background"
+    rows = table_rows(context.graph, data if shares else background, what)
     most = memory_bytes(table) if isinstance(table, str) else table
-    folded = [_folded(t, shares=background is None, most=most) for t in read_model(context, rows)]
-    b, sources, players = context.b, context.sources, columns_in_all(context.sources)
+    folded = [_folded(t, shares=shares, most=most) for t in read_model(context, rows)]
+    b, sources = context.b, context.sources
+    players = sum(elements(s) for s in sources)
     scores = [r.scores for f in folded for r in f.table.reads]
 
     def made(context: AttributionContext) -> list[Tensor]:
         messages = context.gradient(of=scores)
         parts = [_values(context, f, players, messages) for f in folded]
         wide = [b.cast(p, parts[-1]) for p in parts]
-        return split(context, b.total(wide), sources)
+        return split(b, b.total(wide), sources)
 
     attributions = over_targets(context, made)
     absent = _absent(context, {r.scores: r.trees.margins(f.table.rows).mean(axis=0) for f in folded for r in f.table.reads})

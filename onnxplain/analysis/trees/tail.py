@@ -2,73 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
+from onnxplain.analysis.additive import is_affine
 from onnxplain.analysis.trees.read import is_ensemble
 from onnxplain.errors import MethodError
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
-from onnxplain.ir.ops import standard_traits
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["ensembles_of"]
 
-# operators: linear ones of ai.onnx.ml of which the standard table claims nothing
-LINEAR = {
-    "ai.onnx.ml.LinearClassifier",
-    "ai.onnx.ml.LinearRegressor",
-    "ai.onnx.ml.ArrayFeatureExtractor",
-    "ai.onnx.ml.FeatureVectorizer",
-}
 
-
-def ensembles_of(nodes: Sequence[Node], sources: Sequence[Tensor], score: Tensor) -> list[Node]:
-    """The ensembles that a score is made of, in the order of the graph.
+def ensembles_of(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
+    """The ensembles that a score is a linear map of, in the order of the graph.
 
     Args:
-        nodes: the model's nodes in topological order.
-        sources: what is explained.
-        score: the explained score.
+        graph: the model.
+        score: the tensor that is explained.
+        traits: the facts about operators.
 
     Raises:
-        MethodError: the score depends on what is explained in some other way than by a linear map of ensembles.
+        MethodError: the score depends on the inputs in some other way.
     """
-    depends = {t.name for t in sources}
-    for node in nodes:
+    depends = {t.name for t in graph.inputs}
+    for node in graph.nodes:
         if any(t is not None and t.name in depends for t in node.reads):
             depends.update(t.name for t in node.outputs if t is not None)
-    makers = {t.name: node for node in nodes for t in node.outputs if t is not None}
-    names = {t.name for t in sources}
-    wanted, found, seen = [score], set(), set()
+    wanted, seen, found = [score], {score.name}, set()
     while wanted:
         tensor = wanted.pop()
-        if tensor.name in names:
+        node = graph.producer(tensor)
+        if node is None:
             raise MethodError(
                 f"'{score.name}' depends on '{tensor.name}' beside the trees, not by a linear map of ensembles alone; "
                 "exact-shapley and kernel-shap explain any model"
             )
-        if tensor.name not in depends or tensor.name in seen:
-            continue
-        seen.add(tensor.name)
-        node = makers[tensor.name]
         if is_ensemble(node):
             found.add(node.name)
-        else:
-            wanted += _operands(node, lambda t: t.name in depends, score)
-    return [node for node in nodes if node.name in found and is_ensemble(node)]
+            continue
+        live = [i for i, t in enumerate(node.reads) if t is not None and t.name in depends]
+        rounds = node.op == "Cast" and not node.y.is_float
+        if rounds or max(live) >= len(node.inputs) or not (is_affine(node, live, traits) or _picks(node, live)):
+            raise MethodError(_why_not(node, score, live))
+        for t in (node.inputs[i] for i in live):
+            if t is not None and t.name not in seen:
+                seen.add(t.name)
+                wanted.append(t)
+    return [node for node in graph.nodes if node.name in found and is_ensemble(node)]
 
 
-def _operands(node: Node, depends: Callable[[Tensor], bool], score: Tensor) -> list[Tensor]:
-    """The inputs of a node that depend on what is explained, in all of which together it is linear."""
-    live = [i for i, t in enumerate(node.inputs) if t is not None and depends(t)]
-    how = standard_traits(node).linear_in or ("first" if node.operator in LINEAR else "")
-    fits = {"together": True, "each": len(live) == 1, "first": live == [0], "": False}[how] and not node.captures
-    if node.op == "Cast" and not node.y.is_float:
-        fits = False
-    if fits and node.get("post_transform", "NONE") not in ("NONE", b"NONE"):
-        fits = False
-    if not fits:
-        raise MethodError(
-            f"{node} makes '{score.name}' no linear map of its trees, so that SHAP values of trees do not add up to it; explain "
-            "a tensor before it (--output), or use exact-shapley or kernel-shap, which explain any model"
-        )
-    return [t for i in live if (t := node.inputs[i]) is not None]
+def _picks(node: Node, live: list[int]) -> bool:
+    """Whether a node of ai.onnx.ml puts the numbers of its inputs elsewhere."""
+    # operators: those that do
+    return node.domain == "ai.onnx.ml" and (
+        (node.op == "ArrayFeatureExtractor" and live == [0]) or node.op == "FeatureVectorizer"
+    )
+
+
+def _why_not(node: Node, score: Tensor, live: list[int]) -> str:
+    before = next((t.name for i in live if i < len(node.inputs) and (t := node.inputs[i]) is not None), "")
+    return (
+        f"{node} makes '{score.name}' no linear map of its trees, so that SHAP values of trees do not add up to it; explain what "
+        f"it reads (--output {before}), or use exact-shapley or kernel-shap, which explain any model"
+    )

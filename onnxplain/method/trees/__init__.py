@@ -1,1 +1,1 @@
-"""Exact SHAP values of tree ensembles as tables: leaves put together, folded over a background, and looked up in the graph."""
+"""Exact SHAP values of trees as tables: leaves bundled, folded over a background, looked up in the graph."""

@@ -29,7 +29,7 @@ def against_all_coalitions(
     tolerance = 1e-9 if plan.double and form == "newer" else 2e-6
     assert found.attribution == pytest.approx(every.attribution, abs=tolerance)
     assert np.abs(found.delta).max() < 5e-6
-    assert found.outputs["base_value"] == pytest.approx(every.facts["base_value"], abs=5e-6)
+    assert found.facts["base_value"] == pytest.approx(every.facts["base_value"], abs=5e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
