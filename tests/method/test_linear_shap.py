@@ -132,7 +132,12 @@ FREE = "(float[n, t] x) => (float[n, t] y) { y = Neg (x) }"
 @pytest.mark.parametrize(
     ("text", "settings", "error", "message"),
     [
-        (PRODUCT, {"background": numbers(3)}, MethodError, "is not linear in what mixes column 0 of 'x', column 1 of 'x', column 2"),
+        (
+            PRODUCT,
+            {"background": numbers(3)},
+            MethodError,
+            "is not linear in what mixes column 0 of 'x', column 1 of 'x', column 2",
+        ),
         (FREE, {"background": numbers(3)}, MethodError, "needs a table of known width"),
         (REGRESSOR, {}, InputError, "background is missing: rows of data to compare with, 'x' [rows, 3]"),
         (REGRESSOR, {"background": numbers(3, 2)}, InputError, "expected [m, 3] for 'x', got [3, 2]"),

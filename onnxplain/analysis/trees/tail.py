@@ -31,24 +31,24 @@ def ensembles_of(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
     wanted, seen, found = [score], {score.name}, set()
     while wanted:
         tensor = wanted.pop()
-        node = graph.producer(tensor)
-        if node is None:
+        maker = graph.producer(tensor)
+        if maker is None:
             raise MethodError(
                 f"'{score.name}' depends on '{tensor.name}' beside the trees, not by a linear map of ensembles alone; "
                 "exact-shapley and kernel-shap explain any model"
             )
-        if is_ensemble(node):
-            found.add(node.name)
+        if is_ensemble(maker):
+            found.add(maker.y.name)
             continue
-        live = [i for i, t in enumerate(node.reads) if t is not None and t.name in depends]
-        rounds = node.op == "Cast" and not node.y.is_float
-        if rounds or max(live) >= len(node.inputs) or not (is_affine(node, live, traits) or _picks(node, live)):
-            raise MethodError(_why_not(node, score, live))
-        for t in (node.inputs[i] for i in live):
+        live = [i for i, t in enumerate(maker.reads) if t is not None and t.name in depends]
+        rounds = maker.op == "Cast" and not maker.y.is_float
+        if rounds or max(live) >= len(maker.inputs) or not (is_affine(maker, live, traits) or _picks(maker, live)):
+            raise MethodError(_why_not(maker, score, live))
+        for t in (maker.inputs[i] for i in live):
             if t is not None and t.name not in seen:
                 seen.add(t.name)
                 wanted.append(t)
-    return [node for node in graph.nodes if node.name in found and is_ensemble(node)]
+    return [node for node in graph.nodes if is_ensemble(node) and node.y.name in found]
 
 
 def _picks(node: Node, live: list[int]) -> bool:

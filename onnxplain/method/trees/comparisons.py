@@ -11,14 +11,14 @@ from onnxplain.analysis.trees.leaves import Cells
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["HIGH", "MISSING", "RAW", "Comparison", "compared", "steps"]
+__all__ = ["HIGH", "MISSING", "RAW", "Threshold", "compared", "steps"]
 
 RAW, HIGH, MISSING = range(3)
 """What a comparison looks at: the value itself, which as NaN exceeds nothing; the value with +∞ for NaN; whether it is NaN."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Threshold:
     """Whether a feature, seen as `kind` says, exceeds a threshold."""
 
     kind: int
@@ -26,7 +26,7 @@ class Comparison:
     threshold: float
 
 
-def steps(feature: int, cells: Cells, classes: tuple[int, ...]) -> tuple[int, list[tuple[Comparison, float]]]:
+def steps(feature: int, cells: Cells, classes: tuple[int, ...]) -> tuple[int, list[tuple[Threshold, float]]]:
     """The digit of a feature, which is the number of the class that its cell belongs to.
 
     Returns:
@@ -37,12 +37,12 @@ def steps(feature: int, cells: Cells, classes: tuple[int, ...]) -> tuple[int, li
     breaks = cells.breaks
     high = nan == known[-1] and nan != known[0] and bool(np.isfinite(breaks[-1]))
     made = [
-        (Comparison(HIGH if high else RAW, feature, float(b)), float(known[i + 1] - known[i]))
+        (Threshold(HIGH if high else RAW, feature, float(b)), float(known[i + 1] - known[i]))
         for i, b in enumerate(breaks)
         if known[i + 1] != known[i]
     ]
     if nan != known[0] and not high:
-        made.append((Comparison(MISSING, feature, 0.5), float(nan - known[0])))
+        made.append((Threshold(MISSING, feature, 0.5), float(nan - known[0])))
     return known[0], made
 
 

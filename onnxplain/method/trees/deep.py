@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxplain.analysis.trees.ensemble import Array
 from onnxplain.analysis.trees.leaves import Leaf, Tree
-from onnxplain.method.trees.comparisons import RAW, Comparison, steps
+from onnxplain.method.trees.comparisons import RAW, Threshold, steps
 from onnxplain.method.trees.forest import Rooted
 from onnxplain.method.trees.patterns import asked_of
 
@@ -114,7 +114,7 @@ def _conditions(asked: Sequence[tuple[Tree, tuple[tuple[int, int], ...]]], dtype
     return Conditions(kinds, features, thresholds, factors, np.array([offset for offset, _ in rows], np.float32))
 
 
-def _sum(tree: Tree, asks: tuple[tuple[int, int], ...]) -> tuple[float, list[tuple[Comparison, float]]]:
+def _sum(tree: Tree, asks: tuple[tuple[int, int], ...]) -> tuple[float, list[tuple[Threshold, float]]]:
     """The offset and comparisons of a condition: 1 where all features satisfy it, else 0 or less."""
     offset, made = 1.0 - len(asks), []
     for f, cells in asks:

@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxplain.analysis.trees.ensemble import Array
 
-__all__ = ["contributions", "points", "product_of"]
+__all__ = ["contributions", "points", "independent"]
 
 
 def points(features: int) -> tuple[Array, Array]:
@@ -58,7 +58,7 @@ def contributions(patterns: Array) -> Array:
     return made
 
 
-def product_of(shares: Sequence[Array]) -> Array:
+def independent(shares: Sequence[Array]) -> Array:
     """How often each set is satisfied where features are so independently: [leaves] for each feature to [leaves, 2^k]."""
     made = np.ones((len(shares[0]) if shares else 1, 1))
     for share in shares:

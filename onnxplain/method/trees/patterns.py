@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.analysis.trees.ensemble import Array
 from onnxplain.analysis.trees.leaves import Leaf, Tree
 from onnxplain.method.trees.bundles import Prices
-from onnxplain.method.trees.fold import product_of
+from onnxplain.method.trees.fold import independent
 
 __all__ = ["Patterns", "Rows", "Shares", "asked_of"]
 
@@ -106,4 +106,4 @@ class Shares:
             shares = np.array(
                 [[np.prod([leaves[i].shares[f] for f in fs]) for fs in asked.values()] for i, asked in group]
             ).reshape(len(group), k)
-            yield [i for i, _ in group], product_of(list(shares.T)) if k else np.ones((len(group), 1))
+            yield [i for i, _ in group], independent(list(shares.T)) if k else np.ones((len(group), 1))

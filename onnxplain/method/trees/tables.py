@@ -16,7 +16,7 @@ import numpy as np
 from onnxplain.analysis.trees.ensemble import Array
 from onnxplain.analysis.trees.leaves import Leaf
 from onnxplain.method.trees.bundles import Bundle, bundled
-from onnxplain.method.trees.comparisons import RAW, Comparison
+from onnxplain.method.trees.comparisons import RAW, Threshold
 from onnxplain.method.trees.comparisons import steps as steps_of
 from onnxplain.method.trees.deep import Deep, deep_leaves
 from onnxplain.method.trees.fold import contributions
@@ -81,7 +81,7 @@ class Lookup:
     start: int
     players: tuple[int, ...]
     directions: tuple[int, ...]
-    steps: dict[Comparison, float] = field(default_factory=dict)
+    steps: dict[Threshold, float] = field(default_factory=dict)
 
 
 def fitted(forest: Forest, player_of: Array, patterns: Patterns, most: int) -> Tables:
@@ -180,7 +180,7 @@ def _laid_out(lookups: Sequence[Lookup], deep: Deep | None, dtype: np.dtype[Any]
     thresholds = np.full((len(blocks), size), np.inf, dtype)
     steps = np.zeros((len(blocks), PER_BLOCK, size), np.float32)
     for i, block in enumerate(blocks):
-        numbers: dict[Comparison, int] = {}
+        numbers: dict[Threshold, int] = {}
         for j, made in enumerate(block):
             for comparison, step in made.steps.items() if made else ():
                 at = numbers.setdefault(comparison, len(numbers))
@@ -193,7 +193,7 @@ def _laid_out(lookups: Sequence[Lookup], deep: Deep | None, dtype: np.dtype[Any]
 def _blocks(group: Sequence[Lookup]) -> Iterator[list[Lookup | None]]:
     """Lookups of one width in blocks, filled up with None."""
     block: list[Lookup | None] = []
-    asked: set[Comparison] = set()
+    asked: set[Threshold] = set()
     for made in group:
         if len(block) == PER_BLOCK or (block and len(asked | made.steps.keys()) > COMPARISONS):
             yield block + [None] * (PER_BLOCK - len(block))
