@@ -92,7 +92,8 @@ def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> t
 
 def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role: Callable[[Node], str]) -> dict[str, str]:
     """The inputs that get no attribution, with the reason, by name."""
-    served = {e.source for e in explained}
+    served = {e.source or e.name for e in explained}
+    alive = {e.source for e in _live(graph, graph.inputs, target, role)}
     reasons: dict[str, str] = {}
     for t in graph.inputs:
         if t.name in served:
@@ -101,7 +102,7 @@ def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role:
             reasons[t.name] = "holds text, which has no derivative; methods that need forward passes only take it"
             continue
         found, indexed = ([], []) if t.is_float or t.dtype is None else entrances(graph, t)
-        if _live(graph, [t], target, role):
+        if t.name in alive:
             how = "numbers beside what is looked up" if found else "a tensor that was not asked for"
             reasons[t.name] = f"enters as {how}; name it to explain it"
         elif indexed:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class Plan:
         problem: why the model cannot be explained so, "" where it can.
         unused: conditions of the user's own composite that no node met.
         layers: inner tensors that the method looks at besides those it explains.
+        left_out: the inputs that get no attribution, with the reason.
 
     Example:
         >>> from onnxplain import plan
@@ -87,6 +88,7 @@ class Plan:
     problem: str
     unused: tuple[str, ...] = ()
     layers: tuple[Explained, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
@@ -185,4 +187,5 @@ def plan(
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
-    return Plan(method, scored, explained, ready.source.passes or (), tuple(row(c) for c in graph.nodes), problem, unused, layers)
+    rows, passes = tuple(row(c) for c in graph.nodes), ready.source.passes or ()
+    return Plan(method, scored, explained, passes, rows, problem, unused, layers, selection.left_out)

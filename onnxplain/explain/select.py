@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxplain.analysis.cam_layer import map_layer
-from onnxplain.analysis.explained import Explained, find_layer_inputs, find_layers, find_origins, find_sources, find_tables
+from onnxplain.analysis.explained import (
+    Explained,
+    find_layer_inputs,
+    find_layers,
+    find_origins,
+    find_sources,
+    find_tables,
+    left_out,
+)
 from onnxplain.analysis.liveness import liveness
 from onnxplain.analysis.sample_axis import SampleAxes, find_sample_axes, shared_symbol
 from onnxplain.analysis.score import Score, find_score
@@ -44,6 +52,7 @@ def select(prepared: Prepared) -> Selection:
         axes=axes,
         masked=_masked(graph, score, explained, prepared.masked, request),
         symbol=symbol,
+        left_out={} if any(e.kind == "layer" for e in explained) else left_out(graph, score.tensor, explained, role),
     )
 
 

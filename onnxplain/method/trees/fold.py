@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxplain.analysis.trees.ensemble import Array
 
-__all__ = ["contributions", "points", "independent"]
+__all__ = ["contributions", "independent", "points"]
 
 
 def points(features: int) -> tuple[Array, Array]:
