@@ -79,16 +79,20 @@ class Ensemble:
             at[row, tree] = np.where(self.decide(rows[row], nodes), self.true[nodes], self.false[nodes])
 
     def covers(self, rows: Array) -> Array:
-        """How many of the rows [n, features] pass each node, float64 [nodes]."""
-        made, rows = np.zeros(len(self.mode)), rows.astype(self.value.dtype)
-        for root in self.roots.tolist():
-            going = [(root, np.arange(len(rows)))]
-            while going:
-                node, mine = going.pop()
-                made[node] += len(mine)
-                if self.mode[node] != LEAF and len(mine):
-                    held = self.decide(rows[mine], np.full(len(mine), node))
-                    going += [(int(self.true[node]), mine[held]), (int(self.false[node]), mine[~held])]
+        """How many of the rows [n, features] pass each node, float64 [nodes]; of trees that share no nodes."""
+        made, block = np.zeros(len(self.mode)), max(1, (1 << 22) // max(1, len(self.roots)))
+        for start in range(0, len(rows), block):
+            made += np.bincount(self.leaves(rows[start : start + block]).ravel(), minlength=len(made))
+        for level in reversed(self.levels()):
+            made[level] += made[self.true[level]] + made[self.false[level]]
+        return made
+
+    def levels(self) -> list[Array]:
+        """The inner nodes by how far they are from a root, int64 [nodes] each."""
+        made, level = [], self.roots
+        while len(level := np.unique(level[self.mode[level] != LEAF])):
+            made.append(level)
+            level = np.concatenate([self.true[level], self.false[level]])
         return made
 
     def margins(self, rows: Array) -> Array:

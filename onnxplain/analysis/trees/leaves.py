@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,12 @@ class Cells:
 
     breaks: Array
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of cells, that of NaN included."""
         return len(self.breaks) + 2
 
-    @property
+    @cached_property
     def every(self) -> int:
         """The set of all cells, a bit each."""
         return (1 << self.count) - 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from math import prod
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,18 +14,21 @@ from onnxplain.analysis.trees.leaves import Leaf, Tree
 from onnxplain.method.trees.bundles import Prices
 from onnxplain.method.trees.fold import independent
 
-__all__ = ["Patterns", "Rows", "Shares", "asked_of"]
+__all__ = ["Asked", "Patterns", "Rows", "Shares", "asked_of"]
 
 BLOCK = 1 << 22
 """Conditions × rows looked at in one go."""
 
 
-def asked_of(leaf: Leaf, tree: Tree, player_of: Array) -> dict[int, list[int]]:
-    """By player in order, the features that a leaf asks something of."""
-    made: dict[int, list[int]] = {}
-    for f, cells in sorted(leaf.asks.items(), key=lambda item: (player_of[item[0]], item[0])):
-        if cells != tree.cells[f].every:
-            made.setdefault(int(player_of[f]), []).append(f)
+Asked: TypeAlias = "dict[int, list[int]]"
+"""By player in order, the features that a leaf asks something of."""
+
+
+def asked_of(leaf: Leaf, tree: Tree, player_of: Array) -> Asked:
+    """What a leaf asks something of."""
+    made: Asked = {}
+    for player, f in sorted((int(player_of[f]), f) for f, cells in leaf.asks.items() if cells != tree.cells[f].every):
+        made.setdefault(player, []).append(f)
     return made
 
 
@@ -35,17 +39,17 @@ class Patterns(Protocol):
     def prices(self) -> Prices:
         """What tables and leaves without them cost."""
 
-    def of(self, tree: Tree, leaves: Sequence[Leaf], player_of: Array) -> Iterator[tuple[list[int], Array]]:
+    def of(self, tree: Tree, leaves: Sequence[Leaf], asked: Sequence[Asked]) -> Iterator[tuple[list[int], Array]]:
         """The leaves of a tree in groups with equally many players: their numbers in `leaves`, and how often each set of their
-        players is satisfied, [leaves of the group, 2^k]."""
+        players is satisfied, [leaves of the group, 2^k]. `asked` is what each asks something of."""
 
 
-def _by_players(leaves: Sequence[Leaf], tree: Tree, player_of: Array) -> dict[int, list[tuple[int, dict[int, list[int]]]]]:
-    groups: dict[int, list[tuple[int, dict[int, list[int]]]]] = {}
-    for i, leaf in enumerate(leaves):
-        asked = asked_of(leaf, tree, player_of)
-        groups.setdefault(len(asked), []).append((i, asked))
-    return groups
+def _by_players(asked: Sequence[Asked]) -> list[tuple[int, list[int]]]:
+    """The numbers of leaves by how many players they ask something of."""
+    groups: dict[int, list[int]] = {}
+    for i, mine in enumerate(asked):
+        groups.setdefault(len(mine), []).append(i)
+    return sorted(groups.items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +63,10 @@ class Rows:
         """A leaf without a table is compared with every row."""
         return Prices(alone=100.0 + 6.0 * len(self.rows))
 
-    def of(self, tree: Tree, leaves: Sequence[Leaf], player_of: Array) -> Iterator[tuple[list[int], Array]]:
+    def of(self, tree: Tree, leaves: Sequence[Leaf], asked: Sequence[Asked]) -> Iterator[tuple[list[int], Array]]:
         satisfied = self._satisfied(tree, leaves)
-        for k, group in sorted(_by_players(leaves, tree, player_of).items()):
-            numbers = [i for i, _ in group]
-            bits = [[[satisfied[f][leaves[i].asks[f]] for f in features] for features in asked.values()] for i, asked in group]
+        for k, numbers in _by_players(asked):
+            bits = [[[satisfied[f][leaves[i].asks[f]] for f in features] for features in asked[i].values()] for i in numbers]
             yield numbers, self._counted(bits, k)
 
     def _satisfied(self, tree: Tree, leaves: Sequence[Leaf]) -> dict[int, dict[int, Array]]:
@@ -101,9 +104,7 @@ class Shares:
         """A leaf without a table takes products of all its conditions at every point of the quadrature."""
         return Prices()
 
-    def of(self, tree: Tree, leaves: Sequence[Leaf], player_of: Array) -> Iterator[tuple[list[int], Array]]:
-        for k, group in sorted(_by_players(leaves, tree, player_of).items()):
-            shares = np.array(
-                [[np.prod([leaves[i].shares[f] for f in fs]) for fs in asked.values()] for i, asked in group]
-            ).reshape(len(group), k)
-            yield [i for i, _ in group], independent(list(shares.T)) if k else np.ones((len(group), 1))
+    def of(self, tree: Tree, leaves: Sequence[Leaf], asked: Sequence[Asked]) -> Iterator[tuple[list[int], Array]]:
+        for k, numbers in _by_players(asked):
+            shares = [[prod(leaves[i].shares[f] for f in features) for features in asked[i].values()] for i in numbers]
+            yield numbers, independent(list(np.array(shares).reshape(len(numbers), k).T)) if k else np.ones((len(numbers), 1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from math import prod
 from typing import Any
 
@@ -21,7 +22,7 @@ from onnxplain.method.trees.comparisons import steps as steps_of
 from onnxplain.method.trees.deep import Deep, deep_leaves
 from onnxplain.method.trees.fold import contributions
 from onnxplain.method.trees.forest import Forest, Rooted
-from onnxplain.method.trees.patterns import Patterns, asked_of
+from onnxplain.method.trees.patterns import Asked, Patterns, asked_of
 
 __all__ = ["Lookup", "Tables", "Width", "fitted"]
 
@@ -94,7 +95,7 @@ def fitted(forest: Forest, player_of: Array, patterns: Patterns, most: int) -> T
         ]
         if sum(sizes) * forest.dtype.itemsize <= most:
             return tabulated(forest, player_of, patterns, chosen)
-        prices = replace(prices, byte=prices.byte * 8)
+        prices = replace(prices, byte=prices.byte * 16)
 
 
 def tabulated(forest: Forest, player_of: Array, patterns: Patterns, chosen: Sequence[tuple[list[Bundle], list[Leaf]]]) -> Tables:
@@ -104,17 +105,21 @@ def tabulated(forest: Forest, player_of: Array, patterns: Patterns, chosen: Sequ
     for start in range(0, len(forest.trees), TREES):
         some, mine = forest.trees[start : start + TREES], chosen[start : start + TREES]
         alone += [(r, leaf) for r, (_, leaves) in zip(some, mine, strict=True) for leaf in leaves]
-        folded = _folded(some, [[leaf for b in bundles for leaf in b.leaves] for bundles, _ in mine], patterns, player_of)
-        for rooted, (bundles, _), values in zip(some, mine, folded, strict=True):
-            lookups += _lookups(rooted, bundles, values, player_of)
+        leaves = [[leaf for b in bundles for leaf in b.leaves] for bundles, _ in mine]
+        asked = [[asked_of(leaf, r.tree, player_of) for leaf in held] for r, held in zip(some, leaves, strict=True)]
+        folded = _folded(some, leaves, asked, patterns)
+        for rooted, (bundles, _), asks, values in zip(some, mine, asked, folded, strict=True):
+            lookups += _lookups(rooted, bundles, asks, values, player_of)
     return _laid_out(lookups, deep_leaves(alone, player_of, len(forest.directions), forest.dtype), forest.dtype)
 
 
-def _folded(some: Sequence[Rooted], leaves: Sequence[Sequence[Leaf]], patterns: Patterns, player_of: Array) -> list[list[Array]]:
+def _folded(
+    some: Sequence[Rooted], leaves: Sequence[Sequence[Leaf]], asked: Sequence[Sequence[Asked]], patterns: Patterns
+) -> list[list[Array]]:
     """What every leaf of every tree gives its players for each set that a sample satisfies, [2^k, k]."""
     waiting: dict[int, list[tuple[int, list[int], Array]]] = {}
-    for i, (rooted, mine) in enumerate(zip(some, leaves, strict=True)):
-        for numbers, found in patterns.of(rooted.tree, mine, player_of):
+    for i, (rooted, mine, asks) in enumerate(zip(some, leaves, asked, strict=True)):
+        for numbers, found in patterns.of(rooted.tree, mine, asks):
             waiting.setdefault(found.shape[1], []).append((i, numbers, found))
     made: list[list[Array]] = [[np.zeros(0)] * len(mine) for mine in leaves]
     for parts in waiting.values():
@@ -125,8 +130,10 @@ def _folded(some: Sequence[Rooted], leaves: Sequence[Sequence[Leaf]], patterns: 
     return made
 
 
-def _lookups(rooted: Rooted, bundles: Sequence[Bundle], values: Sequence[Array], player_of: Array) -> Iterator[Lookup]:
-    """The bundles of a tree with their tables; `values` are those of their leaves, in order."""
+def _lookups(
+    rooted: Rooted, bundles: Sequence[Bundle], asked: Sequence[Asked], values: Sequence[Array], player_of: Array
+) -> Iterator[Lookup]:
+    """The bundles of a tree with their tables; of their leaves, in order, what they ask and their values."""
     tree, at = rooted.tree, 0
     for bundle in bundles:
         features = sorted(bundle.classes, key=lambda f: (player_of[f], f))
@@ -135,9 +142,8 @@ def _lookups(rooted: Rooted, bundles: Sequence[Bundle], values: Sequence[Array],
         outputs = len(rooted.directions)
         table = np.zeros((bundle.rows, outputs, len(bundle.players)))
         for leaf in bundle.leaves:
-            asked = asked_of(leaf, tree, player_of)
-            held = _satisfied(bundle, leaf, features, asked, player_of)
-            columns = [bundle.players.index(p) for p in asked]
+            held = _satisfied(bundle, leaf, features, asked[at], player_of)
+            columns = [bundle.players.index(p) for p in asked[at]]
             table[:, :, columns] += values[at][held][:, None, :] * rooted.values[leaf.node][:, None]
             at += 1
         start, steps = 0, {}
@@ -149,20 +155,18 @@ def _lookups(rooted: Rooted, bundles: Sequence[Bundle], values: Sequence[Array],
         yield Lookup(table.reshape(bundle.rows, -1), start, bundle.players, rooted.directions, steps)
 
 
-def _satisfied(bundle: Bundle, leaf: Leaf, features: Sequence[int], asked: dict[int, list[int]], player_of: Array) -> Array:
+def _satisfied(bundle: Bundle, leaf: Leaf, features: Sequence[int], asked: Asked, player_of: Array) -> Array:
     """The number of the set of players that each row of a bundle's table satisfies for a leaf, [rows]."""
     place = {p: j for j, p in enumerate(asked)}
-    made, i = np.zeros(1, np.int64), 0
-    while i < len(features):
-        player, held = int(player_of[features[i]]), np.ones(1, bool)
-        while i < len(features) and player_of[features[i]] == player:
-            f = features[i]
+    made = np.zeros(1, np.int64)
+    for player, group in groupby(features, lambda f: int(player_of[f])):
+        held = np.ones(1, np.int64)
+        for f in group:
             asks = leaf.asks.get(f, -1)
-            digits = np.array([c & asks == c for c in bundle.classes[f]])
-            held = (held[:, None] & digits).ravel()
-            i += 1
-        bit = held.astype(np.int64) << place[player] if player in place else np.zeros(len(held), np.int64)
-        made = (made[:, None] + bit).ravel()
+            digits = np.array([c & asks == c for c in bundle.classes[f]], np.int64)
+            held = digits if len(held) == 1 else np.multiply.outer(held, digits).ravel()
+        bits = held << place[player] if player in place else np.zeros_like(held)
+        made = np.add.outer(made, bits).ravel()
     return made
 
 
