@@ -146,7 +146,7 @@ class GraphEngine:
             return run(everything)
         places: dict[str, int | None] = {n: axes.of_input(n) for n in question.feeds}
         places |= {n: sample_axis_of(session.inputs[n].shape) for n in extra}
-        size = axes.fixed or self._running.batch_size or count
+        size = axes.fixed or self._running.batch_size or self._request.method.usual_rows or count
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)
         return run_in_chunks(run, everything, places, count, size, filled=axes.fixed is not None, over=over)

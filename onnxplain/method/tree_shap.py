@@ -43,6 +43,7 @@ def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
     attributes_to="column",
     serves=_serves,
     takes_missing=True,
+    usual_rows=256,
 )
 def tree_shap(
     context: AttributionContext, *, background: Any = None, data: Any = None, table: int | str = "64MB", delta: bool = True

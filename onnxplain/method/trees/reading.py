@@ -12,7 +12,7 @@ import onnx
 
 from onnxplain.analysis.columns import Column, ColumnFlow, Columns
 from onnxplain.analysis.trees.ensemble import Array, Ensemble
-from onnxplain.analysis.trees.read import check_transform, read_ensemble
+from onnxplain.analysis.trees.read import check_transform, is_ensemble, read_ensemble
 from onnxplain.analysis.trees.tail import ensembles_of
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, MethodError
@@ -93,12 +93,12 @@ def ensembles(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
     Raises:
         MethodError: there are none, the score is no linear map of them, or they are no sums of trees.
     """
-    found = ensembles_of(graph, score, traits)
-    if not found:
+    if not any(is_ensemble(node) for node in graph.nodes):
         raise MethodError(
-            f"'{score.name}' is made of no tree ensemble (TreeEnsemble, TreeEnsembleRegressor, TreeEnsembleClassifier); "
-            "onnxplain advise names methods that suit this model"
+            "the model has no tree ensemble (TreeEnsemble, TreeEnsembleRegressor, TreeEnsembleClassifier); onnxplain advise "
+            "names methods that suit it"
         )
+    found = ensembles_of(graph, score, traits)
     for node in found:
         check_transform(node)
     return found
