@@ -18,7 +18,8 @@ from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.registry import load_registry
+from onnxplain.ir.node import Node
+from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.passes import prepared
 from onnxplain.propagation.observer import Observer
@@ -31,6 +32,7 @@ from onnxplain.verification.directional import check_slopes
 from onnxplain.verification.findings import CheckReport, Finding, NodeConservation, is_small
 from onnxplain.verification.original import original_at
 from onnxplain.verification.per_node import check_nodes
+from onnxplain.verification.score import check_score
 
 __all__ = ["check"]
 
@@ -55,10 +57,11 @@ def check(
 ) -> CheckReport:
     """Check a method on a model at an input.
 
-    The prediction of the explained model is compared with the original's. The gradient of the explained score is compared with
-    finite differences of the original model, which no pass has touched, along random directions. Such a difference has an error
-    of its own, which is large in float32. It is estimated from several step sizes, and agreement means agreement within it. Small
-    models are differenced in float64, by onnx's reference evaluator.
+    The prediction of the explained model is compared with the original's. Where a final softmax or sigmoid was left out, it
+    has to make that prediction of the explained logit. The gradient of the explained score is compared with finite
+    differences of the original model, which no pass has touched, along random directions. Such a difference has an error of
+    its own, which is large in float32. It is estimated from several step sizes, and agreement means agreement within it.
+    Small models are differenced in float64, by onnx's reference evaluator.
 
     Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
     the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy
@@ -122,6 +125,8 @@ def check(
         findings.append(local)
     if method != "gradient":
         findings += _check_method(subject, request, ran)
+    logit = None if subject.rounds(registry) else check_score(ran.rewritten, ran.results)
+    findings += [] if logit is None else [logit]
     rows: list[NodeConservation] = []
     if "conservation" in found.axioms:
         finding, rows = _check_conservation(subject, replace(request, layer=()))
@@ -148,6 +153,10 @@ class _Subject:
     feeds: Mapping[str, Any]
     providers: Providers
 
+    def rounds(self, registry: Registry) -> Node | None:
+        """A node that rounds to integers, so that scores change in steps."""
+        return next((c for c in self.graph.nodes if registry.role(c) == "straight-through" and not c.y.is_float), None)
+
     def run(self, request: Request, observer: Observer | None = None) -> _Ran:
         """Explain the input, with the gap of completeness where the method reports it."""
         reported = {"delta": True} if "delta" in request.options and observer is None else {}
@@ -161,7 +170,7 @@ def _check_gradient(subject: _Subject, request: Request, gradient: _Ran, directi
     """The gradient against differences of the original model: of the score, where the original has that tensor, else of the
     output behind it."""
     what, graph, feeds = "gradient against finite differences", subject.graph, subject.feeds
-    rounds = next((c for c in graph.nodes if request.registry.role(c) == "straight-through" and not c.y.is_float), None)
+    rounds = subject.rounds(request.registry)
     if rounds is not None:
         why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
         return Finding(what, None, why)

@@ -54,7 +54,7 @@ def test_one_wrong_call_among_many_is_named(tmp_path: Path) -> None:
 
 def test_method_findings() -> None:
     report = check(FIXTURES / "cancer" / "model.onnx", "input-x-gradient")
-    assert [f.name for f in report.findings][3:] == ["input-x-gradient is finite", "completeness"]
+    assert [f.name for f in report.findings][3:] == ["input-x-gradient is finite", "completeness", "logit of the prediction"]
     assert report.findings[4].ok is None, "not promised"
     assert check(FIXTURES / "cancer" / "model.onnx", "taylor", baseline=0.0).ok
 
