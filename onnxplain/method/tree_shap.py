@@ -22,7 +22,7 @@ from onnxplain.method.trees.deep_emit import summed_up
 from onnxplain.method.trees.emit import looked_up
 from onnxplain.method.trees.forest import Forest, forest_of
 from onnxplain.method.trees.patterns import Patterns, Rows, Shares
-from onnxplain.method.trees.reading import Read, Table, elements, ensembles, read_model, split
+from onnxplain.method.trees.reading import Read, Table, elements, read_model, split, terms
 from onnxplain.method.trees.tables import Tables, fitted
 
 __all__: list[str] = []
@@ -30,7 +30,7 @@ __all__: list[str] = []
 
 def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
     """Raises where the score is no linear map of tree ensembles."""
-    ensembles(graph, score, traits)
+    terms(graph, score, traits)
 
 
 @method(
@@ -121,7 +121,7 @@ def _values(context: AttributionContext, folded: _Folded, players: int, messages
     """The contributions of the trees that look at one tensor, [n, players]."""
     b, forest, tables = context.b, folded.forest, folded.tables
     x = folded.table.x if folded.table.x.is_float else b.cast(folded.table.x, b.const(0.0))
-    message = [b.cast(messages[r.scores], x) for r in folded.table.reads]
+    message = [b.cast(m if m.rank == 2 else b.Unsqueeze(m, [1]), x) for m in (messages[r.scores] for r in folded.table.reads)]
     joined = message[0] if len(message) == 1 else b.Concat(*message, axis=1)
     if not forest.trees:
         return b.Expand(b.const(0, x.dtype), b.Concat(b.Shape(x, start=0, end=1), [players], axis=0))
@@ -135,6 +135,6 @@ def _values(context: AttributionContext, folded: _Folded, players: int, messages
 def _absent(context: AttributionContext, means: Mapping[Tensor, Array]) -> AttributionContext:
     """The context with the trees' scores as they are on average."""
     b = context.b
-    at = {t: b.alias(b.expand(b.const(mean[None], t.dtype), t), "mean") for t, mean in means.items()}
+    at = {t: b.alias(b.expand(b.const(mean[None] if t.rank == 2 else mean, t.dtype), t), "mean") for t, mean in means.items()}
     _, became = context.replay(at)
     return context.with_point(target=at.get(context.target) or became.get(context.target, context.target))

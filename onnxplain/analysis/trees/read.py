@@ -10,7 +10,7 @@ from onnxplain.analysis.trees.ensemble import LEAF, MEMBER, Array, Ensemble, ave
 from onnxplain.errors import MethodError, ModelError
 from onnxplain.ir.node import Node
 
-__all__ = ["TREES", "is_ensemble", "read_ensemble"]
+__all__ = ["TREES", "check_transform", "is_ensemble", "read_ensemble", "transform_of", "tree_count"]
 
 ML = "ai.onnx.ml"
 
@@ -25,6 +25,11 @@ AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 def is_ensemble(node: Node) -> bool:
     """Whether a node is an ensemble of decision trees."""
     return node.domain == ML and node.op in TREES
+
+
+def tree_count(node: Node) -> int:
+    """How many trees an ensemble has."""
+    return len(np.unique(_ints(node, "tree_roots" if node.op == "TreeEnsemble" else "nodes_treeids")))
 
 
 def read_ensemble(node: Node, dtype: np.dtype[Any]) -> Ensemble:

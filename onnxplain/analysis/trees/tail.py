@@ -1,20 +1,44 @@
-"""From the score back to the ensembles it is made of: what lies between must be linear in them."""
+"""From the score back to the ensembles it is made of: it must be linear in them, or in functions of one tree each."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from onnxplain.analysis.additive import is_affine
-from onnxplain.analysis.trees.read import is_ensemble
+from onnxplain.analysis.trees.read import is_ensemble, tree_count
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["ensembles_of"]
+__all__ = ["Term", "terms_of"]
+
+BESIDE = ""
+"""In place of an ensemble: the inputs themselves."""
 
 
-def ensembles_of(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
-    """The ensembles that a score is a linear map of, in the order of the graph.
+@dataclass(frozen=True)
+class Term:
+    """A tensor that depends on the leaves of an ensemble alone: what the ensemble makes, or with one tree any function of that.
+
+    Attributes:
+        node: the ensemble.
+        tensor: the tensor, in which the score is linear.
+    """
+
+    node: Node
+    tensor: Tensor
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the tensor is made of what the ensemble makes."""
+        return self.tensor not in self.node.outputs
+
+
+def terms_of(graph: Graph, score: Tensor, traits: Traits) -> list[Term]:
+    """The tensors that a score is a linear map of, each of which depends on one ensemble.
 
     Args:
         graph: the model.
@@ -24,11 +48,9 @@ def ensembles_of(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
     Raises:
         MethodError: the score depends on the inputs in some other way.
     """
-    depends = {t.name for t in graph.inputs}
-    for node in graph.nodes:
-        if any(t is not None and t.name in depends for t in node.reads):
-            depends.update(t.name for t in node.outputs if t is not None)
-    wanted, seen, found = [score], {score.name}, set()
+    origins = _origins(graph)
+    wanted, seen = [score], {score.name}
+    found: list[Term] = []
     while wanted:
         tensor = wanted.pop()
         maker = graph.producer(tensor)
@@ -37,26 +59,73 @@ def ensembles_of(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
                 f"'{score.name}' depends on '{tensor.name}' beside the trees, not by a linear map of ensembles alone; "
                 "exact-shapley and kernel-shap explain any model"
             )
+        alone = _only_tree(origins[tensor.name])
         if is_ensemble(maker):
-            found.add(maker.y.name)
+            found.append(Term(maker, tensor))
+        elif alone is not None and tensor.is_float and not _is_linear_way(graph, tensor, origins, traits):
+            found.append(Term(alone, tensor))
+        else:
+            live = _live(maker, origins)
+            if not _is_linear(maker, live, traits):
+                raise MethodError(_why_not(maker, score, live))
+            new = [t for i in live if (t := maker.inputs[i]) is not None and t.name not in seen]
+            seen.update(t.name for t in new)
+            wanted += new
+    order = {node.y.name: i for i, node in enumerate(graph.nodes) if is_ensemble(node)}
+    return sorted(found, key=lambda term: (order[term.node.y.name], term.tensor.name))
+
+
+def _origins(graph: Graph) -> dict[str, dict[str, Node | None]]:
+    """By tensor that depends on inputs: the ensembles it is made of, by the name of their first output, and whether of inputs
+    beside them."""
+    made: dict[str, dict[str, Node | None]] = {t.name: {BESIDE: None} for t in graph.inputs}
+    for node in graph.nodes:
+        mine: dict[str, Node | None] = {}
+        for t in node.reads:
+            if t is not None:
+                mine.update(made.get(t.name, {}))
+        if mine:
+            mine = {node.y.name: node} if is_ensemble(node) else mine
+            made.update((t.name, mine) for t in node.outputs if t is not None)
+    return made
+
+
+def _only_tree(origins: Mapping[str, Node | None]) -> Node | None:
+    """The ensemble of one tree that a tensor depends on alone."""
+    if len(origins) != 1:
+        return None
+    (node,) = origins.values()
+    return node if node is not None and tree_count(node) == 1 else None
+
+
+def _is_linear_way(graph: Graph, tensor: Tensor, origins: Mapping[str, Mapping[str, Node | None]], traits: Traits) -> bool:
+    """Whether all between a tensor and its ensemble is linear."""
+    wanted, seen = [tensor], {tensor.name}
+    while wanted:
+        maker = graph.producer(wanted.pop())
+        assert maker is not None
+        if is_ensemble(maker):
             continue
-        live = [i for i, t in enumerate(maker.reads) if t is not None and t.name in depends]
-        rounds = maker.op == "Cast" and not maker.y.is_float
-        if rounds or max(live) >= len(maker.inputs) or not (is_affine(maker, live, traits) or _picks(maker, live)):
-            raise MethodError(_why_not(maker, score, live))
-        for t in (maker.inputs[i] for i in live):
-            if t is not None and t.name not in seen:
-                seen.add(t.name)
-                wanted.append(t)
-    return [node for node in graph.nodes if is_ensemble(node) and node.y.name in found]
+        live = _live(maker, origins)
+        if not _is_linear(maker, live, traits):
+            return False
+        new = [t for i in live if (t := maker.inputs[i]) is not None and t.name not in seen]
+        seen.update(t.name for t in new)
+        wanted += new
+    return True
 
 
-def _picks(node: Node, live: list[int]) -> bool:
-    """Whether a node of ai.onnx.ml puts the numbers of its inputs elsewhere."""
-    # operators: those that do
-    return node.domain == "ai.onnx.ml" and (
-        (node.op == "ArrayFeatureExtractor" and live == [0]) or node.op == "FeatureVectorizer"
-    )
+def _live(node: Node, origins: Mapping[str, Mapping[str, Node | None]]) -> list[int]:
+    """The numbers of the inputs, then captures, that depend on inputs of the model."""
+    return [i for i, t in enumerate(node.reads) if t is not None and t.name in origins]
+
+
+def _is_linear(node: Node, live: list[int], traits: Traits) -> bool:
+    if max(live) >= len(node.inputs) or (node.op == "Cast" and not (node.y.is_float and node.x.is_float)):
+        return False
+    # operators: of ai.onnx.ml, those that put the numbers of their inputs elsewhere
+    picks = (node.op == "ArrayFeatureExtractor" and live == [0]) or node.op == "FeatureVectorizer"
+    return is_affine(node, live, traits) or (node.domain == "ai.onnx.ml" and picks)
 
 
 def _why_not(node: Node, score: Tensor, live: list[int]) -> str:

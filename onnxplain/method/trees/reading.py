@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 import onnx
 
 from onnxplain.analysis.columns import Column, ColumnFlow, Columns
-from onnxplain.analysis.trees.ensemble import Array, Ensemble
+from onnxplain.analysis.trees.ensemble import LEAF, Array, Ensemble
 from onnxplain.analysis.trees.read import check_transform, is_ensemble, read_ensemble
-from onnxplain.analysis.trees.tail import ensembles_of
+from onnxplain.analysis.trees.tail import Term, terms_of
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.edit import alive, set_nodes
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
@@ -24,7 +25,7 @@ from onnxplain.method.background import values_at
 from onnxplain.method.context import AttributionContext
 from onnxplain.runtime.session import Session
 
-__all__ = ["Read", "Table", "elements", "ensembles", "read_model", "split"]
+__all__ = ["Read", "Table", "elements", "read_model", "split", "terms"]
 
 CHECKED = 256
 """Rows on which what was read from an ensemble is compared with what the runtime makes of it."""
@@ -32,7 +33,7 @@ CHECKED = 256
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """An operator with its trees and the scores that it makes."""
+    """An operator with its trees, and the tensor that their leaves make: its scores, or a function of them."""
 
     node: Node
     trees: Ensemble
@@ -68,27 +69,26 @@ def read_model(context: AttributionContext, rows: Mapping[str, Array]) -> list[T
         InputError: rows have missing values that no tree has a way for.
     """
     graph = context.graph
-    found = ensembles(graph, context.target, context.registry.traits)
-    tensors = list(dict.fromkeys(node.x for node in found))
+    found = terms(graph, context.target, context.registry.traits)
+    seen_as = {term.node.x: _behind(graph, term.node.x) for term in found}
+    tensors = list(dict.fromkeys(tensor for tensor, _ in seen_as.values()))
     flow = ColumnFlow(graph, context.registry.traits)
     tables = []
     for x, seen in zip(tensors, values_at(graph, tensors, rows), strict=True):
-        mine = [node for node in found if node.x == x]
+        mine = [term for term in found if seen_as[term.node.x][0] == x]
         dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
         if seen.ndim != 2 or (seen.dtype != dtype and seen.dtype.kind not in "iu"):
             raise MethodError(
-                f"{mine[0]} looks at {seen.dtype} {named_dims(x)}; tree-shap takes tables [rows, columns] of numbers"
+                f"{mine[0].node} looks at {seen.dtype} {named_dims(x)}; tree-shap takes tables [rows, columns] of numbers"
             )
-        reads = tuple(_read(node, dtype) for node in mine)
-        for read in reads:
-            _check(graph, read, x, seen)
+        reads = tuple(_read(graph, term, seen_as[term.node.x][1], seen, dtype) for term in mine)
         used = np.unique(np.concatenate([r.trees.feature for r in reads]))
         tables.append(Table(x, seen.astype(dtype), reads, _players(context, x, flow.of(x), seen.shape[1], used[used >= 0])))
     return tables
 
 
-def ensembles(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
-    """The ensembles that a score is a linear map of.
+def terms(graph: Graph, score: Tensor, traits: Traits) -> list[Term]:
+    """The functions of ensembles that a score is a linear map of.
 
     Raises:
         MethodError: there are none, the score is no linear map of them, or they are no sums of trees.
@@ -98,15 +98,60 @@ def ensembles(graph: Graph, score: Tensor, traits: Traits) -> list[Node]:
             "the model has no tree ensemble (TreeEnsemble, TreeEnsembleRegressor, TreeEnsembleClassifier); onnxplain advise "
             "names methods that suit it"
         )
-    found = ensembles_of(graph, score, traits)
-    for node in found:
-        check_transform(node)
+    found = terms_of(graph, score, traits)
+    for term in found:
+        check_transform(term.node)
     return found
 
 
-def _read(node: Node, dtype: np.dtype[Any]) -> Read:
+def _behind(graph: Graph, x: Tensor) -> tuple[Tensor, Array | None]:
+    """The tensor that columns are picked from, and their numbers; None for all as they are."""
+    maker = graph.producer(x)
+    if maker is None or maker.op != "Gather" or maker.domain or maker.get("axis") not in (1, -1):
+        return x, None
+    places = graph.value(maker.input(1))
+    if places is None or places.ndim != 1 or maker.x.shape is None or len(maker.x.shape) != 2 or not maker.x.is_float:
+        return x, None
+    return maker.x, places
+
+
+def _read(graph: Graph, term: Term, places: Array | None, rows: Array, dtype: np.dtype[Any]) -> Read:
+    """An ensemble, with what its leaves mean for its term."""
+    node = term.node
+    trees = read_ensemble(node, dtype)
+    picked = rows if places is None else rows[:, places]
     scores = node.output(1) if node.op == "TreeEnsembleClassifier" else node.y
-    return Read(node, read_ensemble(node, dtype), scores)
+    _check(graph, Read(node, trees, scores), node.x, picked)
+    if term.is_function:
+        trees = _applied(graph, term, scores, trees)
+    if places is not None:
+        trees = replace(trees, feature=np.where(trees.feature >= 0, places[trees.feature], LEAF))
+    return Read(node, trees, term.tensor)
+
+
+def _applied(graph: Graph, term: Term, scores: Tensor, trees: Ensemble) -> Ensemble:
+    """A tree whose leaves have the values of a function of its output.
+
+    Raises:
+        MethodError: the function mixes rows, or depends on more than the scores.
+    """
+    leaves = np.flatnonzero(trees.mode == LEAF)
+    outputs = (trees.weights[leaves] + trees.base).astype(scores.dtype)
+    part = onnx.ModelProto()
+    part.CopyFrom(graph.model)
+    kept = [n for n in part.graph.node if scores.name not in n.output]
+    set_nodes(part.graph, alive(kept, [term.tensor.name]))
+    for field, tensor in ((part.graph.input, scores), (part.graph.output, term.tensor)):
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+        del field[:]
+        field.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
+    session = Session(part, "cpu", threads=1)
+    there, back = (session.run({scores.name: rows})[term.tensor.name] for rows in (outputs, outputs[::-1].copy()))
+    if there.ndim not in (1, 2) or len(there) != len(leaves) or not np.array_equal(there, back[::-1], equal_nan=True):
+        raise MethodError(f"'{term.tensor.name}' is no function of each row of {term.node}; exact-shapley explains any model")
+    weights = np.zeros((len(trees.mode), there.reshape(len(leaves), -1).shape[1]))
+    weights[leaves] = there.reshape(len(leaves), -1)
+    return replace(trees, weights=weights, base=np.zeros(weights.shape[1]))
 
 
 def _players(context: AttributionContext, x: Tensor, columns: Columns | None, width: int, used: Array) -> Array:

@@ -193,3 +193,22 @@ def test_many_rows_run_a_few_at_a_time() -> None:
     within = run(rewrite(forest(), "tree-shap", background=background(), batch_size=7), {"x": x})["x_attribution"]
     assert usual.attribution == pytest.approx(at_once.attribution, abs=1e-6)
     assert within == pytest.approx(at_once.attribution, abs=1e-6)
+
+
+def test_functions_of_one_tree_each() -> None:
+    """As isolation forests do: each tree sees columns of its own choice, and a function of its leaves is added up."""
+    plan = Plan(features=3, trees=1, depth=3, base=False)
+    made = forest(plan)
+    made.graph.node[0].input[0] = "chosen"
+    second = forest(plan, seed=4).graph.node[0]
+    second.input[0], second.output[0], second.name = "chosen2", "y2", "more"
+    made.graph.node.insert(0, node("Gather", "x places", "chosen", axis=1))
+    made.graph.node.insert(0, node("Gather", "x places2", "chosen2", axis=1))
+    tail = [node("Exp", "y", "e"), node("Mul", "e y", "m"), node("Tanh", "y2", "t"), node("Sub", "m t", "z")]
+    made = behind(made, second, *tail, places=np.array([2, 0, 1]), places2=np.array([1, 1, 0]))
+    x = background(plan, 7)
+    found = Explainer(made, "tree-shap", background=background(plan), providers="cpu")(x)
+    every = Explainer(made, "exact-shapley", background=background(plan), providers="cpu")(x)
+    assert np.abs(every.attribution).max() > 0.1
+    assert found.attribution == pytest.approx(every.attribution, abs=2e-6)
+    assert np.abs(found.delta).max() < 2e-6
