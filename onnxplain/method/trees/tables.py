@@ -95,7 +95,7 @@ def fitted(forest: Forest, player_of: Array, patterns: Patterns, most: int) -> T
         ]
         if sum(sizes) * forest.dtype.itemsize <= most:
             return tabulated(forest, player_of, patterns, chosen)
-        prices = replace(prices, byte=prices.byte * 16)
+        prices = replace(prices, byte=prices.byte * 2)
 
 
 def tabulated(forest: Forest, player_of: Array, patterns: Patterns, chosen: Sequence[tuple[list[Bundle], list[Leaf]]]) -> Tables:
