@@ -49,7 +49,10 @@ FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """Facts of black-box methods that tables end with: what they are, and one number for all."""
 
-REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
+REPORTS = {
+    "delta": "completeness gap: sum of the attributions less the score's change from the baseline",
+    "base_value": "the mean score over the rows of data, which the attributions start from",
+}
 """Outputs beside the attributions, and what they are."""
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 
 from onnxplain import Explainer, plan, rewrite
+from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
 from tests.support.models import model, node, run
 from tests.support.paths import FIXTURES
@@ -212,3 +215,22 @@ def test_functions_of_one_tree_each() -> None:
     assert np.abs(every.attribution).max() > 0.1
     assert found.attribution == pytest.approx(every.attribution, abs=2e-6)
     assert np.abs(found.delta).max() < 2e-6
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    path, usual, x, made = (str(tmp_path / name) for name in ("m.onnx", "rows.npy", "x.npy", "explained.onnx"))
+    onnx.save(forest(), path)
+    np.save(usual, background())
+    np.save(x, background(count=2))
+    option = ("-m", "tree-shap", "--option", f"background={usual}")
+    for command in (
+        ["rewrite", path, "-o", made, *option],
+        ["inspect", made],
+        ["explain", path, x, *option],
+        ["plan", path, *option[:2]],
+    ):
+        shown = CliRunner().invoke(main, command)
+        assert shown.exit_code == 0, shown.output
+    refused = CliRunner().invoke(main, ["explain", path, x, "-m", "gradient"])
+    assert refused.exit_code == 2
+    assert "use -m tree-shap" in refused.output
