@@ -56,7 +56,7 @@ OPTIONS = {
     "steps": "points per straight piece of the path (for the blur path: pieces; for eigen-cam: how often a matrix is squared)",
     "stride": "how far the window moves, one number or one per axis of space or time; half a window where not said",
     "sums": "how a sum of live tensors shares: by 'contribution', or among 'positive' summands only",
-    "table": "how large the tables of trees may get, '64MB' or bytes; leaves beyond that are summed up when the file runs",
+    "table": "how large the tables of trees may get, '128MB' or bytes; leaves beyond that are summed up when the file runs",
     "truth": "the true class or value of every sample, for a loss",
     "upsample": "whether the map is enlarged to the input's places, linearly between those of the layer",
     "window": "extent of the window, one number or one per axis of space or time; an eighth of the input where not said",

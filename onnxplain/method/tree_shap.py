@@ -46,7 +46,7 @@ def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
     usual_rows=256,
 )
 def tree_shap(
-    context: AttributionContext, *, background: Any = None, data: Any = None, table: int | str = "64MB", delta: bool = True
+    context: AttributionContext, *, background: Any = None, data: Any = None, table: int | str = "128MB", delta: bool = True
 ) -> dict[Tensor, Tensor]:
     """With `background`, absent features are averaged over its rows (interventional values); with `data`, they follow the shares
     of its rows along the paths (path-dependent values)."""

@@ -228,6 +228,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
         ["inspect", made],
         ["explain", path, x, *option],
         ["plan", path, *option[:2]],
+        ["check", path, x, *option],
     ):
         shown = CliRunner().invoke(main, command)
         assert shown.exit_code == 0, shown.output
