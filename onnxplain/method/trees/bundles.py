@@ -32,8 +32,8 @@ class Prices:
     number: float = 1.0
     comparison: float = 1.2
     byte: float = 1e-2
-    alone: float = 100.0
-    pair: float = 3.0
+    alone: float = 2000.0
+    pair: float = 10.0
 
 
 @dataclass(frozen=True)

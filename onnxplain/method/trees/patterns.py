@@ -61,7 +61,7 @@ class Rows:
     @property
     def prices(self) -> Prices:
         """A leaf without a table is compared with every row."""
-        return Prices(alone=100.0 + 35.0 * len(self.rows))
+        return Prices(alone=2000.0 + 35.0 * len(self.rows))
 
     def of(self, tree: Tree, leaves: Sequence[Leaf], asked: Sequence[Asked]) -> Iterator[tuple[list[int], Array]]:
         satisfied = self._satisfied(tree, leaves)
