@@ -31,9 +31,13 @@ BLACK_BOX = (
     "exact",
     "sampling",
     "kernel",
+    "interactions",
+    "owen",
     "lime",
     "rise",
     "dependence",
+    "ale",
+    "h_statistic",
     "tree",
     "soft_tree",
     "connections",
@@ -84,6 +88,7 @@ class Method:
     attributes_to: AttributionSite = "explained"
     auto_layer: bool = False
     forward_only: bool = False
+    overall: bool = False
     serves: Serves | None = None
     takes_missing: bool = False
     usual_rows: int | None = None
@@ -183,6 +188,7 @@ def method(
     attributes_to: AttributionSite = "explained",
     auto_layer: bool = False,
     forward_only: bool = False,
+    overall: bool = False,
     serves: Serves | None = None,
     takes_missing: bool = False,
     usual_rows: int | None = None,
@@ -204,6 +210,7 @@ def method(
         attributes_to: where attributions lie.
         auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
+        overall: whether it speaks of all samples together, not of each.
         serves: raises a MethodError, with the reason, where the method cannot serve a score; None where rules decide.
         takes_missing: whether inputs may hold NaN for a missing value.
         usual_rows: how many samples an Explainer runs at a time where nothing is said; None for all.
@@ -214,7 +221,7 @@ def method(
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
-            attributes_to, auto_layer, forward_only, serves, takes_missing, usual_rows,
+            attributes_to, auto_layer, forward_only, overall, serves, takes_missing, usual_rows,
         )  # fmt: skip
         return function
 

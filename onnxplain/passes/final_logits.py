@@ -1,40 +1,43 @@
 """The logits of a classifier's probabilities, wherever they are not simply what its last operator reads.
 
 Probabilities are handed on: squeezed, reshaped, cast to another precision, normalized though they sum to one, put side by side as
-[1 − p, p], or made inside a LinearClassifier or an ensemble of trees. Beside such outputs the logits take the same way, and are
-explained in their place.
+[1 − p, p], or made inside a LinearClassifier. Beside such outputs the logits take the same way, and are explained in their place.
 The model's own nodes stay as they are; what nothing needs is dropped when the model is written.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.ir.markers import LOGITS
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.pattern import match, op, var
 from onnxplain.passes.shapes import infer_shapes
+from onnxplain.passes.view import FileView
 
 __all__ = ["early_logits", "final_logits"]
 
 ML = "ai.onnx.ml"
 
-SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
-"""By post_transform of a LinearClassifier or an ensemble of trees: the activation that it is."""
-
-# operators: ensembles of trees, by the output that holds their scores
-TREES = {"TreeEnsembleClassifier": 1, "TreeEnsembleRegressor": 0, "TreeEnsemble": 0}
+TREES = {(ML, "TreeEnsembleClassifier"): 1, (ML, "TreeEnsembleRegressor"): 0, (ML, "TreeEnsemble"): 0}
+"""Ensembles of trees, and which of their results holds the scores."""
 
 NUMBERED = {1: "SOFTMAX", 2: "LOGISTIC"}
-"""The transforms of SINGLE as TreeEnsemble numbers them; 0 is none."""
+"""Transforms as TreeEnsemble numbers them."""
+
+SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
+"""By post_transform: the activation that it is."""
 
 
 def early_logits(model: onnx.ModelProto) -> bool:
-    """`final_logits` for linear classifiers and trees, before what follows them is written out in operators that say less."""
-    if not any(n.domain == ML and (n.op_type == "LinearClassifier" or n.op_type in TREES) for n in model.graph.node):
+    """`final_logits` for linear classifiers, before what follows them is written out in operators that say less."""
+    if not any(n.domain == ML and n.op_type == "LinearClassifier" for n in model.graph.node):
         return False
     infer_shapes(model)
     return final_logits(model)
@@ -58,6 +61,9 @@ def final_logits(model: onnx.ModelProto) -> bool:
     return bool(search.added)
 
 
+P = op.Sigmoid(var("z"))
+BINARY = op.Concat(1 - P, P)
+
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
@@ -73,6 +79,11 @@ class _Search:
         self.infos: list[onnx.ValueInfoProto] = []
         self.found: dict[str, str | None] = {}
 
+    @cached_property
+    def view(self) -> FileView:
+        """The graph as patterns see it."""
+        return FileView(self.graph)
+
     def logits_of(self, name: str) -> str | None:
         """The name of the logits of a tensor of probabilities; None where it holds none, or they are not plain."""
         way: list[onnx.NodeProto] = []  # what probabilities go through on their way here
@@ -83,7 +94,7 @@ class _Search:
         logits = self.found[start] if start in self.found else self._source(start)
         self.found[start] = logits
         for node in reversed(way):
-            if logits is not None and (node.domain, node.op_type) != (ML, "Normalizer"):
+            if logits is not None and not self._keeps_values(node):
                 logits = self._copied(node, logits)
             self.found[node.output[0]] = logits
         if logits is not None and way and logits != f"{name}{LOGITS}":
@@ -95,6 +106,8 @@ class _Search:
         if (node.domain, node.op_type) == (ML, "Normalizer"):
             return _settings(node).get("norm", b"MAX") == b"L1" and self._sum_to_one(node.input[0])
         facts = traits_of(node.op_type, node.domain)
+        if facts.quantizes:
+            return True
         if node.op_type == "Mul" and not node.domain and node.input[1] in self.values:  # as converters of LightGBM leave it
             return bool(np.all(numpy_helper.to_array(self.values[node.input[1]]) == 1))
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
@@ -102,6 +115,10 @@ class _Search:
         if node.op_type == "Cast":
             return _settings(node)["to"] in FLOATS and self._is_float(node.input[0])
         return node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]
+
+    def _keeps_values(self, node: onnx.NodeProto) -> bool:
+        """Whether a node on the way of probabilities makes other numbers of the same meaning, which logits have no use for."""
+        return (node.domain, node.op_type) == (ML, "Normalizer") or traits_of(node.op_type, node.domain).quantizes
 
     def _sum_to_one(self, name: str) -> bool:
         """Whether the probabilities of a sample sum to one."""
@@ -113,8 +130,6 @@ class _Search:
             two = len(settings.get("classlabels_ints", ()) or settings.get("classlabels_strings", ())) == 2
             how = settings.get("post_transform", b"NONE")
             return how == b"SOFTMAX" or (how == b"LOGISTIC" and two and self._mirrored(maker))
-        if maker.domain == ML and maker.op_type in TREES:
-            return _transform(maker) == "SOFTMAX" or (_transform(maker) == "LOGISTIC" and _single_of_two(maker))
         return maker.op_type == "Softmax" or self._is_binary(maker)
 
     def _mirrored(self, node: onnx.NodeProto) -> bool:
@@ -141,23 +156,20 @@ class _Search:
             return None
         if (maker.domain, maker.op_type) == (ML, "LinearClassifier") and len(maker.output) > 1 and maker.output[1] == name:
             return self._linear(maker)
-        if maker.domain == ML and maker.op_type in TREES and maker.output[TREES[maker.op_type]] == name:
-            return self._sums(maker) if _transform(maker) in SINGLE else None
+        if (maker.domain, maker.op_type) in TREES:
+            return self._untransformed(maker, name)
         if maker.domain:
             return None
         if traits_of(maker.op_type).of_logits:
             return maker.input[0] if self._is_float(maker.input[0]) else None
-        return self._binary(maker) if self._is_binary(maker) else None
+        if self._is_binary(maker):
+            return self._binary(maker)
+        written = probabilities_of(self.view, name)
+        return None if written is None else self._add(helper.make_node("Identity", [written.scores], [f"{name}{LOGITS}"]), name)
 
     def _is_binary(self, joined: onnx.NodeProto) -> bool:
         """Whether a node makes [1 − p, p] with p = sigmoid(z), as scikit-learn converters write it."""
-        if joined.op_type != "Concat" or len(joined.input) != 2:
-            return False
-        complement, sigmoid = (self.makers.get(i) for i in joined.input)
-        if complement is None or sigmoid is None or complement.op_type != "Sub" or sigmoid.op_type != "Sigmoid":
-            return False
-        one = self.values.get(complement.input[0])
-        return complement.input[1] == sigmoid.output[0] and one is not None and bool(np.all(numpy_helper.to_array(one) == 1))
+        return bool(match(self.view, BINARY, joined.output[0]))
 
     def _binary(self, joined: onnx.NodeProto) -> str:
         """[−z, z], whose difference is the log odds."""
@@ -186,27 +198,44 @@ class _Search:
             x = self._add(helper.make_node("Cast", [x], [f"{name}_x"], to=onnx.TensorProto.FLOAT), None)
         return self._add(helper.make_node("Gemm", [x, f"{name}_weights", f"{name}_bias"], [name], transB=1), node.output[1])
 
-    def _sums(self, node: onnx.NodeProto) -> str:
-        """What an ensemble of trees transforms: the same ensemble without its transform."""
-        at = TREES[node.op_type]
-        made = onnx.NodeProto()
-        made.CopyFrom(node)
-        for given in made.attribute:
-            if given.name == "post_transform":
-                given.CopyFrom(helper.make_attribute(given.name, 0 if given.type == onnx.AttributeProto.INT else "NONE"))
-        made.output[:] = [f"{name}{LOGITS}" for name in node.output]
-        name = made.output[at]
-        if name in self.makers or name in {n.output[at] for n in self.added if len(n.output) > at}:
-            return name
-        made.name = name
-        self.added.append(made)
-        for output, like in zip(made.output, node.output, strict=True):
-            if like in self.known:
-                info = onnx.ValueInfoProto()
-                info.CopyFrom(self.known[like])
-                info.name = output
-                self.infos.append(info)
-        return name
+    def _untransformed(self, node: onnx.NodeProto, name: str) -> str | None:
+        """The scores of trees before the last activation: the same trees without it.
+
+        Of a single score s of two classes, ONNX Runtime makes [σ(−s), σ(s)], but [1 − s, s] without the activation where no leaf
+        is below zero. Where two classes have scores for some samples only, it means something else from sample to sample.
+        """
+        settings, made = _settings(node), f"{name}{LOGITS}"
+        given, place = settings.get("post_transform", b"NONE"), list(node.output).index(name)
+        how = given.decode() if isinstance(given, bytes) else NUMBERED.get(given, "")
+        classes = len(settings.get("classlabels_int64s", ()) or settings.get("classlabels_strings", ()))
+        ids, bases = set(settings.get("class_ids", ())), len(settings.get("base_values", ()))
+        single = classes == 2 and ids == {0} and bases < 2
+        plain = classes != 2 or ids == {1} or bases == 2 or (how == "LOGISTIC" and not bases)
+        mirrored = single and how == "LOGISTIC"
+        if how not in SINGLE or place != TREES[node.domain, node.op_type] or not (mirrored or (plain and not single)):
+            return None
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        for attribute in copy.attribute:
+            if attribute.name == "post_transform":
+                plainly = 0 if attribute.type == onnx.AttributeProto.INT else "NONE"
+                attribute.CopyFrom(helper.make_attribute("post_transform", plainly))
+        copy.output[:] = [*(f"{made}_label" for _ in range(place)), f"{made}_scores"]
+        copy.name = f"{made}_scores"
+        self.added.append(copy)
+        if name in self.known:  # as many scores, of the same type
+            info = onnx.ValueInfoProto()
+            info.CopyFrom(self.known[name])
+            info.name = copy.output[place]
+            self.infos.append(info)
+        if not single:
+            return self._add(helper.make_node("Identity", [copy.output[place]], [made]), name)
+        second = [numpy_helper.from_array(np.array([i]), f"{made}_{i}") for i in (1, 2)]
+        self.graph.initializer.extend(second)
+        one, two = (t.name for t in second)
+        score = self._add(helper.make_node("Slice", [copy.output[place], one, two, one], [f"{made}_score"]), None)
+        negative = self._add(helper.make_node("Neg", [score], [f"{made}_negative"]), None)
+        return self._add(helper.make_node("Concat", [negative, score], [made], axis=1), name)
 
     def _copied(self, node: onnx.NodeProto, logits: str) -> str:
         """The same step, taken by the logits."""
@@ -222,31 +251,23 @@ class _Search:
         node.name = name = node.output[0]
         if name not in self.makers and name not in {n.output[0] for n in self.added}:
             self.added.append(node)
-            if like in self.known:
+            if like is not None and like in self.known:
                 info = onnx.ValueInfoProto()
                 info.CopyFrom(self.known[like])
                 info.name = name
+                if not self._is_float(like):  # logits of a quantized probability are none
+                    info.type.tensor_type.elem_type = self._kind(node.input[0])
+                self.known[name] = info
                 self.infos.append(info)
         return name
 
     def _is_float(self, name: str) -> bool:
-        kind = self.known[name].type.tensor_type.elem_type if name in self.known else onnx.TensorProto.FLOAT
-        return kind in FLOATS or not kind
+        return self._kind(name) in FLOATS
 
-
-def _transform(node: onnx.NodeProto) -> str:
-    """The transform of an ensemble of trees."""
-    how = _settings(node).get("post_transform", 0)
-    return how.decode() if isinstance(how, bytes) else NUMBERED.get(how, "")
-
-
-def _single_of_two(node: onnx.NodeProto) -> bool:
-    """Whether an ensemble gives two classes one number s, as −s and s, and some weight is negative: so the runtime knows."""
-    settings = _settings(node)
-    two = len(settings.get("classlabels_int64s", ()) or settings.get("classlabels_strings", ())) == 2
-    tensor = settings.get("class_weights_as_tensor")
-    weights = numpy_helper.to_array(tensor) if tensor is not None else np.array(settings.get("class_weights", ()))
-    return two and len(set(settings.get("class_ids", ()))) == 1 and bool((weights < 0).any())
+    def _kind(self, name: str) -> int:
+        """The element type of a tensor, float32 where it is unknown."""
+        kind = self.known[name].type.tensor_type.elem_type if name in self.known else 0
+        return kind or onnx.TensorProto.FLOAT
 
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:
