@@ -247,6 +247,8 @@ def _trees(model: onnx.ModelProto) -> onnx.ModelProto:
     plan = Plan(features=x.type.tensor_type.shape.dim[1].dim_value, trees=5, depth=4, outputs=2, values=(0.1, 1.0, 15.0, 90.0))
     made = older(draw(random, plan), plan, random)
     made.graph.node[0].input[0] = made.graph.input[0].name = x.name
+    for info in (*made.graph.input, *made.graph.output):
+        info.type.tensor_type.shape.dim[0].dim_param = "batch"
     return made
 
 
