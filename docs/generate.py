@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import contract
 import house
@@ -87,6 +89,40 @@ def replacements() -> str:
     )
 
 
+def tree_speed() -> str:
+    """One row per ensemble of trees that `benchmarks/trees.py` measured."""
+    rows = [
+        "| ensemble | trees × depth, columns | rows, background, threads | against a background | shap | | along paths | shap | "
+        "| the library | | written in | file |",
+        "|" + "---|" * 13,
+    ]
+
+    def beside(found: dict[str, Any], ours: str, theirs: str) -> list[str]:
+        if theirs not in found:
+            return ["", ""]
+        return [_microseconds(found[theirs]), f"{found[theirs] / found[ours]:.1f} ×"]
+
+    for found in json.loads((ROOT / "docs" / "trees.json").read_text(encoding="utf-8")):
+        cells = [
+            found["kind"],
+            f"{found['trees']} × {found['depth']}, {found['features']}",
+            f"{found['rows']:,}, {found['background']:,}, {found['threads']}",
+            _microseconds(found["interventional"]),
+            *beside(found, "interventional", "shap, interventional"),
+            _microseconds(found["path-dependent"]),
+            *beside(found, "path-dependent", "shap, path-dependent"),
+            *beside(found, "path-dependent", "own, path-dependent"),
+            f"{found['interventional, written']:.1f} s",
+            f"{found['interventional, megabytes']:.1f} MB",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _microseconds(value: float) -> str:
+    return f"{value:,.0f} µs" if value >= 10 else f"{value:.1f} µs"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -96,6 +132,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/lrp.md": {"rules": rules},
     "docs/evaluation.md": {"replacements": replacements, "metrics": metrics},
     "docs/contract.md": {"example": contract.example, "members": contract.members},
+    "docs/trees.md": {"speed": tree_speed},
     "docs/architecture.md": {"layers": house.layers, "packages": house.tree_table},
 }
 """The generated blocks of each page."""

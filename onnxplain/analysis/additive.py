@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onnxplain.analysis.columns import Column, ColumnFlow
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
+from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["additive_terms"]
+__all__ = ["additive_terms", "is_affine"]
 
 MOST_NAMED = 4
 """Columns that an error names."""
@@ -53,9 +56,7 @@ def _affine_operands(node: Node, flow: ColumnFlow) -> list[Tensor]:
         MethodError: it is not.
     """
     depends = [i for i, t in enumerate(node.inputs) if t is not None and _depends(t, flow)]
-    how = flow.traits(node).linear_in
-    linear = how == "together" or (how == "each" and len(depends) == 1) or (how == "first" and depends == [0])
-    if linear or _is_affine_model(node):
+    if is_affine(node, depends, flow.traits):
         return [node.input(i) for i in depends]
     found = [flow.of(node.input(i)) for i in depends]
     names = sorted({c for columns in found if columns is not None for some in columns.flat for c in some})
@@ -71,6 +72,13 @@ def _affine_operands(node: Node, flow: ColumnFlow) -> list[Tensor]:
 def _depends(tensor: Tensor, flow: ColumnFlow) -> bool:
     columns = flow.of(tensor)
     return not flow.graph.is_constant(tensor) and (columns is None or any(columns.flat))
+
+
+def is_affine(node: Node, depends: Sequence[int], traits: Traits) -> bool:
+    """Whether the results of a node are affine in inputs of these numbers together, the others held constant."""
+    how = traits(node).linear_in
+    together = how == "together" or (how == "each" and len(depends) == 1) or (how == "first" and list(depends) == [0])
+    return together or _is_affine_model(node)
 
 
 def _is_affine_model(node: Node) -> bool:

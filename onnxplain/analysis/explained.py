@@ -169,10 +169,17 @@ def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[
             if role(node) == "zero" or not any(t is not None and t.is_float for t in node.inputs):
                 return (
                     f"'{target.name}' does not depend on {shown} by differentiable operators: the way ends at {node}; "
-                    f"explain another output or a tensor before it (--output), or {instead(graph.inputs)}"
+                    f"explain another output or a tensor before it (--output), or {_otherwise(graph, node)}"
                 )
             wanted.update(t.name for t in node.reads if t is not None)
     return f"'{target.name}' does not depend on {shown} by differentiable operators; {instead(graph.inputs)}"
+
+
+def _otherwise(graph: Graph, node: Node) -> str:
+    """A phrase that names methods for a score whose way ends at a node."""
+    forward = instead(graph.inputs)
+    trees = node.domain == "ai.onnx.ml" and node.op.startswith("TreeEnsemble")
+    return f"use -m tree-shap, exact on trees, or {forward.removeprefix('use ')}" if trees else forward
 
 
 def find_layers(graph: Graph, target: Tensor, layers: Sequence[str], role: Callable[[Node], str]) -> tuple[Explained, ...]:

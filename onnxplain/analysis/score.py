@@ -79,7 +79,7 @@ def _activation(graph: Graph, tensor: Tensor) -> str:
         if standard_traits(maker).of_logits:
             return maker.op
         if maker.get("post_transform") is not None:
-            return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
+            return "Softmax" if maker["post_transform"] in ("SOFTMAX", 1) else "Sigmoid"
         written = probabilities_of(view, tensor)
         if written is not None:
             return written.kind

@@ -57,8 +57,11 @@ FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """Facts of black-box methods that are printed below tables: a description, and how the samples' values are summarized."""
 
-REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
-"""Descriptions of the outputs other than attributions."""
+REPORTS = {
+    "delta": "completeness gap: sum of the attributions less the score's change from the baseline",
+    "base_value": "the mean score over the rows of data, which the attributions start from",
+}
+"""Outputs beside the attributions, and what they are."""
 
 
 def _console() -> Console:

@@ -45,7 +45,6 @@ class GraphEngine:
         first_run: is told of runs, to compare the first with the original.
     """
 
-    takes_missing = False
     overall = False
 
     def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
@@ -57,6 +56,11 @@ class GraphEngine:
         self._made: dict[Target, tuple[Rewritten, Session]] = {}
         self._fewer: dict[tuple[str, ...], GraphEngine] = {}
         self._ready(BY_INDEX)
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether inputs may hold NaN for a missing value."""
+        return self._request.method.takes_missing
 
     @property
     def axes(self) -> SampleAxes:
@@ -196,7 +200,7 @@ class GraphEngine:
         everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:
             return run(everything)
-        size = axes.fixed or self._running.batch_size or count
+        size = axes.fixed or self._running.batch_size or self._request.method.usual_rows or count
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)
         return run_in_chunks(run, everything, places, count, size, filled=axes.fixed is not None, over=over)

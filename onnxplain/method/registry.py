@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 FAMILIES = (
     "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers",
-    "additive",
+    "additive", "tree_shap",
 )  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
 
@@ -90,6 +90,8 @@ class Method:
     forward_only: bool = False
     overall: bool = False
     serves: Serves | None = None
+    takes_missing: bool = False
+    usual_rows: int | None = None
 
     @property
     def info(self) -> dict[str, str | bool]:
@@ -188,6 +190,8 @@ def method(
     forward_only: bool = False,
     overall: bool = False,
     serves: Serves | None = None,
+    takes_missing: bool = False,
+    usual_rows: int | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -208,6 +212,8 @@ def method(
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
         overall: whether it speaks of all samples together, not of each.
         serves: raises a MethodError, with the reason, where the method cannot serve a score; None where rules decide.
+        takes_missing: whether inputs may hold NaN for a missing value.
+        usual_rows: how many samples an Explainer runs at a time where nothing is said; None for all.
     """
 
     def register(function: Callable[..., T]) -> Callable[..., T]:
@@ -215,7 +221,7 @@ def method(
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
-            attributes_to, auto_layer, forward_only, overall, serves,
+            attributes_to, auto_layer, forward_only, overall, serves, takes_missing, usual_rows,
         )  # fmt: skip
         return function
 

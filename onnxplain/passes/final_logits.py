@@ -25,8 +25,11 @@ __all__ = ["early_logits", "final_logits"]
 
 ML = "ai.onnx.ml"
 
-TREES = {(ML, "TreeEnsembleClassifier"): 1, (ML, "TreeEnsembleRegressor"): 0}
+TREES = {(ML, "TreeEnsembleClassifier"): 1, (ML, "TreeEnsembleRegressor"): 0, (ML, "TreeEnsemble"): 0}
 """Ensembles of trees, and which of their results holds the scores."""
+
+NUMBERED = {1: "SOFTMAX", 2: "LOGISTIC"}
+"""Transforms as TreeEnsemble numbers them."""
 
 SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
 """By post_transform: the activation that it is."""
@@ -105,6 +108,8 @@ class _Search:
         facts = traits_of(node.op_type, node.domain)
         if facts.quantizes:
             return True
+        if node.op_type == "Mul" and not node.domain and node.input[1] in self.values:  # as converters of LightGBM leave it
+            return bool(np.all(numpy_helper.to_array(self.values[node.input[1]]) == 1))
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":
@@ -200,7 +205,8 @@ class _Search:
         is below zero. Where two classes have scores for some samples only, it means something else from sample to sample.
         """
         settings, made = _settings(node), f"{name}{LOGITS}"
-        how, place = settings.get("post_transform", b"NONE").decode(), list(node.output).index(name)
+        given, place = settings.get("post_transform", b"NONE"), list(node.output).index(name)
+        how = given.decode() if isinstance(given, bytes) else NUMBERED.get(given, "")
         classes = len(settings.get("classlabels_int64s", ()) or settings.get("classlabels_strings", ()))
         ids, bases = set(settings.get("class_ids", ())), len(settings.get("base_values", ()))
         single = classes == 2 and ids == {0} and bases < 2
@@ -212,10 +218,16 @@ class _Search:
         copy.CopyFrom(node)
         for attribute in copy.attribute:
             if attribute.name == "post_transform":
-                attribute.s = b"NONE"
+                plainly = 0 if attribute.type == onnx.AttributeProto.INT else "NONE"
+                attribute.CopyFrom(helper.make_attribute("post_transform", plainly))
         copy.output[:] = [*(f"{made}_label" for _ in range(place)), f"{made}_scores"]
         copy.name = f"{made}_scores"
         self.added.append(copy)
+        if name in self.known:  # as many scores, of the same type
+            info = onnx.ValueInfoProto()
+            info.CopyFrom(self.known[name])
+            info.name = copy.output[place]
+            self.infos.append(info)
         if not single:
             return self._add(helper.make_node("Identity", [copy.output[place]], [made]), name)
         second = [numpy_helper.from_array(np.array([i]), f"{made}_{i}") for i in (1, 2)]

@@ -71,8 +71,8 @@ def check(
 
     Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
     the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy
-    completeness they have to add up. Where nothing proves that samples are apart, one is changed: it must move its own scores
-    alone.
+    completeness they have to add up. Methods that explain the columns of tables have no gradient to compare. Where nothing
+    proves that samples are apart, one is changed: it must move its own scores alone.
 
     Args:
         model: as in `onnxplain.rewrite`.
@@ -125,13 +125,15 @@ def check(
     subject = _Subject(origin, source, graph, feeds, providers)
     ran = subject.run(request)
     verdict = PredictionCheck(origin, request, RunSettings(providers))(feeds, ran.results, ran.rewritten.model)
-    gradient = subject.run(request.for_method("gradient")) if method != "gradient" else ran
-    slopes = _check_gradient(subject, request, gradient, directions, seed)
-    findings = [Finding("prediction", verdict.kept, verdict.detail), slopes]
+    findings = [Finding("prediction", verdict.kept, verdict.detail)]
     culprit = ""
-    if nodes or not slopes.ok or is_small(graph):
-        local, culprit = check_nodes(graph, gradient.rewritten, source, feeds, registry, providers, progress)
-        findings.append(local)
+    if found.attributes_to != "column":  # columns get their attributions by no backward pass to the inputs
+        gradient = subject.run(request.for_method("gradient")) if method != "gradient" else ran
+        slopes = _check_gradient(subject, request, gradient, directions, seed)
+        findings.append(slopes)
+        if nodes or not slopes.ok or is_small(graph):
+            local, culprit = check_nodes(graph, gradient.rewritten, source, feeds, registry, providers, progress)
+            findings.append(local)
     if method != "gradient":
         findings += _check_method(subject, request, ran)
     logit = None if subject.rounds(registry) else check_score(ran.rewritten, ran.results)

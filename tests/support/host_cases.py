@@ -22,6 +22,7 @@ from onnxplain.errors import LayerError, MethodError, RuleError, UnsupportedOper
 from onnxplain.io.metadata import read_metadata
 from onnxplain.method.registry import Method, all_methods
 from tests.support.paths import FIXTURES
+from tests.support.random_trees import Plan, draw, older
 
 FAMILIES_ON = ("cancer", "bert", "vit")
 """Fixtures that every family is tested on, beside the digits: a table, tokens, patches."""
@@ -49,7 +50,7 @@ class Case:
         return "-".join(filter(None, (self.source, self.method, self.note)))
 
 
-TABLES_FOR = {"linear-shap": "linear_of_cancer_sklearn"}
+TABLES_FOR = {"linear-shap": "linear_of_cancer_sklearn", "tree-shap": "trees_of_cancer_sklearn"}
 """Methods that serve one kind of model of tables only, and a model of that kind."""
 
 
@@ -239,10 +240,23 @@ def _linear(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.utils.Extractor(known).extract_model([i.name for i in model.graph.input], [end])
 
 
+def _trees(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Random trees on the same table."""
+    (x,) = model.graph.input
+    random = np.random.default_rng(0)
+    plan = Plan(features=x.type.tensor_type.shape.dim[1].dim_value, trees=5, depth=4, outputs=2, values=(0.1, 1.0, 15.0, 90.0))
+    made = older(draw(random, plan), plan, random)
+    made.graph.node[0].input[0] = made.graph.input[0].name = x.name
+    for info in (*made.graph.input, *made.graph.output):
+        info.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return made
+
+
 MADE: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "fixed_of_digits": _fixed,
     "float16_of_digits": _float16,
     "qdq_of_digits": _qdq,
     "linear_of_cancer_sklearn": _linear,
+    "trees_of_cancer_sklearn": _trees,
 }
 """Models made from fixtures."""

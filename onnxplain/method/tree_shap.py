@@ -1,0 +1,140 @@
+"""SHAP values of tree ensembles, exact, by tables that are made when the file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxplain.analysis.trees.ensemble import LEAF, Array
+from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.ops import Traits
+from onnxplain.ir.tensor import Tensor
+from onnxplain.method.attribution import gap, over_targets, score
+from onnxplain.method.background import table_rows
+from onnxplain.method.context import AttributionContext
+from onnxplain.method.registry import method
+from onnxplain.method.sampling.chunk_size import memory_bytes
+from onnxplain.method.trees.deep_emit import summed_up
+from onnxplain.method.trees.emit import looked_up
+from onnxplain.method.trees.forest import Forest, forest_of
+from onnxplain.method.trees.patterns import Patterns, Rows, Shares
+from onnxplain.method.trees.reading import Read, Table, elements, read_model, split, terms
+from onnxplain.method.trees.tables import Tables, fitted
+
+__all__: list[str] = []
+
+
+def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
+    """Raises where the score is no linear map of tree ensembles."""
+    terms(graph, score, traits)
+
+
+@method(
+    "tree-shap",
+    summary="Exact SHAP values of tree ensembles, looked up in tables: against rows of background, or along the paths of data",
+    formula="Σ_S |S|! (p − |S| − 1)! / p! · (v(S ∪ i) − v(S)), v(S) the mean of f over what takes the place of the others",
+    source="Lundberg et al. 2020, From local explanations to global understanding with explainable AI for trees",
+    axioms=("completeness", "sensitivity", "symmetry", "linearity"),
+    multi_point=True,
+    attributes_to="column",
+    serves=_serves,
+    takes_missing=True,
+    usual_rows=256,
+)
+def tree_shap(
+    context: AttributionContext, *, background: Any = None, data: Any = None, table: int | str = "128MB", delta: bool = True
+) -> dict[Tensor, Tensor]:
+    """With `background`, absent features are averaged over its rows (interventional values); with `data`, they follow the shares
+    of its rows along the paths (path-dependent values)."""
+    if (background is None) == (data is None):
+        raise MethodError(
+            "tree-shap takes background=rows (interventional values) or data=rows (path-dependent values: the file does not say "
+            f"how many rows went which way); got {'neither' if data is None else 'both'}"
+        )
+    shares, what = background is None, "data" if background is None else "background"
+    rows = table_rows(context.graph, data if shares else background, what)
+    most = memory_bytes(table) if isinstance(table, str) else table
+    folded = [_folded(t, shares=shares, most=most) for t in read_model(context, rows)]
+    b, sources = context.b, context.sources
+    players = sum(elements(s) for s in sources)
+    scores = [r.scores for f in folded for r in f.table.reads]
+
+    def made(context: AttributionContext) -> list[Tensor]:
+        messages = context.gradient(of=scores)
+        parts = [_values(context, f, players, messages) for f in folded]
+        wide = [b.cast(p, parts[-1]) for p in parts]
+        return split(b, b.total(wide), sources)
+
+    attributions = over_targets(context, made)
+    absent = _absent(context, {r.scores: r.trees.margins(f.table.rows).mean(axis=0) for f in folded for r in f.table.reads})
+    context.report("base_value", score(absent))
+    if delta:
+        change = score(context.with_point(target=b.Sub(context.target, absent.target)))
+        context.report("delta", gap(context, attributions, change))
+    return dict(zip(sources, attributions, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Folded:
+    """Ensembles that look at one tensor, with their tables. `against` are rows of background, None where leaves have shares."""
+
+    table: Table
+    forest: Forest
+    tables: Tables
+    against: Array | None
+
+
+def _folded(table: Table, *, shares: bool, most: int) -> _Folded:
+    dtype = table.rows.dtype
+    forest = forest_of([r.trees for r in table.reads], [_covers(r, table.rows) if shares else None for r in table.reads], dtype)
+    unknown = sum(any(np.isnan(s) for s in leaf.shares.values()) for t in forest.trees for leaf in t.tree.leaves())
+    if unknown:
+        raise InputError(
+            f"{unknown} leaves lie behind nodes that none of the {len(table.rows)} rows of data reaches, so that nobody knows "
+            "which share goes on from there; give the rows that the trees were trained on, or background=rows"
+        )
+    patterns: Patterns = Shares() if shares else Rows(table.rows)
+    return _Folded(table, forest, fitted(forest, table.player_of, patterns, most), None if shares else table.rows)
+
+
+def _covers(read: Read, rows: Array) -> Array:
+    """How many rows reach each node.
+
+    Raises:
+        MethodError: trees share nodes.
+    """
+    trees = read.trees
+    inner = trees.mode != LEAF
+    named = np.bincount(np.concatenate([trees.roots, trees.true[inner], trees.false[inner]]), minlength=len(inner))
+    if named[inner].max(initial=0) > 1:
+        raise MethodError(
+            f"{read.node}: trees share nodes, so that shares of data are no one tree's; give background=rows instead"
+        )
+    return trees.covers(rows)
+
+
+def _values(context: AttributionContext, folded: _Folded, players: int, messages: Mapping[Tensor, Tensor]) -> Tensor:
+    """The contributions of the trees that look at one tensor, [n, players]."""
+    b, forest, tables = context.b, folded.forest, folded.tables
+    x = folded.table.x if folded.table.x.is_float else b.cast(folded.table.x, b.const(0.0))
+    message = [b.cast(m if m.rank == 2 else b.Unsqueeze(m, [1]), x) for m in (messages[r.scores] for r in folded.table.reads)]
+    joined = message[0] if len(message) == 1 else b.Concat(*message, axis=1)
+    if not forest.trees:
+        return b.Expand(b.const(0, x.dtype), b.Concat(b.Shape(x, start=0, end=1), [players], axis=0))
+    weights = b.MatMul(joined, forest.directions.T.astype(forest.dtype))
+    parts = [looked_up(b, x, tables, players, len(forest.directions), weights)] if tables.widths else []
+    if tables.deep is not None:
+        parts.append(summed_up(b, x, tables.deep, players, weights, folded.against))
+    return b.total(parts)
+
+
+def _absent(context: AttributionContext, means: Mapping[Tensor, Array]) -> AttributionContext:
+    """The context with the trees' scores as they are on average."""
+    b = context.b
+    at = {t: b.alias(b.expand(b.const(mean[None] if t.rank == 2 else mean, t.dtype), t), "mean") for t, mean in means.items()}
+    _, became = context.replay(at)
+    return context.with_point(target=at.get(context.target) or became.get(context.target, context.target))
