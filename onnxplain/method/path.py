@@ -14,7 +14,7 @@ from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import beside_targets, change_since, gap, score
+from onnxplain.method.attribution import beside_targets, change_since, contribution, gap, score
 from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import find_method, method
@@ -111,12 +111,11 @@ def integrate(
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        factor = beside_targets(context, step(numbers, index), lead=1)
-        return b.Mul(value, b.cast(factor, value))
+        return contribution(context, value, beside_targets(context, step(numbers, index), lead=1))
 
     def placed(index: int, value: Tensor) -> Tensor:
         only = b.Squeeze(step(path.segments, index), [0])
-        return b.Mul(value, beside_targets(context, only))
+        return contribution(context, value, beside_targets(context, only))
 
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: path.start(numbers, i) for i, x in enumerate(context.sources)}

@@ -207,6 +207,7 @@ class RuleSelector:
     registry: Registry
     layers: LayerPositions = field(default_factory=LayerPositions)
     nonnegative: Callable[[Tensor], bool] = lambda tensor: False
+    finite: Callable[[Tensor], bool] = lambda tensor: False
     rectified: Callable[[Tensor], bool] = lambda tensor: False
     scored: bool = False
     observer: Observer | None = None
