@@ -13,6 +13,7 @@ from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError
 from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.inputs import Nonfinite
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Engine", "Question", "RunSettings", "count_samples"]
@@ -70,8 +71,8 @@ class Engine(Protocol):
         """What explanations say of themselves."""
 
     @property
-    def takes_missing(self) -> bool:
-        """Whether inputs may hold NaN for a missing value."""
+    def nonfinite(self) -> Nonfinite:
+        """Which numbers that are not finite inputs may hold."""
 
     @property
     def overall(self) -> bool:

@@ -197,7 +197,7 @@ class Explainer:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
         engine, axes = self._engine, self._engine.axes
-        feeds = check_inputs(x, self.inputs, finite=not engine.takes_missing)
+        feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite)
         count = count_samples(axes, feeds)
         elements = len(axes.score.shape or ()) - int(axes.batched)
         kind, chosen = at_run_time(target, cotangent, count, elements)

@@ -13,7 +13,7 @@ import onnx
 
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
-from onnxplain.errors import MethodError, TargetError
+from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.engine import Array, Question, RunSettings
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
@@ -21,6 +21,7 @@ from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
+from onnxplain.runtime.inputs import Nonfinite, first_missing
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds, sample_axis_of
 from onnxplain.runtime.session import Session
@@ -41,7 +42,7 @@ class GraphEngine:
         running: how models are run.
     """
 
-    takes_missing = False
+    nonfinite: Nonfinite = "missing"
     overall = False
 
     def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
@@ -81,10 +82,29 @@ class GraphEngine:
         rewritten, session = self._ready(question.target)
         extra = self._extra_feeds(rewritten, session, question)
         explanation = self._collected(rewritten, question, self._run(session, question, extra))
+        self._refuse_unmended(explanation)
         chosen = question.chosen
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
+
+    def _refuse_unmended(self, explanation: Explanation) -> None:
+        """Refuse missing values (NaN) that the model, or the method, makes nothing of.
+
+        Raises:
+            InputError: the prediction or an attribution is NaN.
+        """
+        found = first_missing({n: x for n, x in explanation.inputs.items() if isinstance(x, np.ndarray)})
+        if not found:
+            return
+        scores = explanation.outputs.get(self.about["output"])
+        if isinstance(scores, np.ndarray) and scores.dtype.kind == "f" and np.isnan(scores).any():
+            raise InputError(f"{found}, and the prediction is NaN too; explanations need finite numbers: fill in what is missing")
+        if any(np.isnan(a).any() for a in explanation.attributions.values()):
+            method = self._request.method.name
+            raise InputError(
+                f"{found}, of which '{method}' makes NaN; fill in what is missing, or use kernel-shap or permutation"
+            )
 
     def _check_range(self, chosen: Array) -> None:
         extents = (self.axes.score.shape or ())[int(self.axes.batched) :]

@@ -156,9 +156,12 @@ def gap(context: AttributionContext, made: Sequence[Tensor], change: Tensor) -> 
 
 
 def contribution(context: AttributionContext, slope: Tensor, change: Tensor) -> Tensor:
-    """slope · change: what a change contributes to the score; nothing where nothing changed, even by an infinite slope."""
+    """slope · change: what a change contributes to the score; nothing where nothing changed, even by an infinite slope, and
+    nothing where a value is missing (NaN)."""
     b = context.b
     made = b.Mul(slope, b.cast(change, slope))
+    if context.takes_missing:
+        return b.Where(b.Greater(b.Abs(change), 0), made, 0)
     return b.Where(b.Equal(change, 0), 0, made) if _may_be_steep(context) else made
 
 

@@ -15,7 +15,7 @@ from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.context import AttributionContext
 
-__all__ = ["fits", "has_several", "reference", "references", "shared_baseline"]
+__all__ = ["fits", "has_several", "reference", "references", "shared_baseline", "still_missing"]
 
 
 def reference(context: AttributionContext, explained: Explained) -> Tensor:
@@ -25,7 +25,7 @@ def reference(context: AttributionContext, explained: Explained) -> Tensor:
         MethodError: no baseline was given.
         InputError: the baseline does not broadcast to the tensor.
     """
-    return context.at_points(explained, emit_baseline)
+    return context.at_points(explained, lambda context, own: still_missing(context, own.tensor, emit_baseline(context, own)))
 
 
 def references(context: AttributionContext, explained: Explained) -> Tensor:
@@ -33,7 +33,17 @@ def references(context: AttributionContext, explained: Explained) -> Tensor:
 
     Raises: as `reference`.
     """
-    return context.at_points(explained, emit_baselines, lead=1)
+    return context.at_points(explained, several_still_missing, lead=1)
+
+
+def still_missing(context: AttributionContext, x: Tensor, baseline: Tensor) -> Tensor:
+    """A baseline at which what is missing (NaN) in the input is missing too: no path leads from a number to none."""
+    return context.b.Where(context.b.IsNaN(x), x, baseline) if context.takes_missing else baseline
+
+
+def several_still_missing(context: AttributionContext, explained: Explained) -> Tensor:
+    """Several baselines at which what is missing in the input is missing too."""
+    return still_missing(context, context.b.Unsqueeze(explained.tensor, [0]), emit_baselines(context, explained))
 
 
 def emit_baseline(context: AttributionContext, explained: Explained) -> Tensor:
@@ -64,7 +74,7 @@ def shared_baseline(context: AttributionContext, explained: Explained) -> Tensor
     None where it is given at run time, or differs among samples."""
     x = explained.tensor
     value = None if _from_inputs(context, explained) else _given(context, explained)
-    if value is None or isinstance(value, str) or x.shape is None:
+    if value is None or isinstance(value, str) or x.shape is None or context.takes_missing:
         return None
     array, axis = _array(value, explained), context.sample_axis(x)
     if array.ndim > x.rank or not fits(array, x):
@@ -164,6 +174,8 @@ def _array(value: Any, explained: Explained) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InputError(f"the baseline of '{explained.name}' holds {array.dtype}, expected numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"the baseline of '{explained.name}' holds NaN or infinity")
     return array
 
 

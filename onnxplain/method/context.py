@@ -240,7 +240,10 @@ class AttributionContext:
         messages = backpropagate(
             self.b, self.nodes, wanted, target_messages, choose, origins=self.point.origins, masks=self.point.masks
         )
-        return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
+        found = {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
+        if self.takes_missing:  # a missing value takes no part
+            found.update({s: self.b.Where(self.b.IsNaN(s), 0, found[s]) for s in wanted})
+        return found
 
     # -- other points --------------------------------------------------------------------------------------------
 
@@ -305,6 +308,11 @@ class AttributionContext:
         return self.b.alias(point, f"point_{index}")
 
     @property
+    def takes_missing(self) -> bool:
+        """Whether the model looks for missing values (NaN) on the way from what is explained."""
+        return any(_looks_for_missing(node) for node in self.reached(self.sources))
+
+    @property
     def symbol(self) -> Dim:
         """The symbol of the sample axis where many points can be tiled along it; None where the model takes one at a time."""
         if not self.batched:
@@ -357,6 +365,12 @@ class AttributionContext:
             return made
         axis = copies.axis(own.tensor) + lead
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
+
+
+def _looks_for_missing(node: Node) -> bool:
+    # operators: those that ask whether a number is one
+    asks = node.operator == "IsNaN" or (node.operator == "ai.onnx.ml.Imputer" and np.isnan(node.get("replaced_value_float", 0.0)))
+    return asks or any(_looks_for_missing(inner) for body in node.bodies.values() for inner in body.nodes)
 
 
 def _needing_local_copy(b: Builder, nodes: Iterable[Node]) -> list[Tensor]:

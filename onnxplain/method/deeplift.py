@@ -99,9 +99,19 @@ def compared(there: AttributionContext, rules: Composite) -> list[Tensor]:
 
 
 def differing(context: AttributionContext) -> set[Tensor]:
-    """The tensors whose values, not only extents, depend on the explained ones."""
+    """The tensors whose values, not only extents, depend on the explained ones.
+
+    Which of these are missing (NaN) does not: the same ones are at the baseline.
+    """
     changed = set(context.sources)
+    moved = set(context.sources)
     for node in context.nodes:
-        if not standard_traits(node).shape_only and any(t is not None and t in changed for t in node.reads):
-            changed.update(t for t in node.outputs if t is not None)
+        facts, outputs = standard_traits(node), [t for t in node.outputs if t is not None]
+        of_source = bool(node.inputs) and node.inputs[0] in moved
+        if of_source and (facts.moves_elements == "first" or facts.recodes):
+            moved.update(outputs)
+        if of_source and node.operator == "IsNaN":
+            continue
+        if not facts.shape_only and any(t is not None and t in changed for t in node.reads):
+            changed.update(outputs)
     return changed

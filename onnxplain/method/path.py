@@ -15,7 +15,7 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import beside_targets, change_since, contribution, gap, score
-from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline
+from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline, still_missing
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import find_method, method
 from onnxplain.method.sampling.accumulate import (
@@ -229,7 +229,8 @@ def path_integrated_gradients(
     **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = context.b
-    vertices = [context.at_points(e, partial(_vertices, path=path), lead=1) for e in context.explained]
+    given = [context.at_points(e, partial(_vertices, path=path), lead=1) for e in context.explained]
+    vertices = [still_missing(context, alone(b, x), v) for x, v in zip(context.sources, given, strict=True)]
 
     def vertex(numbers: Tensor, index: int) -> Tensor:
         every = vertices[index]
