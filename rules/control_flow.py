@@ -39,6 +39,23 @@ def live_captures(node: Node) -> list[Tensor]:
     return [t for i, t in enumerate(node.captures, start=first) if node.needs_input_grad(i)]
 
 
+def live_states(node: Node) -> list[int]:
+    """The numbers of a Loop's states that depend on what a message is asked for."""
+    body = node.attributes["body"]
+    before, after = body.inputs[2:], body.outputs[1:]
+    captures = set(live_captures(node))
+    found = [i for i in range(len(before)) if node.needs_input_grad(2 + i)]
+    while True:
+        reached = captures | {before[i] for i in found}
+        for inner in body.nodes:
+            if any(t in reached for t in inner.reads if t is not None):
+                reached.update(t for t in inner.outputs if t is not None)
+        more = [i for i in range(len(before)) if i in found or after[i] in reached]
+        if more == found:
+            return found
+        found = more
+
+
 def as_messages(made: Tensor | tuple[Tensor, ...], on: Sequence[Tensor]) -> list[Tensor]:
     """Outputs of an emitted If, Loop or Scan as messages on tensors, sequences where these are."""
     outputs = made if isinstance(made, tuple) else (made,)
@@ -73,7 +90,7 @@ def loop(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
     """The steps backward from the last to the first; each starts again from the state it started from."""
     body, past = node.attributes["body"], history.of_loop(b, node)
     states, captures = body.inputs[2:], live_captures(node)
-    carried = [i for i, t in enumerate(states) if t.is_float]
+    carried = [i for i in live_states(node) if states[i].is_float]
     messages = [*dy, *[None] * (len(body.outputs) - 1 - len(dy))]
     d_scans = messages[len(states) :]
     last = b.Sub(past.steps, 1)

@@ -19,6 +19,7 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
+from onnxplain.ir.ops import traits_of
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.inputs import Nonfinite, first_missing
@@ -83,6 +84,7 @@ class GraphEngine:
         extra = self._extra_feeds(rewritten, session, question)
         explanation = self._collected(rewritten, question, self._run(session, question, extra))
         self._refuse_unmended(explanation)
+        self._refuse_other_steps(explanation)
         chosen = question.chosen
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
@@ -105,6 +107,21 @@ class GraphEngine:
             raise InputError(
                 f"{found}, of which '{method}' makes NaN; fill in what is missing, or use kernel-shap or permutation"
             )
+
+    def _refuse_other_steps(self, explanation: Explanation) -> None:
+        """Refuse what DeepLIFT marks by NaN: the baseline does not take the same steps as the input.
+
+        Raises:
+            InputError: an attribution is NaN.
+        """
+        method = self._request.method.name
+        chooses = any(traits_of(node.op_type, node.domain).runs_subgraphs for node in self._source.model.graph.node)
+        if not (method.startswith("deeplift") and chooses and any(np.isnan(a).any() for a in explanation.attributions.values())):
+            return
+        raise InputError(
+            f"'{method}' compares the steps of a Loop or If with those at the baseline, and the model takes others at the baseline; "
+            "choose a baseline nearer to the input, or a method that compares with none"
+        )
 
     def _check_range(self, chosen: Array) -> None:
         extents = (self.axes.score.shape or ())[int(self.axes.batched) :]

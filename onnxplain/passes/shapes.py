@@ -9,7 +9,14 @@ import onnx
 import onnx.shape_inference
 from onnx.helper import make_tensor_value_info
 
-from onnxplain.passes.loop_shapes import adopt_types, assume_states, correct_states, declare_results, lend_constants
+from onnxplain.passes.loop_shapes import (
+    adopt_types,
+    assume_states,
+    correct_states,
+    declare_counters,
+    declare_results,
+    lend_constants,
+)
 from onnxplain.passes.named_extents import name_extents
 from onnxplain.passes.ranks import proven_ranks
 from onnxplain.passes.stand_ins import stand_in
@@ -99,6 +106,7 @@ def _infer(model: onnx.ModelProto) -> Infos:
     work.CopyFrom(model)
     for node in work.graph.node:
         stand_in(node)
+    declare_counters(work.graph)
     lend_constants(work.graph)
     result = onnx.shape_inference.infer_shapes(work, data_prop=True)
     if assume_states(work, {v.name: v for v in result.graph.input} | _typed(result)):
