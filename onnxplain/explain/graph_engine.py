@@ -119,8 +119,8 @@ class GraphEngine:
         if not (method.startswith("deeplift") and chooses and any(np.isnan(a).any() for a in explanation.attributions.values())):
             return
         raise InputError(
-            f"'{method}' compares the steps of a Loop or If with those at the baseline, and the model takes others at the baseline; "
-            "choose a baseline nearer to the input, or a method that compares with none"
+            f"'{method}' compares the steps of a Loop or If with those at the baseline, and the model takes others at the "
+            "baseline; choose a baseline nearer to the input, or a method that compares with none"
         )
 
     def _check_range(self, chosen: Array) -> None:

@@ -15,7 +15,7 @@ __all__ = ["adopt_types", "assume_states", "correct_states", "declare_counters",
 
 
 def declare_counters(graph: onnx.GraphProto) -> None:
-    """Say that the counter and the condition of a Loop's body are scalars, as the standard has it, where the file says nothing."""
+    """Say that the counter and the condition of a Loop's body are scalars, by the standard, where the file says nothing."""
     for node in graph.node:
         for inner in subgraphs(node):
             if node.op_type == "Loop" and not node.domain:
