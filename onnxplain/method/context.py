@@ -374,6 +374,9 @@ def _looks_for_missing(node: Node) -> bool:
 
 
 def _needing_local_copy(b: Builder, nodes: Iterable[Node]) -> list[Tensor]:
-    """The constants that a loop body needs as its own to run as fast as the model."""
+    """The constants that a loop body needs as its own to run as fast as the model.
+
+    Not those that shapes are made of: ONNX Runtime then knows less of the shapes, and takes wrong ones for known.
+    """
     read = dict.fromkeys(t for node in nodes for t in node.reads if t is not None and b.is_model_constant(t))
-    return [t for t in read if t.static_shape is not None and needs_local_copy(t.static_shape)]
+    return [t for t in read if t.static_shape is not None and t.dtype != np.int64 and needs_local_copy(t.static_shape)]
