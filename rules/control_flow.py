@@ -27,22 +27,23 @@ def back(
     for output, message in zip(subgraph.outputs, messages, strict=True):
         if message is not None:
             end = became.get(output, output)
-            if node.op == "If":
-                message = _fitted(b, message, end)
+            message = _fitted(b, message, end, branch=node.op == "If")
             target_messages[end] = b.total([target_messages[end], message]) if end in target_messages else message
     places = [became.get(s, s) for s in sources]
     found = b.backpropagate(nodes, target_messages, places)
     return [found[p] if p in found else b.zeros_like(p) for p in places]
 
 
-def _fitted(b: Builder, message: Tensor, end: Tensor) -> Tensor:
-    """The message on what an If returns, in the shape of what a branch returns.
+def _fitted(b: Builder, message: Tensor, end: Tensor, *, branch: bool) -> Tensor:
+    """The message on a result in the extents of what makes it within: those of the node's own output need not tell them.
 
     Branches may return different ranks. The message has that of the branch which is taken; in another one it is never read.
     """
-    if end.shape is None or (message.shape is not None and len(message.shape) == len(end.shape)):
+    if end.shape is None:
         return message
-    return b.shaped(b.Reshape(message, b.Shape(end)), end.shape)
+    if branch and (message.shape is None or len(message.shape) != len(end.shape)):
+        message = b.Reshape(message, b.Shape(end))
+    return b.shaped(message, end.shape)
 
 
 def live_captures(node: Node) -> list[Tensor]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxplain.builder.emitter import Literal, Operand
+from onnxplain.builder.constants import Literal, Operand
 from onnxplain.builder.factored_relevance import STABILIZER, Products
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Shape, Tensor, same_dim

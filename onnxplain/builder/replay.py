@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from onnx import helper
 
-from onnxplain.builder.emitter import Emitter, Recorded
+from onnxplain.builder.emitter import Emitter
 from onnxplain.errors import RuleError
 from onnxplain.ir.graph import Body, Graph
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Dim, Tensor
 
-__all__ = ["Replayer"]
+__all__ = ["Recorded", "Replayer"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a loop returned.
+
+    Attributes:
+        finals: its states at the end.
+        lists: what was asked for step by step, as sequences.
+        stacks: what was asked for step by step, stacked along a first axis.
+    """
+
+    finals: tuple[Tensor, ...]
+    lists: tuple[Tensor, ...]
+    stacks: tuple[Tensor, ...]
 
 
 class Replayer(Emitter):
@@ -30,6 +45,7 @@ class Replayer(Emitter):
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self._extents: Mapping[Dim, Dim] = {}
+        self._recorded: dict[str, Recorded] = {}
 
     @contextmanager
     def extents(self, known: Mapping[Dim, Dim]) -> Iterator[None]:

@@ -41,10 +41,9 @@ def attributions(context: AttributionContext, method: Method, options: Mapping[s
     def explained(context: AttributionContext) -> tuple[Tensor, ...]:
         return tuple(e.tensor for e in context.layers) if method.attributes_to == "layer" else context.sources
 
-    made = at_seed(context) if method.multi_point or context.identity_cotangents is None else over_targets(context, at_seed)
-    if method.attributes_to == "map":
-        return made
-    return made
+    if method.multi_point or context.identity_cotangents is None:
+        return at_seed(context)
+    return over_targets(context, at_seed)
 
 
 def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callable[[AttributionContext], list[Tensor]]:
@@ -124,8 +123,7 @@ def beside_targets(context: AttributionContext, x: Tensor, lead: int = 0) -> Ten
     if context.identity_cotangents is None:
         return x
     axis = lead + int(context.batched)
-    made = context.b.Unsqueeze(x, [axis])
-    return made
+    return context.b.Unsqueeze(x, [axis])
 
 
 def score(context: AttributionContext) -> Tensor:

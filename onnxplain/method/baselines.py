@@ -12,7 +12,7 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.builder.extents import Extents
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
-from onnxplain.ir.tensor import Tensor
+from onnxplain.ir.tensor import Dim, Tensor
 from onnxplain.method.context import AttributionContext
 
 __all__ = ["fits", "has_several", "reference", "references", "shared_baseline", "still_missing"]
@@ -105,6 +105,7 @@ def _replayed(context: AttributionContext, layer: Tensor, points: Mapping[Tensor
 def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
     """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
     b, points = context.b, {}
+    count: Dim = None
     for e in context.layer_inputs:
         every = emit_baselines(_before(context), e)
         if not isinstance(e.tensor.dim(0), str) or not context.batched or every.dim(1) != 1:
@@ -112,10 +113,10 @@ def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
                 "be free and all samples share them; give baselines of the layer itself, by its name"
             )
-        extents = Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
+        count, extents = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
         points[e.tensor] = b.Expand(b.Squeeze(every, [1]), extents.operand)  # a number stands for every element
-    made = _replayed(context, layer.tensor, points)
-    return b.Unsqueeze(made, [1])
+    made = b.Unsqueeze(_replayed(context, layer.tensor, points), [1])
+    return made if made.shape is None else b.shaped(made, (count, *made.shape[1:]))  # the baselines are the model's samples
 
 
 def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:

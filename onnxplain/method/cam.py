@@ -40,8 +40,7 @@ def weighed(at: SpatialMap, weigh: Weigh) -> Tensor:
     """The map of the only target, before its ReLU: [samples, 1, places]."""
     x = at.layer.tensor
     slope = at.job.gradient(of=[x])[x]
-    made = weigh(at.job.b, at.flat(x), at.flat(slope))
-    return made
+    return weigh(at.job.b, at.flat(x), at.flat(slope))
 
 
 def channel_sum(b: Builder, weights: Tensor, a: Tensor) -> Tensor:

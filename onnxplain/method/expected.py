@@ -62,12 +62,10 @@ def expected_gradients(
         """The drawn baselines, [c, samples or 1, …]."""
         every, chosen = baselines[index], b.Gather(draws.reference, numbers, axis=0)
         if every.dim(1) == 1:  # shared by all samples: [m, 1, …]
-            made = b.Gather(b.Squeeze(every, [1]), chosen, axis=0)
-            return made
+            return b.Gather(b.Squeeze(every, [1]), chosen, axis=0)
         if draws.reference.dim(1) != 1:
             raise MethodError("with draws given at run time the baselines are shared by all samples: [references, …]")
-        made = b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
-        return made
+        return b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
 
     def start(numbers: Tensor, index: int) -> Tensor:
         x = context.sources[index]

@@ -99,8 +99,7 @@ def integrate(
 
     def step(numbers: Tensor, index: int) -> Tensor:
         start, end = ends(numbers, index)
-        made = b.Sub(end, start)
-        return made
+        return b.Sub(end, start)
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}

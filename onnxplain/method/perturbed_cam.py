@@ -171,8 +171,7 @@ def _scores(at: SpatialMap, context: AttributionContext, points: Points, chunk: 
 
     def spread(value: Tensor) -> Tensor:
         """A score once for each channel."""
-        wide = b.Expand(b.Unsqueeze(value, [-1]), b.Concat(*[[1]] * value.rank, count, axis=0) if value.rank else count)
-        return wide
+        return b.Expand(b.Unsqueeze(value, [-1]), b.Concat(*[[1]] * value.rank, count, axis=0) if value.rank else count)
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         mine = b.cast(_each(at, numbers), value)

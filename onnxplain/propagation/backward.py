@@ -11,8 +11,8 @@ from onnxplain.analysis.finite import finite_tensors
 from onnxplain.analysis.layer_depth import LayerPositions
 from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.nonnegative import nonnegative_tensors
+from onnxplain.builder.backward_access import BackwardContext
 from onnxplain.builder.builder import Builder
-from onnxplain.builder.emitter import BackwardContext
 from onnxplain.errors import RuleError, UnsupportedOperatorError
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from onnxplain.builder.builder import Builder
-from onnxplain.builder.emitter import Recorded
+from onnxplain.builder.replay import Recorded
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.tensor import Tensor
 

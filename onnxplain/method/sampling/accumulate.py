@@ -240,8 +240,7 @@ class Variance:
 
 def divided(b: Builder, total: Tensor, count: Tensor) -> Tensor:
     """A sum over `count` (int64 [1]) points as a mean."""
-    made = b.Div(total, b.Squeeze(b.cast(count, total)))
-    return made
+    return b.Div(total, b.Squeeze(b.cast(count, total)))
 
 
 def entries(b: Builder, table: np.ndarray[Any, Any], numbers: Tensor, like: Tensor, rank: int = 1) -> Tensor:
@@ -252,5 +251,4 @@ def entries(b: Builder, table: np.ndarray[Any, Any], numbers: Tensor, like: Tens
 
 def along_points(b: Builder, values: Tensor, rank: int) -> Tensor:
     """[c] → [c, 1, …], to multiply something of that rank."""
-    made = b.Unsqueeze(values, list(range(1, rank)))
-    return made
+    return b.Unsqueeze(values, list(range(1, rank)))

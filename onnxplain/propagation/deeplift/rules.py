@@ -87,16 +87,14 @@ def slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor, g
     rounding = b.Mul(b.Add(b.Abs(y), b.Abs(y0)), eps)
     near = b.GreaterOrEqual(rounding, b.Max(b.Mul(b.Abs(dx), b.Max(bend, steep)), b.Mul(b.Abs(dy), small)))
     ends = b.Mul(b.Add(g, g0), 0.5)
-    made = b.Where(near, ends, b.Div(dy, b.Where(near, 1, dx)))
-    return made
+    return b.Where(near, ends, b.Div(dy, b.Where(near, 1, dx)))
 
 
 def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor) -> Tensor:
     """Δy/Δx, and the derivative g where Δx = 0."""
     dx = b.Sub(x, x0)
     same = b.Equal(dx, 0)
-    made = b.Where(same, g, b.Div(b.Sub(y, y0), b.Where(same, 1, dx)))
-    return made
+    return b.Where(same, g, b.Div(b.Sub(y, y0), b.Where(same, 1, dx)))
 
 
 def secant(b: Builder, node: Node, other: Node) -> Tensor:
