@@ -51,12 +51,44 @@ def gru(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
 @expansion("LSTM", domain="", inputs=8, outputs=3, on_demand=True, direction="forward", layout=0, input_forget=0)
 def lstm(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """C = φ ∘ c + i ∘ g(W·x + R·h + b), H = o ∘ h(C), with gates i, φ that may see c, and o that may see C"""
+    return _lstm(b, node, lambda h: h)
+
+
+@expansion("DynamicQuantizeLSTM", domain="com.microsoft", inputs=12, outputs=3, direction="forward", layout=0, input_forget=0)
+def dynamic_quantize_lstm(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
+    """An LSTM on what its integer weights stand for, and on 8 bits of its input and of every hidden state, by their range."""
+    x, w, r, bias, lens, *starts, peepholes = node.inputs[:8]
+    w, r = (_stand_for(b, node.input(i), node.inputs[j], node.inputs[j + 1]) for i, j in ((1, 8), (2, 10)))
+    plain = replace(node, op="LSTM", domain="", inputs=(_rounded(b, x), w, r, bias, lens, *starts, peepholes))
+    return _lstm(b, plain, lambda h: _rounded(b, h))
+
+
+def _rounded(b: Builder, x: Tensor | None) -> Tensor:
+    """What is left of a tensor after it has been quantized to 8 bits by its own range."""
+    made: Tensor = b.DequantizeLinear(*b.DynamicQuantizeLinear(x, outputs=3))
+    return made
+
+
+def _stand_for(b: Builder, w: Tensor, scale: Tensor | None, zero: Tensor | None) -> Tensor:
+    """Real weights [directions, gates·hidden, …] of integers [directions, …, gates·hidden], with scales [directions] or
+    [directions, gates·hidden]."""
+    assert scale is not None
+    axes = [1, 2] if scale.rank == 1 else [1]
+    steps = b.cast(w, scale)
+    if zero is not None:
+        steps = b.Sub(steps, b.cast(b.Unsqueeze(zero, axes), scale))
+    return b.transpose(b.Mul(steps, b.Unsqueeze(scale, axes)), [0, 2, 1])
+
+
+def _lstm(b: Builder, node: Node, seen: Callable[[Tensor], Tensor]) -> tuple[Tensor | None, ...]:
+    """The steps of an LSTM, whose linear maps read what is `seen` of the hidden state."""
 
     def step(cell: Cell) -> Step:
         f, g, h = cell.functions
 
         def after(x: Tensor, states: list[Tensor]) -> list[Tensor]:
-            before, c = states
+            hidden, c = states
+            before = seen(hidden)
             zi, zo, zf = b.Split(cell.linear(0, 3, x, before), num_outputs=3, axis=-1, outputs=3)
             i = f.value(cell.seeing(0, zi, c))
             forget = b.Sub(1, i) if node["input_forget"] else f.value(cell.seeing(2, zf, c))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from onnxplain.analysis.canonize.neuron import group_neurons
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import Composite, NodePattern
+from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
 from onnxplain.propagation.deeplift.control_flow import control
+from onnxplain.propagation.deeplift.quantization import quantized
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
@@ -28,8 +29,7 @@ SELECTS = (
 )  # fmt: skip
 """Selection by other operands than the values."""
 
-EXPANDED = ("LSTM", "GRU", "RNN", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor")
-"""Operators that are written in smaller ones first."""
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=MAXIMA), deeplift.maximum),
@@ -37,6 +37,7 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=("Div",)), deeplift.quotient),
     (NodePattern(operators=QUADRATIC), deeplift.midpoint),
     (NodePattern(operators=LINEAR), deeplift.linear),
+    (NodePattern(operators=QUANTIZERS), quantized),
     (NodePattern(operators=("LRN",)), deeplift_norms.response),
     (NodePattern(operators=("ReduceL1",)), deeplift_norms.sizes),
     (NodePattern(operators=("ReduceLogSum",)), deeplift_norms.log_sum),

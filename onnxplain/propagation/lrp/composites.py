@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import Composite, NodePattern
+from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.linear_rules import STABILIZER, Bias, LinearRule
 from onnxplain.propagation.lrp.role_rules import (
@@ -37,12 +37,6 @@ Sums: TypeAlias = Literal["contribution", "positive"]
 
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
-
-EXPANDED = (
-    *("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
-    *("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"),
-)
-"""Operators that relevance goes through in smaller ones."""
 
 
 def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[NodePattern, Rule]]:
