@@ -8,6 +8,7 @@ from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
 from onnxplain.propagation.deeplift.control_flow import control
+from onnxplain.propagation.deeplift.products import product
 from onnxplain.propagation.deeplift.quantization import quantized
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
@@ -42,6 +43,7 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=("ReduceL1",)), deeplift_norms.sizes),
     (NodePattern(operators=("ReduceLogSum",)), deeplift_norms.log_sum),
     (NodePattern(operators=("ReduceLogSumExp",)), deeplift_norms.log_sum_exp),
+    (NodePattern(operators=("ReduceProd",)), product),
     (NodePattern(roles=("softmax",)), deeplift_norms.softmax_multipliers),
     (NodePattern(roles=("norm",)), deeplift_norms.normalized),
     (NodePattern(roles=("gate",)), deeplift.gated_product),
