@@ -24,7 +24,11 @@ __all__ = ["rewrite_command"]
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / cotangent: chosen by the host at run time.")  # fmt: skip
-@click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
+@click.option(
+    "--baseline",
+    metavar="NUMBER|FILE|input|ids",
+    help="The reference input; `input`: given by the host at run time, `ids`: as integers to look up.",
+)
 @mask_option
 @click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
 @click.option(

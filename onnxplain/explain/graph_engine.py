@@ -20,6 +20,7 @@ from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.ir.ops import traits_of
+from onnxplain.method.baselines import holds_ids
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.inputs import Nonfinite, first_missing
@@ -50,7 +51,8 @@ class GraphEngine:
         self._source, self._running, self._compares = source, running, request.compares
         wants_baseline = request.compares and request.baseline is None
         self._request = replace(request, baseline="input") if wants_baseline else request
-        self._made: dict[Target, tuple[Rewritten, Session]] = {}
+        self._chooses_baseline = wants_baseline
+        self._made: dict[tuple[Target, tuple[str, ...]], tuple[Rewritten, Session]] = {}
         self._ready(BY_INDEX)
 
     @property
@@ -68,20 +70,43 @@ class GraphEngine:
         """The explained model that serves indices of every form, the very one that runs."""
         return self._ready(BY_INDEX)[0].model
 
-    def _ready(self, target: Target) -> tuple[Rewritten, Session]:
-        """The rewritten model and session for a kind of target, made on first use."""
-        if target not in self._made:
-            rewritten = rewrite_source(self._source.copy(), replace(self._request, target=target))
+    def _ready(self, target: Target, looked_up: tuple[str, ...] = ()) -> tuple[Rewritten, Session]:
+        """The rewritten model and session for a kind of target, made on first use.
+
+        The baselines of the inputs `looked_up` are integers to look up.
+        """
+        if (target, looked_up) not in self._made:
+            request = replace(self._request, target=target)
+            if looked_up:
+                given = self._ready(target)[0].about["run_time_inputs"]["baseline"]
+                request = replace(request, baseline={n: "ids" if n in looked_up else "input" for n in given})
+            rewritten = rewrite_source(self._source.copy(), request)
             session = Session(rewritten.model, self._running.providers, folder=self._source.folder, threads=self._running.threads)
-            self._made[target] = rewritten, session
-        return self._made[target]
+            self._made[target, looked_up] = rewritten, session
+        return self._made[target, looked_up]
+
+    def _looked_up(self, value: Any) -> tuple[str, ...]:
+        """The inputs of integers whose baselines, given for a batch, are arrays of integers to look up.
+
+        Raises:
+            InputError: a whole number alone, of which nobody knows whether it is one to look up.
+        """
+        if value is None or not self._chooses_baseline:
+            return ()
+        found = []
+        for name, source in self._ready(BY_INDEX)[0].look_ups.items():
+            mine = value.get(name, value.get(source)) if isinstance(value, Mapping) else value
+            if mine is not None and holds_ids(name, mine):
+                found.append(name)
+        return tuple(found)
 
     def explain(self, question: Question) -> Explanation:
         """Explain the predictions for a batch."""
         if question.chosen is not None:
             self._check_range(question.chosen)
-        rewritten, session = self._ready(question.target)
-        extra = self._extra_feeds(rewritten, session, question)
+        looked_up = self._looked_up(question.given.get("baseline"))
+        rewritten, session = self._ready(question.target, looked_up)
+        extra = self._extra_feeds(rewritten, session, question, looked_up)
         explanation = self._collected(rewritten, question, self._run(session, question, extra))
         self._refuse_unmended(explanation)
         self._refuse_other_steps(explanation)
@@ -134,7 +159,9 @@ class GraphEngine:
                     f"target {int(bad[0])} is out of range: output '{self.about['output']}' has {total} elements per sample"
                 )
 
-    def _extra_feeds(self, rewritten: Rewritten, session: Session, question: Question) -> dict[str, Array]:
+    def _extra_feeds(
+        self, rewritten: Rewritten, session: Session, question: Question, looked_up: tuple[str, ...]
+    ) -> dict[str, Array]:
         """What the explained model takes beside the model's own inputs."""
         names, given = rewritten.about["run_time_inputs"], question.given
         extra: dict[str, Array] = {}
@@ -143,12 +170,12 @@ class GraphEngine:
             extra[names["target"]] = question.chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(question.cotangent)
-        types = {name: i.type for name, i in session.inputs.items()}
-        plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
-        explained = {name: array for name, array in question.feeds.items() if name in plain}
+        wanted = {name: (i.type, i.shape) for name, i in session.inputs.items()}
+        sources = {rewritten.look_ups[name] for name in looked_up}
+        plain = {name: array for name, array in question.feeds.items() if array.dtype.kind == "f" or name in sources}
         for kind in MEANING:
             if kind in names:
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), types, explained)
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), wanted, plain)
         self._refuse_unexpected(names, given)
         return extra
 

@@ -309,8 +309,18 @@ class AttributionContext:
 
     @property
     def takes_missing(self) -> bool:
-        """Whether the model looks for missing values (NaN) on the way from what is explained."""
-        return any(_looks_for_missing(node) for node in self.reached(self.sources))
+        """Whether the model looks for missing values (NaN) among the elements of an explained input, moved or each put through a
+        function; behind products of them every result would be NaN."""
+        elements = {e.tensor for e in self.explained if e.kind == "input"}
+        for node in self.nodes:
+            if not any(t in elements for t in node.reads if t is not None):
+                continue
+            if _looks_for_missing(node):
+                return True
+            facts = self.registry.traits(node)
+            if facts.elementwise or facts.moves_elements or facts.selects_elements:
+                elements.update(t for t in node.outputs if t is not None)
+        return False
 
     @property
     def symbol(self) -> Dim:

@@ -34,7 +34,11 @@ def sample_axis_of(shape: Sequence[Any]) -> int | None:
 
 
 def run_time_feeds(
-    kind: str, names: Mapping[str, str], value: Any, types: Mapping[str, Any], feeds: Mapping[str, np.ndarray[Any, Any]]
+    kind: str,
+    names: Mapping[str, str],
+    value: Any,
+    wanted: Mapping[str, tuple[Any, Sequence[Any]]],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by input name.
 
@@ -42,8 +46,8 @@ def run_time_feeds(
         kind: of `MEANING`.
         names: the run-time input of each explained tensor.
         value: what the user gives: a number, an array, or a dict of these by explained name.
-        types: their types, as ONNX Runtime names them.
-        feeds: the values of the explained inputs, where inputs are explained and nothing inside.
+        wanted: their types, as ONNX Runtime names them, and the extents that the file declares, by name.
+        feeds: the inputs of the model that are given in their own shape, not in that of what is looked up.
 
     Raises:
         MethodError: nothing was given.
@@ -56,11 +60,16 @@ def run_time_feeds(
         mine = value.get(explained) if isinstance(value, Mapping) else value
         if mine is None or isinstance(mine, str):
             raise InputError(f"the {kind} of '{explained}' must be a number or an array")
-        array = np.asarray(mine, dtype=FIXED[types[name]])
+        kind_of, extents = wanted[name]
+        array = np.asarray(mine, dtype=FIXED[kind_of])
         if not np.isfinite(array).all():
             raise InputError(f"the {kind} of '{explained}' holds NaN or infinity")
         like = feeds.get(explained)
-        result[name] = np.ascontiguousarray(array if like is None else _fitted(kind, explained, array, like))
+        if like is not None:
+            array = _fitted(kind, explained, array, like)
+        elif not array.ndim:  # a number, which is stretched
+            array = np.broadcast_to(array, [d if isinstance(d, int) else 1 for d in extents])
+        result[name] = np.ascontiguousarray(array)
     return result
 
 
