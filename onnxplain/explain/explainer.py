@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
-from onnxplain.io.reader import ModelLike, read
+from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
@@ -121,11 +121,22 @@ class Explainer:
         return made
 
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
+        self._start(prepared(read(model), request.registry), request, running, labels)
+
+    def _start(self, source: Source, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
+        """Set up for a prepared model."""
         self.method = request.method.name
         self.labels = list(labels)
-        self._source = prepared(read(model), request.registry)
-        self._inputs = Graph(self._source.model).inputs
-        self._engine: Engine = (ForwardEngine if request.method.forward_only else GraphEngine)(self._source, request, running)
+        self._source, self._request, self._running = source, request, running
+        self._inputs = Graph(source.model).inputs
+        self._engine: Engine = (ForwardEngine if request.method.forward_only else GraphEngine)(source, request, running)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: the prepared model and what is asked for. Sessions are made anew."""
+        return {"source": self._source, "request": self._request, "running": self._running, "labels": self.labels}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self._start(state["source"], state["request"], state["running"], state["labels"])
 
     # -- the explained model -------------------------------------------------------------------------------------
 

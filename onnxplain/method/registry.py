@@ -77,6 +77,10 @@ class Method:
     auto_layer: bool = False
     forward_only: bool = False
 
+    def __reduce__(self) -> tuple[Callable[[str], Method], tuple[str]]:
+        """A pickle holds the name."""
+        return find_method, (self.name,)
+
     @property
     def info(self) -> dict[str, str | bool]:
         """What a reader of its results should know, as the metadata of an explained model holds it."""
