@@ -8,8 +8,8 @@ from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
 from onnxplain.propagation.deeplift.control_flow import control
-from onnxplain.propagation.deeplift.products import product
-from onnxplain.propagation.deeplift.quantization import quantized
+from onnxplain.propagation.deeplift.products import factors
+from onnxplain.propagation.deeplift.quantization import rounding
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
@@ -38,12 +38,12 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=("Div",)), deeplift.quotient),
     (NodePattern(operators=QUADRATIC), deeplift.midpoint),
     (NodePattern(operators=LINEAR), deeplift.linear),
-    (NodePattern(operators=QUANTIZERS), quantized),
+    (NodePattern(operators=QUANTIZERS), rounding),
     (NodePattern(operators=("LRN",)), deeplift_norms.response),
     (NodePattern(operators=("ReduceL1",)), deeplift_norms.sizes),
     (NodePattern(operators=("ReduceLogSum",)), deeplift_norms.log_sum),
     (NodePattern(operators=("ReduceLogSumExp",)), deeplift_norms.log_sum_exp),
-    (NodePattern(operators=("ReduceProd",)), product),
+    (NodePattern(operators=("ReduceProd",)), factors),
     (NodePattern(roles=("softmax",)), deeplift_norms.softmax_multipliers),
     (NodePattern(roles=("norm",)), deeplift_norms.normalized),
     (NodePattern(roles=("gate",)), deeplift.gated_product),

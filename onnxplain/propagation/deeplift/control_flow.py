@@ -26,7 +26,9 @@ __all__ = ["control"]
 @named("control", "the rules of the nodes within, step by step", "a subgraph beside its reference at the baseline")
 def control(b: Builder, node: Node, *m: Tensor | None) -> Messages:
     """If, Loop and Scan."""
-    return {"If": _branches, "Loop": _turns, "Scan": _steps}[node.op](b, node, m)
+    if node.op == "If":
+        return _branches(b, node, m)
+    return _turns(b, node, m) if node.op == "Loop" else _steps(b, node, m)
 
 
 def _branches(b: Builder, node: Node, m: Sequence[Tensor | None]) -> Messages:

@@ -12,14 +12,14 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.deeplift.rules import only
 from onnxplain.propagation.rule import named
 
-__all__ = ["product"]
+__all__ = ["factors"]
 
 
 @named(
     "factors", "m_x = m_y · (∏ x before · ∏ x₀ behind + ∏ x₀ before · ∏ x behind) / 2",
     "factors changed one after the other, from either end; of two, Δ(ab) = ā Δb + b̄ Δa",
 )  # fmt: skip
-def product(b: Builder, node: Node, m: Tensor) -> Messages:
+def factors(b: Builder, node: Node, m: Tensor) -> Messages:
     """One axis after the other. Each order of changing factors adds up to the change of the product, and so does their mean."""
     axes = [] if node.inputs[1] is None else b.ints(node.inputs[1])
     if axes is None:

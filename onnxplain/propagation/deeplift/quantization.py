@@ -14,12 +14,14 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.deeplift.rules import change, reference_of
 from onnxplain.propagation.rule import named
 
-__all__ = ["quantized"]
+__all__ = ["rounding"]
 
 
-@named("quantized", "m_x = m_y · Δ clip(x) / (s Δx)", "rounding as the identity, saturation by Rescale")
-def quantized(b: Builder, node: Node, *m: Tensor | None) -> Messages:
+@named("rounding", "m_x = m_y · Δ clip(x) / (s Δx)", "rounding as the identity, saturation by Rescale")
+def rounding(b: Builder, node: Node, *m: Tensor | None) -> Messages:
     """Real numbers as integers with a scale, and back."""
+    if node.op == "DequantizeLinear" and not node.needs_input_grad(0):  # linear in the scale
+        return tuple(b.gradient(node, *m))
     if m[0] is None:
         raise RuleError("its scale is an output that the explained score depends on; DeepLIFT takes its integers only")
     if node.op != "QuantizeLinear":  # nothing saturates: the range follows the numbers, or there is none
