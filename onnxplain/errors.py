@@ -14,6 +14,7 @@ __all__ = [
     "ModelError",
     "OnnxplainError",
     "OutputError",
+    "PredictionChanged",
     "ProviderError",
     "RuleError",
     "TargetError",
@@ -77,6 +78,19 @@ class MetricError(OnnxplainError):
 
 class ProviderError(OnnxplainError):
     """The requested ONNX Runtime execution provider is not available."""
+
+
+class PredictionChanged(OnnxplainError):
+    """The explained model does not predict what the original does.
+
+    Args:
+        message: the output, by how much it differs, and after which pass.
+        culprit: the first pass after which it differs; "" where no pass is to blame.
+    """
+
+    def __init__(self, message: str, culprit: str = "") -> None:
+        super().__init__(message)
+        self.culprit = culprit
 
 
 class MissingDependencyError(OnnxplainError):

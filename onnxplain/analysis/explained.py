@@ -15,7 +15,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "left_out"]
+__all__ = ["Explained", "find_layer_inputs", "find_layers", "find_origins", "find_sources", "find_tables", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Explained:
     Attributes:
         name: what the user calls it: an input or a tensor name.
         tensor: the tensor that the attribution belongs to.
-        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "layer", or
-            "map" (a map over the spatial axes of an input, made from the tensor).
+        kind: "input", "embedding" (the rows that an integer input looks up), "cast" (an integer input as a float), "column" (an
+            input of any type, whose attribution is a number for each element), "layer", or "map" (a map over the spatial axes of
+            an input, made from the tensor).
         layout: its spatial axes, where a map needs them.
     """
 
@@ -62,6 +63,27 @@ def find_sources(
     return tuple(found)
 
 
+def find_tables(graph: Graph, target: Tensor, inputs: Sequence[str] | None) -> tuple[Explained, ...]:
+    """The inputs as they are, of any type, that the target depends on by any operator: those named, or all.
+
+    Raises:
+        LayerError: no such input, or the target does not depend on it.
+    """
+    known = {t.name: t for t in graph.inputs}
+    for name in inputs or ():
+        if name not in known:
+            raise LayerError(f"no input '{name}' in the model; {nearest(name, known)}")
+    needed = {target.name}
+    for node in reversed(graph.nodes):
+        if any(t is not None and t.name in needed for t in node.outputs):
+            needed.update(t.name for t in node.reads if t is not None)
+    found = tuple(Explained(n, known[n], "column", source=n) for n in (inputs if inputs is not None else known) if n in needed)
+    lost = [name for name in inputs or () if name not in needed]
+    if lost or not found:
+        raise LayerError(f"'{target.name}' does not depend on {', '.join(map(repr, lost)) or 'any input'}")
+    return found
+
+
 def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> tuple[Tensor, ...]:
     """Where the model begins: its floating-point inputs, and what stands in for the others; empty where the target depends on
     no input by differentiable operators."""
@@ -70,7 +92,8 @@ def find_origins(graph: Graph, target: Tensor, role: Callable[[Node], str]) -> t
 
 def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role: Callable[[Node], str]) -> dict[str, str]:
     """The inputs that get no attribution, with the reason, by name."""
-    served = {e.source for e in explained}
+    served = {e.source or e.name for e in explained}
+    alive = {e.source for e in _live(graph, graph.inputs, target, role)}
     reasons: dict[str, str] = {}
     for t in graph.inputs:
         if t.name in served:
@@ -79,7 +102,7 @@ def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role:
             reasons[t.name] = "holds text, which has no derivative; methods that need forward passes only take it"
             continue
         found, indexed = ([], []) if t.is_float or t.dtype is None else entrances(graph, t)
-        if _live(graph, [t], target, role):
+        if t.name in alive:
             how = "numbers beside what is looked up" if found else "a tensor that was not asked for"
             reasons[t.name] = f"enters as {how}; name it to explain it"
         elif indexed:

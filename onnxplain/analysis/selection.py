@@ -30,6 +30,7 @@ class Selection:
         axes: which axes count samples.
         masked: the tensors that masks belong to, by the name the user gave.
         symbol: the extent that counts samples, where batches are to be run a few samples at a time.
+        left_out: the inputs that get no attribution where inputs are explained, with the reason.
     """
 
     graph: Graph
@@ -42,3 +43,4 @@ class Selection:
     axes: SampleAxes
     masked: Mapping[str, Tensor] = field(default_factory=dict)
     symbol: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)

@@ -19,7 +19,8 @@ from onnxplain.builder.backward_access import BackwardAccess
 from onnxplain.builder.constants import Constants, Operand
 from onnxplain.builder.scopes import GraphScope, identity_of
 from onnxplain.ir.constant_folding import FOLDABLE
-from onnxplain.ir.graph import READABLE_ELEMENTS, Body, Emitted, Graph
+from onnxplain.ir.emitted import Body, Emitted
+from onnxplain.ir.graph import READABLE_ELEMENTS, Graph
 from onnxplain.ir.inference import Applied, contents, infer
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.schema import Signature, signature

@@ -12,7 +12,8 @@ from onnx import helper
 
 from onnxplain.builder.emitter import Emitter
 from onnxplain.errors import RuleError
-from onnxplain.ir.graph import Body, Graph
+from onnxplain.ir.emitted import Body
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Dim, Tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.ir.graph import Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["GraphScope", "identity_of"]

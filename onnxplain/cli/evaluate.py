@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from onnxplain.cli.options import trust_option
 from onnxplain.cli.show import wrote
 from onnxplain.cli.show_evaluation import show_evaluation
 from onnxplain.errors import InputError, nearest
@@ -47,6 +48,7 @@ __all__ = ["evaluate_command"]
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
 @click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157.")
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def evaluate_command(
     model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],

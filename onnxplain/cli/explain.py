@@ -17,6 +17,7 @@ from onnxplain.cli.options import (
     read_masks,
     run_options,
     settings_of,
+    trust_option,
 )
 from onnxplain.cli.show import show_explanation, wrote
 from onnxplain.explain.explainer import Explainer
@@ -46,12 +47,13 @@ __all__ = ["explain_command"]
     help="Move the model over an input larger than its own, by so many elements at a time.",
 )
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
+@trust_option
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
     batch_size: int | None, masks: tuple[str, ...], slide: int | None, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
-    **chosen: Any,
+    trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
@@ -70,8 +72,8 @@ def explain_command(
     arrays: dict[str, Any] = {}
     for method in methods:
         explainer = Explainer(
-            model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), **settings,
-            **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
+            model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
+            **settings, **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
         )  # fmt: skip
         arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
         explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))

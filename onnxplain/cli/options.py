@@ -16,7 +16,7 @@ from onnxplain.method.registry import find_method
 
 __all__ = [
     "compares", "mask_option", "method_options", "model_options", "options_of_each", "read_baseline", "read_masks", "run_options",
-    "settings_of",
+    "settings_of", "trust_option",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +38,11 @@ def model_options(function: F) -> F:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+trust_option = click.option(
+    "--trust", is_flag=True, help="Take it on trust that the prediction is the original's, instead of comparing on the first run."
+)
 
 
 mask_option = click.option(

@@ -12,8 +12,11 @@ from onnxplain.cli.show import show_contract, wrote
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
+from onnxplain.io.samples import read_inputs
 from onnxplain.io.writer import check_writable, write_model
 from onnxplain.ir.registry import load_registry
+from onnxplain.runtime.inputs import model_inputs
+from onnxplain.verification.verify import verify_prediction
 
 __all__ = ["rewrite_command"]
 
@@ -37,15 +40,17 @@ __all__ = ["rewrite_command"]
     metavar="N",
     help="Samples per run: the file takes a batch of any size through the model N at a time, which bounds its memory.",
 )
+@click.option("--verify", "inputs_to_verify", multiple=True, metavar="INPUT",
+              help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite_command(
     model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
-    batch_size: int | None, options: tuple[str, ...],
-    **chosen: Any,
+    batch_size: int | None, inputs_to_verify: tuple[str, ...], options: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
-    The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, then what was asked for.
+    The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, then what was asked for. With
+    --verify nothing is written where the file would predict something else than the model.
     """
     check_writable(Path(out))
     settings = settings_of(**chosen)
@@ -55,6 +60,8 @@ def rewrite_command(
         registry=registry, mask=read_masks(masks), target=target, baseline=read_baseline(baseline),
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
+    if inputs_to_verify:
+        verify_prediction(model, request, read_inputs(inputs_to_verify, model_inputs(model)))
     done = rewrite_source(source, request)
     wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
     show_contract(done.model, done.about)

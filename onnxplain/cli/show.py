@@ -21,6 +21,7 @@ from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.left_out import left_out_in_words
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
 from onnxplain.verification.findings import CheckReport
@@ -36,6 +37,7 @@ LAYER = {
     ("input", False): "needed: explains the inputs by way of one layer",
     ("input", True): "one, the last with height and width where none is named",
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
+    ("column", False): "means nothing: explains the columns that go in",
 }
 """What `--layer` means to a method."""
 
@@ -98,6 +100,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
             total = f"{float(values[i].sum()):+.4g}"
             table.add_row(str(i), escape(explanation.label(i)), total, f"{negative[i]:.0%}", escape(shown))
         console.print(table)
+    for line in left_out_in_words(explanation.left_out):
+        console.print(f"not explained: {escape(line)}")
     if gap is not None:
         finer = " (more steps make it smaller)" if "steps" in about["options"] else ""
         console.print(f"completeness gap: at most {float(abs(gap).max()):.3g}{finer}")
@@ -150,6 +154,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         "axioms": ", ".join(about["axioms"]) or "none",
         "explains": explained,
         "target": about["target"],
+        **({"left out": "; ".join(left_out_in_words(about["left_out"]))} if about.get("left_out") else {}),
         **({"runs": f"{about['batch_size']} samples at a time"} if about.get("batch_size") else {}),
         "passes": ", ".join(about["passes"]),
         "source": f"sha256 {about['source_sha256']}",
@@ -200,7 +205,10 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     """One row per node, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
-        about = {"method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused}
+        about = {
+            "method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused,
+            "left_out": dict(plan.left_out),
+        }  # fmt: skip
         print(json.dumps(about, indent=2))
         return
     console = _console()
@@ -224,6 +232,8 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     console.print(table)
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
+    for line in left_out_in_words(plan.left_out):
+        console.print(f"not explained: {escape(line)}")
     for where in plan.unused:
         console.print(f"no node met the condition of your rule for: {escape(where)}", style="yellow")
     if plan.problem:

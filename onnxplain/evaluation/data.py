@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.errors import InputError, LayerError, TargetError
 from onnxplain.evaluation.metrics._scoring import Scoring
 from onnxplain.explain.engine import RunSettings
+from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
 from onnxplain.ir.registry import load_registry
@@ -48,6 +50,7 @@ class Data:
         rules: as in `onnxplain.Explainer`.
         batch_size: rows in one run, at most; None for what memory allows.
         seed: the seed of everything drawn at random.
+        trust: as in `onnxplain.Explainer`.
 
     Raises:
         InputError: samples, masks or labels do not fit. The message lists all problems.
@@ -72,13 +75,16 @@ class Data:
         rules: str | Path | Sequence[str | Path] | None = None,
         batch_size: int | None = None,
         seed: int = 0,
+        trust: bool = False,
     ) -> None:
-        self.source: Source = read(model)
+        source = read(model)
+        self.source: Source = replace(source, origin=None)
         self.request = Request.of("gradient", registry=load_registry(rules), output=output, score=score)
-        self.running = RunSettings(providers, threads, batch_size, progress=False)
+        self.running = RunSettings(providers, threads, batch_size, progress=False, trust=trust)
         self.seed, self.batch_size = seed, batch_size
         scorer = self.forward(self.source.copy())
-        self.scoring = Scoring(scorer, batch_size)
+        first_run = FirstRun(source, self.request, self.running)
+        self.scoring = Scoring(scorer, batch_size, lambda given, made: first_run(given, made, scorer.graph.model))
         feeds = check_inputs(x, scorer.inputs)
         self.inputs: Arrays = feeds if scorer.batched else {k: v[None] for k, v in feeds.items()}
         names = scorer.explained([input] if input else None, self.request.registry)

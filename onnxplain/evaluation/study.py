@@ -64,8 +64,8 @@ def evaluate(
         progress: whether to show a progress bar; None shows it on a terminal.
         classes: names of the classes, for pictures.
         features: names of a table's columns or of a series' channels, for pictures.
-        **settings: target, masks, labels, baseline, input, output, score, providers, threads, rules, batch_size, seed: as in
-            `onnxplain.evaluation.data.Data`.
+        **settings: target, masks, labels, baseline, input, output, score, providers, threads, rules, batch_size, seed, trust: as
+            in `onnxplain.evaluation.data.Data`.
 
     Returns:
         The results: `table()`, `ranks`, `scores(method, metric)`, `curve(…)`, `plot()`, `save(path)`.

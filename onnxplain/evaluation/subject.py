@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Explains:
         model: the model.
         method: the method's name; `options` its options, or settings of `Explainer` (layer, mask).
         data: the samples, for their shapes and settings.
+        scoring: the model as a function; None for a model that a metric changed.
     """
 
     def __init__(self, model: ModelLike, method: str, options: Mapping[str, Any], data: Data, scoring: Scoring | None) -> None:
@@ -60,7 +62,9 @@ class Explains:
                 self._run_time = True
         self._data, self._model = data, model
         request = data.request.for_method(found, own, inputs=[data.name], **settings)
-        self._explainer = Explainer.of(model, request, data.running)
+        # A changed model goes through the passes that the model itself has gone through.
+        running = data.running if scoring is not None else replace(data.running, trust=True)
+        self._explainer = Explainer.of(model, request, running)
         self._scoring = scoring
         if method == "partial-dependence" or own.get("overall"):
             raise MetricError(

@@ -15,6 +15,7 @@ from onnxplain.io.metadata import CONTRACT
 from onnxplain.io.reader import Source
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.composite import Composite
+from onnxplain.runtime.scorer import Scorer
 
 __all__ = ["describe", "describe_forward"]
 
@@ -32,6 +33,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
         "attributions": {
             name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in emission.attributions.items()
         },
+        "left_out": dict(emission.selection.left_out),
         "run_time_inputs": _run_time_inputs(emission.run_time, emission.run_time_inputs),
         **_origin(source),
         "reports": dict(emission.reports),
@@ -39,16 +41,17 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
     }
 
 
-def describe_forward(request: Request, score: Score, names: tuple[str, ...], source: Source, *, batched: bool) -> dict[str, Any]:
+def describe_forward(request: Request, scorer: Scorer, names: tuple[str, ...], source: Source) -> dict[str, Any]:
     """The same of explanations by forward passes, which explain the inputs of these names; no file holds it."""
     options = {k: v if isinstance(v, str | int | float | None) else "given" for k, v in request.options.items()}
     return {
         **_head(request, options, request.method.axioms),
         "target": "input",
-        **_score(score),
-        "batched": batched,
+        **_score(scorer.score),
+        "batched": scorer.batched,
         "baseline": None,
         "attributions": {f"{n}_attribution": {"explains": n, "tensor": n, "kind": "input"} for n in names},
+        "left_out": scorer.left_out(names),
         "run_time_inputs": {},
         **_origin(source),
         "reports": {},

@@ -30,12 +30,14 @@ class RunSettings:
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         batch_size: samples (or perturbed copies) per run; None takes all at once, or what memory allows.
         progress: whether to show a progress bar; None shows it on a terminal.
+        trust: whether to take it on trust that the prediction is the original's, instead of comparing on the first run.
     """
 
     providers: Providers = None
     threads: int | None = None
     batch_size: int | None = None
     progress: bool | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
+from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
 from onnxplain.io.reader import ModelLike, Source, read
@@ -49,6 +50,8 @@ class Explainer:
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
+        trust: whether to take it on trust that the explained model predicts what the original does. Otherwise the first batch
+            runs through the original, too, once.
         output: as in `onnxplain.rewrite`.
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.
@@ -85,6 +88,7 @@ class Explainer:
         threads: int | None = None,
         labels: Sequence[str] = (),
         progress: bool | None = None,
+        trust: bool = False,
         output: str | None = None,
         inputs: Sequence[str] | None = None,
         layer: str | Sequence[str] | None = None,
@@ -101,7 +105,7 @@ class Explainer:
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        self._begin(model, request, RunSettings(providers, threads, batch_size, progress), labels)
+        self._begin(model, request, RunSettings(providers, threads, batch_size, progress, trust), labels)
 
     @classmethod
     def of(cls, model: ModelLike, request: Request, running: RunSettings | None = None, labels: Sequence[str] = ()) -> Explainer:
@@ -121,22 +125,27 @@ class Explainer:
         return made
 
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
-        self._start(prepared(read(model), request.registry), request, running, labels)
+        source = read(model)
+        first_run = FirstRun(source, request, running)
+        self._start(prepared(replace(source, origin=None), request.registry), request, running, labels, first_run)
 
-    def _start(self, source: Source, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
+    def _start(
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun
+    ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
         self.labels = list(labels)
-        self._source, self._request, self._running = source, request, running
+        self._source, self._request, self._running, self._first_run = source, request, running, first_run
         self._inputs = Graph(source.model).inputs
-        self._engine: Engine = (ForwardEngine if request.method.forward_only else GraphEngine)(source, request, running)
+        engine = ForwardEngine if request.method.forward_only else GraphEngine
+        self._engine: Engine = engine(source, request, running, first_run)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> tuple[Any, ...]:
         """What a pickle or a copy holds: the prepared model and what is asked for. Sessions are made anew."""
-        return {"source": self._source, "request": self._request, "running": self._running, "labels": self.labels}
+        return self._source, self._request, self._running, self.labels, self._first_run
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self._start(state["source"], state["request"], state["running"], state["labels"])
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._start(*state)
 
     # -- the explained model -------------------------------------------------------------------------------------
 
@@ -203,6 +212,7 @@ class Explainer:
             InputError: the arrays do not fit the model's inputs.
             TargetError: there is no such target.
             MethodError: something is given that the method does not expect, or missing that it needs.
+            PredictionChanged: on the first batch, the explained model predicts something else than the original.
         """
         if "seed" in run_time:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)

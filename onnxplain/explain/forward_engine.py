@@ -13,6 +13,7 @@ from onnxplain.analysis.target import Target
 from onnxplain.errors import MethodError
 from onnxplain.explain.describe import describe_forward
 from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.io.reader import Source
 from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
@@ -32,6 +33,7 @@ class ForwardEngine:
         source: the model, prepared.
         request: what is to be explained.
         running: how the model is run; `batch_size` perturbed copies at a time.
+        first_run: is told of runs, to compare the first with the original.
 
     Raises:
         MethodError: the request holds a mask, a layer or a baseline, and the method takes none.
@@ -39,7 +41,7 @@ class ForwardEngine:
 
     nonfinite: Nonfinite = "all"
 
-    def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
+    def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
         method = request.method
         if request.mask:
             raise MethodError(f"method '{method.name}' needs forward passes only, where nothing flows backward to be masked")
@@ -50,10 +52,10 @@ class ForwardEngine:
         if request.baseline is not None and not method.needs_baseline:
             raise MethodError(f"method '{method.name}' compares with no baseline; leave it out or choose another method")
         self._request, self._method, self._running = request, method, running
+        self._first_run = first_run
         self._forward = Scorer(source, request.output, request.score, running.providers, running.threads)
         self._names = self._forward.explained(request.inputs, request.registry)
-        batched = self._forward.batched
-        self._about = describe_forward(request, self._forward.score, self._names, source, batched=batched)
+        self._about = describe_forward(request, self._forward, self._names, source)
 
     @property
     def axes(self) -> SampleAxes:
@@ -109,7 +111,7 @@ class ForwardEngine:
     def _task(self, feeds: dict[str, Array], question: Question, baseline: Any) -> PerturbationContext:
         scorer, running, count = self._forward, self._running, len(feeds[self._names[0]])
         rows = scorer.fixed or running.batch_size or max(1, min(count, 64))
-        prediction = scorer.predict(feeds, rows)
+        prediction = scorer.predict(feeds, rows, lambda given, made: self._first_run(given, made, scorer.graph.model))
         cotangent = question.cotangent
         if cotangent is not None and not scorer.batched:
             cotangent = np.asarray(cotangent)[None]

@@ -15,6 +15,7 @@ from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
@@ -42,13 +43,15 @@ class GraphEngine:
         request: what is to be explained. A baseline that the method needs and the request does not give is given with every
             question.
         running: how models are run.
+        first_run: is told of runs, to compare the first with the original.
     """
 
     nonfinite: Nonfinite = "missing"
     overall = False
 
-    def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
+    def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
         self._source, self._running, self._compares = source, running, request.compares
+        self._first_run = first_run
         wants_baseline = request.compares and request.baseline is None
         self._request = replace(request, baseline="input") if wants_baseline else request
         self._chooses_baseline = wants_baseline
@@ -107,7 +110,7 @@ class GraphEngine:
         looked_up = self._looked_up(question.given.get("baseline"))
         rewritten, session = self._ready(question.target, looked_up)
         extra = self._extra_feeds(rewritten, session, question, looked_up)
-        explanation = self._collected(rewritten, question, self._run(session, question, extra))
+        explanation = self._collected(rewritten, question, self._run(rewritten, session, question, extra))
         self._refuse_unmended(explanation)
         self._refuse_other_steps(explanation)
         chosen = question.chosen
@@ -190,17 +193,23 @@ class GraphEngine:
             takes = ", ".join(k for k in MEANING if k in names) or "nothing"
             raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
 
-    def _run(self, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
+    def _run(self, rewritten: Rewritten, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
         """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
         everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
+
+        def run(feeds: dict[str, Array]) -> dict[str, Any]:
+            results = session.run(feeds)
+            self._first_run(feeds, results, rewritten.model)
+            return results
+
         if not axes.batched:
-            return session.run(everything)
+            return run(everything)
         places: dict[str, int | None] = {n: axes.of_input(n) for n in question.feeds}
         places |= {n: sample_axis_of(session.inputs[n].shape) for n in extra}
         size = axes.fixed or self._running.batch_size or count
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)
-        return run_in_chunks(session.run, everything, places, count, size, filled=axes.fixed is not None, over=over)
+        return run_in_chunks(run, everything, places, count, size, filled=axes.fixed is not None, over=over)
 
     @staticmethod
     def _collected(rewritten: Rewritten, question: Question, results: dict[str, Any]) -> Explanation:
@@ -208,7 +217,9 @@ class GraphEngine:
         attributions = {entry["explains"]: results.pop(name) for name, entry in about["attributions"].items()}
         delta = about["reports"].get("delta")
         gap = None if delta is None else np.atleast_1d(results.pop(delta))
-        return Explanation(attributions, question.feeds, results, question.chosen, about, delta=gap)
+        base = about["reports"].get("base_value")
+        facts = {} if base is None else {"base_value": np.atleast_1d(results.pop(base))}
+        return Explanation(attributions, question.feeds, results, question.chosen, about, delta=gap, facts=facts)
 
     def _named_top(self, explanation: Explanation, chosen: Array) -> Explanation:
         """The explanation with the index of the top prediction where that was asked for."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.analysis.score import Score
 from onnxplain.analysis.tensor_names import addresses
 from onnxplain.builder.builder import Builder
+from onnxplain.errors import MethodError
 from onnxplain.explain.prepare import prepare_source
 from onnxplain.explain.request import Request
 from onnxplain.explain.select import select
 from onnxplain.io.reader import ModelLike, read
-from onnxplain.ir.graph import named_dims
+from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Node
-from onnxplain.ir.registry import load_registry
+from onnxplain.ir.registry import Registry, load_registry
+from onnxplain.method.registry import Method
 from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
 from onnxplain.propagation.composite import RuleSelector, effective_role
@@ -69,6 +71,7 @@ class Plan:
         problem: why the model cannot be explained so, "" where it can.
         unused: conditions of the user's own composite that no node met.
         layers: inner tensors that the method looks at besides those it explains.
+        left_out: the inputs that get no attribution, with the reason.
 
     Example:
         >>> from onnxplain import plan
@@ -85,11 +88,22 @@ class Plan:
     problem: str
     unused: tuple[str, ...] = ()
     layers: tuple[Explained, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
         """The rows of nodes that no rule serves."""
         return tuple(row for row in self.rows if row.status == "missing")
+
+
+def _unserved(method: Method, graph: Graph, score: Score, registry: Registry) -> str:
+    """Why a method that explains columns cannot serve a score, "" where it can."""
+    try:
+        if method.serves is not None:
+            method.serves(graph, score.tensor, registry.traits)
+    except MethodError as error:
+        return str(error)
+    return ""
 
 
 def plan(
@@ -167,8 +181,11 @@ def plan(
         )
 
     missing = [node for node, chosen in served.values() if chosen is None]
-    problem = missing_operators(missing, live.nodes, [scored.tensor]) if missing else ""
+    problem = (
+        missing_operators(missing, live.nodes, [scored.tensor]) if missing else _unserved(request.method, graph, scored, registry)
+    )
     used = {id(chosen.where) for _, chosen in served.values() if chosen is not None}
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
-    return Plan(method, scored, explained, ready.source.passes or (), tuple(row(c) for c in graph.nodes), problem, unused, layers)
+    rows, passes = tuple(row(c) for c in graph.nodes), ready.source.passes or ()
+    return Plan(method, scored, explained, passes, rows, problem, unused, layers, selection.left_out)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+
+import onnx
 
 from onnxplain.analysis.tensor_names import resolve, resolved
 from onnxplain.errors import MethodError
 from onnxplain.explain.request import Request
 from onnxplain.io.metadata import METADATA_KEY
 from onnxplain.io.reader import Source
-from onnxplain.passes import expanded, prepared, simplified
+from onnxplain.passes import expanded, prepared, preparing, simplified
 
-__all__ = ["WORDS", "Prepared", "prepare_source"]
+__all__ = ["WORDS", "Prepared", "prepare_source", "stages"]
 
 WORDS = ("score", "explained")
 """What `expose` may name beside tensors: the tensor that is explained, and those that get an attribution."""
@@ -45,14 +47,42 @@ def prepare_source(source: Source, request: Request) -> Prepared:
             f"{source.name} is an explained model already; explain the original (onnxplain inspect shows what it holds)"
         )
     source = prepared(source, request.registry)
-    model = source.model
-    named = replace(
+    named = _named(source.model, request)
+    masked = {name: resolve(source.model, name) for name in request.mask}
+    for run in _passes_of_the_method(named, masked):
+        source = run(source)
+    return Prepared(source, named, masked)
+
+
+def stages(source: Source, request: Request) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """The passes of `prepare_source` one by one, in place: the name of each that changed something, and the model after it."""
+    for name in preparing(source.model, request.registry):
+        yield name, source.model
+    if request.method.forward_only:
+        return
+    named = _named(source.model, request)
+    masked = {name: resolve(source.model, name) for name in request.mask}
+    source = replace(source, passes=())
+    for run in _passes_of_the_method(named, masked):
+        before, source = source.passes or (), run(source)
+        for name in (source.passes or ())[len(before) :]:
+            yield name, source.model
+
+
+def _passes_of_the_method(named: Request, masked: Mapping[str, str]) -> tuple[Callable[[Source], Source], ...]:
+    """What the method wants of a prepared model: operators in smaller ones, and batch normalizations in the maps beside them."""
+    kept = (named.output, *named.layer, *masked.values(), *named.expose)
+    return (
+        lambda source: expanded(source, named.method.expands(named.options), named.registry),
+        lambda source: simplified(source, kept),
+    )
+
+
+def _named(model: onnx.ModelProto, request: Request) -> Request:
+    """The request with the names of tensors for whatever addresses it holds."""
+    return replace(
         request,
         output=None if request.output is None else resolve(model, request.output),
         layer=tuple(resolved(model, request.layer)),
         expose=tuple(e if e in WORDS else resolve(model, e) for e in request.expose),
     )
-    masked = {name: resolve(model, name) for name in request.mask}
-    source = expanded(source, request.method.expands(request.options), request.registry)
-    source = simplified(source, (named.output, *named.layer, *masked.values(), *named.expose))
-    return Prepared(source, named, masked)

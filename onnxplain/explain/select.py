@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxplain.analysis.cam_layer import map_layer
-from onnxplain.analysis.explained import Explained, find_layer_inputs, find_layers, find_origins, find_sources
+from onnxplain.analysis.explained import (
+    Explained,
+    find_layer_inputs,
+    find_layers,
+    find_origins,
+    find_sources,
+    find_tables,
+    left_out,
+)
 from onnxplain.analysis.liveness import liveness
 from onnxplain.analysis.sample_axis import SampleAxes, find_sample_axes, shared_symbol
 from onnxplain.analysis.score import Score, find_score
@@ -44,6 +52,7 @@ def select(prepared: Prepared) -> Selection:
         axes=axes,
         masked=_masked(graph, score, explained, prepared.masked, request),
         symbol=symbol,
+        left_out={} if any(e.kind == "layer" for e in explained) else left_out(graph, score.tensor, explained, role),
     )
 
 
@@ -51,6 +60,10 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
     """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them."""
     role, method = request.registry.role, request.method
     attributes_to, auto_layer = method.attribution_site(request.options)
+    if attributes_to == "column":
+        if request.layer:
+            raise MethodError(f"method '{method.name}' explains the columns of the inputs, no layers; leave layer out")
+        return find_tables(graph, score.tensor, request.inputs), ()
     layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
     if attributes_to == "explained":
         return layers or find_sources(graph, score.tensor, request.inputs, role), ()

@@ -15,7 +15,7 @@ from onnxplain.explain.prepare import Prepared
 from onnxplain.explain.request import Request
 from onnxplain.io.metadata import write_metadata
 from onnxplain.io.reader import Source
-from onnxplain.ir.graph import Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.method.baselines import LOOKED_UP
 from onnxplain.passes.lowering import lowered
 from onnxplain.passes.microbatch import Samples, in_batches

@@ -17,6 +17,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import ModelError
 from onnxplain.io.lazy_weights import WORTHWHILE, Held, all_tensors, read_past
+from onnxplain.io.origin import Origin
 
 __all__ = ["ModelLike", "Source", "external_tensors", "read"]
 
@@ -29,7 +30,8 @@ class Source:
     """A model as it was handed over.
 
     `model` is our own copy, `folder` where its external data lies (None when unknown). `passes` names those of the preparation
-    that changed something, None before it ran. `lazy_weights` has the weights that were left in the model's own file.
+    that changed something, None before it ran. `lazy_weights` has the weights that were left in the model's own file. `origin`
+    is what was handed over: small files as bytes, large ones by their path.
     """
 
     model: onnx.ModelProto
@@ -38,6 +40,7 @@ class Source:
     name: str
     passes: tuple[str, ...] | None = None
     lazy_weights: Held | None = None
+    origin: Origin | None = None
 
     @property
     def sha256(self) -> str:
@@ -77,15 +80,16 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
     try:
         if hold and path.stat().st_size >= WORTHWHILE:
             return _held(path)
+        origin = Origin.of_file(path.resolve())
         data = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"no file at {path}") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
-    return _parsed(data, path.resolve().parent, path.name)
+    return _parsed(data, path.resolve().parent, path.name, origin if len(data) >= WORTHWHILE else None)
 
 
-def _parsed(data: bytes, folder: Path | None, name: str) -> Source:
+def _parsed(data: bytes, folder: Path | None, name: str, origin: Origin | None = None) -> Source:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -93,12 +97,12 @@ def _parsed(data: bytes, folder: Path | None, name: str) -> Source:
         raise _no_model(name, len(data)) from None
     _check(model, folder, name, len(data))
     digest = hashlib.sha256(data).hexdigest()
-    return Source(model, folder, lambda: digest, name)
+    return Source(model, folder, lambda: digest, name, origin=origin or Origin(data))
 
 
 def _held(path: Path) -> Source:
     """A model without its weights, while a thread computes the digest of the file."""
-    size, folder = path.stat().st_size, path.resolve().parent
+    size, folder, origin = path.stat().st_size, path.resolve().parent, Origin.of_file(path.resolve())
     pool = ThreadPoolExecutor(1)
     digest = pool.submit(_digest, path).result
     pool.shutdown(wait=False)
@@ -107,7 +111,7 @@ def _held(path: Path) -> Source:
     except DecodeError:
         raise _no_model(path.name, size) from None
     _check(model, folder, path.name, size)
-    return Source(model, folder, digest, path.name, lazy_weights=lazy_weights)
+    return Source(model, folder, digest, path.name, lazy_weights=lazy_weights, origin=origin)
 
 
 def _digest(path: Path) -> str:

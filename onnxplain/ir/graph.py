@@ -19,13 +19,14 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from onnxplain.errors import LayerError, ModelError, nearest
+from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.edit import Names, alive, captures, names_in, reads, set_nodes
+from onnxplain.ir.emitted import Body, Emitted, image_infos, needed, tensor_proto, value_info, written
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Shape, Tensor, shown
 
-__all__ = ["READABLE_ELEMENTS", "Body", "Emitted", "Graph", "named_dims", "scope_of"]
+__all__ = ["READABLE_ELEMENTS", "Graph", "named_dims", "scope_of"]
 
 G_LOGGER.severity = G_LOGGER.ERROR
 
@@ -34,38 +35,6 @@ READABLE_ELEMENTS = 4096
 
 SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "namespace")
 """Node metadata in which exporters write the module path, the best first."""
-
-
-@dataclass(frozen=True, eq=False)
-class Emitted:
-    """An operator application made by the builder. One that `replaces` a node of the model also makes all that the node made,
-    from what the node read."""
-
-    op: str
-    domain: str
-    name: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
-    attributes: Mapping[str, Any]
-    replaces: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Body:
-    """A subgraph made by the builder: the value of a graph attribute."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    nodes: tuple[Emitted, ...]
-
-    def captures(self) -> Iterable[Tensor]:
-        """The tensors the body reads from outside, through bodies within it too."""
-        own = {t.name for t in self.inputs} | {t.name for c in self.nodes for t in c.outputs}
-        for node in self.nodes:
-            nested = (t for a in node.attributes.values() if isinstance(a, Body) for t in a.captures())
-            for tensor in (*node.inputs, *nested):
-                if tensor is not None and tensor.name not in own:
-                    yield tensor
 
 
 @dataclass
@@ -190,10 +159,10 @@ class Graph:
         graph = self.model.graph
         if alone:
             del graph.output[:]
-        needed = _reachable(list(model_nodes), outputs)
-        made = [_node(model_node) for model_node in needed]
-        taken_over = {model_node.replaces: node for model_node, node in zip(needed, made, strict=True) if model_node.replaces}
-        added = [(_is_source(model_node), node) for model_node, node in zip(needed, made, strict=True) if not model_node.replaces]
+        emitted = needed(list(model_nodes), outputs)
+        made = [(node, written(node)) for node in emitted]
+        taken_over = {node.replaces: proto for node, proto in made if node.replaces}
+        added = [(_is_source(node), proto) for node, proto in made if not node.replaces]
         # What depends on nothing goes first: loops that are extended in place read it.
         nodes = [node for first, node in added if first]
         nodes += [taken_over.get(node.name, node) for node in graph.node] if taken_over else graph.node
@@ -202,16 +171,16 @@ class Graph:
         used = {name for node in graph.node for name in reads(node)} | {t.name for t in outputs}
         for name, array in constants.items():
             if name in used:
-                graph.initializer.append(_tensor_proto(name, array))
+                graph.initializer.append(tensor_proto(name, array))
         # What passes made and nothing reads any more goes too: ONNX Runtime has a warning for each.
         kept = [t for t in graph.initializer if t.name in used or not (alone or t.name.startswith("onnxplain/"))]
         if len(kept) < len(graph.initializer):
             del graph.initializer[:]
             graph.initializer.extend(kept)
         ends = {t.name for t in graph.output} | {t.name for t in outputs}
-        graph.value_info.extend(_images((model_node for model_node in needed if not model_node.replaces), ends))
-        graph.input.extend(_value_info(t) for t in inputs)
-        graph.output.extend(_value_info(t) for t in outputs)
+        graph.value_info.extend(image_infos((node for node in emitted if not node.replaces), ends))
+        graph.input.extend(value_info(t) for t in inputs)
+        graph.output.extend(value_info(t) for t in outputs)
         return self.model
 
 
@@ -221,49 +190,9 @@ def _only_in_subgraphs(proto: onnx.GraphProto, graph: Any) -> dict[str, Any]:
     return {t.name: OnnxImporter.import_tensor(t) for t in proto.initializer if t.name in wanted}
 
 
-def _reachable(nodes: list[Emitted], outputs: Iterable[Tensor]) -> list[Emitted]:
-    """The nodes that the outputs depend on, in their order."""
-    wanted = {t.name for t in outputs}
-    kept: list[Emitted] = []
-    for node in reversed(nodes):
-        if any(t.name in wanted for t in node.outputs):
-            kept.append(node)
-            wanted.update(t.name for t in node.inputs if t is not None)
-            wanted.update(t.name for a in node.attributes.values() if isinstance(a, Body) for t in a.captures())
-    return kept[::-1]
-
-
 def _is_source(node: Emitted) -> bool:
     """Whether it reads nothing at all."""
     return not node.inputs and not any(isinstance(a, Body) for a in node.attributes.values())
-
-
-def _node(model_node: Emitted) -> onnx.NodeProto:
-    node = onnx.NodeProto(
-        op_type=model_node.op,
-        domain=model_node.domain,
-        name=model_node.name,
-        input=["" if t is None else t.name for t in model_node.inputs],
-        output=[t.name for t in model_node.outputs],
-    )
-    for name, value in model_node.attributes.items():
-        if isinstance(value, Body):
-            value = _body(value, f"{model_node.name}/{name}")
-        elif isinstance(value, np.ndarray):
-            value = _tensor_proto("", value)
-        node.attribute.append(onnx.helper.make_attribute(name, value))
-    return node
-
-
-def _body(body: Body, name: str) -> onnx.GraphProto:
-    nodes = _reachable(list(body.nodes), body.outputs)
-    inputs, outputs = ([_value_info(t, typed=False) for t in tensors] for tensors in (body.inputs, body.outputs))
-    images = _images(nodes, {t.name for t in body.outputs})
-    return onnx.helper.make_graph([_node(node) for node in nodes], name, inputs, outputs, value_info=images)
-
-
-def _tensor_proto(name: str, array: np.ndarray[Any, Any]) -> onnx.TensorProto:
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
 
 def _tensor(tensor: Any) -> Tensor:
@@ -285,27 +214,6 @@ def _shape(tensor: Any) -> Shape:
     if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
         return None
     return None if tensor.shape is None else tuple(d if d != "" else None for d in tensor.shape)
-
-
-def _images(nodes: Iterable[Emitted], ends: Iterable[str]) -> list[onnx.ValueInfoProto]:
-    """Give image tensors between emitted nodes their types and extents.
-
-    ONNX Runtime keeps its layout for convolutions only where extents are provably equal, and cannot follow the names of extents
-    through everything that rules emit.
-    """
-    made = (t for node in nodes for t in node.outputs if t.name not in ends)
-    return [_value_info(t) for t in made if t.dtype is not None and t.shape is not None and len(t.shape) == 4]
-
-
-def _value_info(tensor: Tensor, *, typed: bool = True) -> onnx.ValueInfoProto:
-    """What a graph says of its inputs and outputs; with `typed` their types must be known."""
-    if tensor.dtype is None:
-        if typed:
-            raise ModelError(f"the data type of '{tensor.name}' is unknown; re-export the model with type information")
-        return onnx.helper.make_empty_tensor_value_info(tensor.name)
-    element = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
-    make = onnx.helper.make_tensor_sequence_value_info if tensor.is_sequence else onnx.helper.make_tensor_value_info
-    return make(tensor.name, element, tensor.shape)
 
 
 def _plain(attribute: Any) -> Any:

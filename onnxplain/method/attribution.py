@@ -36,7 +36,8 @@ def attributions(context: AttributionContext, method: Method, options: Mapping[s
     def at_seed(context: AttributionContext) -> list[Tensor]:
         with context.b.scope(f"onnxplain/{method.name}"):
             made = method.run(context, **options)
-        return [context.b.cast(made[s], s) for s in explained(context)]
+        # A table's columns may hold text: their attributions are numbers of the score's type.
+        return [context.b.cast(made[s], s) if s.is_float else made[s] for s in explained(context)]
 
     def explained(context: AttributionContext) -> tuple[Tensor, ...]:
         return tuple(e.tensor for e in context.layers) if method.attributes_to == "layer" else context.sources

@@ -8,7 +8,7 @@ OPTIONS = {
     "alpha": "weight of what speaks for the output, beta + 1",
     "antithetic": "whether every second order is the reverse of the one before",
     "axes": "axes of space or time; where not said, all behind the channels (black box: the longer of two; maps: by dataflow)",
-    "background": "rows of data [m, …] that absent features take their values from; a dict of them for several inputs",
+    "background": "rows of data [m, …] that absent features take their values from; a dict for several inputs, or a table's path",
     "beta": "weight of what speaks against the output; of a soft tree: how sharply its nodes decide",
     "bias": "what happens to a bias's share: 'absorb' loses it, 'ignore' leaves the bias out, 'distribute' gives it to inputs",
     "bins": "into how many parts of equal frequency LIME cuts a column of numbers; None: the numbers themselves",

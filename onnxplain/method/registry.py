@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from onnxplain.errors import MethodError, nearest
+from onnxplain.ir.graph import Graph
+from onnxplain.ir.ops import Traits
+from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.composite import GRADIENT, Composite
 
 __all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", "graph_method", "method"]
@@ -16,7 +19,8 @@ __all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", 
 T = TypeVar("T")
 
 FAMILIES = (
-    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers"
+    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers",
+    "additive",
 )  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
 
@@ -36,11 +40,15 @@ BLACK_BOX = (
 )
 """The files of `onnxplain.method.blackbox` that do."""
 
-AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map"]
+Serves: TypeAlias = "Callable[[Graph, Tensor, Traits], object]"
+"""A model, the score that is explained, and the facts about operators: raises where a method cannot serve it."""
+
+AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map", "column"]
 """Where attributions lie, and so what `layer=` means to a method.
 
-"explained": on the inputs, or on the layers named. "layer": on the layers named, while the inputs vary. "input": on the
-inputs, by way of one layer. "map": on the places of an input, from one layer.
+"explained": on the inputs, or on the layers named. "column": on the inputs as they are, of any type; layers mean nothing.
+"layer": on the layers named, while the inputs vary. "input": on the inputs, by way of one layer. "map": on the places of an
+input, from one layer.
 """
 
 
@@ -76,6 +84,7 @@ class Method:
     attributes_to: AttributionSite = "explained"
     auto_layer: bool = False
     forward_only: bool = False
+    serves: Serves | None = None
 
     def __reduce__(self) -> tuple[Callable[[str], Method], tuple[str]]:
         """A pickle holds the name."""
@@ -176,6 +185,7 @@ def method(
     attributes_to: AttributionSite = "explained",
     auto_layer: bool = False,
     forward_only: bool = False,
+    serves: Serves | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
 
@@ -194,6 +204,7 @@ def method(
         attributes_to: where attributions lie.
         auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
+        serves: raises a MethodError, with the reason, where the method cannot serve a score; None where rules decide.
     """
 
     def register(function: Callable[..., T]) -> Callable[..., T]:
@@ -201,7 +212,7 @@ def method(
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
-            attributes_to, auto_layer, forward_only,
+            attributes_to, auto_layer, forward_only, serves,
         )  # fmt: skip
         return function
 

@@ -5,7 +5,7 @@ Every pass is a function `(model) -> bool` that changes the model in place and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -33,7 +33,7 @@ from onnxplain.passes.tidy import tidy
 from onnxplain.passes.unrounded import unrounded_scores
 from onnxplain.passes.yes_or_no import settle_yes_or_no
 
-__all__ = ["PREPARATION", "expanded", "prepare", "prepared", "simplified"]
+__all__ = ["PREPARATION", "expanded", "prepare", "prepared", "preparing", "simplified"]
 
 PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "sort-nodes": sort_nodes,
@@ -93,13 +93,24 @@ def prepare(model: onnx.ModelProto, registry: Registry | None = None) -> list[st
     Operators that have an expansion in the registry (the package's own by default), and those that have a function body and
     no rule in it, are expanded.
     """
+    return list(dict.fromkeys(preparing(model, registry)))
+
+
+def preparing(model: onnx.ModelProto, registry: Registry | None = None) -> Iterator[str]:
+    """As `prepare`, a pass at a time: the name of each that changed something, given when it has run. Some run more than once."""
     passes = {**PREPARATION}
     passes["expand-contrib"] = partial(expand_contrib, registry=registry)
     passes["expand-functions"] = partial(expand_functions, registry=registry)
-    applied = [name for name, run in passes.items() if run(model)]
-    if {"fold-constants", "settle-branches"} & set(applied):  # known constants make more shapes known
+    applied = set()
+    for name, run in passes.items():
+        if run(model):
+            applied.add(name)
+            yield name
+    if {"fold-constants", "settle-branches"} & applied:  # known constants make more shapes known
         infer_shapes(model)
+        yield "infer-shapes"
     while "settle-branches" in applied and fold_constants(model):  # and known branches more constants
+        yield "fold-constants"
         settle_branches(model)
         infer_shapes(model)
-    return applied
+        yield "settle-branches"

@@ -17,8 +17,9 @@ from onnx.shape_inference import infer_node_outputs
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError, UnsupportedOperatorError
-from onnxplain.ir.edit import alive, graphs_in, names_in, set_nodes, subgraphs
-from onnxplain.ir.graph import Body, Emitted, Graph
+from onnxplain.ir.edit import graphs_in, names_in, set_nodes, subgraphs
+from onnxplain.ir.emitted import Emitted, tensor_proto, written
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Expansion, Registry, load_registry
 from onnxplain.ir.tensor import Tensor
@@ -170,7 +171,7 @@ class _Writer:
         except RuleError as error:
             self.refused.append(f"  {model_node}: {error}")
             return []
-        emitted = [_message(e, names, node) for e in b.nodes[start:]]
+        emitted = [_in_file(e, names, node) for e in b.nodes[start:]]
         last = next(e for e in reversed(emitted) if set(e.output) & set(node.output))
         last.name = node.name
         return emitted
@@ -221,7 +222,7 @@ class _Writer:
         used = {name for g in graphs_in(self.model.graph) for n in g.node for name in n.input}
         for name, array in self.constants.items():
             if name in used:
-                self.model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+                self.model.graph.initializer.append(tensor_proto(name, array))
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
@@ -286,33 +287,11 @@ def _tensor(name: str, kind: onnx.TypeProto | None) -> Tensor:
     return Tensor(name, dtype, tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims))
 
 
-def _message(model_node: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
-    """The file's node for an emitted one. Its name starts with that of the node it came from, and it carries its metadata."""
-
-    def attribute(value: Any) -> Any:
-        if isinstance(value, Body):
-            return _graph(value, names, origin)
-        return onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
-
-    node = onnx.helper.make_node(
-        model_node.op,
-        [names.get(t.name, t.name) if t is not None else "" for t in model_node.inputs],
-        [names.get(t.name, t.name) for t in model_node.outputs],
-        name=f"{origin.name}.{model_node.name.removeprefix(f'{origin.name}/')}",
-        domain=model_node.domain,
-        **{k: attribute(v) for k, v in model_node.attributes.items()},
-    )
-    node.metadata_props.extend(origin.metadata_props)
+def _in_file(model_node: Emitted, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.NodeProto:
+    """The file's node for an emitted one. Its name, and those of nodes within it, begin with that of the node it came from, whose
+    metadata they have."""
+    node = written(model_node, names)
+    for each in (node, *(n for g in subgraphs(node) for inner in graphs_in(g) for n in inner.node)):
+        each.name = f"{origin.name}.{each.name.removeprefix(f'{origin.name}/')}"
+        each.metadata_props.extend(origin.metadata_props)
     return node
-
-
-def _graph(body: Body, names: Mapping[str, str], origin: onnx.NodeProto) -> onnx.GraphProto:
-    """A subgraph of an emitted node, without what its outputs do not need."""
-    outputs = [t.name for t in body.outputs]
-    nodes = alive([_message(node, names, origin) for node in body.nodes], outputs)
-    return onnx.helper.make_graph(nodes, "body", [_info(t) for t in body.inputs], [_info(t) for t in body.outputs])
-
-
-def _info(tensor: Tensor) -> onnx.ValueInfoProto:
-    assert tensor.dtype is not None
-    return onnx.helper.make_tensor_value_info(tensor.name, onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype), tensor.shape)

@@ -78,6 +78,11 @@ class Explanation:
             raise LayerError(f"several tensors were explained; choose one of .attributions: {', '.join(self.attributions)}")
         return next(iter(self.attributions.values()))
 
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """The model's inputs that got no attribution, with the reason, by name."""
+        return dict(self.about.get("left_out", {}))
+
     def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
         """An attribution by the name of what it explains.
 

@@ -13,6 +13,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.io.writer import write_file
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.plot.bars import strongest, value_text
 from onnxplain.results.plot.curves import CurvesBlock
 from onnxplain.results.plot.image import heat_picture, scale_text
@@ -174,6 +175,7 @@ def _facts(explanations: Sequence[Explanation], how: str) -> list[tuple[str, str
         if e["kind"] != "input"
     ]
     facts += [("attributed", ", ".join(stand_ins))] if stand_ins else []
+    facts += [("not explained", line) for line in left_out_in_words(first.left_out)]
     facts += [("passes", ", ".join(about["passes"]))] if about.get("passes") else []
     facts.append(("source model", f"sha256 {about.get('source_sha256', 'unknown')}"))
     facts.append(("written by", f"onnxplain {about.get('version', '')}"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -27,6 +27,9 @@ from onnxplain.runtime.session import Arrays, Providers, Session
 __all__ = ["Array", "ForwardResult", "Scorer"]
 
 Array = np.ndarray[Any, Any]
+
+Watch: TypeAlias = "Callable[[Arrays, Mapping[str, Any]], None]"
+"""Is told of the inputs and outputs of a run."""
 
 DEFAULT_MEMORY = 512 * 10**6
 """Bytes for one run, at most, where nothing is said."""
@@ -131,13 +134,24 @@ class Scorer:
             raise LayerError("the model has no inputs to explain")
         return tuple(t.name for t in mine)
 
+    def left_out(self, names: Sequence[str]) -> dict[str, str]:
+        """The inputs that are not perturbed where those of these names are, with the reason."""
+        return {t.name: self._why_left_out(t) for t in self.inputs if t.name not in names}
+
+    def _why_left_out(self, tensor: Tensor) -> str:
+        if tensor.name not in self.sampled:
+            return "has no axis for samples, so it is the same for all of them"
+        if tensor.dtype is not None and tensor.dtype.kind in "iub":
+            return "holds whole numbers beside those that are looked up, as a mask does; name it to explain it"
+        return "was not asked for; name it to explain it"
+
     # -- running -------------------------------------------------------------------------------------------------
 
-    def predict(self, feeds: Arrays, rows: int) -> ForwardResult:
-        """Run the whole model on the samples themselves, `rows` at a time."""
+    def predict(self, feeds: Arrays, rows: int, watch: Watch | None = None) -> ForwardResult:
+        """Run the whole model on the samples themselves, `rows` at a time; `watch` is told of every run, inputs and outputs."""
         names = list(dict.fromkeys([*self._outputs, self.score.tensor.name, self.score.ranked.name]))
         count = len(feeds[next(iter(self.sampled))])
-        results = run_in_chunks(lambda part: self._run(self._whole, part, names), feeds, self._places, count, rows)
+        results = run_in_chunks(lambda part: self._run(self._whole, part, names, watch), feeds, self._places, count, rows)
         outputs = {o.name: results[o.name] for o in self.graph.outputs}
         return ForwardResult(outputs, results[self.score.tensor.name], results[self.score.ranked.name])
 
@@ -147,15 +161,22 @@ class Scorer:
         made = self._run(self._alone, feeds, [name])[name]
         return np.asarray(made.reshape(len(made), -1), np.float64)
 
-    def _run(self, session: Session, feeds: Arrays, names: Sequence[str]) -> dict[str, Any]:
+    def _run(self, session: Session, feeds: Arrays, names: Sequence[str], watch: Watch | None = None) -> dict[str, Any]:
         count = len(feeds[next(iter(self.sampled))])
+
+        def watched(part: Arrays) -> dict[str, Any]:
+            made = session.run(part, names)
+            if watch is not None:
+                watch(part, made)
+            return made
+
         if not self.batched:
-            singles = [session.run({k: v[i] for k, v in feeds.items()}, names) for i in range(count)]
+            singles = [watched({k: v[i] for k, v in feeds.items()}) for i in range(count)]
             return {name: np.stack([s[name] for s in singles]) for name in names}
         size = self.fixed or count
 
         def run(part: Arrays) -> dict[str, Any]:
-            made = session.run(part, names)
+            made = watched(part)
             lost = [n for n in names if hasattr(made[n], "__len__") and len(made[n]) != size]
             if lost:
                 raise InputError(

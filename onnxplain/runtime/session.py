@@ -28,11 +28,12 @@ class Session:
     """A model loaded into ONNX Runtime.
 
     Args:
-        model: the model; its external data is looked up in `folder`. Or the path of a file, whose data lies beside it.
+        model: the model or its bytes; external data is looked up in `folder`. Or the path of a file, whose data lies beside it.
         providers: where to run.
         folder: where external data lies.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         profile: a path whose last part begins the name of a file with the time every node took; see `end_profiling`.
+        optimize: whether ONNX Runtime optimizes the graph.
 
     Raises:
         ProviderError: a provider asked for by name is not available.
@@ -41,12 +42,13 @@ class Session:
 
     def __init__(
         self,
-        model: onnx.ModelProto | Path,
+        model: onnx.ModelProto | bytes | Path,
         providers: Providers = None,
         *,
         folder: Path | None = None,
         threads: int | None = None,
         profile: Path | None = None,
+        optimize: bool = True,
     ) -> None:
         import onnxruntime as ort
 
@@ -55,19 +57,21 @@ class Session:
         options.log_severity_level = 4 if not strict else 3
         if threads is not None:
             options.intra_op_num_threads = threads
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
         try:
-            data = str(model) if isinstance(model, Path) else model.SerializeToString()
+            data = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         except Exception as error:
             raise ModelError(
                 f"the model holds more than 2 GB of weights in itself; store them as external data ({error})"
             ) from error
         try:
-            self._session = ort.InferenceSession(data, options, providers=names)
+            self._session = ort.InferenceSession(str(data) if isinstance(data, Path) else data, options, providers=names)
         except Exception as error:
             raise ModelError(f"ONNX Runtime {ort.__version__} does not load the model: {_first_line(error)}") from error
         self.providers: list[str] = list(self._session.get_providers())
@@ -80,7 +84,7 @@ class Session:
             )
         self.inputs = {i.name: i for i in self._session.get_inputs()}
         self.outputs = [o.name for o in self._session.get_outputs()]
-        self._classes = {} if isinstance(model, Path) else _class_labels(model)
+        self._classes = _class_labels(model) if isinstance(model, onnx.ModelProto) else {}
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """Run the model; outputs by name. Maps of scores (ZipMap) have their classes in the order of the scores' columns.

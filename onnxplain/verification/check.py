@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxplain.errors import MethodError
+from onnxplain.explain.engine import RunSettings
+from onnxplain.explain.prediction import PredictionCheck
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.registry import load_registry
+from onnxplain.ir.node import Node
+from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.passes import prepared
+from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Providers, Session
 from onnxplain.verification.completeness import check_completeness
 from onnxplain.verification.conservation import Ledger, balance, judged, judged_change
-from onnxplain.verification.directional import check_slopes, forward_of
+from onnxplain.verification.directional import check_slopes
 from onnxplain.verification.findings import CheckReport, Finding, NodeConservation, is_small
+from onnxplain.verification.original import original_at
 from onnxplain.verification.per_node import check_nodes
+from onnxplain.verification.score import check_score
 
 __all__ = ["check"]
 
@@ -51,9 +57,11 @@ def check(
 ) -> CheckReport:
     """Check a method on a model at an input.
 
-    The gradient of the explained score is compared with finite differences of the original model along random directions. Such
-    a difference has an error of its own, which is large in float32. It is estimated from several step sizes, and agreement means
-    agreement within it. Small models are differenced in float64, by onnx's reference evaluator.
+    The prediction of the explained model is compared with the original's. Where a final softmax or sigmoid was left out, it
+    has to make that prediction of the explained logit. The gradient of the explained score is compared with finite
+    differences of the original model, which no pass has touched, along random directions. Such a difference has an error of
+    its own, which is large in float32. It is estimated from several step sizes, and agreement means agreement within it.
+    Small models are differenced in float64, by onnx's reference evaluator.
 
     Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
     the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy
@@ -89,7 +97,7 @@ def check(
         >>> report.ok
         True
         >>> [f.name for f in report.findings][:2]
-        ['gradient against finite differences', 'gradient of each node']
+        ['prediction', 'gradient against finite differences']
     """
     if "calls" in options:
         warnings.warn("calls= is called nodes= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
@@ -101,61 +109,105 @@ def check(
     found = request.method
     if request.layer and found.attribution_site(request.options)[0] == "explained":
         raise MethodError("check compares at the model's inputs; leave --layer out")
-    source = prepared(read(model), registry)
+    origin = read(model)
+    source = prepared(origin.copy(), registry)
     graph = Graph(source.copy().model)
     feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
-    plain = request.for_method("gradient", expose=["score"])
-    gradient = rewrite_source(source.copy(), plain)
-    session = Session(gradient.model, providers, folder=source.folder)
-    rounds = next((c for c in graph.nodes if registry.role(c) == "straight-through" and not c.y.is_float), None)
-    if rounds is not None:
-        why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
-        findings = [Finding("gradient against finite differences", None, why)]
-    else:
-        findings = [check_slopes(gradient, session, feeds, directions, seed, forward_of(graph, source, gradient, session, feeds))]
+    subject = _Subject(origin, source, graph, feeds, providers)
+    ran = subject.run(request)
+    verdict = PredictionCheck(origin, request, RunSettings(providers))(feeds, ran.results, ran.rewritten.model)
+    gradient = subject.run(request.for_method("gradient")) if method != "gradient" else ran
+    slopes = _check_gradient(subject, request, gradient, directions, seed)
+    findings = [Finding("prediction", verdict.kept, verdict.detail), slopes]
     culprit = ""
-    if nodes or not findings[0].ok or is_small(graph):
-        local, culprit = check_nodes(graph, gradient, source, feeds, registry, providers, progress)
+    if nodes or not slopes.ok or is_small(graph):
+        local, culprit = check_nodes(graph, gradient.rewritten, source, feeds, registry, providers, progress)
         findings.append(local)
     if method != "gradient":
-        findings += _check_method(source, request, feeds, providers)
+        findings += _check_method(subject, request, ran)
+    logit = None if subject.rounds(registry) else check_score(ran.rewritten, ran.results)
+    findings += [] if logit is None else [logit]
     rows: list[NodeConservation] = []
     if "conservation" in found.axioms:
-        finding, rows = _check_conservation(source, replace(request, layer=()), feeds, providers)
+        finding, rows = _check_conservation(subject, replace(request, layer=()))
         findings.append(finding)
     return CheckReport(tuple(findings), culprit, tuple(rows))
 
 
-def _check_conservation(
-    source: Source, request: Request, feeds: Mapping[str, Any], providers: Providers
-) -> tuple[Finding, list[NodeConservation]]:
+@dataclass(frozen=True)
+class _Ran:
+    """An explained model that exposes its score, its session, and what it returned."""
+
+    rewritten: Rewritten
+    session: Session
+    results: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is checked: the model as it was read, prepared and as a graph, the input, and where to run."""
+
+    origin: Source
+    source: Source
+    graph: Graph
+    feeds: Mapping[str, Any]
+    providers: Providers
+
+    def rounds(self, registry: Registry) -> Node | None:
+        """A node that rounds to integers, so that scores change in steps."""
+        return next((c for c in self.graph.nodes if registry.role(c) == "straight-through" and not c.y.is_float), None)
+
+    def run(self, request: Request, observer: Observer | None = None) -> _Ran:
+        """Explain the input, with the gap of completeness where the method reports it."""
+        reported = {"delta": True} if "delta" in request.options and observer is None else {}
+        exposed = replace(request.with_options(**reported), expose=("score",) if observer is None else ())
+        rewritten = rewrite_source(self.source.copy(), exposed, observer=observer)
+        session = Session(rewritten.model, self.providers, folder=self.source.folder)
+        return _Ran(rewritten, session, session.run(self.feeds))
+
+
+def _check_gradient(subject: _Subject, request: Request, gradient: _Ran, directions: int, seed: int) -> Finding:
+    """The gradient against differences of the original model: of the score, where the original has that tensor, else of the
+    output behind it."""
+    what, graph, feeds = "gradient against finite differences", subject.graph, subject.feeds
+    rounds = subject.rounds(request.registry)
+    if rounds is not None:
+        why = f"the model rounds ({rounds}): its score changes in steps, where the gradient goes straight through"
+        return Finding(what, None, why)
+    for score in dict.fromkeys((request.score, "probability")):
+        if score != request.score:
+            gradient = subject.run(request.for_method("gradient", score=score))
+        tensor = gradient.rewritten.about["score"]["tensor"]
+        value = gradient.results[tensor]
+        original = original_at(subject.origin, tensor, value, feeds, subject.providers, exact=is_small(graph))
+        if original is not None:
+            return check_slopes(gradient.rewritten, gradient.session, feeds, directions, seed, original)
+    return Finding(what, None, f"'{tensor}' is no tensor of the original model, so there is nothing to difference")
+
+
+def _check_conservation(subject: _Subject, request: Request) -> tuple[Finding, list[NodeConservation]]:
     """What each node receives, sends and keeps, all samples together."""
     ledger = Ledger()
-    rewritten = rewrite_source(source.copy(), request, observer=ledger)
-    result = Session(rewritten.model, providers, folder=source.folder).run(feeds)
-    rows = balance(ledger, rewritten, result)
-    arrived = sum(float(np.asarray(result[n], np.float64).sum()) for n in rewritten.about["attributions"])
+    ran = subject.run(request, ledger)
+    rows = balance(ledger, ran.rewritten, ran.results)
+    arrived = sum(float(np.asarray(ran.results[n], np.float64).sum()) for n in ran.rewritten.about["attributions"])
     score = arrived + sum(r.received - r.sent for r in rows)
     judge = judged if request.baseline is None else judged_change
     return judge(rows, score, arrived), rows
 
 
-def _check_method(source: Source, request: Request, feeds: Mapping[str, Any], providers: Providers) -> list[Finding]:
+def _check_method(subject: _Subject, request: Request, ran: _Ran) -> list[Finding]:
     """Attributions are finite, and add up where the method promises that."""
-    method, chosen = request.method, request.options
-    reported = {"delta": True} if "delta" in chosen else {}
-
-    def run(**changed: Any) -> tuple[Rewritten, dict[str, Any]]:
-        wanted = replace(request.with_options(**reported, **changed), expose=("score",))
-        rewritten = rewrite_source(source.copy(), wanted)
-        return rewritten, Session(rewritten.model, providers, folder=source.folder).run(feeds)
-
-    rewritten, result = run()
-    about = rewritten.about
-    values = [np.asarray(result[n], np.float64) for n in about["attributions"]]
+    method, chosen, about = request.method, request.options, ran.rewritten.about
+    values = [np.asarray(ran.results[n], np.float64) for n in about["attributions"]]
     finite = all(np.isfinite(v).all() for v in values)
     detail = "no NaN or infinity" if finite else "the attribution holds NaN or infinity"
-    findings = [Finding(f"{method.name} is finite", finite, detail)]
-    finer = (lambda times: run(steps=times * chosen["steps"])[1]) if "steps" in chosen else None
-    findings.append(check_completeness(rewritten, result, method.axioms_with(chosen), finer))
-    return findings
+
+    def finer(times: int) -> dict[str, Any]:
+        return subject.run(request.with_options(steps=times * chosen["steps"])).results
+
+    more = finer if "steps" in chosen else None
+    return [
+        Finding(f"{method.name} is finite", finite, detail),
+        check_completeness(ran.rewritten, ran.results, method.axioms_with(chosen), more),
+    ]

@@ -7,18 +7,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx
 
 from onnxplain.explain.write import Rewritten
-from onnxplain.io.reader import Source, external_tensors
-from onnxplain.ir.edit import alive, set_nodes
-from onnxplain.ir.graph import Graph
 from onnxplain.runtime.session import Session
-from onnxplain.verification.findings import Finding, is_small, sizes_of
-from onnxplain.verification.finite_differences import double
-from onnxplain.verification.reference.evaluator import Evaluator
+from onnxplain.verification.findings import Finding, sizes_of
+from onnxplain.verification.original import Original
 
-__all__ = ["check_slopes", "forward_of"]
+__all__ = ["check_slopes"]
 
 STEPS = {"float32": (1e-1, 3e-2, 1e-2, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4), "float64": (3e-6, 1e-6, 3e-7, 1e-7, 3e-8)}
 """Steps of the finite differences, in units of each element's own size."""
@@ -27,31 +22,6 @@ TOLERANCE = {"float32": 5e-2, "float64": 1e-4}
 """Relative error that counts as agreement, beside three times the uncertainty. In float32 a network's many kinks bias the
 differences before rounding drowns them."""
 
-Forward = Callable[[Mapping[str, np.ndarray[Any, Any]]], np.ndarray[Any, Any]]
-
-
-def forward_of(
-    graph: Graph, source: Source, rewritten: Rewritten, session: Session, feeds: Mapping[str, Any]
-) -> tuple[str, Forward]:
-    """The explained score as a function of the inputs, and its precision: float64 by onnx's reference evaluator where it can
-    run the model, and in seconds; else float32 by the session."""
-    name = rewritten.about["score"]["tensor"]
-    model = source.copy().model
-    del model.graph.output[:]
-    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
-    needed = alive(list(model.graph.node), [name])
-    known = all(n.domain in ("", "ai.onnx.ml") for n in needed)
-    single: Forward = lambda given: np.asarray(session.run(given, [name])[name], np.float64)  # noqa: E731
-    if not is_small(graph) or not known or any(external_tensors(source.model)):
-        return "float32", single
-    set_nodes(model.graph, needed)
-    try:
-        exact = Evaluator(double(model))
-        exact.run(feeds, [name])
-    except Exception:  # the reference evaluator lacks forms of operators that ONNX Runtime has
-        return "float32", single
-    return "float64", lambda given: np.asarray(exact.run(given, [name])[0], np.float64)
-
 
 def check_slopes(
     rewritten: Rewritten,
@@ -59,13 +29,13 @@ def check_slopes(
     feeds: Mapping[str, Any],
     directions: int,
     seed: int,
-    forward: tuple[str, Forward],
+    original: Original,
 ) -> Finding:
-    """The gradient, as ONNX Runtime computes it, against central differences of the explained score.
+    """The gradient, as ONNX Runtime computes it, against central differences of the explained score of the original model.
 
     An integer input cannot be moved: there the explained tensor is not an input, and only the nodes can be checked.
     """
-    precision, score_of = forward
+    precision = original.precision
     about = rewritten.about
     entries = {n: e for n, e in about["attributions"].items() if e["kind"] == "input"}
     if not entries:
@@ -85,7 +55,7 @@ def check_slopes(
     def value(h: float, v: Mapping[str, np.ndarray[Any, Any]]) -> float:
         wide = {n: np.asarray(x, np.float64) if x.dtype.kind == "f" and precision == "float64" else x for n, x in feeds.items()}
         moved = {n: (feeds[n] + h * v[n]).astype(wide[n].dtype) for n in v}
-        flat = score_of({**wide, **moved}).reshape(len(rows), -1)
+        flat = original.value({**wide, **moved}).reshape(len(rows), -1)
         return float(flat[np.arange(len(rows)), chosen].sum())
 
     generator = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ import onnx
 import onnx.checker
 
 from onnxplain.errors import InputError, ModelError
+from onnxplain.explain.engine import RunSettings
+from onnxplain.explain.prediction import PredictionCheck
+from onnxplain.explain.request import Request
+from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.contract import metadata_problems
 from onnxplain.io.metadata import read_metadata
 from onnxplain.io.reader import ModelLike, Source, read
@@ -22,10 +27,7 @@ from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.axioms import Outcome, check_promises
 from onnxplain.verification.findings import CheckReport, Finding
 
-__all__ = ["explained_feeds", "own_inputs", "verify"]
-
-TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
-"""By bytes per number: the difference from the model's own prediction, over the largest value, that different fusions explain."""
+__all__ = ["explained_feeds", "own_inputs", "verify", "verify_prediction"]
 
 
 def verify(
@@ -71,6 +73,32 @@ def verify(
         if all(f.ok is not False for f in findings[:3]):
             findings += _run(source, graph, about, origin, x, providers, seed)
     return CheckReport(tuple(findings))
+
+
+def verify_prediction(model: ModelLike, request: Request, x: Any, *, providers: Providers = None) -> Finding:
+    """Rewrite a model and compare the prediction of the result with the model's own.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto.
+        request: what the explained model is to explain; its prediction is among its outputs for the time being.
+        x: the input, an array or a dict of arrays by input name. Inputs that the explained model has beyond these are made up.
+        providers: where to run, as in `onnxplain.Explainer`.
+
+    Returns:
+        The finding: that it holds, or why nothing can be said.
+
+    Raises:
+        PredictionChanged: the prediction is another; the first pass after which it differs is named.
+        OnnxplainError: as `onnxplain.rewrite`.
+    """
+    source = read(model, hold=True)
+    compare = PredictionCheck(source, request, RunSettings(providers))
+    made = rewrite_source(source, replace(request, only_attribution=False))
+    feeds = explained_feeds(Graph(made.model), made.about, x, seed=0)
+    results = Session(made.model, providers, folder=made.source.folder).run(feeds)
+    verdict = compare(feeds, results, made.model)
+    verdict.raise_if_changed()
+    return Finding("prediction", verdict.kept, verdict.detail)
 
 
 def own_inputs(file: ModelLike) -> tuple[Tensor, ...]:
@@ -152,7 +180,7 @@ def _run(
     if "target" in about["run_time_inputs"]:
         yield _beyond(about, session, feeds)
     if origin is not None:
-        yield _prediction(about, origin, session, feeds, results, providers)
+        yield _prediction(about, source, origin, session, feeds, results, providers)
     yield from check_promises(Outcome(about, source, feeds, results, providers))
 
 
@@ -218,34 +246,20 @@ def _beyond(about: Mapping[str, Any], session: Session, feeds: Arrays) -> Findin
 
 
 def _prediction(
-    about: Mapping[str, Any], origin: Source, session: Session, feeds: Arrays, results: Mapping[str, Any], providers: Providers
-) -> Finding:
+    about: Mapping[str, Any], source: Source, origin: Source, session: Session, feeds: Arrays, results: Mapping[str, Any],
+    providers: Providers,
+) -> Finding:  # fmt: skip
     """The model's own inputs come first and its outputs are the same."""
-    own = Session(origin.model, providers, folder=origin.folder)
-    if list(session.inputs)[: len(own.inputs)] != list(own.inputs):
-        return Finding("prediction", False, f"the model takes {list(own.inputs)}, the file {list(session.inputs)}")
+    weights = {t.name for t in origin.model.graph.initializer}
+    inputs = [v.name for v in origin.model.graph.input if v.name not in weights]
+    outputs = [v.name for v in origin.model.graph.output]
+    if list(session.inputs)[: len(inputs)] != inputs:
+        return Finding("prediction", False, f"the model takes {inputs}, the file {list(session.inputs)}")
     made = {*about["attributions"], *about["reports"].values()}
-    shared = [name for name in own.outputs if name in results and name not in made]
+    shared = [name for name in outputs if name in results and name not in made]
     if not shared:
         return Finding("prediction", None, "the file holds attributions only")
-    if shared != own.outputs or list(results)[: len(shared)] != shared:
-        return Finding("prediction", False, f"the model returns {own.outputs}, the file {list(results)}")
-    expected = own.run({name: feeds[name] for name in own.inputs})
-    worst, problems = 0.0, []
-    for name in shared:
-        mine, theirs = _numbers(results[name]), _numbers(expected[name])
-        if mine.dtype.kind in "OUS" or not is_float(mine.dtype):
-            problems += [] if np.array_equal(mine, theirs) else [f"output '{name}' differs"]
-            continue
-        gap = float(np.abs(mine.astype(np.float64) - theirs).max(initial=0) / max(np.abs(theirs).max(initial=0), 1e-30))
-        worst = max(worst, gap)
-        if gap > TOLERANCE[mine.dtype.itemsize]:
-            problems.append(f"output '{name}' differs by {gap:.2g} of its largest value")
-    return Finding("prediction", not problems, "; ".join(problems) or f"the model's own, to {worst:.1g} of the largest value")
-
-
-def _numbers(value: Any) -> np.ndarray[Any, Any]:
-    """An output as an array; a list of one dict per sample as the array of its values."""
-    if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        return np.array([list(row.values()) for row in value])
-    return np.asarray(value)
+    if shared != outputs or list(results)[: len(shared)] != shared:
+        return Finding("prediction", False, f"the model returns {outputs}, the file {list(results)}")
+    verdict = PredictionCheck(origin, None, RunSettings(providers))(feeds, results, source.model)
+    return Finding("prediction", verdict.kept, verdict.detail)

@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import onnxplain
 from onnxplain import evaluate
-from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError, MetricError, OutputError, TargetError
 from onnxplain.evaluation.data import Data
 from onnxplain.evaluation.report.evaluation import Evaluation
-from onnxplain.evaluation.report.summary import bootstrap, mean_ranks, summarised
-from onnxplain.evaluation.spec import read_spec, split_specs
 from onnxplain.evaluation.study import DEFAULT_METRICS
-from onnxplain.evaluation.subject import Subject, fitted_to_input
-from tests.support.models import FLOAT, model, node
+from onnxplain.evaluation.subject import fitted_to_input
+from tests.support.judged_models import DIGITS, ROWS, WEIGHTS, Array, data_of, linear
+from tests.support.models import model, node
 from tests.support.paths import FIXTURES
-
-Array = np.ndarray[Any, Any]
-
-DIGITS = FIXTURES / "digits" / "model.onnx"
-ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-WEIGHTS = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
-
-
-def data_of(name: str) -> dict[str, Array]:
-    with np.load(FIXTURES / name / "data.npz") as found:
-        return {k: v for k, v in found.items() if k != "label"}
-
-
-def linear() -> Any:
-    return model([node("MatMul", "x w", "y")], {"x": ["n", 4]}, {"y": ["n", 3]}, {"w": WEIGHTS})
-
-
-@pytest.fixture(scope="module")
-def digits() -> Array:
-    return data_of("digits")["image"]
 
 
 @pytest.fixture(scope="module")
@@ -237,191 +209,6 @@ def test_progress_says_what_is_done(capsys: pytest.CaptureFixture[str], monkeypa
     assert not capsys.readouterr().err
 
 
-# -- resuming ------------------------------------------------------------------------------------------------------------------
-
-KILLED = """
-import numpy as np, sys
-from onnxplain import evaluate
-x = np.tile(np.load("fixtures/digits/data.npz")["image"], (8, 1, 1, 1))
-evaluate("fixtures/digits/model.onnx", x, ["gradient", "lrp-epsilon", "random"], ["deletion", "sensitivity-n", "infidelity"],
-         journal=sys.argv[1], threads=1)
-"""
-
-
-def resumed(journal: Path) -> Evaluation:
-    x = np.tile(data_of("digits")["image"], (8, 1, 1, 1))
-    methods, metrics = ["gradient", "lrp-epsilon", "random"], ["deletion", "sensitivity-n", "infidelity"]
-    return evaluate(DIGITS, x, methods, metrics, journal=journal, threads=1)
-
-
-def keys(journal: Path) -> list[tuple[str, str, int]]:
-    lines = [json.loads(line) for line in journal.read_bytes().split(b"\n")[:-1]]
-    return [(e["subject"], e["metric"], e["sample"]) for e in lines if "sample" in e]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills a process by a signal")
-def test_a_killed_run_goes_on_without_repeating_or_losing_a_sample(tmp_path: Path) -> None:
-    journal = tmp_path / "journal.jsonl"
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(journal)], cwd=FIXTURES.parent)
-    deadline = time.monotonic() + 300
-    while not (journal.exists() and journal.stat().st_size > 60_000):
-        assert child.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    before = journal.read_bytes()
-    assert 0 < len(keys(journal)) < 9 * 160
-    found = resumed(journal)
-    after = keys(journal)
-    assert len(after) == len(set(after)) == 9 * 160
-    assert journal.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    fresh = resumed(tmp_path / "fresh.jsonl")
-    for key, result in fresh.results.items():
-        np.testing.assert_allclose(found.results[key].score, result.score, rtol=1e-6, atol=1e-6, err_msg=str(key))
-        np.testing.assert_allclose(found.results[key].curves.get("deletion", 0), result.curves.get("deletion", 0), atol=1e-6)
-
-
-def test_a_line_cut_off_is_computed_again(tmp_path: Path) -> None:
-    journal = tmp_path / "j"
-    first = evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=journal)
-    whole = journal.read_bytes()
-    journal.write_bytes(whole[:-9])
-    second = evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=journal)
-    assert journal.read_bytes() == whole
-    np.testing.assert_array_equal(first.scores("gradient", "deletion"), second.scores("gradient", "deletion"))
-
-
-def test_a_finished_journal_is_read_not_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = tmp_path / "j"
-    evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=journal)
-    monkeypatch.setattr("onnxplain.evaluation.metric.Metric.compute", lambda *a, **k: pytest.fail("computed again"))
-    evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=journal)
-
-
-def test_a_journal_takes_more_methods_and_metrics(tmp_path: Path) -> None:
-    journal = tmp_path / "j"
-    evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=journal)
-    count = len(keys(journal))
-    evaluate(linear(), ROWS, ["gradient", "occlusion"], ["deletion", "infidelity"], journal=journal)
-    assert (count, len(keys(journal))) == (6, 24)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"x": ROWS + 1}, "it differs in data"),
-        (
-            {"model": model([node("MatMul", "x w", "y")], {"x": ["n", 4]}, {"y": ["n", 3]}, {"w": -WEIGHTS})},
-            "it differs in model",
-        ),
-        ({"seed": 1}, "it differs in seed"),
-        ({"baseline": 1}, "it differs in data"),
-        ({"methods": {"gradient": "occlusion"}}, "holds results of another subject 'gradient'"),
-        ({"metrics": {"deletion": "deletion(steps=2)"}}, "holds results of another metric 'deletion'"),
-    ],
-)
-def test_the_journal_of_another_evaluation_is_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
-    given: dict[str, Any] = {"model": linear(), "x": ROWS, "methods": ["gradient"], "metrics": ["deletion"]}
-    evaluate(**given, journal=tmp_path / "j")
-    with pytest.raises(OutputError, match=says):
-        evaluate(**{**given, **change}, journal=tmp_path / "j")
-
-
-def test_what_is_no_journal_is_left_alone(tmp_path: Path) -> None:
-    for text in ("my notes\n", '{"a": 1}\n', "[1]\n"):
-        path = tmp_path / "notes"
-        path.write_text(text)
-        with pytest.raises(OutputError, match=r"no journal|no line of a journal"):
-            evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=path)
-        assert path.read_text() == text
-    with pytest.raises(OutputError, match="cannot write the journal"):
-        evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=tmp_path / "nowhere" / "j")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="locks on files are of Unix")
-def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
-    import fcntl
-
-    with (tmp_path / "j").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(OutputError, match="another evaluation is writing the journal"):
-            evaluate(linear(), ROWS, ["gradient"], ["deletion"], journal=tmp_path / "j")
-
-
-# -- summaries -----------------------------------------------------------------------------------------------------------------
-
-
-def test_the_interval_is_that_of_the_central_limit() -> None:
-    values = np.random.default_rng(4).normal(3, 2, size=400)
-    low, high = bootstrap(values)
-    half = 1.96 * values.std() / 20
-    assert [low, high] == pytest.approx([values.mean() - half, values.mean() + half], abs=0.03)
-    lows, highs = bootstrap(np.stack([values, -values], axis=1))
-    assert lows[0] == pytest.approx(low)
-    assert highs[0] == pytest.approx(high)
-    assert [lows[1], highs[1]] == pytest.approx([-high, -low], abs=0.02)
-
-
-def test_ranks_follow_what_is_better_and_ties_share() -> None:
-    random = np.random.default_rng(5).normal(size=100)
-    scores = {"a": random, "b": random + 1e-9, "c": random + 1, "d": np.full(100, np.nan)}
-    up, down = summarised(scores, "higher"), summarised(scores, "lower")
-    assert [up[s].rank for s in "abc"] == [2.5, 2.5, 1]
-    assert [down[s].rank for s in "abc"] == [1.5, 1.5, 3]
-    assert [up[s].ties for s in "abcd"] == [False, False, True, False]
-    assert np.isnan(up["d"].rank)
-    assert (up["d"].count, up["d"].undefined) == (0, 100)
-
-
-def test_a_difference_within_noise_ties() -> None:
-    random = np.random.default_rng(6)
-    scores = {"a": random.normal(size=50), "b": random.normal(size=50)}
-    assert all(m.ties for m in summarised(scores, "higher").values())
-
-
-def test_families_count_alike_and_metrics_that_some_lack_do_not() -> None:
-    def row(a: float, b: float) -> dict[str, Any]:
-        return summarised({"a": np.array([a, a]), "b": np.array([b, b])}, "higher")
-
-    table = {
-        "m1": row(1, 0),
-        "m2": row(1, 0),
-        "m3": row(1, 0),
-        "n": row(0, 1),
-        "lacking": summarised({"b": np.ones(2)}, "higher"),
-    }
-    found = mean_ranks(table, {"m1": "m", "m2": "m", "m3": "m", "n": "n", "lacking": "n"})
-    assert found["a"] == {"m": 1, "n": 2, "overall": 1.5}
-    assert found["b"] == {"m": 2, "n": 1, "overall": 1.5}
-
-
-def test_a_control_has_no_rank_and_marks_what_is_no_better() -> None:
-    random = np.random.default_rng(7)
-    noise = random.normal(size=200)
-    scores = {"good": noise + 1, "same": noise + random.normal(size=200), "control": noise}
-    found = summarised(scores, "higher", ["control"])
-    assert [found[s].rank for s in ("good", "same")] == [1, 2]
-    assert np.isnan(found["control"].rank)
-    assert [found[s].beats for s in scores] == [True, False, None]
-    assert summarised(scores, "lower", ["control"])["good"].beats is False
-    assert summarised(scores, "higher")["good"].beats is None
-    families = {"m": "m", "n": "n"}
-    without = {"m": found, "n": {s: m for s, m in found.items() if s != "control"}}
-    assert mean_ranks(without, families, ["control"])["good"] == {"m": 1, "n": 1, "overall": 1}
-
-
-def test_specs() -> None:
-    spec = read_spec('ig=integrated-gradients(steps=20, quadrature="trapezoid", multiply=false, noise-level=[1, 2])')
-    assert (spec.label, spec.name) == ("ig", "integrated-gradients")
-    assert spec.options == {"steps": 20, "quadrature": "trapezoid", "multiply": False, "noise_level": [1, 2]}
-    assert read_spec("deletion(replace=mean)").label == "deletion(replace=mean)"
-    assert split_specs("a, b(c=1, d=[2, 3]),e") == ["a", "b(c=1, d=[2, 3])", "e"]
-    for wrong in ("a(b", "a b", "(a)", "a(b)", ""):
-        with pytest.raises(InputError):
-            read_spec(wrong)
-
-
 # -- what comes out ------------------------------------------------------------------------------------------------------------
 
 
@@ -479,66 +266,3 @@ def test_the_page_and_the_picture(small: Evaluation, tmp_path: Path) -> None:
     assert small.save(tmp_path / "t.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(InputError, match="no metric 'deletoin'"):
         small.plot(["deletoin"])
-
-
-# -- the command ---------------------------------------------------------------------------------------------------------------
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def refused(*arguments: object) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    lines = result.output.strip().splitlines()
-    assert len(lines) == 1, result.output
-    return lines[0]
-
-
-def test_the_command_writes_and_prints(tmp_path: Path, digits: Array) -> None:
-    np.save(tmp_path / "mine.npy", np.abs(digits))
-    np.savez(tmp_path / "more.npz", masks=digits > 0.5, label=np.arange(20) % 10)
-    x = FIXTURES / "digits" / "data.npz"
-    np.save(tmp_path / "x.npy", digits)
-    result = invoke(
-        "evaluate", DIGITS, tmp_path / "x.npy", "-m", "gradient,sg=smoothgrad(samples=2)", "-a", f"mine={tmp_path / 'mine.npy'}",
-        "-q", "deletion(steps=5)", "-q", "top-k-flips", "--masks", f"{tmp_path / 'more.npz'}:masks", "-t", "labels",
-        "--labels", f"{x}:label", "-o", tmp_path / "t.csv", "-o", tmp_path / "t.md", "--journal", tmp_path / "j",
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert result.output.count("wrote") == 2
-    found = list(csv.DictReader((tmp_path / "t.csv").open()))
-    assert {r["method"] for r in found} == {"gradient", "sg", "mine"}
-    printed = invoke("evaluate", DIGITS, tmp_path / "x.npy", "-m", "gradient", "-m", "random", "-q", "deletion")
-    assert "nothing to rank. All beat the control on every metric." in printed.output
-    machine = invoke("evaluate", DIGITS, tmp_path / "x.npy", "-m", "gradient", "-q", "deletion", "--json")
-    assert json.loads(machine.output)["about"]["samples"] == 20
-
-
-def test_the_command_refuses_in_one_line(tmp_path: Path, digits: Array) -> None:
-    np.save(tmp_path / "x.npy", digits)
-    x = tmp_path / "x.npy"
-    assert "nothing to evaluate" in refused("evaluate", DIGITS, x)
-    assert "no metric 'foo'" in refused("evaluate", DIGITS, x, "-m", "gradient", "-q", "foo")
-    assert "unknown ending" in refused("evaluate", DIGITS, x, "-m", "gradient", "-o", tmp_path / "t.doc")
-    assert "NAME=FILE" in refused("evaluate", DIGITS, x, "-a", "file.npy")
-    assert "holds no array 'mask'" in refused(
-        "evaluate", DIGITS, x, "-m", "gradient", "--masks", f"{FIXTURES / 'digits' / 'data.npz'}:mask"
-    )
-    assert "needs labels" in refused("evaluate", DIGITS, x, "-m", "gradient", "-t", "labels")
-
-
-def test_metrics_are_listed() -> None:
-    assert "deletion" in invoke("metrics").output
-    assert "Petsiuk" in invoke("metrics", "deletion").output
-    assert "did you mean 'deletion'" in refused("metrics", "deletoin")
-
-
-def test_a_model_with_several_inputs_asks_which() -> None:
-    made = model([node("Add", "a b", "y")], {"a": ["n", 3], "b": ["n", 3]}, {"y": ["n", 3]}, kinds={"a": FLOAT})
-    x = {"a": ROWS[:, :3], "b": ROWS[:, 1:]}
-    with pytest.raises(onnxplain.OnnxplainError, match="several inputs that may be explained: a, b; choose one with input="):
-        Data(made, x)
-    data = Data(made, x, input="b")
-    assert (data.name, Subject("g", data, method="gradient").attribution(np.arange(6)).shape) == ("b", (6, 3))

@@ -23,9 +23,7 @@ from onnxplain.verification.finite_differences import compare
 from tests.rules.test_fixtures import IDS, MODELS, error, feeds
 from tests.support.contrib_cases import (
     CALLS,
-    FLOAT_FROM_INTEGERS,
     MS,
-    QUANTIZED,
     Call,
     attention,
     embed,
@@ -34,6 +32,7 @@ from tests.support.contrib_cases import (
     n_bits,
     real,
 )
+from tests.support.contrib_quantized_cases import FLOAT_FROM_INTEGERS, QUANTIZED
 from tests.support.models import model, node, run
 
 EVERY = [pytest.param(c, id=c.id) for c in CALLS]

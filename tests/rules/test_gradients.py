@@ -18,7 +18,7 @@ from onnxplain.passes import prepare
 from onnxplain.propagation.vjp import vjp
 from onnxplain.verification.finite_differences import Comparison, compare
 from tests.support.onnx_cases import Case, cases
-from tests.support.own_cases import Own
+from tests.support.own_case import Own
 
 SKIP: dict[str, str] = {
     "MaxUnpool-maxunpool_export_with_output_shape-*": "refused: runtimes put the elements in different places",

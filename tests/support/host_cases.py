@@ -49,9 +49,14 @@ class Case:
         return "-".join(filter(None, (self.source, self.method, self.note)))
 
 
+TABLES_FOR = {"linear-shap": "linear_of_cancer_sklearn"}
+"""Methods that serve one kind of model of tables only, and a model of that kind."""
+
+
 def graph_methods() -> dict[str, Method]:
-    """The methods that a file can hold."""
-    return {name: m for name, m in all_methods().items() if not m.forward_only}
+    """The methods that a file can hold, but for those of `TABLES_FOR`."""
+    assert set(TABLES_FOR) == {name for name, m in all_methods().items() if m.attributes_to == "column"}
+    return {name: m for name, m in all_methods().items() if not m.forward_only and name not in TABLES_FOR}
 
 
 def families() -> list[str]:
@@ -66,6 +71,7 @@ def cases() -> list[Case]:
     """Every method on the digits, the families on the other models, and every form of run-time input."""
     run_time = (("target", "input"),)
     found = [Case("digits", m, run_time) for m in graph_methods()]
+    found += [Case(s, m, run_time) for m, s in TABLES_FOR.items()]
     found += [Case(s, m, run_time) for s in FAMILIES_ON for m in families()]
     found += [Case(s, m, run_time) for s in SOME_ON for m in SOME]
     forms: dict[str, dict[str, Any]] = {
@@ -94,6 +100,8 @@ def rewritten(case: Case) -> onnx.ModelProto:
     method = all_methods()[case.method]
     if method.needs_baseline:
         settings["baseline"] = "input"
+    if case.method in TABLES_FOR:
+        settings["background"] = rows(case.source)
     try:
         if method.attributes_to in ("layer", "input") and not method.auto_layer:
             settings["layer"] = middle(case.source)
@@ -123,6 +131,12 @@ def run(model: onnx.ModelProto, given: Mapping[str, np.ndarray]) -> dict[str, An
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, dict(given)), strict=True))
+
+
+def rows(name: str) -> dict[str, np.ndarray]:
+    """The samples of a fixture but for the first two: what those are compared with."""
+    with np.load(FIXTURES / name.partition("_of_")[2] / "data.npz") as data:
+        return {k: v[2:] for k, v in data.items() if k != "label"}
 
 
 def feeds(name: str) -> dict[str, np.ndarray]:
@@ -214,9 +228,17 @@ def _qdq(model: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.load(after)
 
 
+def _linear(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What comes before the first activation."""
+    end = next(n for n in model.graph.node if n.op_type == "Add").output[0]
+    known = onnx.shape_inference.infer_shapes(model)
+    return onnx.utils.Extractor(known).extract_model([i.name for i in model.graph.input], [end])
+
+
 MADE: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "fixed_of_digits": _fixed,
     "float16_of_digits": _float16,
     "qdq_of_digits": _qdq,
+    "linear_of_cancer_sklearn": _linear,
 }
 """Models made from fixtures."""

@@ -26,7 +26,7 @@ def test_a_rule_broken_on_purpose_is_found_and_named(op: str, tmp_path: Path) ->
     report = check(FIXTURES / "digits" / "model_legacy.onnx", x=x, rules=tmp_path)
     assert not report.ok
     assert op in report.culprit, report
-    assert op in report.findings[1].detail
+    assert op in report.findings[2].detail
 
 
 def test_right_rules_pass_on_random_input() -> None:
@@ -37,7 +37,7 @@ def test_right_rules_pass_on_random_input() -> None:
 
 def test_integer_inputs_are_checked_call_by_call() -> None:
     report = check(FIXTURES / "bert" / "model.onnx", nodes=True)
-    assert report.findings[1].ok
+    assert report.findings[2].ok
 
 
 def test_one_wrong_call_among_many_is_named(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_one_wrong_call_among_many_is_named(tmp_path: Path) -> None:
 
 def test_method_findings() -> None:
     report = check(FIXTURES / "cancer" / "model.onnx", "input-x-gradient")
-    assert [f.name for f in report.findings][2:] == ["input-x-gradient is finite", "completeness"]
-    assert report.findings[3].ok is None, "not promised"
+    assert [f.name for f in report.findings][3:] == ["input-x-gradient is finite", "completeness", "logit of the prediction"]
+    assert report.findings[4].ok is None, "not promised"
     assert check(FIXTURES / "cancer" / "model.onnx", "taylor", baseline=0.0).ok
 
 

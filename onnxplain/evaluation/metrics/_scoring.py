@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from onnxplain.errors import MetricError
-from onnxplain.runtime.scorer import Array, Scorer
+from onnxplain.runtime.scorer import Array, Scorer, Watch
 from onnxplain.runtime.session import Arrays
 
 __all__ = ["Scoring"]
@@ -20,10 +20,12 @@ class Scoring:
     Args:
         forward: the model; all arrays have an axis for samples here.
         rows: in one run, at most; None for what memory allows.
+        watch: is told of the inputs and outputs of predictions.
     """
 
-    def __init__(self, scorer: Scorer, rows: int | None = None) -> None:
+    def __init__(self, scorer: Scorer, rows: int | None = None, watch: Watch | None = None) -> None:
         self.forward = scorer
+        self._watch = watch
         self._most = rows
         self.runs = 0
 
@@ -60,7 +62,7 @@ class Scoring:
 
     def ranked(self, feeds: Arrays) -> Array:
         """The prediction itself (probabilities, where the score is a logit), float64 [m, elements]."""
-        made = [self.forward.predict(part, self.rows(part)).ranked for part in self._parts(feeds)]
+        made = [self.forward.predict(part, self.rows(part), self._watch).ranked for part in self._parts(feeds)]
         return self._whole([np.asarray(m, np.float64).reshape(len(m), -1) for m in made])
 
     def probabilities(self, feeds: Arrays) -> Array:

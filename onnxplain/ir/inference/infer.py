@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from onnxplain.errors import RuleError
-from onnxplain.ir.graph import Body
+from onnxplain.ir.emitted import Body
 from onnxplain.ir.inference.applied import Applied
 from onnxplain.ir.inference.dims import merged
 from onnxplain.ir.inference.shapes import RULES, Rule

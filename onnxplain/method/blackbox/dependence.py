@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import MethodError
+from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.bins import FeatureColumn, feature_columns
-from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, background_rows
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
 from onnxplain.method.registry import method
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.scorer import Array

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import MethodError
+from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.bins import FeatureColumn, feature_columns
 from onnxplain.method.blackbox.fit import Fit, fit_line
 from onnxplain.method.blackbox.game import Game
 from onnxplain.method.blackbox.players import Players
-from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues, background_rows
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays

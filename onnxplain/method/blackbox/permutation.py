@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
+from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.ablation import ablate
-from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues, background_rows
+from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult, PlayerValues
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
-from onnxplain.method.blackbox.task import PerturbationContext, background_rows
+from onnxplain.method.background import background_rows
+from onnxplain.method.blackbox.task import PerturbationContext
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 

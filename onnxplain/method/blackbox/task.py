@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
+from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.game import Game
 from onnxplain.method.blackbox.players import grouped
 from onnxplain.method.sampling.chunk_size import Chunk, memory_bytes, row_count
@@ -16,7 +17,7 @@ from onnxplain.runtime.readout import Reader
 from onnxplain.runtime.scorer import Array, ForwardResult, Scorer
 from onnxplain.runtime.session import Arrays
 
-__all__ = ["PerturbationContext", "PerturbationResult", "PlayerValues", "background_rows"]
+__all__ = ["PerturbationContext", "PerturbationResult", "PlayerValues"]
 
 MASK_BLOCK = 256
 """Samples that share their masks in one go, at most."""
@@ -200,29 +201,3 @@ def merged(played: Sequence[tuple[Game, PlayerValues]]) -> PerturbationResult:
 def _padded(values: Array, most: int) -> Array:
     missing = most - values.shape[-1]
     return np.pad(values, ((0, 0), (0, 0), (0, missing)), constant_values=np.nan)
-
-
-def background_rows(background: Any, x: Mapping[str, Array], what: str = "background") -> Arrays:
-    """Rows of data by input name, [m, …], in the types of the inputs.
-
-    Raises:
-        InputError: a name is missing, or the rows do not have the shape of samples.
-    """
-    named = background if isinstance(background, Mapping) else dict.fromkeys(x, background)
-    if (len(x) > 1 and not isinstance(background, Mapping)) or set(x) - set(named):
-        raise InputError(f"{what} must be a dict with rows of data for each explained input: {', '.join(x)}")
-    made: Arrays = {}
-    for name, array in x.items():
-        rows = np.asarray(named[name], object if array.dtype.kind in "OUS" else None)
-        if rows.ndim != array.ndim or rows.shape[1:] != array.shape[1:] or not len(rows):
-            raise InputError(
-                f"{what} holds rows of data like the input: expected [m, {', '.join(map(str, array.shape[1:]))}] for '{name}', "
-                f"got {list(rows.shape)}"
-            )
-        made[name] = rows.astype(array.dtype)
-    counts = {n: len(v) for n, v in made.items()}
-    if len(set(counts.values())) > 1:
-        raise InputError(
-            f"{what}: inputs disagree on the number of rows: {', '.join(f'{n!r} has {c}' for n, c in counts.items())}"
-        )
-    return made

@@ -11,7 +11,7 @@ into blocks first.
 from __future__ import annotations
 
 from onnxplain.builder.emitter import Emitter
-from onnxplain.ir.graph import Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.ops import Traits
 from onnxplain.passes.lowering.masks import hard_swish, masked, masked_message
 from onnxplain.passes.lowering.pixels import gated, scaled, stretched_channels, summed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxplain.ir.graph import Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.pattern import op, var
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.lowering.scope import STEEP, Scope

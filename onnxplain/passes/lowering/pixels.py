@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from onnxplain.ir.graph import Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import whole
 from onnxplain.passes.lowering.scope import Scope

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from onnxplain.builder.emitter import Emitter
-from onnxplain.ir.graph import Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["pooled"]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxplain.builder.emitter import Emitter
-from onnxplain.ir.graph import Body, Emitted
+from onnxplain.ir.emitted import Body, Emitted
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match, NoMatch, Pattern, match

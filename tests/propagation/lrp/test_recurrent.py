@@ -16,7 +16,8 @@ from onnxplain.propagation.lrp.linear_rules import STABILIZER
 from onnxplain.verification.finite_differences import double
 from onnxplain.verification.reference.evaluator import evaluate_reference
 from tests.support.models import model, node, run
-from tests.support.own_cases import RECURRENT, Own
+from tests.support.own_case import Own
+from tests.support.own_models import RECURRENT
 from tests.support.paths import FIXTURES
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
