@@ -92,7 +92,7 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, n
 def first_missing(feeds: Mapping[str, np.ndarray[Any, Any]]) -> str:
     """Where the first NaN stands in the inputs, in words; empty where none does."""
     for name, array in feeds.items():
-        places = np.argwhere(np.isnan(array)) if array.dtype.kind == "f" else ()
+        places = np.argwhere(np.isnan(array) if array.dtype.kind == "f" else np.zeros(0, bool))
         if len(places):
             return f"input '{name}' holds nan at {[int(i) for i in places[0]]}"
     return ""

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from onnxplain import Explainer, rewrite
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError
+from onnxplain.verification.verify import verify
 from tests.support.models import run
 
 RANDOM = np.random.default_rng(0)
@@ -103,6 +104,8 @@ def test_a_host_gives_tokens() -> None:
     found = run(made, {"t": T, given.name: PAD})["t_attribution"]
     expected = Explainer(network(), "integrated-gradients", baseline=PAD)(T, 1).attribution
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    report = verify(made, T)
+    assert all(finding.ok is not False for finding in report.findings), report
 
 
 @pytest.mark.parametrize("when", ["set up", "with the batch"])
