@@ -112,7 +112,7 @@ def check(
     origin = read(model)
     source = prepared(origin.copy(), registry)
     graph = Graph(source.copy().model)
-    feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
+    feeds = check_inputs(x, graph.inputs, nonfinite="missing") if x is not None else random_inputs(graph, seed)
     subject = _Subject(origin, source, graph, feeds, providers)
     ran = subject.run(request)
     verdict = PredictionCheck(origin, request, RunSettings(providers))(feeds, ran.results, ran.rewritten.model)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from onnxplain import Explainer
+from onnxplain import Explainer, check
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError
 from tests.support.models import run
@@ -128,3 +128,12 @@ def test_from_the_shell(method: str, tmp_path: Path) -> None:
     expected = Explainer(network("where"), method, progress=False, **settings)(x, 1).attribution
     with np.load(tmp_path / "a.npz") as saved:
         np.testing.assert_allclose(saved["x_attribution"] if "x_attribution" in saved else saved["x"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mending", MENDED)
+@pytest.mark.parametrize("method", ["gradient", "integrated-gradients", "deeplift", "lrp-epsilon"])
+def test_check_takes_them(mending: str, method: str) -> None:
+    """Differences of the original model, completeness and conservation hold with values missing."""
+    settings = {} if method in GRADIENTS else {"baseline": BASELINE}
+    report = check(network(mending), method, X, **settings)
+    assert all(finding.ok is not False for finding in report.findings), report

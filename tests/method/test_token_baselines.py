@@ -104,7 +104,7 @@ def test_a_host_gives_tokens() -> None:
     found = run(made, {"t": T, given.name: PAD})["t_attribution"]
     expected = Explainer(network(), "integrated-gradients", baseline=PAD)(T, 1).attribution
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
-    report = verify(made, T)
+    report = verify(made, x=T)
     assert all(finding.ok is not False for finding in report.findings), report
 
 

@@ -166,3 +166,21 @@ def test_prediction_with_nan_in_a_pooling_is_the_models(kind: str, body: str) ->
         assert made["x_attribution"][0, 0, place // 2, place % 2] == 0
         if np.isfinite(own[0, 0, 0, 0]):
             assert np.count_nonzero(made["x_attribution"]) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "r = Sqrt(x) k = Greater(x, z) m = Cast<to = 11>(k) y = Mul(m, r)",
+        "r = Sqrt(x) k = Greater(x, z) m = CastLike(k, x) s = Mul(r, m) y = Add(s, z)",
+        "pads = Constant<value_ints = [0, 1, 0, 1]>() w = Pad(x, pads) r = Sqrt(w) begin = Constant<value_ints = [1]>() "
+        "end = Constant<value_ints = [4]>() c = Slice(r, begin, end, begin) y = Max(c, z)",
+    ],
+)
+def test_roots_behind_masks_and_padding(body: str) -> None:
+    """What a mask takes away, and what was padded, sends nothing, though the slope of the root is infinite there."""
+    x = np.array([[0.0, 1.0, 4.0]])
+    made = Explainer(model(body), "gradient")(x, (":",))
+    np.testing.assert_array_equal(made.outputs["y"], np.sqrt(x))
+    np.testing.assert_allclose(made.attribution[:, 1:], [[0.5, 0.25]])
+    assert made.attribution[0, 0] == (0 if "Mul" in body else np.inf)
