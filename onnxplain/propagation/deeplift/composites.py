@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from onnxplain.analysis.canonize.neuron import group_neurons
+from onnxplain.ir.markers import STAND_IN
 from onnxplain.ir.registry import Rule
 from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
 from onnxplain.propagation.deeplift.control_flow import control
 from onnxplain.propagation.deeplift.products import factors
-from onnxplain.propagation.deeplift.quantization import rounding
+from onnxplain.propagation.deeplift.quantization import rounding, written_out
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
@@ -39,6 +40,7 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=QUADRATIC), deeplift.midpoint),
     (NodePattern(operators=LINEAR), deeplift.linear),
     (NodePattern(operators=QUANTIZERS), rounding),
+    (NodePattern(operators=("CastLike",), names=(f"*{STAND_IN}/*",)), written_out),
     (NodePattern(operators=("LRN",)), deeplift_norms.response),
     (NodePattern(operators=("ReduceL1",)), deeplift_norms.sizes),
     (NodePattern(operators=("ReduceLogSum",)), deeplift_norms.log_sum),

@@ -14,7 +14,7 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.deeplift.rules import change, reference_of
 from onnxplain.propagation.rule import named
 
-__all__ = ["rounding"]
+__all__ = ["rounding", "written_out"]
 
 
 @named("rounding", "m_x = m_y · Δ clip(x) / (s Δx)", "rounding as the identity, saturation by Rescale")
@@ -31,6 +31,12 @@ def rounding(b: Builder, node: Node, *m: Tensor | None) -> Messages:
     if not node.needs_input_grad(0):
         return (None,) * len(node.reads)
     return _first(node, b.Mul(b.cast(m[0], node.x), _secant(b, node)))
+
+
+@named("written-out", "m to what an operator approximates", "the operator itself stays for the prediction")
+def written_out(b: Builder, node: Node, m: Tensor) -> Messages:
+    """An approximation that stands for what it approximates: what it rounds belongs to no input."""
+    return tuple(b.gradient(node, m))
 
 
 def _secant(b: Builder, node: Node) -> Tensor:
