@@ -7,7 +7,7 @@ compute some of them with integers or tables: outputs agree to one step of the o
 import numpy as np
 
 from onnxplain import Builder, Node, RuleError, Tensor, expansion
-from onnxplain.rulekit.quantized import columns, quantized, real
+from onnxplain.rulekit.quantized import columns, dequantized, quantized, real, requantized
 
 MS = "com.microsoft"
 
@@ -138,6 +138,5 @@ def quantize_linear(b: Builder, node: Node) -> Tensor:
     narrow = node.x if node.op == "DequantizeLinear" else node.inputs[2]
     if b.graph.opset < 21 and narrow is not None and narrow.dtype not in (np.uint8, np.int8, np.int32):
         raise RuleError(f"it quantizes to {narrow.dtype}; convert the model to opset 21")
-    x, scale, zero = node.inputs
-    y: Tensor = b.op(node.op, x, scale, zero, axis=node.get("axis"))
-    return y
+    written = dequantized if node.op == "DequantizeLinear" else requantized
+    return written(b, node.x, node.input(1), node.inputs[2], axis=node.get("axis"))

@@ -27,6 +27,7 @@ FIRST: tuple[tuple[str, ...], ...] = (
 Those in one row explain the same models, and run in one process that rewrites each of them once."""
 
 PARTS: Mapping[str, int] = {
+    "tests/passes/test_translation_sweep.py": 6,
     "tests/rules/test_gradients.py": 24,
     "tests/propagation/deeplift/test_deeplift_cases.py": 4,
 }

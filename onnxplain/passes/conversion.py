@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
 import onnx.shape_inference
 from onnx import helper, numpy_helper
 
+from onnxplain.errors import ModelError
 from onnxplain.ir.edit import graphs_in, set_nodes
 
-__all__ = ["correct_conversion", "element_types", "spell_out_hardmax"]
+__all__ = ["correct_conversion", "element_types", "hide_old_scans", "spell_out_hardmax"]
 
 RESIZE_AS_TODAY = 11
 """From this operator set on Resize says itself how it maps coordinates."""
+
+SCAN_WITHOUT_BATCH = 9
+"""From this operator set on Scan goes over one sequence, not over one of each sample."""
+
+SCAN_INPUTS = "num_scan_inputs"
+"""An attribute that every Scan has, and no Loop."""
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
@@ -39,8 +46,12 @@ def correct_conversion(model: onnx.ModelProto, version: int, types: Mapping[str,
         version: the operator set it was raised from.
         types: the element types of the tensors before.
     """
+    empty = _empty(model)
     for graph in reversed(graphs_in(model.graph)):  # inner graphs first: writing a graph's nodes copies those within
         _bind_types(graph, types, {o.domain: o.version for o in model.opset_import}[""])
+        if version < SCAN_WITHOUT_BATCH:
+            set_nodes(graph, [_sample_by_sample(node) if _is_hidden_scan(node) else node for node in graph.node])
+        _choose_sizes(graph, empty)
         if version < RESIZE_AS_TODAY:
             _map_coordinates(graph, {t.name: t for t in model.graph.initializer})
 
@@ -69,6 +80,41 @@ def _flattened(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     ]
 
 
+def hide_old_scans(graph: onnx.GraphProto, version: int) -> None:
+    """Call every Scan before operator set 9 a Loop, which the converter leaves as it is, and whose body it converts.
+
+    The converter only takes the axis of the samples off the shapes of what such a Scan reads, those of the model's inputs too.
+    """
+    for node in (n for g in graphs_in(graph) for n in g.node if version < SCAN_WITHOUT_BATCH):
+        if node.op_type == "Scan" and not node.domain:
+            if node.input[0]:
+                raise ModelError(
+                    f"Scan '{node.name}' of operator set 8 takes sequences of unequal lengths, which no later one does; export "
+                    "the model with a newer operator set"
+                )
+            node.op_type = "Loop"
+
+
+def _is_hidden_scan(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Loop" and not node.domain and any(a.name == SCAN_INPUTS for a in node.attribute)
+
+
+def _sample_by_sample(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A Scan of operator set 8 as a Scan over the samples, each step of which scans the sequences of one."""
+    name, reads = node.name or node.output[0], node.input[1:]
+    settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    given, made = ([f"{name}/{part}/{i}" for i in range(len(n))] for part, n in (("given", reads), ("made", node.output)))
+    directions = {"scan_input_directions": settings["directions"]} if "directions" in settings else {}
+    inner = helper.make_node(
+        "Scan", given, made, f"{name}/sequence", body=settings["body"], num_scan_inputs=settings[SCAN_INPUTS], **directions
+    )
+    starts, ends = ([helper.make_empty_tensor_value_info(n) for n in names] for names in (given, made))
+    step = helper.make_graph([inner], f"{name}/sample", starts, ends)
+    over = helper.make_node("Scan", reads, node.output, node.name, body=step, num_scan_inputs=len(reads))
+    over.metadata_props.extend(node.metadata_props)
+    return over
+
+
 def _bind_types(graph: onnx.GraphProto, types: Mapping[str, int], version: int) -> None:
     """Give constants that the converter made (bounds of Clip, the value of Pad) the type of the operands they go with: it makes
     them float32 always."""
@@ -91,6 +137,22 @@ def _retype(constant: onnx.NodeProto, kind: int) -> None:
         with np.errstate(over="ignore"):  # no bound at all is the greatest float32: infinite in float16
             values = numpy_helper.to_array(attribute.t).astype(helper.tensor_dtype_to_np_dtype(kind))
         attribute.t.CopyFrom(numpy_helper.from_array(values))
+
+
+def _empty(model: onnx.ModelProto) -> set[str]:
+    """The names of tensors that are known to have no elements."""
+    found = {t.name for graph in graphs_in(model.graph) for t in graph.initializer if 0 in t.dims}
+    nodes = (n for graph in graphs_in(model.graph) for n in graph.node if n.op_type == "Constant")
+    found |= {n.output[0] for n in nodes if n.attribute[0].type == onnx.AttributeProto.TENSOR and 0 in n.attribute[0].t.dims}
+    inputs = ((v.name, v.type.tensor_type.shape.dim) for v in model.graph.input)
+    return found | {name for name, dims in inputs if any(d.HasField("dim_value") and not d.dim_value for d in dims)}
+
+
+def _choose_sizes(graph: onnx.GraphProto, empty: Collection[str]) -> None:
+    """Leave out the scales of a Resize that takes sizes: before operator set 13 they had to be there, without elements."""
+    for node in graph.node:
+        if node.op_type == "Resize" and not node.domain and len(node.input) > 3 and node.input[3] not in ("", *empty):
+            node.input[2] = "" if node.input[2] in empty else node.input[2]
 
 
 def _map_coordinates(graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorProto]) -> None:

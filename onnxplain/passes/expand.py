@@ -20,7 +20,7 @@ from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.weights import without_weights
 
-__all__ = ["expand_functions", "rename"]
+__all__ = ["expand_functions", "fill_attributes", "rename"]
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
@@ -130,7 +130,7 @@ def _body(node: onnx.NodeProto, version: int, types: Types) -> onnx.FunctionProt
         return None
     body = onnx.FunctionProto()
     body.ParseFromString(text)
-    _fill_attributes(body.node, {a.name: a for a in filled.attribute})
+    fill_attributes(body.node, {a.name: a for a in filled.attribute})
     return body
 
 
@@ -144,7 +144,7 @@ def _with_defaults(node: onnx.NodeProto, schema: Any) -> onnx.NodeProto:
     return filled
 
 
-def _fill_attributes(nodes: Iterable[onnx.NodeProto], given: dict[str, onnx.AttributeProto]) -> None:
+def fill_attributes(nodes: Iterable[onnx.NodeProto], given: dict[str, onnx.AttributeProto]) -> None:
     """Write the node's attributes where the body refers to them; a reference to one left out goes."""
     for node in nodes:
         for attribute in list(node.attribute):
@@ -156,7 +156,7 @@ def _fill_attributes(nodes: Iterable[onnx.NodeProto], given: dict[str, onnx.Attr
                     attribute.CopyFrom(value)
                     attribute.name = name
         for graph in subgraphs(node):
-            _fill_attributes(graph.node, given)
+            fill_attributes(graph.node, given)
 
 
 def _instance(call: onnx.NodeProto, body: onnx.FunctionProto, taken: Names) -> list[onnx.NodeProto]:

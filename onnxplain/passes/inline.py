@@ -8,7 +8,8 @@ import onnx
 import onnx.inliner
 
 from onnxplain.errors import ModelError
-from onnxplain.ir.edit import subgraphs
+from onnxplain.ir.edit import Names, subgraphs
+from onnxplain.passes.expand import fill_attributes
 from onnxplain.passes.tidy import tidy
 from onnxplain.passes.weights import without_weights
 
@@ -20,7 +21,7 @@ def inline_functions(model: onnx.ModelProto) -> bool:
     if not model.functions:
         return False
     with without_weights(model) as skeleton:
-        _write_defaults(skeleton)
+        _bind_attributes(skeleton)
         try:
             inlined = onnx.inliner.inline_local_functions(skeleton, convert_version=True)
         except Exception as error:
@@ -31,18 +32,38 @@ def inline_functions(model: onnx.ModelProto) -> bool:
     return True
 
 
-def _write_defaults(model: onnx.ModelProto) -> None:
-    """Write a function's defaults onto every node that leaves the attribute out, within functions and subgraphs too.
+def _bind_attributes(model: onnx.ModelProto) -> None:
+    """Give every call a function of its own that takes no attributes: it has those of the call, defaults for what the call leaves
+    out, and nothing where there is no default, so that the operator in the body has its own.
 
-    onnx's inliner takes an attribute that a node leaves out for one that the body does not have.
+    onnx's inliner takes an attribute that a call leaves out for one that the body does not have, even where a call within hands
+    it on to a function that has a default.
     """
-    defaults = {(f.domain, f.name, f.overload): list(f.attribute_proto) for f in model.functions if f.attribute_proto}
-    if not defaults:
-        return
-    graphs: list[Iterable[onnx.NodeProto]] = [model.graph.node, *(f.node for f in model.functions)]
-    for nodes in graphs:
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    made: dict[tuple[object, ...], onnx.FunctionProto] = {}
+    names = Names(f.name for f in model.functions)
+    waiting: list[Iterable[onnx.NodeProto]] = [model.graph.node]
+    for nodes in waiting:
         for node in nodes:
-            given = {a.name for a in node.attribute}
-            missing = [a for a in defaults.get((node.domain, node.op_type, node.overload), ()) if a.name not in given]
-            node.attribute.extend(missing)
-            graphs += [graph.node for graph in subgraphs(node)]
+            waiting += [graph.node for graph in subgraphs(node)]
+            called = functions.get((node.domain, node.op_type, node.overload))
+            if called is None:
+                continue
+            given = {a.name: a for a in (*called.attribute_proto, *node.attribute)}
+            key = (
+                called.domain,
+                called.name,
+                called.overload,
+                *sorted(a.SerializeToString(deterministic=True) for a in given.values()),
+            )
+            if key not in made:
+                bound = made[key] = onnx.FunctionProto()
+                bound.CopyFrom(called)
+                bound.name, bound.overload = names.fresh(called.name), ""
+                del bound.attribute[:], bound.attribute_proto[:]
+                fill_attributes(bound.node, given)
+                waiting.append(bound.node)
+            node.op_type, node.overload = made[key].name, ""
+            del node.attribute[:]
+    del model.functions[:]
+    model.functions.extend(made.values())

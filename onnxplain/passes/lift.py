@@ -18,6 +18,8 @@ def lift_constants(model: onnx.ModelProto) -> bool:
         for graph in subgraphs(node):
             _lift(graph, node.name, taken, lifted)
     model.graph.initializer.extend(lifted)
+    if lifted:  # before IR 4 weights had to be listed as inputs
+        model.ir_version = max(model.ir_version, 4)
     return bool(lifted)
 
 

@@ -8,7 +8,7 @@ import onnx.version_converter
 
 from onnxplain.errors import ModelError
 from onnxplain.ir.schema import signature
-from onnxplain.passes.conversion import correct_conversion, element_types, spell_out_hardmax
+from onnxplain.passes.conversion import correct_conversion, element_types, hide_old_scans, spell_out_hardmax
 from onnxplain.passes.tidy import unique_names
 from onnxplain.passes.weights import without_weights
 
@@ -61,6 +61,7 @@ def _raise(model: onnx.ModelProto, version: int) -> None:
         if version < FLATTENING_ENDS:
             spell_out_hardmax(skeleton.graph)
         types = element_types(skeleton)
+        hide_old_scans(skeleton.graph, version)
         outputs = [o for o in skeleton.graph.output if not o.type.HasField("tensor_type")]
         _hide_outputs(skeleton, outputs)
         try:

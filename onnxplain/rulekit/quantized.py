@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["columns", "quantized", "real", "scalar"]
+__all__ = ["columns", "dequantized", "quantized", "real", "requantized", "scalar"]
+
+FLOAT = np.dtype(np.float32)
+
+SCALES_OF_ANY_TYPE = 19
+"""From this operator set on scales need not be float32."""
 
 
 def real(b: Builder, x: Tensor | None, scale: Tensor | None, zero: Tensor | None) -> Tensor:
@@ -32,7 +39,56 @@ def real(b: Builder, x: Tensor | None, scale: Tensor | None, zero: Tensor | None
         array([0. , 0.5, 1. ], dtype=float32)
     """
     assert scale is not None
-    return b.DequantizeLinear(x, scalar(b, scale), None if zero is None else scalar(b, zero))
+    return dequantized(b, x, scalar(b, scale), None if zero is None else scalar(b, zero))
+
+
+def dequantized(b: Builder, x: Tensor | None, scale: Tensor, zero: Tensor | None, **settings: Any) -> Tensor:
+    """DequantizeLinear of scales of any type, in every operator set: where they have to be float32, the result is rounded after.
+
+    Args:
+        b: where nodes are emitted.
+        x: the integers.
+        scale: the scales.
+        zero: the zero points; None for 0.
+        **settings: attributes of DequantizeLinear.
+
+    Returns:
+        Real numbers in the type of the scale.
+
+    Example:
+        >>> from onnxplain.rulekit.quantized import dequantized
+        >>> run(dequantized(b, b.const([1, 2], np.uint8), b.const(0.5, np.float16), None))
+        array([0.5, 1. ], dtype=float16)
+    """
+    if b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32:
+        made: Tensor = b.DequantizeLinear(x, scale, zero, **settings)
+        return made
+    return b.cast(b.DequantizeLinear(x, b.cast(scale, Tensor("", FLOAT)), zero, **settings), scale)
+
+
+def requantized(b: Builder, y: Tensor, scale: Tensor, zero: Tensor | None, **settings: Any) -> Tensor:
+    """QuantizeLinear of numbers of any type, in every operator set.
+
+    Args:
+        b: where nodes are emitted.
+        y: real numbers.
+        scale: the scales.
+        zero: the zero points; None for 0, as uint8.
+        **settings: attributes of QuantizeLinear.
+
+    Returns:
+        The integers.
+
+    Example:
+        >>> from onnxplain.rulekit.quantized import requantized
+        >>> run(requantized(b, b.const([1.0, 2.0], np.float16), b.const(0.5, np.float16), None))
+        array([2, 4], dtype=uint8)
+    """
+    if not (b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32):
+        wide = Tensor("", FLOAT)
+        y, scale = b.cast(y, wide), b.cast(scale, wide)
+    made: Tensor = b.QuantizeLinear(y, scale, zero, **settings)
+    return made
 
 
 def columns(b: Builder, w: Tensor | None, scale: Tensor | None, zero: Tensor | None) -> Tensor:
@@ -112,4 +168,4 @@ def quantized(b: Builder, y: Tensor, scale: Tensor | None, zero: Tensor | None, 
                [ 2, 20,  0]], dtype=uint8)
     """
     assert scale is not None
-    return b.QuantizeLinear(y, scalar(b, scale), b.const(0, like.dtype) if zero is None else scalar(b, zero))
+    return requantized(b, y, scalar(b, scale), b.const(0, like.dtype) if zero is None else scalar(b, zero))

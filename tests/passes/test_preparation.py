@@ -116,6 +116,30 @@ def test_defaults_reach_calls_within_branches() -> None:
         assert_kept(model, {"x": np.array([[-1.0, -2.0, 0.5, -0.3]], np.float32), "c": np.array(chosen)})
 
 
+UNGIVEN = {
+    "the operator's own default": "Act <k> (x) => (y) { y = LeakyRelu<alpha: float = @k>(x) }",
+    "the inner function's default": (
+        "Act <k> (x) => (y) { y = my.In<j: float = @k>(x) } "
+        '<domain: "my", opset_import: ["" : 18]> In <j: float = 0.5> (x) => (y) { y = Elu<alpha: float = @j>(x) }'
+    ),
+    "nobody's": (
+        "Act <k> (x) => (y) { y = my.In<j: float = @k>(x) } "
+        '<domain: "my", opset_import: ["" : 18]> In <j> (x) => (y) { y = Elu<alpha: float = @j>(x) }'
+    ),
+}
+
+
+@pytest.mark.parametrize("body", UNGIVEN)
+def test_attributes_that_nobody_gives(body: str) -> None:
+    imports = '["" : 18, "my" : 1]'
+    model = onnx.parser.parse_model(
+        f"<ir_version: 9, opset_import: {imports}>\n"
+        "g (float[N,4] x) => (float[N,4] y) { a = my.Act(x) b = my.Act<k: float = 0.2>(a) y = Sin(b) }\n"
+        f'<domain: "my", opset_import: {imports}> {UNGIVEN[body].replace("""["" : 18]""", imports)}'
+    )
+    assert_kept(model, {"x": np.array([[-1.0, -2.0, 0.5, -0.3]], np.float32)})
+
+
 # -- batch normalization next to linear maps -------------------------------------------------------------------------------
 
 
@@ -207,6 +231,68 @@ def test_old_resizing(opset: int, mode: str, scales: str, place: str) -> None:
     assert_kept(built([*nodes, node("Mul", "r r", "y")], inputs, info("y", None), weights, opset), feeds)
 
 
+@pytest.mark.parametrize("sizes_at", ["weights", "input"])
+@pytest.mark.parametrize("opset", [11, 12])
+def test_resizing_by_sizes_with_scales_that_are_empty(opset: int, sizes_at: str) -> None:
+    """Operator sets 11 and 12 ask for scales, of no elements, where sizes are given; later ones for none."""
+    sizes, none = np.array([1, 1, 9, 5]), np.zeros(0, np.float32)
+    nodes = [helper.make_node("Resize", ["x", "none", "empty", "sizes"], ["r"], mode="linear"), node("Mul", "r r", "y")]
+    inputs, weights, feeds = [info("x", ["n", 1, 6, 8])], {"none": none}, {"x": floats(1, 1, 6, 8)}
+    if sizes_at == "input":
+        inputs += [info("sizes", [4], TensorProto.INT64), info("empty", [0])]
+        feeds |= {"sizes": sizes, "empty": none}
+    else:
+        weights |= {"sizes": sizes, "empty": none}
+    assert_kept(built(nodes, inputs, info("y", None), weights, opset), feeds)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("place", ["graph", "branch"])
+def test_scans_over_batches(place: str, backwards: bool, samples: int) -> None:
+    """Scan of operator set 8 goes over a sequence of each sample; its body has operators that changed since."""
+    body = helper.make_graph(
+        [node("Add", "h e", "s"), helper.make_node("Softmax", ["s"], ["h2"], axis=0), node("Mul", "h2 h2", "o")],
+        "body", [info("h", [2]), info("e", [2])], [info("h2", [2]), info("o", [2])],
+    )  # fmt: skip
+    settings: dict[str, Any] = {"body": body, "num_scan_inputs": 1, **({"directions": [1]} if backwards else {})}
+    nodes = [helper.make_node("Scan", ["", "h0", "x"], ["last", "all"], **settings)]
+    if place == "branch":
+        then = helper.make_graph(nodes, "t", [], [info("last", None), info("all", None)])
+        other = helper.make_graph(
+            [node("Neg", "h0", "h1"), node("Neg", "x", "x1")], "e", [], [info("h1", None), info("x1", None)]
+        )
+        nodes = [helper.make_node("If", ["c"], ["last", "all"], then_branch=then, else_branch=other)]
+    nodes += [helper.make_node("ReduceSum", ["all"], ["total"], axes=[1], keepdims=0), node("Mul", "total last", "y")]
+    inputs = [info("x", ["n", 3, 2]), info("h0", ["n", 2]), *([info("c", [], TensorProto.BOOL)] if place == "branch" else [])]
+    feeds = {"x": floats(samples, 3, 2), "h0": floats(samples, 2), **({"c": np.array(True)} if place == "branch" else {})}
+    assert_kept(built(nodes, inputs, info("y", None), opset=8), feeds)
+
+
+def test_scans_over_sequences_of_unequal_lengths_are_refused() -> None:
+    body = helper.make_graph([node("Add", "h e", "h2")], "body", [info("h", [2]), info("e", [2])], [info("h2", [2])])
+    scan = helper.make_node("Scan", ["lengths", "h0", "x"], ["y"], "my_scan", body=body, num_scan_inputs=1)
+    inputs = [info("x", ["n", 3, 2]), info("h0", ["n", 2]), info("lengths", ["n"], TensorProto.INT64)]
+    with pytest.raises(OnnxplainError, match="'my_scan' of operator set 8 takes sequences of unequal lengths"):
+        rewrite(built([scan], inputs, info("y", None), opset=8))
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_half_precision_scales(axis: int | None) -> None:
+    """ONNX Runtime's own DequantizeLinear takes scales that the standard's takes from operator set 19 on."""
+    several = axis is not None
+    weights = {
+        "w": np.arange(-6, 6, dtype=np.int8).reshape(4, 3),
+        "s": np.array([0.5, 0.25, 0.1] if several else 0.3, np.float16),
+    }
+    more = {"axis": axis} if several else {}
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"], domain="com.microsoft", **more), node("Mul", "x d", "y")]
+    half = TensorProto.FLOAT16
+    made = built(nodes, [info("x", [4, 3], half)], info("y", None, half), weights)
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert_kept(made, {"x": floats(4, 3).astype(np.float16)})
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
 @pytest.mark.parametrize("op", ["Clip", "Clip without bounds", "Pad", "Pad reflected", "Dropout", "ThresholdedRelu"])
 def test_bounds_have_the_type_of_what_they_bound(op: str, kind: type) -> None:
@@ -247,6 +333,18 @@ PRODUCT = [node("MatMul", "x w", "y")]
 def test_claims_that_weights_and_inputs_do_not_bear_out(claim: onnx.ValueInfoProto) -> None:
     made = built(PRODUCT, [info("x", ["n", 4])], info("y", ["n", 3]), {"w": floats(4, 3)}, value_info=[claim])
     assert_kept(made, {"x": floats(2, 4)})
+
+
+@pytest.mark.parametrize("place", ["node", "weight"])
+def test_an_output_that_is_a_constant_of_another_type(place: str) -> None:
+    product, value = node("MatMul", "x w", "y"), np.arange(3, dtype=np.float32)
+    constant = [helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(value))] if place == "node" else []
+    weights = {"w": floats(4, 3), **({} if constant else {"k": value})}
+    made = built([*constant, product], [info("x", ["n", 4])], info("y", ["n", 3]), weights)
+    made.graph.output.append(info("k", [3], TensorProto.FLOAT16))
+    found = Explainer(made)(floats(2, 4), 1)
+    np.testing.assert_array_equal(found.outputs["k"], value)
+    np.testing.assert_allclose(found.attribution, np.broadcast_to(floats(4, 3)[:, 1], (2, 4)), rtol=1e-6)
 
 
 def test_one_bad_claim_among_good_ones() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxplain.analysis.liveness import liveness
-from onnxplain.analysis.sample_axis import sample_axis
+from onnxplain.analysis.sample_axis import only_axis
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import OpTraits, standard_traits
 from onnxplain.ir.tensor import Tensor
@@ -89,7 +89,7 @@ def linear_ends(context: AttributionContext, *, sums: bool) -> LinearEnds | None
     moved = _moved(context)
     first = _first(context, live, moved) if sums else frozenset()
     inner = _read_beyond(context, live, first)
-    if context.symbol is not None and any(sample_axis(t, context.symbol) is None for t in inner):
+    if context.symbol is not None and any(only_axis(t, context.symbol) is None for t in inner):
         first, inner = frozenset(), context.sources  # points ride on the sample axis, which these tensors lack
     outside = {i: node for i, node in live.items() if i not in first}
     if not outside or any(t.shape is None or t.dtype is None for t in inner):
@@ -182,7 +182,7 @@ def _last(context: AttributionContext, live: Mapping[int, Node], moved: set[str]
             places.discard(i)
     if context.symbol is not None:
         reads = {i: [t for k, t in enumerate(live[i].reads) if t is not None and live[i].needs_input_grad(k)] for i in places}
-        if any(sample_axis(t, context.symbol) is None for tensors in reads.values() for t in tensors):
+        if any(only_axis(t, context.symbol) is None for tensors in reads.values() for t in tensors):
             return frozenset()
     return frozenset(places)
 

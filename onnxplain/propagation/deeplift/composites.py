@@ -8,6 +8,7 @@ from onnxplain.ir.registry import Rule
 from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
+from onnxplain.propagation.deeplift.bounds import bounded
 from onnxplain.propagation.deeplift.control_flow import control
 from onnxplain.propagation.deeplift.products import factors
 from onnxplain.propagation.deeplift.quantization import rounding, written_out
@@ -53,6 +54,7 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(roles=("linear", "sum", "layout")), deeplift.linear),
     (NodePattern(operators=SELECTS), deeplift.linear),
     (NodePattern(roles=("elementwise",)), deeplift.rescale),
+    (NodePattern(operators=("Clip",)), bounded),
     (NodePattern(roles=("control",)), control),
 )
 
