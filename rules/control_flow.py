@@ -27,18 +27,46 @@ def back(
     for output, message in zip(subgraph.outputs, messages, strict=True):
         if message is not None:
             end = became.get(output, output)
-            if end.shape is not None:  # the branch that runs has extents of its own, which those of the If need not tell
-                message = b.shaped(message, end.shape)
+            message = _fitted(b, message, end, branch=node.op == "If")
             target_messages[end] = b.total([target_messages[end], message]) if end in target_messages else message
     places = [became.get(s, s) for s in sources]
     found = b.backpropagate(nodes, target_messages, places)
     return [found[p] if p in found else b.zeros_like(p) for p in places]
 
 
+def _fitted(b: Builder, message: Tensor, end: Tensor, *, branch: bool) -> Tensor:
+    """The message on a result in the extents of what makes it within: those of the node's own output need not tell them.
+
+    Branches may return different ranks. The message has that of the branch which is taken; in another one it is never read.
+    """
+    if end.shape is None:
+        return message
+    if branch and (message.shape is None or len(message.shape) != len(end.shape)):
+        message = b.Reshape(message, b.Shape(end))
+    return b.shaped(message, end.shape)
+
+
 def live_captures(node: Node) -> list[Tensor]:
     """The outer tensors that a message is asked for."""
     first = len(node.inputs)
     return [t for i, t in enumerate(node.captures, start=first) if node.needs_input_grad(i)]
+
+
+def live_states(node: Node) -> list[int]:
+    """The numbers of a Loop's states that depend on what a message is asked for."""
+    body = node.attributes["body"]
+    before, after = body.inputs[2:], body.outputs[1:]
+    captures = set(live_captures(node))
+    found = [i for i in range(len(before)) if node.needs_input_grad(2 + i)]
+    while True:
+        reached = captures | {before[i] for i in found}
+        for inner in body.nodes:
+            if any(t in reached for t in inner.reads if t is not None):
+                reached.update(t for t in inner.outputs if t is not None)
+        more = [i for i in range(len(before)) if i in found or after[i] in reached]
+        if more == found:
+            return found
+        found = more
 
 
 def as_messages(made: Tensor | tuple[Tensor, ...], on: Sequence[Tensor]) -> list[Tensor]:
@@ -75,7 +103,7 @@ def loop(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
     """The steps backward from the last to the first; each starts again from the state it started from."""
     body, past = node.attributes["body"], history.of_loop(b, node)
     states, captures = body.inputs[2:], live_captures(node)
-    carried = [i for i, t in enumerate(states) if t.is_float]
+    carried = [i for i in live_states(node) if states[i].is_float]
     messages = [*dy, *[None] * (len(body.outputs) - 1 - len(dy))]
     d_scans = messages[len(states) :]
     last = b.Sub(past.steps, 1)

@@ -7,6 +7,7 @@ CUDA kernel (Cosh, Sinh, Tan, Atan, Mean, …) are not emitted.
 from math import pi, sqrt
 
 from onnxplain import Builder, Messages, Node, RuleError, Tensor, rule
+from onnxplain.rulekit.stand_ins import stands_in
 
 # -- arithmetic --------------------------------------------------------------------------------------------------------
 
@@ -115,8 +116,8 @@ def identity(b: Builder, node: Node, dy: Tensor) -> Messages:
 
 @rule("CastLike", role="layout")
 def cast_like(b: Builder, node: Node, dy: Tensor) -> Messages:
-    """dx = dy, in the type of x"""
-    return dy, None
+    """dx = dy, in the type of x; where it lets an approximation stand for what it approximates, dx goes to the latter"""
+    return (None, dy) if stands_in(node) else (dy, None)
 
 
 @rule("Dropout", role="elementwise")

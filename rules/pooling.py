@@ -1,6 +1,6 @@
 """Pooling: what a window is reduced to. `geometry.spread` gives a window's value back to each element it covers."""
 
-from math import prod
+from math import inf, prod
 
 from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, rule
 from onnxplain.rulekit import scatter as placing
@@ -65,7 +65,7 @@ def max_pool(b: Builder, node: Node, dy: Tensor, _: Tensor | None = None) -> Mes
     x = node.x
     geometry.windows(b, node, x)  # refuses what runtimes do differently
     settings = {k: v for k, v in node.attributes.items() if k != "storage_order"}
-    first = b.MaxPool(x, outputs=2, **settings)[1]  # counted through the whole of x
+    first = b.MaxPool(_numbers(b, x), outputs=2, **settings)[1]  # counted through the whole of x
 
     def place(m: Tensor) -> Tensor:
         return b.reshape(placing.add_elements(b, b.size(x), b.Reshape(first, [-1]), b.Reshape(m, [-1]), 0), x)
@@ -99,10 +99,15 @@ def _is_full_size(b: Builder, node: Node, kernel: list[int], strides: list[int])
 def global_max_pool(b: Builder, node: Node, dy: Tensor) -> Messages:
     """dx = dy at the channel's first maximum, else 0"""
     x = node.x
-    rows = b.Reshape(x, [0, 0, -1])
+    rows = b.Reshape(_numbers(b, x), [0, 0, -1])
     first = b.ArgMax(rows, axis=2, keepdims=1)
 
     def place(m: Tensor) -> Tensor:
         return b.reshape(placing.add_elements(b, b.Shape(rows), first, b.Reshape(m, [0, 0, 1]), 2), x)
 
     return b.moved(node, dy, place)
+
+
+def _numbers(b: Builder, x: Tensor) -> Tensor:
+    """x with −∞ for NaN: maxima pass NaN by, but ONNX Runtime's search for their places stops at one that comes first."""
+    return b.Where(b.IsNaN(x), -inf, x) if x.is_float and not b.finite(x) else x

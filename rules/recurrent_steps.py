@@ -9,8 +9,9 @@ Interpreting LSTMs). A GRU with linear_before_reset has its gate between R·h an
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from onnxplain import Builder, Extents, Node, Tensor, expansion
+from onnxplain import Builder, Extents, Messages, Node, Tensor, expansion, rule
 from onnxplain.rulekit.rnn_activations import Activation, activations, directions, pick
+from onnxplain.rulekit.stand_ins import stands_for
 
 Step = Callable[[Tensor, "list[Tensor]"], "list[Tensor]"]
 """The input and the states before a step to the states after it, the hidden state first."""
@@ -51,12 +52,57 @@ def gru(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
 @expansion("LSTM", domain="", inputs=8, outputs=3, on_demand=True, direction="forward", layout=0, input_forget=0)
 def lstm(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
     """C = φ ∘ c + i ∘ g(W·x + R·h + b), H = o ∘ h(C), with gates i, φ that may see c, and o that may see C"""
+    return _lstm(b, node, lambda h: h)
+
+
+@expansion("DynamicQuantizeLSTM", domain="com.microsoft", inputs=12, outputs=3, direction="forward", layout=0, input_forget=0)
+def dynamic_quantize_lstm(b: Builder, node: Node) -> tuple[Tensor | None, ...]:
+    """An LSTM on what its integer weights stand for, and on 8 bits of its input and of every hidden state, by their range.
+
+    The operator itself stays for the prediction: ONNX Runtime takes a range of their own for the samples of every thread.
+    """
+    x, w, r, bias, lens, *starts, peepholes = node.inputs[:8]
+    w, r = (_stand_for(b, node.input(i), node.inputs[j], node.inputs[j + 1]) for i, j in ((1, 8), (2, 10)))
+    plain = replace(node, op="LSTM", domain="", inputs=(_rounded(b, x), w, r, bias, lens, *starts, peepholes))
+    written = _lstm(b, plain, lambda h: _rounded(b, h))
+    kept = {k: v for k, v in node.attributes.items() if k not in ("opset", "layout")}
+    own = b.op(node.op, *node.inputs, domain=node.domain, outputs=3, **kept)
+    pairs = zip(node.outputs, own, written, strict=True)
+    return tuple(None if y is None or w is None else stands_for(b, o, w) for y, o, w in pairs)
+
+
+@rule("DynamicQuantizeLSTM", role="zero", domain="com.microsoft")
+def prediction_only(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
+    """dx = 0: messages go through what it is written out as, beside it"""
+    return (None,) * len(node.inputs)
+
+
+def _rounded(b: Builder, x: Tensor | None) -> Tensor:
+    """What is left of a tensor after it has been quantized to 8 bits by its own range."""
+    made: Tensor = b.DequantizeLinear(*b.DynamicQuantizeLinear(x, outputs=3))
+    return made
+
+
+def _stand_for(b: Builder, w: Tensor, scale: Tensor | None, zero: Tensor | None) -> Tensor:
+    """Real weights [directions, gates·hidden, …] of integers [directions, …, gates·hidden], with scales [directions] or
+    [directions, gates·hidden]."""
+    assert scale is not None
+    axes = [1, 2] if scale.rank == 1 else [1]
+    steps = b.cast(w, scale)
+    if zero is not None:
+        steps = b.Sub(steps, b.cast(b.Unsqueeze(zero, axes), scale))
+    return b.transpose(b.Mul(steps, b.Unsqueeze(scale, axes)), [0, 2, 1])
+
+
+def _lstm(b: Builder, node: Node, seen: Callable[[Tensor], Tensor]) -> tuple[Tensor | None, ...]:
+    """The steps of an LSTM, whose linear maps read what is `seen` of the hidden state."""
 
     def step(cell: Cell) -> Step:
         f, g, h = cell.functions
 
         def after(x: Tensor, states: list[Tensor]) -> list[Tensor]:
-            before, c = states
+            hidden, c = states
+            before = seen(hidden)
             zi, zo, zf = b.Split(cell.linear(0, 3, x, before), num_outputs=3, axis=-1, outputs=3)
             i = f.value(cell.seeing(0, zi, c))
             forget = b.Sub(1, i) if node["input_forget"] else f.value(cell.seeing(2, zf, c))

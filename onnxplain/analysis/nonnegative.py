@@ -46,6 +46,8 @@ def nonnegative_tensors(
             return True
         if node.domain:
             return False
+        if node.op == "Mul" and node.inputs[0] == node.inputs[1]:
+            return True
         if node.op == "Pow":
             exponents = value(inputs[1])
             return exponents is not None and bool((exponents % 2 == 0).all())

@@ -28,6 +28,7 @@ class BackwardContext:
         detached: the same with statistics of the input held constant.
         spec: the registry's entry of a node's operator.
         nonnegative: whether a tensor is provably not below zero.
+        finite: whether a tensor is provably finite wherever the model's inputs are.
         rectified: whether the message on a tensor is provably zero wherever the tensor is below zero.
         references: the value at the baseline, for tensors whose value differs there.
     """
@@ -37,6 +38,7 @@ class BackwardContext:
     detached: Callable[[Node, Tensor], Tensor]
     spec: Callable[[Node], OpSpec]
     nonnegative: Callable[[Tensor], bool]
+    finite: Callable[[Tensor], bool]
     rectified: Callable[[Tensor], bool]
     references: dict[Tensor, Tensor]
 
@@ -144,6 +146,20 @@ class BackwardAccess:
             RuleError: no backward pass is under way.
         """
         return self._current.nonnegative(tensor)
+
+    def finite(self, tensor: Tensor) -> bool:
+        """Whether a tensor provably holds no NaN and nothing infinite, as long as the model's inputs hold none.
+
+        Args:
+            tensor: a tensor of the model.
+
+        Returns:
+            True where that is certain.
+
+        Raises:
+            RuleError: no backward pass is under way.
+        """
+        return self._current.finite(tensor)
 
     def rectified(self, tensor: Tensor) -> bool:
         """Whether the message on a tensor is provably zero wherever the tensor is below zero.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,11 +155,11 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_baseline(text: str | None) -> Any:
-    """Parse a baseline: a number, the word "input", or the array in a .npy file."""
-    if text is None or text == "input":
+    """Parse a baseline: a number, whole or not as it is written, the word "input" or "ids", or the array in a .npy file."""
+    if text is None or text in ("input", "ids"):
         return text
     try:
-        return float(text)
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
     except ValueError:
         return read_array(Path(text))
 

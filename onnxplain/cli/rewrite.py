@@ -27,7 +27,11 @@ __all__ = ["rewrite_command"]
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / cotangent: the host chooses at run time.")  # fmt: skip
-@click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: the host provides it at run time.")
+@click.option(
+    "--baseline",
+    metavar="NUMBER|FILE|input|ids",
+    help="The reference input; `input`: the host provides it at run time, `ids`: as integers to look up.",
+)
 @mask_option
 @click.option("--only-attribution", is_flag=True, help="Omit the model's own outputs, if the host already has the prediction.")
 @click.option(

@@ -23,15 +23,14 @@ __all__ = ["describe", "describe_forward"]
 
 def describe(request: Request, emission: Emission, source: Source) -> dict[str, Any]:
     """What the metadata of an explained model says."""
-    given, method = request.baseline, request.method
-    baseline = given if isinstance(given, int | float | str) else None if given is None else "baked in"
+    method = request.method
     return {
         **_head(request, {k: _in_words(v) for k, v in request.options.items()}, method.axioms_with(request.options)),
         "target": str(request.target),
         **_score(emission.selection.score),
         "batched": emission.selection.axes.batched,
         "sample_axes": sample_places(emission),
-        "baseline": baseline,
+        "baseline": _baseline(request.baseline),
         "attributions": {
             name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in emission.attributions.items()
         },
@@ -99,6 +98,14 @@ def _run_time_inputs(run_time: Mapping[str, Tensor], inputs: Mapping[tuple[str, 
         **{key: t.name for key, t in run_time.items()},
         **{kind: {name: t.name for (k, name), t in inputs.items() if k == kind} for kind in kinds},
     }
+
+
+def _baseline(given: Any) -> str | int | float | None:
+    """A number as it is; "input" for what the host gives, in the explained tensor's terms or as integers to look up."""
+    values = list(given.values()) if isinstance(given, Mapping) else [given]
+    if any(isinstance(value, str) for value in values):
+        return "input"
+    return given if given is None or isinstance(given, int | float) else "baked in"
 
 
 def _in_words(value: Any) -> str | int | float | None:

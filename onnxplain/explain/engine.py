@@ -14,6 +14,7 @@ from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError
 from onnxplain.ir.tensor import Dim
 from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.inputs import Nonfinite
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Engine", "Question", "RunSettings", "count_samples", "extents_of_a_sample"]
@@ -73,8 +74,8 @@ class Engine(Protocol):
         """What explanations say of themselves."""
 
     @property
-    def takes_missing(self) -> bool:
-        """Whether inputs may hold NaN for a missing value."""
+    def nonfinite(self) -> Nonfinite:
+        """Which numbers that are not finite inputs may hold."""
 
     @property
     def overall(self) -> bool:

@@ -21,7 +21,7 @@ from onnxplain.explain.graph_engine import GraphEngine
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
-from onnxplain.io.reader import ModelLike, read
+from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
@@ -128,14 +128,27 @@ class Explainer:
         return made
 
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
-        self.method = request.method.name
-        self.labels = list(labels)
         source = read(model)
         first_run = FirstRun(source, request, running)
-        self._source = prepared(replace(source, origin=None), request.registry)
-        self._inputs = Graph(self._source.model).inputs
+        self._start(prepared(replace(source, origin=None), request.registry), request, running, labels, first_run)
+
+    def _start(
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun
+    ) -> None:  # fmt: skip
+        """Set up for a prepared model."""
+        self.method = request.method.name
+        self.labels = list(labels)
+        self._source, self._request, self._running, self._first_run = source, request, running, first_run
+        self._inputs = Graph(source.model).inputs
         engine = ForwardEngine if request.method.forward_only else GraphEngine
-        self._engine: Engine = engine(self._source, request, running, first_run)
+        self._engine: Engine = engine(source, request, running, first_run)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """What a pickle or a copy holds: the prepared model and what is asked for. Sessions are made anew."""
+        return self._source, self._request, self._running, self.labels, self._first_run
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._start(*state)
 
     # -- the explained model -------------------------------------------------------------------------------------
 
@@ -208,7 +221,7 @@ class Explainer:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
         engine, axes = self._engine, self._engine.axes
-        feeds = check_inputs(x, self.inputs, finite=not engine.takes_missing, axes=axes.of_inputs)
+        feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite, axes=axes.of_inputs)
         count = count_samples(axes, feeds)
         kind, chosen = at_run_time(target, cotangent, count, extents_of_a_sample(axes, feeds), axes.reason)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))

@@ -19,6 +19,7 @@ from onnxplain.io.reader import Source
 from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
 from onnxplain.method.registry import graph_method
 from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.inputs import Nonfinite
 from onnxplain.runtime.readout import picked
 from onnxplain.runtime.scorer import Scorer
 
@@ -38,7 +39,7 @@ class ForwardEngine:
         MethodError: the request holds a mask, a layer or a baseline, and the method takes none.
     """
 
-    takes_missing = True
+    nonfinite: Nonfinite = "all"
 
     def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
         method = request.method

@@ -21,9 +21,12 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
+from onnxplain.ir.ops import traits_of
+from onnxplain.method.baselines import holds_ids
 from onnxplain.propagation.ledger import Ledger, NodeSums
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
+from onnxplain.runtime.inputs import Nonfinite, first_missing
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds
 from onnxplain.runtime.session import Session
@@ -45,6 +48,7 @@ class GraphEngine:
         first_run: is told of runs, to compare the first with the original.
     """
 
+    nonfinite: Nonfinite = "missing"
     overall = False
 
     def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
@@ -52,8 +56,9 @@ class GraphEngine:
         self._first_run = first_run
         wants_baseline = request.compares and request.baseline is None
         self._request = replace(request, baseline="input") if wants_baseline else request
+        self._chooses_baseline = wants_baseline
         self._watches = "conservation" in request.method.axioms and not request.compares
-        self._made: dict[Target, tuple[Rewritten, Session]] = {}
+        self._made: dict[tuple[Target, tuple[str, ...]], tuple[Rewritten, Session]] = {}
         self._fewer: dict[tuple[str, ...], GraphEngine] = {}
         self._ready(BY_INDEX)
 
@@ -77,13 +82,35 @@ class GraphEngine:
         """The explained model that serves indices of every form, the very one that runs."""
         return self._ready(BY_INDEX)[0].model
 
-    def _ready(self, target: Target) -> tuple[Rewritten, Session]:
-        """The rewritten model and session for a kind of target, made on first use."""
-        if target not in self._made:
-            rewritten = rewrite_source(self._source.copy(), replace(self._request, target=target))
+    def _ready(self, target: Target, looked_up: tuple[str, ...] = ()) -> tuple[Rewritten, Session]:
+        """The rewritten model and session for a kind of target, made on first use.
+
+        The baselines of the inputs `looked_up` are integers to look up.
+        """
+        if (target, looked_up) not in self._made:
+            request = replace(self._request, target=target)
+            if looked_up:
+                given = self._ready(target)[0].about["run_time_inputs"]["baseline"]
+                request = replace(request, baseline={n: "ids" if n in looked_up else "input" for n in given})
+            rewritten = rewrite_source(self._source.copy(), request)
             session = Session(rewritten.model, self._running.providers, folder=self._source.folder, threads=self._running.threads)
-            self._made[target] = rewritten, session
-        return self._made[target]
+            self._made[target, looked_up] = rewritten, session
+        return self._made[target, looked_up]
+
+    def _looked_up(self, value: Any) -> tuple[str, ...]:
+        """The inputs of integers whose baselines, given for a batch, are arrays of integers to look up.
+
+        Raises:
+            InputError: a whole number alone, of which nobody knows whether it is one to look up.
+        """
+        if value is None or not self._chooses_baseline:
+            return ()
+        found = []
+        for name, source in self._ready(BY_INDEX)[0].look_ups.items():
+            mine = value.get(name, value.get(source)) if isinstance(value, Mapping) else value
+            if mine is not None and holds_ids(name, mine):
+                found.append(name)
+        return tuple(found)
 
     def explain(self, question: Question) -> Explanation:
         """Explain the predictions for a batch."""
@@ -92,8 +119,9 @@ class GraphEngine:
         empty = self._without_elements(question)
         if empty:
             return self._beside(empty, question)
-        rewritten, session = self._ready(question.target)
-        extra = self._extra_feeds(rewritten, session, question)
+        looked_up = self._looked_up(question.given.get("baseline"))
+        rewritten, session = self._ready(question.target, looked_up)
+        extra = self._extra_feeds(rewritten, session, question, looked_up)
 
         def run(feeds: dict[str, Array]) -> dict[str, Any]:
             results = session.run(feeds)
@@ -102,6 +130,8 @@ class GraphEngine:
 
         results = self._run(run, rewritten.about["sample_axes"], question, extra)
         explanation = self._collected(rewritten, question, results)
+        self._refuse_unmended(explanation)
+        self._refuse_other_steps(explanation)
         if self._watches and seems_lost(explanation.attributions, self.axes.batched):
             self._watches = False
             warn_of_passage(self._request.method.name, partial(self._traced, question, extra))
@@ -109,6 +139,39 @@ class GraphEngine:
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
+
+    def _refuse_unmended(self, explanation: Explanation) -> None:
+        """Refuse missing values (NaN) that the model, or the method, makes nothing of.
+
+        Raises:
+            InputError: the prediction or an attribution is NaN.
+        """
+        found = first_missing({n: x for n, x in explanation.inputs.items() if isinstance(x, np.ndarray)})
+        if not found:
+            return
+        scores = explanation.outputs.get(self.about["output"])
+        if isinstance(scores, np.ndarray) and scores.dtype.kind == "f" and np.isnan(scores).any():
+            raise InputError(f"{found}, and the prediction is NaN too; explanations need finite numbers: fill in what is missing")
+        if any(np.isnan(a).any() for a in explanation.attributions.values()):
+            method = self._request.method.name
+            raise InputError(
+                f"{found}, of which '{method}' makes NaN; fill in what is missing, or use kernel-shap or permutation"
+            )
+
+    def _refuse_other_steps(self, explanation: Explanation) -> None:
+        """Refuse what DeepLIFT marks by NaN: the baseline does not take the same steps as the input.
+
+        Raises:
+            InputError: an attribution is NaN.
+        """
+        method = self._request.method.name
+        chooses = any(traits_of(node.op_type, node.domain).runs_subgraphs for node in self._source.model.graph.node)
+        if not (method.startswith("deeplift") and chooses and any(np.isnan(a).any() for a in explanation.attributions.values())):
+            return
+        raise InputError(
+            f"'{method}' compares the steps of a Loop or If with those at the baseline, and the model takes others at the "
+            "baseline; choose a baseline nearer to the input, or a method that compares with none"
+        )
 
     def _without_elements(self, question: Question) -> list[str]:
         """Explained inputs of no elements, such as an empty cache, where points are laid between baselines and inputs."""
@@ -144,7 +207,9 @@ class GraphEngine:
                     f"target {int(bad[0])} is out of range: output '{self.about['output']}' has {total} elements per sample"
                 )
 
-    def _extra_feeds(self, rewritten: Rewritten, session: Session, question: Question) -> dict[str, Array]:
+    def _extra_feeds(
+        self, rewritten: Rewritten, session: Session, question: Question, looked_up: tuple[str, ...]
+    ) -> dict[str, Array]:
         """What the explained model takes beside the model's own inputs."""
         names, given = rewritten.about["run_time_inputs"], question.given
         extra: dict[str, Array] = {}
@@ -153,12 +218,12 @@ class GraphEngine:
             extra[names["target"]] = question.chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(question.cotangent)
-        plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
-        explained = {name: array for name, array in question.feeds.items() if name in plain}
+        sources = {rewritten.look_ups[name] for name in looked_up}
+        plain = {name: array for name, array in question.feeds.items() if array.dtype.kind == "f" or name in sources}
         for kind in MEANING:
             if kind in names:
                 axes = rewritten.about["sample_axes"]
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), session.inputs, explained, axes)
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), session.inputs, plain, axes)
         self._refuse_unexpected(names, given)
         return extra
 

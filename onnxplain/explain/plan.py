@@ -167,7 +167,7 @@ def plan(
     choose = RuleSelector(composite, registry)
     b, targets = Builder(graph), (scored.tensor,)
     live = live_nodes(b, graph.nodes, sources, targets, choose)
-    choose = with_layer_positions(b, graph.nodes, selection.origins or sources, targets, live, choose)
+    choose = with_layer_positions(b, graph.nodes, selection.origins or sources, sources, targets, live, choose)
     served = {node.name: (node, choose(node)) for node in live.nodes}
     whole = {part.name: node for node in live.nodes for part in node.parts[:-1]}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
@@ -16,6 +16,7 @@ from onnxplain.explain.request import Request
 from onnxplain.io.metadata import write_metadata
 from onnxplain.io.reader import Source
 from onnxplain.ir.emitted import Emitted
+from onnxplain.method.baselines import LOOKED_UP
 from onnxplain.passes.lowering import lowered
 from onnxplain.passes.microbatch import Samples, in_batches
 from onnxplain.passes.parts import sum_parts
@@ -49,12 +50,14 @@ class Rewritten:
         about: what its metadata says.
         source: the model it was made from, with the names of the passes that were run.
         axes: which axes of the original's tensors count samples.
+        look_ups: by what is explained, or comes before a layer, the input whose integers look it up.
     """
 
     model: onnx.ModelProto
     about: dict[str, Any]
     source: Source
     axes: SampleAxes
+    look_ups: Mapping[str, str] = field(default_factory=dict)
 
 
 def lower(emission: Emission) -> Lowered:
@@ -91,4 +94,6 @@ def tell(written: Written, request: Request) -> Rewritten:
     """The explained model with its description among its metadata."""
     about = describe(request, written.emission, written.source)
     write_metadata(written.model, about)
-    return Rewritten(written.model, about, written.source, written.emission.selection.axes)
+    selection = written.emission.selection
+    look_ups = {e.name: e.source for e in (*selection.explained, *selection.layer_inputs) if e.kind in LOOKED_UP}
+    return Rewritten(written.model, about, written.source, selection.axes, look_ups)

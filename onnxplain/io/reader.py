@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -50,6 +51,13 @@ class Source:
     def sha256(self) -> str:
         """The SHA-256 of the file's bytes; for a ModelProto, of the serialized message."""
         return self.digest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the digest in place of what computes it, and weights that were left in a file."""
+        whole = self if self.lazy_weights is None else self.copy()
+        if self.lazy_weights is not None:
+            self.lazy_weights.embed(whole.model)
+        return {**vars(whole), "digest": partial(str, self.sha256), "lazy_weights": None}
 
     def copy(self) -> Source:
         """The same source with a copy of the model."""

@@ -22,6 +22,9 @@ Array = np.ndarray[Any, Any]
 
 ENDINGS = (".npy", ".npz", ".csv", ".txt", *PICTURES)
 
+MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
+"""What stands for a missing value in a cell of a table, in lower case."""
+
 
 def read_inputs(
     paths: Sequence[str],
@@ -38,6 +41,7 @@ def read_inputs(
     - .npy: an array.
     - .npz: arrays by input name. A single array is used for a model with one input, whatever its name.
     - .csv: one row per sample, columns in the model's order. If the model has several inputs, the header names them.
+      Empty cells and NA are missing values (NaN) if the input takes fractions.
     - .txt: numbers separated by spaces, commas or line breaks.
     - .png, .jpg, .jpeg: pixel values 0..255, rotated as the EXIF data says, never resized.
 
@@ -277,7 +281,7 @@ def read_rows(
         raise InputError(f"{path} is empty")
     is_text = tensor is not None and tensor.dtype is not None and tensor.dtype.kind in "OUS"
     if header is None:
-        header = not is_text and not all(_is_number(c) for c in rows[0][1])
+        header = not is_text and not all(_is_number(c) or c.lower() in MISSING for c in rows[0][1])
     names = rows.pop(0)[1] if header else None
     if not rows and convert:
         raise InputError(f"{path} holds a header and no rows")
@@ -360,12 +364,16 @@ def _is_number(text: str) -> bool:
 
 
 def _number(text: str, path: Path, line: int, names: Sequence[str] | None, place: int, whole: bool) -> float | int:
+    where = f"{path}, line {line}, column '{names[place]}'" if names else f"{path}, line {line}, value {place + 1}"
+    if text.lower() in MISSING:
+        if whole:
+            what = f"'{text}' is no number" if text else "the cell is empty"
+            raise InputError(f"{where}: {what}, and the input takes whole numbers only")
+        return float("nan")
     try:
         return int(text) if whole and re.fullmatch(r"[+-]?\d+", text) else float(text)
     except ValueError:
-        where = f"column '{names[place]}'" if names else f"value {place + 1}"
-        what = f"'{text}' is no number" if text else "the cell is empty"
-        raise InputError(f"{path}, line {line}, {where}: {what}") from None
+        raise InputError(f"{where}: '{text}' is no number") from None
 
 
 def _text(path: Path) -> str:

@@ -309,7 +309,10 @@ STANDARD: Mapping[str, OpTraits] = {
     # -- graphs and states ----------------------------------------------------------------------------------------------
     **dict.fromkeys(("If", "Loop", "Scan"), OpTraits(runs_subgraphs=True, mixes_axes=True)),
     "SequenceMap": OpTraits(runs_subgraphs=True, makes_sequence=True),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), OpTraits(recurrent=True, input_ranks=(3, 3, 3), output_rank=4, parameters=(1, 2, 3))),
+    **dict.fromkeys(
+        ("LSTM", "GRU", "RNN"),
+        OpTraits(recurrent=True, input_ranks=(3, 3, 3, 2, 1, 3, 3, 2), output_rank=4, parameters=(1, 2, 3)),
+    ),
     # -- machine learning -----------------------------------------------------------------------------------------------
     "ai.onnx.ml.Scaler": _Function(linear_in="first"),
     "ai.onnx.ml.Imputer": _Function(),

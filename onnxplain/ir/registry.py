@@ -123,12 +123,18 @@ class Registry:
         detached: rules with statistics of the input held constant, likewise.
         expansions: expansions that are always applied, as of operators outside the standard.
         on_demand: expansions that are applied only for composites that name the operator.
+        folders: where rules beside the package's own were read from, in order.
     """
 
     entries: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
     detached: dict[tuple[str, str], list[OpSpec]] = field(default_factory=dict)
     expansions: dict[tuple[str, str], Expansion] = field(default_factory=dict)
     on_demand: dict[tuple[str, str], Expansion] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+
+    def __reduce__(self) -> tuple[Callable[..., Registry], tuple[tuple[Path, ...]]]:
+        """Rule files are executed, so their functions have no importable names: a pickle holds the folders."""
+        return load_registry, (self.folders,)
 
     def add(self, spec: OpSpec, *, detached: bool = False) -> None:
         """Enter an operator version; a later entry for the same version replaces the earlier."""
@@ -310,8 +316,8 @@ def load_registry(rules: str | Path | Iterable[str | Path] | None = None) -> Reg
 
 @lru_cache(maxsize=16)
 def _load(extra: tuple[str, ...]) -> Registry:
-    registry = Registry()
-    for folder in (own_rules(), *map(Path, extra)):
+    registry = Registry(folders=tuple(map(Path, extra)))
+    for folder in (own_rules(), *registry.folders):
         if not folder.is_dir():
             raise RuleError(f"no rules folder at {folder}; --rules takes a folder of Python files")
         for path in sorted(folder.glob("*.py")):

@@ -20,6 +20,7 @@ __all__ = [
     "attributions",
     "beside_targets",
     "change_since",
+    "contribution",
     "gap",
     "identity_cotangents",
     "inner_method",
@@ -171,6 +172,21 @@ def gap(context: AttributionContext, made: Sequence[Tensor], change: Tensor) -> 
     b = context.b
     total = b.total([per_sample(context, m, x) for m, x in zip(made, context.sources, strict=True)])
     return b.Sub(b.cast(total, change), change)
+
+
+def contribution(context: AttributionContext, slope: Tensor, change: Tensor) -> Tensor:
+    """slope · change: what a change contributes to the score; nothing where nothing changed, even by an infinite slope, and
+    nothing where a value is missing (NaN)."""
+    b = context.b
+    made = b.Mul(slope, b.cast(change, slope))
+    if context.takes_missing:
+        return b.Where(b.Greater(b.Abs(change), 0), made, 0)
+    return b.Where(b.Equal(change, 0), 0, made) if _may_be_steep(context) else made
+
+
+def _may_be_steep(context: AttributionContext) -> bool:
+    """Whether a slope between what is explained and the score may be infinite."""
+    return any(node.bodies or context.registry.traits(node).unbounded_slope for node in context.reached(context.sources))
 
 
 def per_sample(context: AttributionContext, attribution: Tensor, source: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Dim, Tensor
 from onnxplain.method.context import AttributionContext
 
-__all__ = ["fits", "has_several", "reference", "references", "shared_baseline"]
+__all__ = ["LOOKED_UP", "fits", "has_several", "holds_ids", "reference", "references", "shared_baseline", "still_missing"]
 
 
 def reference(context: AttributionContext, explained: Explained) -> Tensor:
@@ -25,7 +25,7 @@ def reference(context: AttributionContext, explained: Explained) -> Tensor:
         MethodError: no baseline was given.
         InputError: the baseline does not broadcast to the tensor.
     """
-    return context.at_points(explained, emit_baseline)
+    return context.at_points(explained, lambda context, own: still_missing(context, own.tensor, emit_baseline(context, own)))
 
 
 def references(context: AttributionContext, explained: Explained) -> Tensor:
@@ -33,16 +33,35 @@ def references(context: AttributionContext, explained: Explained) -> Tensor:
 
     Raises: as `reference`.
     """
-    return context.at_points(explained, emit_baselines, lead=1)
+    return context.at_points(explained, several_still_missing, lead=1)
+
+
+def still_missing(context: AttributionContext, x: Tensor, baseline: Tensor) -> Tensor:
+    """A baseline at which what is missing (NaN) in the input is missing too: no path leads from a number to none."""
+    return context.b.Where(context.b.IsNaN(x), x, baseline) if context.takes_missing else baseline
+
+
+def several_still_missing(context: AttributionContext, explained: Explained) -> Tensor:
+    """Several baselines at which what is missing in the input is missing too."""
+    return still_missing(context, context.b.Unsqueeze(explained.tensor, [0]), emit_baselines(context, explained))
 
 
 def emit_baseline(context: AttributionContext, explained: Explained) -> Tensor:
     """The baseline of an explained tensor, in its shape and type; that of a layer is what it is at the inputs' baselines, unless
     it is given by the layer's name."""
-    x = explained.tensor
     if _from_inputs(context, explained):
-        return _replayed(context, x, {e.tensor: emit_baseline(_before(context), e) for e in context.layer_inputs})
+        points = {e.tensor: emit_baseline(_before(context), e) for e in context.layer_inputs}
+        return _replayed(context, explained.tensor, points)
     value = _given(context, explained)
+    if not of_ids(explained, value):
+        return _one(context, explained, value)
+    source = _source(context, explained)
+    return _replayed(context, explained.tensor, {source.tensor: _one(context, source, value)})
+
+
+def _one(context: AttributionContext, explained: Explained, value: Any) -> Tensor:
+    """A baseline in the shape and type of what it is one of: an array, or a run-time input."""
+    x = explained.tensor
     if isinstance(value, str):
         return context.b.given(_run_time(context, explained, x.shape), x)  # a host may give one for the whole batch
     array = _array(value, explained)
@@ -64,7 +83,7 @@ def shared_baseline(context: AttributionContext, explained: Explained) -> Tensor
     None where it is given at run time, or differs among samples."""
     x = explained.tensor
     value = None if _from_inputs(context, explained) else _given(context, explained)
-    if value is None or isinstance(value, str) or x.shape is None:
+    if value is None or isinstance(value, str) or x.shape is None or context.takes_missing or of_ids(explained, value):
         return None
     array, axis = _array(value, explained), context.sample_axis(x)
     if array.ndim > x.rank or not fits(array, x):
@@ -92,12 +111,11 @@ def _replayed(context: AttributionContext, layer: Tensor, points: Mapping[Tensor
     return became[layer]
 
 
-def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
+def _several_at(context: AttributionContext, layer: Explained, baselines: Mapping[Explained, Tensor]) -> Tensor:
     """A layer at several baselines of the inputs, which all samples share: they go through the model as a batch."""
     b, points = context.b, {}
     count: Dim = None
-    for e in context.layer_inputs:
-        every = emit_baselines(_before(context), e)
+    for e, every in baselines.items():
         if e.axis is None or not isinstance(e.tensor.dim(e.axis), str) or every.dim(e.axis + 1) != 1:
             raise MethodError(
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
@@ -122,10 +140,19 @@ def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
     gives each sample its own. Anything smaller is a single baseline. At run time: an input [references, …], shared by all
     samples. What does not count samples has them along an axis in front of its own.
     """
-    b, x, axis = context.b, explained.tensor, explained.axis
     if _from_inputs(context, explained):
-        return _several_at(context, explained)
+        before = _before(context)
+        return _several_at(context, explained, {e: emit_baselines(before, e) for e in context.layer_inputs})
     value = _given(context, explained)
+    if not of_ids(explained, value):
+        return _several(context, explained, value)
+    source = _source(context, explained)
+    return _several_at(context, explained, {source: _several(context, source, value)})
+
+
+def _several(context: AttributionContext, explained: Explained, value: Any) -> Tensor:
+    """Several baselines of what has been given some: an array, or a run-time input."""
+    b, x, axis = context.b, explained.tensor, explained.axis
     own = x.shape if x.shape is not None else ()
     if not own and context.batched:
         raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
@@ -148,22 +175,65 @@ def has_several(context: AttributionContext, explained: Explained) -> bool:
     if _from_inputs(context, explained):
         return any(has_several(_before(context), e) for e in context.layer_inputs)
     value = _given(context, explained)
-    return not isinstance(value, str) and explained.tensor.shape is not None and np.ndim(value) == explained.tensor.rank + 1
+    x = _source(context, explained).tensor if of_ids(explained, value) else explained.tensor
+    return not isinstance(value, str) and x.shape is not None and np.ndim(value) == x.rank + 1
+
+
+LOOKED_UP = ("embedding", "one-hot")
+"""What stands in for an input of integers that choose something, which numbers in their place do not."""
+
+
+def of_ids(explained: Explained, value: Any) -> bool:
+    """Whether a baseline holds integers as the input does, which go through the same look-up.
+
+    Raises:
+        InputError: as `holds_ids`, or integers are asked for where the input takes none.
+    """
+    if isinstance(value, str):
+        if value == "ids" and explained.kind not in (*LOOKED_UP, "cast"):
+            raise InputError(f"baseline 'ids' is for inputs of integers, and '{explained.name}' is none; give 'input'")
+        return value == "ids"
+    return explained.kind in LOOKED_UP and holds_ids(explained.name, value)
+
+
+def holds_ids(name: str, value: Any) -> bool:
+    """Whether a baseline of what is looked up holds integers to look up.
+
+    Raises:
+        InputError: a whole number alone.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        return False
+    if not array.ndim:
+        raise InputError(
+            f"the baseline {array} of '{name}' may be an integer to look up, or the number that what is found is filled with: "
+            f"give an array of integers, as [[{array}]], for the one and {float(array)} for the other"
+        )
+    return True
+
+
+def _source(context: AttributionContext, explained: Explained) -> Explained:
+    """The input of integers that an explained tensor stands in for."""
+    tensor = next(t for t in context.inputs if t.name == explained.source)
+    return Explained(explained.source, tensor, "input", source=explained.source, axis=context.selection.axes.of(tensor))
 
 
 def _given(context: AttributionContext, explained: Explained) -> Any:
     value = context.baseline
     if isinstance(value, Mapping):
-        known = {e.name for e in (*context.explained, *context.layer_inputs)}
+        known = {name for e in (*context.explained, *context.layer_inputs) for name in (e.name, e.source) if name}
         unknown = set(value) - known
         if unknown:
             names = ", ".join(f"'{name}'" for name in sorted(known))
             raise InputError(f"baseline for '{sorted(unknown)[0]}', which is not explained; explained: {names}")
-        value = value.get(explained.name)
+        value = value.get(explained.name, value.get(explained.source))
     if value is None:
         raise MethodError(f"this method needs a baseline for '{explained.name}': a number, an array, or 'input' for run time")
-    if isinstance(value, str) and value != "input":
-        raise MethodError(f"baseline '{value}' is unknown; give a number, an array, or 'input' for run time")
+    if isinstance(value, str) and value not in ("input", "ids"):
+        raise MethodError(
+            f"baseline '{value}' is unknown; give a number, an array, or for run time 'input', or 'ids' for integers to look up"
+        )
     return value
 
 
@@ -171,6 +241,8 @@ def _array(value: Any, explained: Explained) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InputError(f"the baseline of '{explained.name}' holds {array.dtype}, expected numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"the baseline of '{explained.name}' holds NaN or infinity")
     return array
 
 

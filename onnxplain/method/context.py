@@ -245,7 +245,10 @@ class AttributionContext:
         messages = backpropagate(
             self.b, self.nodes, wanted, target_messages, choose, origins=self.point.origins, masks=self.point.masks
         )
-        return {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
+        found = {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
+        if self.takes_missing:  # a missing value takes no part
+            found.update({s: self.b.Where(self.b.IsNaN(s), 0, found[s]) for s in wanted})
+        return found
 
     # -- other points --------------------------------------------------------------------------------------------
 
@@ -310,6 +313,21 @@ class AttributionContext:
         return self.b.alias(point, f"point_{index}")
 
     @property
+    def takes_missing(self) -> bool:
+        """Whether the model looks for missing values (NaN) among the elements of an explained input, moved or each put through a
+        function; behind products of them every result would be NaN."""
+        elements = {e.tensor for e in self.explained if e.kind == "input"}
+        for node in self.nodes:
+            if not any(t in elements for t in node.reads if t is not None):
+                continue
+            if _looks_for_missing(node):
+                return True
+            facts = self.registry.traits(node)
+            if facts.elementwise or facts.moves_elements or facts.selects_elements:
+                elements.update(t for t in node.outputs if t is not None)
+        return False
+
+    @property
     def symbol(self) -> Dim:
         """The symbol of the sample axis where many points can be tiled along it; None where the model takes one at a time."""
         others = [(e.tensor, e.axis) for e in (*self.explained, *self.layers)]
@@ -367,7 +385,16 @@ class AttributionContext:
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
 
 
+def _looks_for_missing(node: Node) -> bool:
+    # operators: those that ask whether a number is one
+    asks = node.operator == "IsNaN" or (node.operator == "ai.onnx.ml.Imputer" and np.isnan(node.get("replaced_value_float", 0.0)))
+    return asks or any(_looks_for_missing(inner) for body in node.bodies.values() for inner in body.nodes)
+
+
 def _needing_local_copy(b: Builder, nodes: Iterable[Node]) -> list[Tensor]:
-    """The constants that a loop body needs as its own to run as fast as the model."""
+    """The constants that a loop body needs as its own to run as fast as the model.
+
+    Not those that shapes are made of: ONNX Runtime then knows less of the shapes, and takes wrong ones for known.
+    """
     read = dict.fromkeys(t for node in nodes for t in node.reads if t is not None and b.is_model_constant(t))
-    return [t for t in read if t.static_shape is not None and needs_local_copy(t.static_shape)]
+    return [t for t in read if t.static_shape is not None and t.dtype != np.int64 and needs_local_copy(t.static_shape)]

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import change_since, gap, over_targets
+from onnxplain.method.attribution import change_since, contribution, gap, over_targets
 from onnxplain.method.baselines import has_several, reference, references
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import completeness_gap
@@ -93,15 +93,25 @@ def compared(there: AttributionContext, rules: Composite) -> list[Tensor]:
     def attributions(seeded: AttributionContext) -> list[Tensor]:
         found = seeded.gradient(rules, references=references, reference_nodes=there.nodes)
         pairs = [(found[x], x, x0) for x, x0 in zip(here.sources, there.sources, strict=True)]
-        return [b.Mul(m, b.Sub(b.cast(x, m), b.cast(x0, m))) for m, x, x0 in pairs]
+        return [contribution(here, m, b.Sub(b.cast(x, m), b.cast(x0, m))) for m, x, x0 in pairs]
 
     return over_targets(here, attributions)
 
 
 def differing(context: AttributionContext) -> set[Tensor]:
-    """The tensors whose values, not only extents, depend on the explained ones."""
+    """The tensors whose values, not only extents, depend on the explained ones.
+
+    Which of these are missing (NaN) does not: the same ones are at the baseline.
+    """
     changed = set(context.sources)
+    moved = set(context.sources)
     for node in context.nodes:
-        if not standard_traits(node).shape_only and any(t is not None and t in changed for t in node.reads):
-            changed.update(t for t in node.outputs if t is not None)
+        facts, outputs = standard_traits(node), [t for t in node.outputs if t is not None]
+        of_source = bool(node.inputs) and node.inputs[0] in moved
+        if of_source and (facts.moves_elements == "first" or facts.recodes):
+            moved.update(outputs)
+        if of_source and node.operator == "IsNaN":
+            continue
+        if not facts.shape_only and any(t is not None and t in changed for t in node.reads):
+            changed.update(outputs)
     return changed

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.analysis.explained import Explained
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import beside_targets
+from onnxplain.method.attribution import beside_targets, contribution
 from onnxplain.method.baselines import references
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.noise import SEEDED, check_draws, noisy
@@ -88,8 +88,7 @@ def expected_gradients(
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        factor = beside_targets(context, step(numbers, index), context.sources[index], lead=1)
-        return b.Mul(value, b.cast(factor, value))
+        return contribution(context, value, beside_targets(context, step(numbers, index), context.sources[index], lead=1))
 
     def all_baselines(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: b.Gather(r, numbers, axis=0) for x, r in zip(context.sources, baselines, strict=True)}

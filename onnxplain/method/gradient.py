@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxplain.ir.tensor import Tensor
+from onnxplain.method.attribution import contribution
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
 
@@ -53,4 +54,4 @@ def sensitivity(context: AttributionContext) -> dict[Tensor, Tensor]:
     axioms=("implementation-invariance",),
 )
 def input_x_gradient(context: AttributionContext) -> dict[Tensor, Tensor]:
-    return {x: context.b.Mul(x, dx) for x, dx in context.gradient().items()}
+    return {x: contribution(context, dx, x) for x, dx in context.gradient().items()}

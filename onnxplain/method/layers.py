@@ -12,7 +12,7 @@ from onnxplain.analysis.explained import Explained
 from onnxplain.analysis.target import parse_target
 from onnxplain.errors import MethodError, TargetError
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import over_targets, result_like
+from onnxplain.method.attribution import contribution, over_targets, result_like
 from onnxplain.method.baselines import has_several, reference
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.cotangent import emit_cotangent
@@ -74,7 +74,7 @@ def conductance(
             made = []
             for i, (y, z) in enumerate(zip(start.layers, end.layers, strict=True)):
                 mean = b.Div(b.total([s[i] for s in slopes]), len(slopes))
-                made.append(b.Mul(mean, b.Sub(z.tensor, y.tensor)))
+                made.append(contribution(context, mean, b.Sub(z.tensor, y.tensor)))
             return made
 
         return over_targets(start, share, [e.axis for e in start.layers])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from onnxplain.analysis.explained import Explained
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
@@ -33,7 +35,10 @@ def noisy(
     axis = context.sample_axis(x)
     if unit == "range":
         others = [i for i in range(x.rank) if i != axis]
-        scale = b.Mul(b.Sub(b.ReduceMax(x, others, keepdims=1), b.ReduceMin(x, others, keepdims=1)), level)
+        low, high = x, x
+        if context.takes_missing:
+            low, high = (b.Where(b.IsNaN(x), beyond, x) for beyond in (np.inf, -np.inf))
+        scale = b.Mul(b.Sub(b.ReduceMax(high, others, keepdims=1), b.ReduceMin(low, others, keepdims=1)), level)
     else:
         scale = b.const(level, x.dtype)
     if noise == SEEDED:

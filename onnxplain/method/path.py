@@ -14,8 +14,8 @@ from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import beside_targets, change_since, gap, score
-from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline
+from onnxplain.method.attribution import beside_targets, change_since, contribution, gap, score
+from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline, still_missing
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import find_method, method
 from onnxplain.method.sampling.accumulate import (
@@ -111,11 +111,11 @@ def integrate(
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         factor = beside_targets(context, step(numbers, index), context.sources[index], lead=1)
-        return b.Mul(value, b.cast(factor, value))
+        return contribution(context, value, factor)
 
     def placed(index: int, value: Tensor) -> Tensor:
         only = b.Squeeze(step(path.segments, index), [0])
-        return b.Mul(value, beside_targets(context, only, context.sources[index]))
+        return contribution(context, value, beside_targets(context, only, context.sources[index]))
 
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: path.start(numbers, i) for i, x in enumerate(context.sources)}
@@ -229,7 +229,8 @@ def path_integrated_gradients(
     **options: Any,
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = context.b
-    vertices = [context.at_points(e, partial(_vertices, path=path), lead=1) for e in context.explained]
+    given = [context.at_points(e, partial(_vertices, path=path), lead=1) for e in context.explained]
+    vertices = [still_missing(context, alone(b, x), v) for x, v in zip(context.sources, given, strict=True)]
 
     def vertex(numbers: Tensor, index: int) -> Tensor:
         every = vertices[index]

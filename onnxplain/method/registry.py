@@ -93,6 +93,10 @@ class Method:
     takes_missing: bool = False
     usual_rows: int | None = None
 
+    def __reduce__(self) -> tuple[Callable[[str], Method], tuple[str]]:
+        """A pickle holds the name."""
+        return find_method, (self.name,)
+
     @property
     def info(self) -> dict[str, str | bool]:
         """What a reader of its results should know, as the metadata of an explained model holds it."""

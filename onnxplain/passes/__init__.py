@@ -45,7 +45,8 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "lift-constants": lift_constants,
     "claim-contrib": claim_contrib,
     "normalize-opset": normalize_opset,
-    "lift-new-constants": lift_constants,  # the version converter writes axes as nodes
+    "tidy-new-constants": tidy,  # the version converter writes axes as nodes
+    "lift-new-constants": lift_constants,
     "merge-dequantized": merge_dequantized,
     "early-logits": early_logits,
     "expand-contrib": expand_contrib,

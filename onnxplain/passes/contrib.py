@@ -149,6 +149,8 @@ class _Writer:
             written = self.written(b, known, node, types, names)
             if written:  # what an expansion leaves to the operator itself stays
                 same = [(each.domain, each.op_type) == (node.domain, node.op_type) for each in written]
+                for each in (each for each, is_same in zip(written, same, strict=True) if is_same):
+                    _leave_out(each, node)
                 return [
                     n
                     for each, is_same in zip(written, same, strict=True)
@@ -223,6 +225,14 @@ class _Writer:
         for name, array in self.constants.items():
             if name in used:
                 self.model.graph.initializer.append(tensor_proto(name, array))
+
+
+def _leave_out(kept: onnx.NodeProto, node: onnx.NodeProto) -> None:
+    """Let what an expansion leaves to the operator itself make what the node made, and no more: kernels may differ by it."""
+    if len(kept.output) >= len(node.output):
+        del kept.output[len(node.output) :]
+        for i, name in enumerate(node.output):
+            kept.output[i] = kept.output[i] if name else ""
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:

@@ -6,6 +6,8 @@ product of both scales. Relevance belongs to the real numbers: the same product,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 
@@ -29,7 +31,7 @@ def float_products(model: onnx.ModelProto) -> bool:
     DynamicQuantizeLinear and that of the weights; anything else stays."""
     graph = model.graph
     view = FileView(graph)
-    single = {t.name for t in graph.initializer if int(np.prod(t.dims)) == 1}
+    sizes = {t.name: list(t.dims) for t in graph.initializer}
     names = names_in(graph)
     made: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -38,15 +40,24 @@ def float_products(model: onnx.ModelProto) -> bool:
         if not found or scales is None:
             continue
         product = found.named["product"]
-        if product.op_type == "ConvInteger" and not {scales[1], *product.input[3:]} <= single:
-            continue  # scales of filters have no place in a product of all of them
+        filters = sizes[product.input[1]] if product.op_type == "ConvInteger" else []
+        if filters and not _fit(filters, sizes.get(scales[1]), [sizes.get(name) for name in product.input[3:]]):
+            continue
         made |= {product.output[0]: [], found.named["cast"].output[0]: []}
-        made[node.output[0]] = _written(product, node, *scales, names)
+        made[node.output[0]] = _written(graph, product, node, *scales, names, len(filters))
     if not made:
         return False
     nodes = [m for n in graph.node for m in made.get(n.output[0], [n])]
     set_nodes(graph, nodes)
     return True
+
+
+def _fit(filters: Sequence[int], scale: Sequence[int] | None, zeros: Sequence[Sequence[int] | None]) -> bool:
+    """Whether there is one scale and zero point, or one for each filter, laid along the channels of the result."""
+    count, places = filters[0], len(filters) - 2
+    along = scale is not None and list(scale) in ([count, *[1] * places], [1, count, *[1] * places])
+    single = scale is not None and int(np.prod(scale)) == 1
+    return (along or single) and all(each is not None and int(np.prod(each)) in (1, count) for each in zeros)
 
 
 def _scales(view: FileView, found: Match[str, onnx.NodeProto]) -> tuple[str, str] | None:
@@ -58,17 +69,27 @@ def _scales(view: FileView, found: Match[str, onnx.NodeProto]) -> tuple[str, str
 
 
 def _written(
-    product: onnx.NodeProto, scaled: onnx.NodeProto, scale: str, weight_scale: str, names: Names
+    graph: onnx.GraphProto,
+    product: onnx.NodeProto,
+    scaled: onnx.NodeProto,
+    scale: str,
+    weight_scale: str,
+    names: Names,
+    rank: int,
 ) -> list[onnx.NodeProto]:
-    """(X − z_X) · s_X times (W − z_W) · s_W"""
+    """(X − z_X) · s_X times (W − z_W) · s_W; filters of a `rank` have scales and zero points of their own, or share one."""
     x, w, *zeros = product.input
     x_zero, w_zero = (*zeros, "", "")[:2]
-    new = NodeWriter(names, f"{product.name}.")
+    new = NodeWriter(names, f"{product.name}.", constants=graph.initializer)
+
+    def along_filters(numbers: str) -> str:
+        return new.op("Reshape", numbers, new.constant(np.array([-1, *[1] * (rank - 1)]))) if rank else numbers
+
     given = new.op("DequantizeLinear", x, scale, *filter(None, [x_zero]))
     weight = new.op("Cast", w, to=onnx.TensorProto.FLOAT)
     if w_zero:
-        weight = new.op("Sub", weight, new.op("Cast", w_zero, to=onnx.TensorProto.FLOAT))
-    weight = new.op("Mul", weight, weight_scale)
+        weight = new.op("Sub", weight, along_filters(new.op("Cast", w_zero, to=onnx.TensorProto.FLOAT)))
+    weight = new.op("Mul", weight, along_filters(weight_scale))
     last = onnx.NodeProto()
     last.CopyFrom(product)
     last.op_type, last.name = PRODUCTS[product.op_type], scaled.name

@@ -11,7 +11,18 @@ import onnx
 from onnxplain.ir.edit import subgraphs
 from onnxplain.passes.weights import KEPT_ELEMENTS
 
-__all__ = ["adopt_types", "assume_states", "correct_states", "declare_results", "lend_constants"]
+__all__ = ["adopt_types", "assume_states", "correct_states", "declare_counters", "declare_results", "lend_constants"]
+
+
+def declare_counters(graph: onnx.GraphProto) -> None:
+    """Say that the counter and the condition of a Loop's body are scalars, by the standard, where the file says nothing."""
+    for node in graph.node:
+        for inner in subgraphs(node):
+            if node.op_type == "Loop" and not node.domain:
+                for info in (*inner.input[:2], inner.output[0]):
+                    if not _has_shape(info) and info.type.tensor_type.elem_type:
+                        info.type.tensor_type.shape.SetInParent()
+            declare_counters(inner)
 
 
 def assume_states(model: onnx.ModelProto, infos: dict[str, onnx.ValueInfoProto]) -> bool:

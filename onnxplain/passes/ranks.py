@@ -8,16 +8,17 @@ of its weights, an activation's that of its output. Such ranks go to and fro alo
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 import onnx
 from onnx.helper import get_attribute_value
 
+from onnxplain.ir.edit import subgraphs
 from onnxplain.ir.ops import traits_of
 from onnxplain.ir.registry import Registry, load_registry
 
-__all__ = ["proven_ranks"]
+__all__ = ["prove_inner_ranks", "proven_ranks"]
 
 Ranks: TypeAlias = "MutableMapping[str, int]"
 
@@ -34,7 +35,7 @@ def proven_ranks(
     """
     known: dict[str, int] = {t.name: len(t.dims) for t in model.graph.initializer}
     values = (*model.graph.input, *infos.values())
-    known |= {v.name: len(v.type.tensor_type.shape.dim) for v in values if v.type.tensor_type.HasField("shape")}
+    known |= _stated(values)
     found: dict[str, int] = {}
     ranks: Ranks = ChainMap(found, known)
     sizes = {t.name: t.dims[0] for t in model.graph.initializer if len(t.dims) == 1}
@@ -44,6 +45,27 @@ def proven_ranks(
         pass
     made = {o for n in model.graph.node for o in n.output}
     return {name: rank for name, rank in found.items() if name in made and name not in known}
+
+
+def prove_inner_ranks(model: onnx.ModelProto, infos: Mapping[str, onnx.ValueInfoProto], registry: Registry | None = None) -> bool:
+    """State the ranks that are proven within subgraphs, where they say the types of tensors; whether any was not known.
+
+    Args:
+        model: the model, whose subgraphs are changed in place.
+        infos: what inference knows of the main graph, by name.
+        registry: the roles of operators.
+    """
+    outer: dict[str, int] = {t.name: len(t.dims) for t in model.graph.initializer}
+    outer |= _stated((*model.graph.input, *infos.values()))
+    sizes = {t.name: t.dims[0] for t in model.graph.initializer if len(t.dims) == 1}
+    walk = _Walk(registry or load_registry(), {o.domain: o.version for o in model.opset_import}, sizes)
+    found = [walk.within(graph, outer) for node in model.graph.node for graph in subgraphs(node)]
+    return any(found)
+
+
+def _stated(infos: Iterable[onnx.ValueInfoProto]) -> dict[str, int]:
+    """The ranks of those whose shapes are stated."""
+    return {v.name: len(v.type.tensor_type.shape.dim) for v in infos if v.type.tensor_type.HasField("shape")}
 
 
 class _Walk:
@@ -60,6 +82,22 @@ class _Walk:
                 if name and rank is not None and rank >= 0 and name not in ranks:
                     ranks[name] = rank
         return len(ranks) > before
+
+    def within(self, graph: onnx.GraphProto, outer: Mapping[str, int]) -> bool:
+        """State what is proven in a subgraph and those nested in it, given the ranks of tensors around; whether it is new."""
+        infos = (*graph.input, *graph.value_info, *graph.output)
+        known = {t.name: len(t.dims) for t in graph.initializer} | _stated(infos)
+        self.sizes = {**self.sizes, **{t.name: t.dims[0] for t in graph.initializer if len(t.dims) == 1}}
+        table: Ranks = ChainMap({}, known, dict(outer))
+        while self.once(graph, table):
+            pass
+        open_ones = [v for v in infos if v.name in table and v.type.tensor_type.elem_type and v.name not in known]
+        for info in open_ones:
+            info.type.tensor_type.shape.SetInParent()
+            for _ in range(table[info.name]):
+                info.type.tensor_type.shape.dim.add()
+        inner = [self.within(inner, table) for node in graph.node for inner in subgraphs(node)]
+        return bool(open_ones) or any(inner)
 
     def _proofs(self, node: onnx.NodeProto, ranks: Ranks) -> Iterator[tuple[str, int | None]]:
         """Ranks that a node proves, from what is known of its inputs and outputs."""

@@ -9,9 +9,16 @@ import onnx
 import onnx.shape_inference
 from onnx.helper import make_tensor_value_info
 
-from onnxplain.passes.loop_shapes import adopt_types, assume_states, correct_states, declare_results, lend_constants
+from onnxplain.passes.loop_shapes import (
+    adopt_types,
+    assume_states,
+    correct_states,
+    declare_counters,
+    declare_results,
+    lend_constants,
+)
 from onnxplain.passes.named_extents import name_extents
-from onnxplain.passes.ranks import proven_ranks
+from onnxplain.passes.ranks import prove_inner_ranks, proven_ranks
 from onnxplain.passes.stand_ins import stand_in
 from onnxplain.passes.weights import without_weights
 
@@ -90,7 +97,22 @@ def _with_proven_ranks(model: onnx.ModelProto, inferred: Infos) -> Infos:
         if sum(map(_has_shape, found.values())) <= sum(map(_has_shape, inferred.values())):
             break
         inferred = found
-    return inferred
+    return _with_inner_ranks(model, inferred)
+
+
+def _with_inner_ranks(model: onnx.ModelProto, inferred: Infos) -> Infos:
+    """What inference knows with the ranks proven within subgraphs; as it was, where these contradict a claim of the file."""
+    trial = onnx.ModelProto()
+    trial.CopyFrom(model)
+    if not prove_inner_ranks(trial, inferred):
+        return inferred
+    try:
+        found = _infer(trial)
+    except onnx.shape_inference.InferenceError:
+        return inferred
+    model.CopyFrom(trial)
+    found |= {n: v for n, v in inferred.items() if _has_shape(v) and not _has_shape(found.get(n))}
+    return _with_inner_ranks(model, found)
 
 
 def _infer(model: onnx.ModelProto) -> Infos:
@@ -99,6 +121,7 @@ def _infer(model: onnx.ModelProto) -> Infos:
     work.CopyFrom(model)
     for node in work.graph.node:
         stand_in(node)
+    declare_counters(work.graph)
     lend_constants(work.graph)
     result = onnx.shape_inference.infer_shapes(work, data_prop=True)
     if assume_states(work, {v.name: v for v in result.graph.input} | _typed(result)):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from onnxplain.analysis.canonize import canonize
+from onnxplain.analysis.finite import finite_tensors
 from onnxplain.analysis.layer_depth import LayerPositions
 from onnxplain.analysis.liveness import Live, liveness
 from onnxplain.analysis.nonnegative import nonnegative_tensors
@@ -18,7 +19,7 @@ from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.registry import OpSpec, Rule
 from onnxplain.ir.tensor import Shape, Tensor, may_be_equal, shown
 from onnxplain.propagation.composite import GRADIENT, RuleSelector
-from onnxplain.propagation.operands import whole_power
+from onnxplain.propagation.operands import is_root, whole_power
 from onnxplain.propagation.precision import in_float32
 from onnxplain.propagation.rectified_relevance import one_sided_tensors
 from onnxplain.propagation.rule import rule_name
@@ -69,7 +70,7 @@ def backpropagate(
             found = backpropagate(b, nodes, [wide(s) for s in sources], messages, choose, origins=origins, masks=passing)
             return {s: found[wide(s)] for s in sources if wide(s) in found}
     whole = live_nodes(b, nodes, sources, tuple(target_messages), choose, kept=masks)
-    choose = with_layer_positions(b, nodes, origins or sources, tuple(target_messages), whole, choose)
+    choose = with_layer_positions(b, nodes, origins or sources, sources, tuple(target_messages), whole, choose)
     if choose.composite.canonize:
         sided = one_sided_tensors(
             whole.nodes, lambda node: _rule(choose, node), dict.fromkeys(target_messages, choose.scored), choose.registry.traits
@@ -121,14 +122,43 @@ def live_nodes(
 
 
 def with_layer_positions(
-    b: Builder, nodes: Sequence[Node], origins: Sequence[Tensor], targets: Sequence[Tensor], live: Live, choose: RuleSelector
+    b: Builder,
+    nodes: Sequence[Node],
+    origins: Sequence[Tensor],
+    sources: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    live: Live,
+    choose: RuleSelector,
 ) -> RuleSelector:
-    """The choice with what it wants to know of these nodes: their places among the linear layers, the signs of tensors."""
+    """The choice with what it wants to know of these nodes: their places among the linear layers, facts about tensors."""
+    known = _with_facts(b, nodes, choose, (*origins, *sources))
     if not choose.composite.canonize:
-        return choose
+        return known
     whole = live_nodes(b, nodes, origins, targets, choose) if choose.composite.needs_positions else live
-    signs = nonnegative_tensors(nodes, b.value, choose.registry.traits)
-    return choose.for_nodes(whole.nodes, lambda t: t.name in signs)
+    return known.for_nodes(whole.nodes, known.nonnegative)
+
+
+def _with_facts(b: Builder, nodes: Sequence[Node], choose: RuleSelector, starts: Sequence[Tensor] = ()) -> RuleSelector:
+    """The choice with what is proven of the tensors that these nodes make, beside what it knows of others.
+
+    Of `starts`, those that the model has not are points made by a method, between numbers.
+    """
+
+    @cache
+    def signs() -> frozenset[str]:
+        read = (t for node in nodes for t in node.reads if t is not None and choose.nonnegative(t))
+        return nonnegative_tensors(nodes, b.value, choose.registry.traits, read)
+
+    @cache
+    def sizes() -> frozenset[str]:
+        points = [t for t in starts if t not in b.graph.inputs and b.graph.producer(t) is None]
+        return finite_tensors(nodes, lambda t: b.is_constant(t) or choose.finite(t), choose.registry.traits, points)
+
+    return replace(
+        choose,
+        nonnegative=lambda t: t.name in signs() or choose.nonnegative(t),
+        finite=lambda t: t.name in sizes() or choose.finite(t),
+    )
 
 
 def _is_fixed(b: Builder, tensor: Tensor) -> bool:
@@ -166,7 +196,8 @@ def backward(b: Builder, live: Live, target_messages: Mapping[Tensor, Tensor], c
     def within(nodes: Sequence[Node], inner: Mapping[Tensor, Tensor], sources: Sequence[Tensor]) -> dict[Tensor, Tensor]:
         """The same backward pass through the nodes of a subgraph."""
         live = live_nodes(b, nodes, sources, tuple(inner), choose)
-        return backward(b, live, inner, replace(choose, layers=LayerPositions(), observer=None, rectified=lambda tensor: False))
+        known = _with_facts(b, nodes, choose)
+        return backward(b, live, inner, replace(known, layers=LayerPositions(), observer=None, rectified=lambda tensor: False))
 
     def gradient(node: Node, *incoming: Tensor | None) -> list[Tensor | None]:
         """What the operator's own gradient rule sends to all that it reads."""
@@ -179,7 +210,7 @@ def backward(b: Builder, live: Live, target_messages: Mapping[Tensor, Tensor], c
             raise RuleError(f"no rule says what {node.operator} becomes with its statistics held constant")
         return dict(input_messages(b, node, spec.rule, spec, [message]))[0]
 
-    known = choose.nonnegative, choose.rectified, choose.references
+    known = choose.nonnegative, choose.finite, choose.rectified, choose.references
     with b.backward_context(BackwardContext(within, gradient, detached, lambda node: _spec(choose, node), *known)):
         return _walk(b, live, target_messages, choose)
 
@@ -281,7 +312,9 @@ def _check_message(message: object, index: int, x: Tensor, expected: Shape) -> N
 def _zero_where_zero(b: Builder, node: Node, index: int, incoming: Sequence[Tensor | None], m: Tensor) -> Tensor:
     """The message of a function of each element, 0 where the incoming one is 0: a slope may be infinite there, and 0 · ∞ is NaN.
 
-    Elements behind a branch of Where that is not taken, or behind a mask, have the message 0 whatever their slope.
+    Elements behind a branch of Where that is not taken, or behind a mask, have the message 0 whatever their slope. And a root has
+    the message 0 at the minimum of what is provably not below zero: a sum of squares has the slope 0 there, and the root of it, a
+    norm, has the subgradient 0.
     """
     dy = incoming[0]
     if dy is None or (node.op == "Pow" and index == 0 and whole_power(b, node.input(1))):
@@ -289,6 +322,8 @@ def _zero_where_zero(b: Builder, node: Node, index: int, incoming: Sequence[Tens
     critical = node.input(1) if node.op == "Div" else node.x
     if b.spec(node).traits.unbounded_slope == "at zero" and _nowhere_zero(b, critical):
         return m
+    if is_root(b, node) and index == 0 and b.nonnegative(critical):
+        return b.Where(b.Equal(critical, 0), 0, m)
     return b.Where(b.Equal(dy, 0), 0, m)
 
 

@@ -25,6 +25,14 @@ TRAITS = (*(f.name for f in fields(OpTraits)), "lets_through")
 """The facts that a condition can name."""
 
 
+# operators: those that relevance and multipliers go through in smaller ones
+EXPANDED = (
+    *("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
+    *("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"),
+)
+"""Operators that have a gradient as a whole, and are written out for rules that treat their parts each in its own way."""
+
+
 @dataclass(frozen=True)
 class NodePattern:
     """A condition on nodes. Empty fields match everything; a node has to meet all given ones.
@@ -211,6 +219,7 @@ class RuleSelector:
     registry: Registry
     layers: LayerPositions = field(default_factory=LayerPositions)
     nonnegative: Callable[[Tensor], bool] = lambda tensor: False
+    finite: Callable[[Tensor], bool] = lambda tensor: False
     rectified: Callable[[Tensor], bool] = lambda tensor: False
     scored: bool = False
     observer: Observer | None = None

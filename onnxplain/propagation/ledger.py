@@ -87,10 +87,14 @@ class Ledger:
 
 
 def _share(b: Builder, of: Tensor | None, message: Tensor) -> Tensor:
-    """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
+    """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for.
+
+    What did not change has none, whatever its multiplier, nor has what is missing (NaN) here and there.
+    """
     if of is None or not b.has_references:
         return message
-    made: Tensor = b.Mul(message, b.Sub(of, b.reference(of)))
+    change = b.Sub(of, b.reference(of))
+    made: Tensor = b.Where(b.Greater(b.Abs(change), 0), b.Mul(message, change), 0)
     return made
 
 

@@ -9,7 +9,7 @@ from onnxplain.errors import RuleError
 from onnxplain.ir.node import Node
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["LinearOperands", "negative", "operands", "positive", "whole_power"]
+__all__ = ["LinearOperands", "is_root", "negative", "operands", "positive", "whole_power"]
 
 
 def positive(b: Builder, t: Tensor) -> Tensor:
@@ -53,6 +53,14 @@ def operands(b: Builder, node: Node, needs_weights: bool) -> LinearOperands:
         raise RuleError("the relevance rule takes weights apart, and the operator has none to take apart; choose epsilon for it")
     fixed = weight is not None and b.is_constant(node.input(weight))
     return LinearOperands(x, weight, bias if bias in present and bias != x else None, fixed)
+
+
+def is_root(b: Builder, node: Node) -> bool:
+    """Whether a function of its first input is finite at zero where its slope is not: √x, or x to a constant power below 1."""
+    if node.op == "Pow" and not node.domain:
+        known = b.value(node.input(1))
+        return known is not None and bool(((known > 0) & (known < 1)).all())
+    return node.op == "Sqrt" and not node.domain
 
 
 def whole_power(b: Builder, exponent: Tensor) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,14 +142,37 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.samples_first())
 
-    def __getitem__(self, samples: int | slice) -> Explanation:
-        """The explanation of some of the samples."""
-        chosen = slice(samples, samples + 1 or None) if isinstance(samples, int) else samples
+    def __iter__(self) -> Iterator[Explanation]:
+        """The explanation of each sample."""
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The attribution, as NumPy takes it.
+
+        Raises:
+            LayerError: several tensors were explained.
+            ValueError: it is wanted in another type, and not as a copy.
+        """
+        values = self.attribution
+        kind = values.dtype if dtype is None else np.dtype(dtype)
+        if copy is False and kind != values.dtype:
+            raise ValueError(f"the attribution is {values.dtype}; as {kind} it has to be copied")
+        return values.astype(kind, copy=bool(copy))
+
+    def __getitem__(self, samples: int | slice | Sequence[int] | np.ndarray[Any, Any]) -> Explanation:
+        """The explanation of some of the samples: one by its number, a slice, several numbers, or where an array [n] is true.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        chosen = self._chosen(samples)
         count = len(self)
 
         def part(value: Any, axis: int | None) -> Any:
             if not hasattr(value, "__getitem__") or axis is None or np.ndim(value) <= axis or np.shape(value)[axis] != count:
                 return value
+            if isinstance(value, list) and not isinstance(chosen, slice):
+                return [value[int(i)] for i in chosen]
             return value[(slice(None),) * axis + (chosen,)] if axis else value[chosen]
 
         def cut(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,6 +185,20 @@ class Explanation:
             cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta,
             {k: part(v, 0) for k, v in self.facts.items()},
         )  # fmt: skip
+
+    def _chosen(self, samples: Any) -> slice | np.ndarray[Any, Any]:
+        """What cuts samples out of an array and keeps their axis."""
+        if isinstance(samples, slice):
+            return samples
+        count, numbers = len(self), np.asarray(samples)
+        if numbers.ndim > 1 or numbers.dtype.kind not in ("iub" if numbers.size else "iubf"):
+            raise TypeError(f"samples are chosen by a number, a slice, several numbers or truths, not by {samples!r}")
+        if not numbers.ndim and numbers.dtype.kind != "b":
+            at = operator.index(samples)
+            if not -count <= at < count:
+                raise IndexError(f"there is no sample {at}; the explanation has {count}")
+            return slice(at % count, at % count + 1)
+        return np.arange(count)[numbers if numbers.size else []]
 
     def label(self, sample: int) -> str:
         """Name what was explained about a sample.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -13,18 +13,22 @@ from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
 
-__all__ = ["check_inputs", "model_inputs"]
+__all__ = ["Nonfinite", "check_inputs", "first_missing", "model_inputs"]
+
+
+Nonfinite: TypeAlias = Literal["none", "missing", "all"]
+"""Which numbers that are not finite an input may hold: none, NaN for a missing value, or infinity too."""
 
 
 def check_inputs(
-    given: Any, wanted: Sequence[Tensor], *, finite: bool = True, axes: Mapping[str, int | None] | None = None
+    given: Any, wanted: Sequence[Tensor], *, nonfinite: Nonfinite = "none", axes: Mapping[str, int | None] | None = None
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by input name, in the types the model takes.
 
     An array alone stands for the only input. Integers are converted to floats, and floats between precisions, where no
-    information about kind is lost; anything else must fit. With `finite`, NaN and infinity are refused; trees take NaN for a
-    missing value. `axes` are those that count samples, by input: there a batch of any size is taken, whatever size the model was
-    exported for. None stands for the first axis of each.
+    information about kind is lost; anything else must fit. `nonfinite` says what may stand where a number is expected. `axes` are
+    those that count samples, by input: there a batch of any size is taken, whatever size the model was exported for. None stands
+    for the first axis of each.
 
     Raises:
         InputError: unknown or missing names, other ranks or extents, other kinds of data, NaN; all of them in one message.
@@ -41,14 +45,14 @@ def check_inputs(
     for name, tensor in known.items():
         if name in given:
             arrays[name] = np.asarray(given[name])
-            problems += _problems(arrays[name], tensor, finite, 0 if axes is None else axes.get(name))
+            problems += _problems(arrays[name], tensor, nonfinite, 0 if axes is None else axes.get(name))
     problems += _uneven(arrays, known, axes)
     if problems:
         raise InputError("; ".join(problems))
     return {n: a if known[n].dtype is None else np.ascontiguousarray(a, dtype=known[n].dtype) for n, a in arrays.items()}
 
 
-def _problems(array: np.ndarray[Any, Any], tensor: Tensor, finite: bool, samples: int | None) -> list[str]:
+def _problems(array: np.ndarray[Any, Any], tensor: Tensor, nonfinite: Nonfinite, samples: int | None) -> list[str]:
     found: list[str] = []
     expected = f"input '{tensor.name}' expects {named_dims(tensor)} of {tensor.dtype}"
     if tensor.shape is not None:
@@ -66,11 +70,11 @@ def _problems(array: np.ndarray[Any, Any], tensor: Tensor, finite: bool, samples
                 hint = "; the output does not count samples: give one at a time"
             found.append(f"{expected}, got {list(array.shape)}{hint}")
     if tensor.dtype is not None:
-        found += _kind_problems(array, tensor, expected, finite)
+        found += _kind_problems(array, tensor, expected, nonfinite)
     return found
 
 
-def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, finite: bool) -> list[str]:
+def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, nonfinite: Nonfinite) -> list[str]:
     dtype = tensor.dtype
     assert dtype is not None
     if dtype.kind in "OUS":
@@ -82,10 +86,22 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, f
         if not whole:
             return [f"{expected}, got {array.dtype} with fractions"]
         return []
-    if finite and array.dtype.kind == "f" and array.size and not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        return [f"input '{tensor.name}' holds {array[where]} at {list(where)}; explanations need finite numbers"]
-    return []
+    if nonfinite == "all" or array.dtype.kind != "f":
+        return []
+    bad = np.argwhere(np.isinf(array) if nonfinite == "missing" else ~np.isfinite(array))
+    if not len(bad):
+        return []
+    where = [int(i) for i in bad[0]]
+    return [f"input '{tensor.name}' holds {array[tuple(where)]} at {where}; explanations need finite numbers"]
+
+
+def first_missing(feeds: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Where the first NaN stands in the inputs, in words; empty where none does."""
+    for name, array in feeds.items():
+        places = np.argwhere(np.isnan(array) if array.dtype.kind == "f" else np.zeros(0, bool))
+        if len(places):
+            return f"input '{name}' holds nan at {[int(i) for i in places[0]]}"
+    return ""
 
 
 def _uneven(

@@ -36,7 +36,7 @@ def run_time_feeds(
         names: the run-time input of each explained tensor.
         value: what the user gives: a number, an array, or a dict of these by explained name.
         inputs: what ONNX Runtime says of them, by name: `type` and `shape`.
-        feeds: the values of the explained inputs, where inputs are explained and nothing inside.
+        feeds: the inputs of the model that are given in their own shape, not in that of what is looked up.
         axes: the axis of each that counts samples; None where none does.
 
     Raises:
@@ -57,6 +57,8 @@ def run_time_feeds(
         if like is not None:
             several = [*inputs[name].shape[:1]] == ["references"]
             array = _fitted("references" if several else kind, explained, array, like, axes.get(explained))
+        elif not array.ndim:  # a number, which is stretched
+            array = np.broadcast_to(array, [d if isinstance(d, int) else 1 for d in inputs[name].shape])
         result[name] = np.ascontiguousarray(array)
     return result
 

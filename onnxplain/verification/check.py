@@ -156,7 +156,7 @@ def _feeds(x: Any, graph: Graph, request: Request, seed: int) -> Mapping[str, An
         return random_inputs(graph, seed)
     score = find_score(graph, None if request.output is None else resolve(graph.model, request.output), request.score)
     axes = find_sample_axes(graph, score, request.sample_axis, request.registry.traits)
-    feeds = check_inputs(x, graph.inputs, axes=axes.of_inputs)
+    feeds = check_inputs(x, graph.inputs, nonfinite="missing", axes=axes.of_inputs)
     count_samples(axes, feeds)
     return feeds
 

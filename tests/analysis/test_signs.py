@@ -51,7 +51,7 @@ def test_no_number_of_a_network_contradicts(name: str) -> None:
         ("Sub r r", False),
         ("Mul r two", True),
         ("Mul r below", False),
-        ("Mul x x", False),  # true, and not seen
+        ("Mul x x", True),
         ("Max x r", True),
         ("Max x below", False),
         ("Min r two", True),

@@ -88,10 +88,10 @@ def linear_ends(context: AttributionContext, *, sums: bool) -> LinearEnds | None
     live = _live(context)
     moved = _moved(context)
     first = _first(context, live, moved) if sums else frozenset()
+    inner = _read_beyond(context, live, first)
+    if context.symbol is not None and any(only_axis(t, context.symbol) is None for t in inner):
+        first, inner = frozenset(), context.sources  # points ride on the sample axis, which these tensors lack
     outside = {i: node for i, node in live.items() if i not in first}
-    read = {t.name for node in outside.values() for t in node.reads if t is not None} | {context.target.name}
-    known = [*context.sources, *(t for i in sorted(first) for t in context.nodes[i].outputs if t is not None)]
-    inner = tuple(t for t in dict.fromkeys(known) if t.name in read) if first else context.sources
     if not outside or any(t.shape is None or t.dtype is None for t in inner):
         return None
     last = _last(context, outside, moved)
@@ -106,6 +106,15 @@ def linear_ends(context: AttributionContext, *, sums: bool) -> LinearEnds | None
         heads = backpropagate(context.b, nodes, ends, heads, RuleSelector(GRADIENT, context.registry))
         heads = {t: heads[t] for t in ends if t in heads}
     return LinearEnds(context, first, inner, last, heads)
+
+
+def _read_beyond(context: AttributionContext, live: Mapping[int, Node], first: frozenset[int]) -> tuple[Tensor, ...]:
+    """What the first nodes hand to others; the explained tensors where there are no such nodes."""
+    if not first:
+        return context.sources
+    read = {t.name for i, node in live.items() if i not in first for t in node.reads if t is not None} | {context.target.name}
+    known = [*context.sources, *(t for i in sorted(first) for t in context.nodes[i].outputs if t is not None)]
+    return tuple(t for t in dict.fromkeys(known) if t.name in read)
 
 
 def _live(context: AttributionContext) -> dict[int, Node]:

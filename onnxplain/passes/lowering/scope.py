@@ -75,14 +75,12 @@ class Scope:
     """What may be infinite: what is emitted by other than finite operators, and all that comes of it."""
     fixed: set[str] = field(default_factory=set)
     """What depends on weights alone, and is as finite as they are."""
-    _model: Sequence[Node] = ()
     _done: list[Emitted] = field(default_factory=list)
     _made: dict[Hashable, Tensor] = field(default_factory=dict)
     _name: str = ""
 
     def read(self, nodes: Sequence[Node]) -> None:
         """Take note of the model's own nodes."""
-        self._model = nodes
         for node in nodes:
             inputs, outputs = ([t for t in tensors if t is not None] for tensors in (node.inputs, node.outputs))
             if not node.captures and self.are_fixed(inputs):
@@ -92,7 +90,7 @@ class Scope:
 
     def lowered(self, nodes: Iterable[Emitted]) -> list[Emitted]:
         """Emitted nodes in forms that run fast."""
-        for node in pooled(self.b, list(nodes), self._model, lambda t: is_image(t) and whole(t)):
+        for node in pooled(self.b, list(nodes), lambda t: is_image(t) and whole(t)):
             attributes = {k: self._body(v) if isinstance(v, Body) else v for k, v in node.attributes.items()}
             node = replace(node, attributes=attributes, outputs=tuple(self.b.known(t) for t in node.outputs))
             self._name = node.name

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from onnxplain.analysis.canonize.neuron import group_neurons
+from onnxplain.ir.markers import STAND_IN
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import Composite, NodePattern
+from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
 from onnxplain.propagation.deeplift.bounds import bounded
 from onnxplain.propagation.deeplift.control_flow import control
+from onnxplain.propagation.deeplift.products import factors
+from onnxplain.propagation.deeplift.quantization import rounding, written_out
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
@@ -29,8 +32,7 @@ SELECTS = (
 )  # fmt: skip
 """Selection by other operands than the values."""
 
-EXPANDED = ("LSTM", "GRU", "RNN", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor")
-"""Operators that are written in smaller ones first."""
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=MAXIMA), deeplift.maximum),
@@ -38,10 +40,13 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=("Div",)), deeplift.quotient),
     (NodePattern(operators=QUADRATIC), deeplift.midpoint),
     (NodePattern(operators=LINEAR), deeplift.linear),
+    (NodePattern(operators=QUANTIZERS), rounding),
+    (NodePattern(operators=("CastLike",), names=(f"*{STAND_IN}/*",)), written_out),
     (NodePattern(operators=("LRN",)), deeplift_norms.response),
     (NodePattern(operators=("ReduceL1",)), deeplift_norms.sizes),
     (NodePattern(operators=("ReduceLogSum",)), deeplift_norms.log_sum),
     (NodePattern(operators=("ReduceLogSumExp",)), deeplift_norms.log_sum_exp),
+    (NodePattern(operators=("ReduceProd",)), factors),
     (NodePattern(roles=("softmax",)), deeplift_norms.softmax_multipliers),
     (NodePattern(roles=("norm",)), deeplift_norms.normalized),
     (NodePattern(roles=("gate",)), deeplift.gated_product),

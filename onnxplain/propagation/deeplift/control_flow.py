@@ -2,7 +2,10 @@
 
 The reference's nodes become part of the subgraph, with tensors of their own that carry no messages, and the operator's own
 gradient rule runs it; the backward pass within finds every tensor's reference. In a Scan the states of the reference's steps are
-further slices.
+further slices, in a Loop its states are further states.
+
+Nodes can be compared where the same branch is taken, and as many steps are done, at the baseline. Where that depends on what is
+explained it is decided at run time: the messages are NaN where it is not so, and so are the attributions.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxplain.builder.builder import Builder
-from onnxplain.errors import RuleError
 from onnxplain.ir.node import Node, Subgraph
 from onnxplain.ir.registry import Messages
 from onnxplain.ir.tensor import Tensor
@@ -23,20 +25,76 @@ __all__ = ["control"]
 
 @named("control", "the rules of the nodes within, step by step", "a subgraph beside its reference at the baseline")
 def control(b: Builder, node: Node, *m: Tensor | None) -> Messages:
-    """If and Scan. In other loops and choices what decides may change, for which there is no multiplier."""
+    """If, Loop and Scan."""
     if node.op == "If":
         return _branches(b, node, m)
-    if node.op == "Scan":
-        return _steps(b, node, m)
-    raise RuleError(f"DeepLIFT has no rule for {node.op}, whose steps may end elsewhere at the baseline; export it as a Scan")
+    return _turns(b, node, m) if node.op == "Loop" else _steps(b, node, m)
 
 
 def _branches(b: Builder, node: Node, m: Sequence[Tensor | None]) -> Messages:
-    if b.reference(node.x) != node.x:
-        raise RuleError("which branch it takes depends on what is explained; DeepLIFT compares nodes of one and the same branch")
     bodies = {name: _paired(b, body, ()) for name, body in node.bodies.items()}
     joint, used = _reading_both(b, replace(node, attributes={**node.attributes, **bodies}))
-    return tuple(b.gradient(joint, *m)[:used])
+    sent = b.gradient(joint, *m)[:used]
+    chosen, there = node.x, b.reference(node.x)
+    return tuple(sent) if chosen == there else _where(b, b.Equal(chosen, there), sent)
+
+
+def _turns(b: Builder, node: Node, m: Sequence[Tensor | None]) -> Messages:
+    """A Loop whose states are those here and, of the ones that differ, those at the baseline."""
+    body, count = node.attributes["body"], len(node.inputs) - 2
+    differ = _differing_states(b, node)
+    paired = _paired(b, body, [body.inputs[2 + i] for i in differ])
+    ends = [b.reference(body.outputs[1 + i]) for i in differ]
+    paired = replace(paired, outputs=(*body.outputs[: 1 + count], *ends, *body.outputs[1 + count :]))
+    starts = [b.reference(node.input(2 + i)) for i in differ]
+    made = (*node.outputs, *[None] * (len(body.outputs) - 1 - len(node.outputs)))
+    silent = [None] * len(differ)
+    joint = replace(
+        node,
+        name=b.graph.fresh(f"{node.name}/both"),
+        inputs=(*node.inputs, *starts),
+        outputs=(*made[:count], *silent, *made[count:]),
+        attributes={**node.attributes, "body": paired},
+        needs_grad=(*node.needs_grad[: len(node.inputs)], *[False] * len(differ), *node.needs_grad[len(node.inputs) :]),
+    )
+    joint, used = _reading_both(b, joint)
+    messages = [*m, *[None] * (len(made) - len(m))]
+    sent = b.gradient(joint, *messages[:count], *silent, *messages[count:])
+    own = [*sent[: len(node.inputs)], *sent[len(joint.inputs) : used]]
+    decides = (*node.inputs[:2], body.outputs[0])
+    if all(t is None or b.reference(t) == t for t in decides):
+        return tuple(own)
+    other = reference_of(b, node).reading({t: b.reference(t) for t in node.captures})
+    return _where(b, b.Equal(_count(b, node), _count(b, other)), own)
+
+
+def _differing_states(b: Builder, node: Node) -> list[int]:
+    """The numbers of a Loop's states that may differ at the baseline."""
+    body = node.attributes["body"]
+    before, after = body.inputs[2:], body.outputs[1:]
+    found = [i for i, t in enumerate(node.inputs[2:]) if t is not None and b.reference(t) != t]
+    while True:
+        changed = {before[i] for i in found}
+        for inner in body.nodes:
+            if any(t in changed or b.reference(t) != t for t in inner.reads if t is not None):
+                changed.update(t for t in inner.outputs if t is not None)
+        more = [i for i in range(len(before)) if after[i] in changed or b.reference(after[i]) != after[i] or i in found]
+        if more == found:
+            return found
+        found = more
+
+
+def _count(b: Builder, node: Node) -> Tensor:
+    """How many steps a Loop does."""
+    counter = node.attributes["body"].inputs[0]
+    (counted,) = b.record(replace(node, name=b.graph.fresh(f"{node.name}/steps")), [counter]).stacks
+    made: Tensor = b.dim(counted, 0)
+    return made
+
+
+def _where(b: Builder, same: Tensor, messages: Sequence[Tensor | None]) -> Messages:
+    """The messages where a node did the same at the baseline, else NaN."""
+    return tuple(None if m is None else b.Where(same, m, float("nan")) for m in messages)
 
 
 def _steps(b: Builder, node: Node, m: Sequence[Tensor | None]) -> Messages:

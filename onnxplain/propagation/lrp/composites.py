@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from onnxplain.ir.registry import Rule
-from onnxplain.propagation.composite import Composite, NodePattern
+from onnxplain.propagation.composite import EXPANDED, Composite, NodePattern
 from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp.linear_rules import STABILIZER, Bias, LinearRule
+from onnxplain.propagation.lrp.reduction_rules import equal_shares, share_of_log, share_of_squares, soft_winner
 from onnxplain.propagation.lrp.role_rules import (
     half,
     move,
@@ -38,12 +39,6 @@ Sums: TypeAlias = Literal["contribution", "positive"]
 HOMOGENEOUS = ("LpPool", "GlobalLpPool", "ReduceL1", "ReduceL2")
 """Functions with f(a·x) = a·f(x) for a > 0, so that contributions x · ∂f/∂x add up to f."""
 
-EXPANDED = (
-    *("LSTM", "GRU", "RNN", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger"),
-    *("ai.onnx.ml.LinearClassifier", "ai.onnx.ml.LinearRegressor"),
-)
-"""Operators that relevance goes through in smaller ones."""
-
 
 def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[NodePattern, Rule]]:
     """What serves everything that is no linear layer.
@@ -58,6 +53,10 @@ def base(value: float = STABILIZER, sums: Sums = "contribution") -> list[tuple[N
         (NodePattern(operators=("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")), quantize),
         (NodePattern(traits=("weightless",)), lrp.epsilon(value)),
         (NodePattern(operators=HOMOGENEOUS), share(value)),
+        (NodePattern(operators=("ReduceSumSquare",)), share_of_squares(value)),
+        (NodePattern(operators=("ReduceProd",)), equal_shares),
+        (NodePattern(operators=("ReduceLogSum",)), share_of_log),
+        (NodePattern(operators=("ReduceLogSumExp",)), soft_winner),
         (NodePattern(operators=SAMPLERS), signal(value)),
         (NodePattern(roles=("sum",)), share(value)),
         (NodePattern(roles=("elementwise", "scale")), pass_on),
