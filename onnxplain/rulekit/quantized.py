@@ -61,7 +61,8 @@ def dequantized(b: Builder, x: Tensor | None, scale: Tensor, zero: Tensor | None
         array([0.5, 1. ], dtype=float16)
     """
     if b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32:
-        return b.DequantizeLinear(x, scale, zero, **settings)
+        plain: Tensor = b.DequantizeLinear(x, scale, zero, **settings)
+        return plain
     return b.cast(b.DequantizeLinear(x, b.cast(scale, Tensor("", FLOAT)), zero, **settings), scale)
 
 
@@ -83,10 +84,10 @@ def requantized(b: Builder, y: Tensor, scale: Tensor, zero: Tensor | None, **set
         >>> run(requantized(b, b.const([1.0, 2.0], np.float16), b.const(0.5, np.float16), None))
         array([2, 4], dtype=uint8)
     """
-    if b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32:
-        return b.QuantizeLinear(y, scale, zero, **settings)
-    wide = Tensor("", FLOAT)
-    return b.QuantizeLinear(b.cast(y, wide), b.cast(scale, wide), zero, **settings)
+    if b.graph.opset < SCALES_OF_ANY_TYPE and scale.dtype != np.float32:
+        y, scale = (b.cast(t, Tensor("", FLOAT)) for t in (y, scale))
+    made: Tensor = b.QuantizeLinear(y, scale, zero, **settings)
+    return made
 
 
 def columns(b: Builder, w: Tensor | None, scale: Tensor | None, zero: Tensor | None) -> Tensor:

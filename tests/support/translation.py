@@ -291,4 +291,6 @@ def _apart(one: Any, others: Sequence[Any]) -> Any:
 def is_random(model: onnx.ModelProto) -> bool:
     """Whether a model draws numbers; ONNX Runtime draws others where its nodes have other places."""
     nodes = [n for g in graphs_in(model.graph) for n in g.node] + [n for f in model.functions for n in f.node]
-    return any(n.op_type == "Dropout" and len(n.input) > 2 for n in nodes) or any(traits_of(n.op_type, n.domain).random for n in nodes)
+    return any(n.op_type == "Dropout" and len(n.input) > 2 for n in nodes) or any(
+        traits_of(n.op_type, n.domain).random for n in nodes
+    )
