@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import helper
 
-from onnxplain.ir.edit import Names, alive, set_nodes
+from onnxplain.ir.edit import Names, alive, graphs_in, set_nodes
 
 __all__ = ["as_shown", "as_written", "beside", "is_join", "join_names", "only_written"]
 
@@ -48,6 +48,7 @@ def beside(own: onnx.NodeProto, written: Sequence[onnx.NodeProto], taken: Names)
     """
     kernel, renamed = onnx.NodeProto(), {}
     kernel.CopyFrom(own)
+    kernel.domain = "" if own.op_type in IN_STANDARD_DOMAIN else own.domain
     kernel.name = taken.fresh(f"{own.name}{OWN}")
     joins = []
     for i, name in enumerate(own.output):
@@ -78,11 +79,7 @@ def as_shown(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
 def as_written(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """The nodes without joins: the kernels make the model's tensors, the written ones what they made before."""
     made = {name: y for name, y in join_names(nodes).items() if name.endswith(OWN)}
-    kept = _renamed([n for n in nodes if not is_join(n)], made)
-    for node in kept:
-        if node.op_type in IN_STANDARD_DOMAIN and set(node.output) & set(made.values()):
-            node.domain = ""
-    return kept
+    return _renamed([n for n in nodes if not is_join(n)], made)
 
 
 def only_written(model: onnx.ModelProto) -> bool:
@@ -91,6 +88,10 @@ def only_written(model: onnx.ModelProto) -> bool:
     if not any(map(is_join, graph.node)):
         return False
     set_nodes(graph, alive(as_shown(graph.node), [o.name for o in graph.output]))
+    used = {"", "ai.onnx", *(n.domain for g in graphs_in(graph) for n in g.node)}
+    kept = [o for o in model.opset_import if o.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
     return True
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from onnxplain.ir.edit import Names, NodeWriter, names_in, set_nodes
+from onnxplain.ir.own_kernels import beside
 from onnxplain.ir.pattern import Match, match, op, var
 from onnxplain.passes.view import FileView
 
@@ -26,7 +27,7 @@ SCALED = op.Cast(PRODUCT).named("cast").only_here() * (var("scale") * var("other
 
 def float_products(model: onnx.ModelProto) -> bool:
     """Write `Mul(Cast(product of integers), scales)` as a product of floating-point numbers, where the scales are that of a
-    DynamicQuantizeLinear and that of the weights; anything else stays."""
+    DynamicQuantizeLinear and that of the weights; anything else stays. The integers keep making the prediction."""
     graph = model.graph
     view = FileView(graph)
     single = {t.name for t in graph.initializer if int(np.prod(t.dims)) == 1}
@@ -40,8 +41,7 @@ def float_products(model: onnx.ModelProto) -> bool:
         product = found.named["product"]
         if product.op_type == "ConvInteger" and not {scales[1], *product.input[3:]} <= single:
             continue  # scales of filters have no place in a product of all of them
-        made |= {product.output[0]: [], found.named["cast"].output[0]: []}
-        made[node.output[0]] = _written(product, node, *scales, names)
+        made[node.output[0]] = beside(node, _written(product, node, *scales, names), names)
     if not made:
         return False
     nodes = [m for n in graph.node for m in made.get(n.output[0], [n])]
