@@ -151,7 +151,8 @@ class Replayer(Emitter):
             nodes: the nodes, in topological order.
             values: what to read in place of which tensor.
             everything: replay every node, as for a subgraph, whose own tensors do not exist outside. Otherwise only nodes that
-                depend on `values` are replayed, and the others stay as they are.
+                depend on `values` are replayed, and the others stay as they are; where the model's own kernels make its
+                prediction, they make that at the other values too.
 
         Returns:
             The nodes, and what each tensor became.
@@ -170,7 +171,8 @@ class Replayer(Emitter):
                 continue
             inputs = [t if t is None else became.get(t, t) for t in node.inputs]
             copy = replace(self.replay(node, inputs, became), name=f"{node.name}/replay")
-            copy = self._by_kernels(node, copy, became)
+            if not everything:
+                copy = self._by_kernels(node, copy, became)
             made.append(copy)
             pairs = zip(node.outputs, copy.outputs, strict=True)
             became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
