@@ -164,7 +164,8 @@ def plan(
     def reason(node: Node, chosen: SelectedRule | None) -> str:
         said = chosen.reason if chosen is not None else f"in {whole[node.name].name}" if node.name in whole else ""
         kernel = graph.kernels.get(node.y.name)
-        return said if kernel is None else f"{said}; its output is what {kernel.operator} makes, which this approximates".lstrip("; ")
+        told = "" if kernel is None else f"approximates {kernel.operator}, which makes its output"
+        return "; ".join(filter(None, (said, told)))
 
     def row(node: Node) -> PlanRow:
         seen, chosen = served.get(node.name, (node, None))

@@ -7,8 +7,8 @@ tables, or adds in another order. In the file between passes both stand side by 
     y_written = MatMul(a, DequantizeLinear(…))
     y = CastLike(y_own_kernel, y_written)
 
-So every such file is a valid model with the original's prediction. A `Graph` shows the written nodes, with the kernel's result for
-theirs, so that rules read what the kernel made; what it hands out holds the kernel, and of the written nodes what is read.
+So every such file is a valid model with the original's prediction. A `Graph` shows the written nodes, with the kernel's result
+for theirs, so that rules read what the kernel made; what it hands out holds the kernel, and of the written nodes what is read.
 """
 
 from __future__ import annotations

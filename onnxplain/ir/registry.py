@@ -264,8 +264,9 @@ def expansion(
         inputs: how many inputs they have, optional ones included; -1 for any number.
         outputs: how many outputs they have, optional ones included.
         on_demand: whether only composites that name the operators (`Composite.expands`) have them written out.
-        approximates: whether the operator's own kernel rounds where the function does not (int8 arithmetic, tables). The model's
-            nodes then keep making its prediction; the backward pass goes through what the function writes, and reads what they made.
+        approximates: whether the operator's own kernel rounds where the function does not (int8 arithmetic, tables). The
+            model's nodes then keep making its prediction; the backward pass goes through what the function writes, and reads what
+            they made.
         **defaults: the values of attributes that a node leaves out.
 
     Returns:

@@ -40,14 +40,16 @@ class Original:
     value: Callable[[Arrays], Array]
 
 
-def original_at(source: Source, tensor: str, like: Array | None, feeds: Arrays, providers: Providers, *, exact: bool) -> Original | None:
+def original_at(
+    source: Source, tensor: str, like: Array | None, feeds: Arrays, providers: Providers, *, exact: bool
+) -> Original | None:
     """A tensor of the original model as a function; None where the original has no such tensor.
 
     Args:
         source: the model as it was read, not prepared.
         tensor: an output or an inner tensor.
         like: its value at `feeds` as the explained model has it. An inner tensor of the original with another value is not the
-            one that is meant: a pass gave its name away. The name of an output stays. None where names are known to mean the same.
+            one that is meant: a pass gave its name away. The name of an output stays. None where names mean the same.
         feeds: the inputs.
         providers: where to run.
         exact: whether to compute in float64, where onnx's reference evaluator can, and agrees with ONNX Runtime.

@@ -16,8 +16,8 @@ from onnx import helper
 
 from onnxplain import Explainer, rewrite
 from onnxplain.errors import UnsupportedOperatorError
-from onnxplain.ir.registry import load_registry
 from onnxplain.ir.own_kernels import only_written
+from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepare
 from onnxplain.propagation.vjp import vjp
 from onnxplain.verification.finite_differences import compare
