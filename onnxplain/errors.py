@@ -16,6 +16,7 @@ __all__ = [
     "OutputError",
     "PredictionChanged",
     "ProviderError",
+    "RelevanceWarning",
     "RuleError",
     "TargetError",
     "UnsupportedOperatorError",
@@ -99,6 +100,10 @@ class MissingDependencyError(OnnxplainError):
 
 class OutputError(OnnxplainError):
     """A result cannot be written where it was asked for."""
+
+
+class RelevanceWarning(UserWarning):
+    """Relevance became exactly zero on its way, or far larger than the score. The message names the node."""
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:

@@ -40,8 +40,11 @@ ELSEWHERE = {
     "internal-influence": "explains layers, not inputs",
     "gradient-through": "explains by one neuron or layer",
     "neuron-conductance": "explains by one neuron",
+    "linear-shap": "serves linear and additive models, which these are not",
     "ice": "says how far the score moves, not for or against",
-    "partial-dependence": "speaks of all samples together",
+    **dict.fromkeys(("partial-dependence", "ale", "h-statistic"), "speaks of all samples together"),
+    **dict.fromkeys(("sii", "k-sii", "stii", "fsii", "bii", "fbii", "moebius"), "speaks of sets of features, not of single ones"),
+    **dict.fromkeys(("banzhaf", "owen", "partition-shap"), "came after the comparison was run"),
 }
 """Methods that answer another question."""
 

@@ -29,6 +29,8 @@ class Explained:
             input of any type, whose attribution is a number for each element), "layer", or "map" (a map over the spatial axes of
             an input, made from the tensor).
         layout: its spatial axes, where a map needs them.
+        source: the input that it comes from.
+        axis: the axis that counts samples; None where none does.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Explained:
     kind: str
     layout: Layout | None = None
     source: str = ""
+    axis: int | None = None
 
 
 def find_sources(
@@ -44,7 +47,8 @@ def find_sources(
     """The explained inputs: those named, or all that the target depends on by differentiable operators.
 
     A floating-point input is explained itself. An integer input is explained at every look-up of it that the target depends on
-    (`onnxplain.analysis.lookups`); where the model has neither (an image of bytes), at the casts that make it floats.
+    (`onnxplain.analysis.lookups`), and so is one that holds tokens as floats, which has no derivative. Where the model has none
+    of these (an image of bytes), an integer input is explained at the casts that make it floats.
 
     Raises:
         LayerError: no such input, or the target does not depend on it by differentiable operators.
@@ -121,6 +125,7 @@ def _live(graph: Graph, inputs: Sequence[Tensor], target: Tensor, role: Callable
     found: list[Explained] = []
     for made in candidates.values():
         alive = [e for e in made if e.tensor.name in live or e.tensor == target]
+        alive = [e for e in alive if e.kind == "input"] or alive
         for e in [e for e in alive if e.kind != "cast"] or alive:
             name = e.source if e.source not in {f.name for f in found} else _numbered(e.source, taken)
             taken.add(name)
@@ -148,10 +153,9 @@ def _stand_ins(graph: Graph, tensor: Tensor) -> list[Explained]:
     """The tensors that can carry an input's attribution in its place."""
     if tensor.dtype is None:
         return []
-    if tensor.is_float:
-        return [Explained(tensor.name, tensor, "input", source=tensor.name)]
+    own = [Explained(tensor.name, tensor, "input", source=tensor.name)] if tensor.is_float else []
     found, _ = entrances(graph, tensor)
-    return [Explained(tensor.name, e.tensor, e.kind, source=tensor.name) for e in found]
+    return own + [Explained(tensor.name, e.tensor, e.kind, source=tensor.name) for e in found]
 
 
 def _why_not(graph: Graph, names: Sequence[str], target: Tensor, role: Callable[[Node], str]) -> str:

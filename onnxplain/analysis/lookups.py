@@ -1,8 +1,9 @@
-"""Where an input that is no floating-point tensor enters the differentiable part of a model.
+"""Where an input whose numbers have no derivative enters the differentiable part of a model.
 
 Tokens are looked up in a table of embeddings, or made one-hot and multiplied with one; bytes of a picture are cast to floats. The
-attribution lands on the first floating-point tensor: the rows, the ones, or the floats. An index into something that depends on
-inputs (the edges of a graph) chooses among activations and stands for no numbers of its own: it gets no attribution.
+attribution lands on the first floating-point tensor: the rows, the ones, or the floats. Tokens may come as floats too, as Keras
+takes them, which are rounded before they are looked up. An index into something that depends on inputs (the edges of a graph)
+chooses among activations and stands for no numbers of its own: it gets no attribution.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class _Follower:
     graph: Graph
     values: set[str]
     """The input's own numbers, moved about; positions counted from a mask are something else."""
+    floats: bool = False
+    """Whether the input itself holds floats, so that floats are its numbers too, and none of them is an entrance."""
+    copies: set[str] = field(default_factory=set)
+    """Its numbers as floats, or what was made of them by comparing: truth values, and ones and zeros."""
     ones: set[str] = field(default_factory=set)
     """True where the values are: one-hot, once it is a float."""
     quantized: dict[str, str] = field(default_factory=dict)
@@ -52,10 +57,22 @@ class _Follower:
         ):
             self.varying.update(y.name for y in node.outputs if y is not None)
         self._dequantized(node, reads)
+        self._compared(node, reads)
         if not self.values.isdisjoint(reads):
             self._values(node, reads)
         elif not self.ones.isdisjoint(reads):
             self._ones(node)
+
+    def _compared(self, node: Node, reads: list[str]) -> None:
+        """Note conditions on the values, which choose among them: a negative token counts from the end of the table."""
+        own = self.values | self.copies
+        if own.isdisjoint(reads) or not self.varying.isdisjoint(set(reads) - own):
+            return
+        outputs = [y for y in node.outputs if y is not None]
+        if standard_traits(node).elementwise and all(y.dtype is not None and y.dtype.kind == "b" for y in outputs):
+            self.copies.update(y.name for y in outputs)
+        elif _hands_on(node):
+            self.copies.update(y.name for y in outputs if y.is_float or not self.copies.isdisjoint(reads))
 
     def _dequantized(self, node: Node, reads: list[str]) -> None:
         kind = next((self.quantized[name] for name in reads if name in self.quantized), None)
@@ -68,10 +85,10 @@ class _Follower:
 
     def _values(self, node: Node, reads: list[str]) -> None:
         outputs = [y for y in node.outputs if y is not None]
-        if _hands_on(node):
-            floats = [y for y in outputs if y.is_float]
+        if _hands_on(node) or self._chosen(node):
+            floats = [] if self.floats else [y for y in outputs if y.is_float]
             self.found += [Entrance(y, "cast") for y in floats]
-            self.values.update(y.name for y in outputs if not y.is_float)
+            self.values.update(y.name for y in outputs if y not in floats)
         elif self._shifts(node):
             self.values.add(node.y.name)
         elif node.op == "Gather" and node.x.name not in self.values:
@@ -106,7 +123,15 @@ class _Follower:
             return False
         data = node.inputs[1:] if node.op == "Where" else node.inputs
         others = [t for t in data if t is not None and t.name not in self.values]
-        return not node.y.is_float and len(others) < len(data) and all(t.name not in self.varying for t in others)
+        fixed = all(t.name not in self.varying or (t.name in self.copies and not t.is_float) for t in others)
+        return (self.floats or not node.y.is_float) and len(others) < len(data) and fixed
+
+    def _chosen(self, node: Node) -> bool:
+        """Whether constants choose among the values, such as a row of them."""
+        facts = standard_traits(node)
+        if facts.selects_elements != "first" or facts.pools or facts.reduces or node.x.name not in self.values:
+            return False
+        return all(t is None or t.name not in self.varying for t in node.inputs[1:])
 
     def _is_range(self, tensor: Tensor | None) -> bool:
         """Whether a constant holds several numbers to compare with: a class each."""
@@ -128,12 +153,12 @@ def entrances(graph: Graph, tensor: Tensor) -> tuple[list[Entrance], list[str]]:
 
     Args:
         graph: the model.
-        tensor: the input, of any type but floating-point.
+        tensor: the input. Of one that holds floats only look-ups are found: where it has a derivative, it is explained itself.
 
     Returns:
         The floating-point tensors in the order of the graph, and the names of tensors in which the values are positions.
     """
-    start = _Follower(graph, {tensor.name}, varying={t.name for t in graph.inputs})
+    start = _Follower(graph, {tensor.name}, varying={t.name for t in graph.inputs}, floats=tensor.is_float)
     for node in graph.nodes:
         start.follow(node)
     return start.found, sorted(start.indexed)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.markers import LOGITS, UNROUNDED
@@ -54,22 +59,31 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     if score == "logit" and maker is not None:
         if standard_traits(maker).of_logits and maker.x.is_float:
             return Score(_before_rounding(graph, maker.x), tensor, named.name, "logit", maker.op)
-        logits = f"{tensor.name}{LOGITS}"
-        if graph.has_tensor(logits):
-            return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
+        for logits in (f"{tensor.name}{LOGITS}", f"{named.name}{LOGITS}"):
+            if graph.has_tensor(logits):
+                return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
     explained = _before_rounding(graph, tensor) if score == "logit" else tensor
     return Score(explained, tensor, named.name, "output")
 
 
 def _activation(graph: Graph, tensor: Tensor) -> str:
     """The activation that a tensor's elements come from, through whatever hands them on."""
-    maker = graph.producer(tensor)
-    while maker is not None and not standard_traits(maker).of_logits:
-        if maker.op == "LinearClassifier":
+
+    def value(t: Tensor | None) -> np.ndarray[Any, Any] | None:
+        return None if t is None else graph.value(t)
+
+    view = Dataflow(graph.nodes, graph.nodes, frozenset(), value, graph.is_constant, standard_traits)
+    while True:
+        maker = graph.producer(tensor)
+        assert maker is not None
+        if standard_traits(maker).of_logits:
+            return maker.op
+        if maker.get("post_transform") is not None:
             return "Softmax" if maker["post_transform"] == "SOFTMAX" else "Sigmoid"
-        maker = graph.producer(maker.input(1) if maker.op == "Concat" else maker.x)
-    assert maker is not None
-    return maker.op
+        written = probabilities_of(view, tensor)
+        if written is not None:
+            return written.kind
+        tensor = maker.input(1) if maker.op == "Concat" else maker.x
 
 
 def _prediction(graph: Graph, output: str | None) -> tuple[Tensor, Tensor]:

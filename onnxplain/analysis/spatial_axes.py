@@ -33,9 +33,9 @@ class Layout:
     grid: Axes = ()
     skip: int = 0
 
-    def channels(self, rank: int, batched: bool) -> list[int]:
+    def channels(self, rank: int, samples: int | None) -> list[int]:
         """The other axes, without that of the samples."""
-        return [i for i in range(int(batched), rank) if i not in self.space]
+        return [i for i in range(rank) if i != samples and i not in self.space]
 
 
 def layouts(nodes: Sequence[Node], ints: Callable[[Tensor | None], list[int] | None], traits: Traits) -> dict[str, Axes]:

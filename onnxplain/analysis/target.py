@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxplain.errors import TargetError
+from onnxplain.ir.tensor import Dim
 
 __all__ = ["Axis", "Target", "TargetLike", "at_run_time", "parse_target", "text_of"]
 
@@ -18,6 +19,8 @@ TargetLike: TypeAlias = "None | int | str | Sequence[Any] | Mapping[Any, float] 
 
 Axis: TypeAlias = "int | str"
 """The choice along one axis: an index, "top" (where the score is greatest), or ":" (the sum over the axis)."""
+
+ONE_EACH = "one target per sample is chosen at run time: rewrite with target='input', or hand the list to the Explainer"
 
 KINDS = ("element", "contrast", "input", "seed", "all")
 
@@ -65,22 +68,21 @@ def parse_target(value: TargetLike) -> Target:
             raise TargetError("a contrast needs at least one output, e.g. target={3: 1, 5: -1}")
         return Target("contrast", (), terms)
     if isinstance(value, list | np.ndarray) and np.ndim(value) > 0:
-        raise TargetError(
-            "one target per sample is chosen at run time: rewrite with target='input', or hand the list to the Explainer"
-        )
+        raise TargetError(ONE_EACH)
     return Target("element", _axes(value))
 
 
 def at_run_time(
-    value: TargetLike, cotangent: np.ndarray[Any, Any] | None, count: int, axes: int
+    value: TargetLike, cotangent: np.ndarray[Any, Any] | None, count: int, extents: Sequence[Dim], reason: str = ""
 ) -> tuple[Target, np.ndarray[Any, Any] | None]:
     """What an Explainer is asked for: the kind of target, and an index per sample (negative: the top one) where it takes some.
 
     Args:
-        value: as in `parse_target`, or one index per sample.
+        value: as in `parse_target`, or one index per sample, or one tuple of indices per sample.
         cotangent: an arbitrary vector instead.
         count: the number of samples.
-        axes: of the explained output, beside the samples.
+        extents: of one sample of the explained output.
+        reason: why there are so many samples.
 
     Raises:
         TargetError: the form is none of these, or there are not as many indices as samples.
@@ -90,19 +92,45 @@ def at_run_time(
             raise TargetError("give a target or a cotangent, not both")
         return Target("seed", ()), None
     run_time = Target("input", ())
-    if isinstance(value, list | np.ndarray) and np.ndim(value) > 0:
-        chosen = np.asarray(value)
-        if chosen.dtype.kind not in "iu" or chosen.shape != (count,):
-            raise TargetError(f"expected one index per sample (int [{count}]), got {chosen.dtype} {list(chosen.shape)}")
-        return run_time, chosen.astype(np.int64)
+    value = _per_sample(value) if isinstance(value, str) and ";" in value else value
+    if isinstance(value, list | np.ndarray) and len(np.shape(value)) > 0:
+        return run_time, _indices(np.asarray(value), count, extents, reason)
     parsed = parse_target(value)
     if parsed.kind in ("input", "seed"):
         raise TargetError(f"target='{value}' is for rewrite; hand the Explainer the indices or the cotangent themselves")
     if parsed.kind == "element" and parsed.axes == ("top",):
         return run_time, np.full(count, -1, np.int64)
-    if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and axes <= 1:
+    if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and len(extents) <= 1:
         return run_time, np.full(count, parsed.axes[0], np.int64)
     return parsed, None
+
+
+def _per_sample(text: str) -> list[Any]:
+    """One choice per sample as text: "3;5", "7,3;6,5"."""
+    rows = [_axes_of_text(part) for part in text.split(";")]
+    return [row[0] if len(row) == 1 else row for row in rows]
+
+
+def _indices(chosen: np.ndarray[Any, Any], count: int, extents: Sequence[Dim], reason: str) -> np.ndarray[Any, Any]:
+    """One index per sample, counted row by row over the sample's elements, from indices [n] or one index per axis [n, axes]."""
+    axes = len(extents)
+    wanted = f"int [{count}]" if axes < 2 else f"int [{count}], or one for each axis, [{count}, {axes}]"
+    if chosen.dtype.kind not in "iu" or chosen.shape not in ((count,), (count, axes)):
+        why = f"; {reason}" if reason and len(chosen) != count else ""
+        raise TargetError(f"expected one index per sample ({wanted}), got {chosen.dtype} {list(chosen.shape)}{why}")
+    if chosen.ndim == 1:
+        return chosen.astype(np.int64)
+    known = [d for d in extents if isinstance(d, int)]
+    if len(known) < axes:
+        raise TargetError(
+            f"the extents {list(extents)} of a sample's output are not known before a run: give indices counted over its elements"
+        )
+    for axis, extent in enumerate(known):
+        wrong = chosen[(chosen[:, axis] < -extent) | (chosen[:, axis] >= extent)]
+        if len(wrong):
+            raise TargetError(f"target {tuple(wrong[0].tolist())} is out of range: a sample's output has the extents {known}")
+    places = np.where(chosen < 0, chosen + np.array(known), chosen)
+    return np.asarray(np.ravel_multi_index(tuple(places.T), known), np.int64)
 
 
 def _axes(value: Any) -> tuple[Axis, ...]:
@@ -137,6 +165,8 @@ def _parse_text(text: str) -> Target:
         )
     if text in ("input", "seed", "cotangent", "all"):
         return Target("seed" if text == "cotangent" else text, ())  # "seed" is the contract's name for the input
+    if ";" in text:
+        raise TargetError(ONE_EACH)
     contrast = re.fullmatch(r"(\d+|top)\s*-\s*(\d+|top)", text)
     if contrast:
         return Target("contrast", (), tuple((w, _axes_of_text(p)) for w, p in zip((1.0, -1.0), contrast.groups(), strict=True)))

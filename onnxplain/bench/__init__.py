@@ -1,1 +1,1 @@
-"""What explanations cost: forward against explained, each in a process of its own, one at a time."""
+"""Measures the cost of explanations: the model and the explained models, each in a process of its own."""

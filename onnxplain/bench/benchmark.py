@@ -1,4 +1,4 @@
-"""Forward against explained, for a model of the user's own."""
+"""Benchmarks explained models against the user's own model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.bench.feeding import batch_sizes, feeds_of
 from onnxplain.bench.machine import machine, today, versions
 from onnxplain.bench.report import BenchReport, Row
@@ -34,15 +35,21 @@ from onnxplain.verification.verify import explained_feeds
 __all__ = ["PROFILED", "bench", "session_worker"]
 
 FORWARD = "forward"
-"""The name of the model itself among the methods."""
+"""The key of the original model among the methods."""
 
 PROFILED = 5
-"""Runs that a profile is the mean of."""
+"""The number of runs that a profile averages."""
 
 
 @dataclass(frozen=True)
 class _File:
-    """A model on disk, ready to be run: the original or explained."""
+    """A model on disk with its inputs: the original or an explained one.
+
+    Attributes:
+        path: the model.
+        feeds: the inputs of a batch, as a .npz file, by batch size.
+        settings: of the worker; see `onnxplain.bench.child.run_child`.
+    """
 
     path: Path
     feeds: Mapping[int, Path]
@@ -56,7 +63,15 @@ class _File:
 
 
 def session_worker(path: Path, settings: Mapping[str, Any]) -> Worker:
-    """A worker that runs a file in ONNX Runtime; see `onnxplain.bench.child`."""
+    """Start a worker that runs a model in ONNX Runtime.
+
+    Args:
+        path: the model.
+        settings: see `onnxplain.bench.child.run_child`.
+
+    Returns:
+        The worker. Close it after use, or use it in a `with` statement.
+    """
     root = str(Path(__file__).resolve().parent.parent.parent)
     command = [sys.executable, "-m", "onnxplain.bench.child", str(path), json.dumps(dict(settings))]
     return Worker(command, {"PYTHONPATH": root} if "site-packages" not in root else None)
@@ -80,34 +95,36 @@ def bench(
     layer: str | Sequence[str] | None = None,
     baseline: float = 0.0,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> BenchReport:
-    """Time and memory of explained models against the model's own.
+    """Measure time and memory of explained models against the model's own.
 
-    Every file runs in a process of its own; only one of these processes runs at a time, the others are stopped. In each round
-    each runs in turn; ratios are taken within rounds. The target is each sample's top prediction, chosen at run time.
+    Each file runs in a process of its own. Only one process runs at a time; the others are stopped meanwhile. In every round each
+    file has its turn, and ratios are taken within rounds. The target is each sample's top prediction, found at run time.
 
     Args:
         model: a path, the bytes of a file, or a ModelProto.
         methods: names from `onnxplain.methods()`.
-        x: samples, as an Explainer takes them; None makes random ones up.
-        batches: batch sizes; by default 1 and 8 where the model leaves the choice.
-        extents: of other free axes of the inputs, by symbol, where no samples are given.
-        batch_size: samples that the explained files take through the model at a time, as in `onnxplain.rewrite`.
+        x: samples, as an Explainer takes them; None generates random ones.
+        batches: batch sizes; by default 1 and 8, or the model's own if it is fixed.
+        extents: extents of other free axes of the inputs, by symbol. Used if no samples are given.
+        batch_size: samples that an explained file processes at a time, as in `onnxplain.rewrite`.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         rounds: how often every file has its turn.
         seconds: how long a turn lasts at least.
         profile: whether to say which operators cost most.
         provider: "auto", "cpu", "cuda", or a name of ONNX Runtime's.
-        output, inputs, layer, score, rules: as in `onnxplain.rewrite`.
+        output, inputs, layer, score, sample_axis, rules: as in `onnxplain.rewrite`.
         baseline: of the methods that compare with one.
         options: by method, its own options.
         say: told what is done next.
 
     Raises:
-        OnnxplainError: as `onnxplain.rewrite`, and InputError for batches or samples that do not fit.
+        OnnxplainError: as `onnxplain.rewrite`.
+        InputError: the batch sizes or samples do not fit the model.
     """
     if rounds < 1:
         raise InputError(f"at least 1 round is needed, not {rounds}")
@@ -127,7 +144,7 @@ def bench(
             compares = method.takes_baseline(method.checked(chosen))
             request = Request.of(
                 method, target="input", output=output, inputs=inputs, layer=layer, baseline=baseline if compares else None,
-                score=score, registry=registry, options=chosen, batch_size=batch_size,
+                score=score, sample_axis=sample_axis, registry=registry, options=chosen, batch_size=batch_size,
             )  # fmt: skip
             done = rewrite_source(source.copy(), request)
             explained = Graph(done.model)
@@ -143,7 +160,7 @@ def bench(
 def _file(
     folder: Path, name: str, source: Source, data: bytes, feeds: Mapping[int, Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> _File:
-    """Write a model and what it is fed."""
+    """Write a model and its inputs to a folder."""
     path = write_file(folder / f"{name}.onnx", data)
     written = {}
     for size, arrays in feeds.items():
@@ -156,6 +173,7 @@ def _file(
 def _timed(
     files: Mapping[str, _File], sizes: Sequence[int], rounds: int, seconds: float, say: Callable[[str], None]
 ) -> list[Row]:
+    """One row per method and batch size."""
     rows = []
     memory = {(name, size): _memory(file, size) for size in sizes for name, file in files.items()}
     with ExitStack() as stack:
@@ -176,7 +194,7 @@ def _timed(
 
 
 def _memory(file: _File, size: int) -> int:
-    """The most that a run held, weights included, beyond a process that has loaded nothing; 0 where it cannot be told."""
+    """Peak memory of a run in bytes, weights included, less that of an empty process; 0 if the system does not report it."""
     with file.worker() as worker:
         bare = worker.ask("start")["bare"]
         found = worker.ask("memory", case=file.case(size))["peak"]
@@ -184,6 +202,7 @@ def _memory(file: _File, size: int) -> int:
 
 
 def _profiled(file: _File, size: int, say: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """What each operator of a file costs; see `onnxplain.bench.profile.costs`."""
     say("profiling")
     with tempfile.TemporaryDirectory() as folder, file.worker(profile=str(Path(folder) / "profile")) as worker:
         out = Path(folder) / "costs.npz"

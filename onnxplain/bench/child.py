@@ -1,4 +1,4 @@
-"""A worker that runs one file in ONNX Runtime: `python -m onnxplain.bench.child MODEL.onnx '{"threads": 2}'`."""
+"""A worker that runs one model in ONNX Runtime: `python -m onnxplain.bench.child MODEL.onnx '{"threads": 2}'`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ __all__ = ["run_child"]
 
 
 def run_child(path: str, settings: dict[str, Any]) -> None:
-    """Serve runs of a file.
+    """Serve requests for runs of a model until the standard input ends.
 
     Args:
-        path: the file.
-        settings: `threads`; `provider`; `folder`, where external data lies if not beside the file; `profile`, what the name of
-            a profile begins with, in which case a run answers with what each operator cost.
+        path: the model.
+        settings: a dict with the optional keys
+            `threads`: threads within one operator;
+            `provider`: the execution provider;
+            `folder`: the folder of the external data, if it is not beside the model;
+            `profile`: a file name prefix. With it every run returns the cost of each operator.
     """
     import onnxruntime as ort
 

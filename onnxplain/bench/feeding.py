@@ -1,4 +1,4 @@
-"""Inputs of a chosen number of samples, made up or repeated from those given."""
+"""Inputs for a given batch size: random ones, or the user's samples repeated."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def batch_sizes(inputs: Sequence[Tensor], wanted: Sequence[int]) -> list[int]:
-    """The batch sizes to measure: those wanted, or 1 and 8 where the model leaves the choice, else its own.
+    """The batch sizes to measure.
+
+    Args:
+        inputs: the model's inputs.
+        wanted: the sizes the user asked for.
+
+    Returns:
+        The sizes asked for; by default 1 and 8, or the model's own if it is fixed.
 
     Raises:
-        InputError: a size is wanted that the model does not take.
+        InputError: the model does not take a size that was asked for.
     """
     fixed = {t.shape[0] for t in inputs if t.shape and isinstance(t.shape[0], int)}
     free = any(t.shape and not isinstance(t.shape[0], int) for t in inputs)
@@ -36,16 +43,19 @@ def batch_sizes(inputs: Sequence[Tensor], wanted: Sequence[int]) -> list[int]:
 
 
 def feeds_of(graph: Graph, size: int, given: Mapping[str, np.ndarray[Any, Any]] | None, extents: Mapping[str, int]) -> Arrays:
-    """Arrays for a batch of `size` samples.
+    """Input arrays for a batch.
 
     Args:
-        graph: of the model.
-        size: samples; every free first axis gets it.
-        given: the user's arrays, whose samples are repeated in turn; None makes random ones up.
-        extents: by symbol, extents of axes that the model leaves free; others become 8.
+        graph: the model's graph.
+        size: the number of samples, which becomes the extent of every free first axis.
+        given: the user's arrays, whose samples are repeated in turn; None generates random arrays.
+        extents: extents of other free axes, by symbol; the default is 8.
+
+    Returns:
+        Arrays by input name.
 
     Raises:
-        InputError: an unknown symbol, or inputs that cannot be made up.
+        InputError: a symbol is unknown, or no random input can be generated.
     """
     free = {t.name: t.shape[0] for t in graph.inputs if t.shape and isinstance(t.shape[0], str)}
     if given is not None:

@@ -1,4 +1,4 @@
-"""What measurements were taken on and with."""
+"""Describes the machine and the versions that a measurement was made with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["machine", "today", "versions"]
 
 
 def machine() -> dict[str, str]:
-    """The processor, how many cores this process may use, and the system."""
+    """The processor, the number of cores available to this process, and the operating system."""
     name = platform.processor() or platform.machine()
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -25,7 +25,14 @@ def machine() -> dict[str, str]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The installed versions of packages, and of Python; what is not installed is left out."""
+    """The versions of Python and of installed packages.
+
+    Args:
+        *packages: names of distributions. Those not installed are left out.
+
+    Returns:
+        Versions by name.
+    """
     found = {"python": platform.python_version()}
     for package in packages:
         with suppress(PackageNotFoundError):
@@ -34,5 +41,5 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def today() -> str:
-    """The date, as 2026-05-31."""
+    """Today's date in UTC, such as 2026-05-31."""
     return datetime.datetime.now(datetime.timezone.utc).date().isoformat()

@@ -1,4 +1,4 @@
-"""How much memory this process holds and held at most."""
+"""The memory of this process: resident bytes now, and their peak."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident() -> int:
-    """Resident bytes now, after freed ones went back to the system; 0 where it cannot be told."""
+    """Resident bytes now, after freed memory was returned to the system; 0 if the system does not report it."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -22,17 +22,18 @@ def resident() -> int:
 
 
 def forget_peak() -> None:
-    """Start a new peak at what is resident now; on systems other than Linux the peak is since the start of the process."""
+    """Reset the peak to the resident bytes now. On systems other than Linux the peak counts from the start of the process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> int:
-    """The most bytes that were resident at a time; 0 where it cannot be told."""
+    """The peak of resident bytes; 0 if the system does not report it."""
     return _field("VmHWM")
 
 
 def _field(name: str) -> int:
+    """A field of the process status in bytes."""
     with suppress(OSError, StopIteration):
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name + ":"))
         return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""What operators cost, from the file ONNX Runtime's profiler writes."""
+"""The cost of operators, from the file that ONNX Runtime's profiler writes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ __all__ = ["costs", "operator_costs"]
 
 
 def costs(file: Path, skip: int = 0) -> dict[str, dict[str, float]]:
-    """By operator: `seconds` of one run, `share` of all operators, and how many `nodes`; the costliest first.
+    """Read the cost of each operator from a profile.
 
     Args:
-        file: as ONNX Runtime wrote it.
-        skip: runs in front that do not count, for warming up.
+        file: the file that ONNX Runtime wrote.
+        skip: the number of warm-up runs at the beginning, which are not counted.
+
+    Returns:
+        By operator, the most expensive first: `seconds` of one run, `share` of the total time, and the number of `nodes`.
     """
     return operator_costs(json.loads(file.read_text(encoding="utf-8")), skip)
 
 
 def operator_costs(events: Sequence[Mapping[str, Any]], skip: int = 0) -> dict[str, dict[str, float]]:
-    """As `costs`, from the events themselves."""
+    """As `costs`, from the profiler's events.
+
+    Args:
+        events: the events, in the order of the file.
+        skip: as in `costs`.
+
+    Returns:
+        As `costs`.
+    """
     runs = sorted((e for e in events if e.get("name") == "model_run"), key=lambda e: e["ts"])[skip:]
     if not runs:
         return {}

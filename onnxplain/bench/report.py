@@ -1,4 +1,4 @@
-"""What `onnxplain bench` found, as a table for people and for machines."""
+"""The result of `onnxplain bench`, as Markdown, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ from onnxplain.io.writer import write_file
 __all__ = ["COSTLIEST", "ENDINGS", "HEAD", "BenchReport", "Row", "cells", "check_ending"]
 
 ENDINGS = (".md", ".json", ".csv")
-"""The forms in which a report is written."""
+"""File endings of a report."""
 
 COSTLIEST = 5
-"""How many operators a profile shows."""
+"""The number of operators that a report lists."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method at one batch size: seconds of a whole run in each round, bytes of memory and of the files."""
+    """One method at one batch size.
+
+    Attributes:
+        method: the method's name.
+        batch: the number of samples of a run.
+        forward: seconds of a run of the original model, one value per round.
+        explained: seconds of a run of the explained model, one value per round.
+        memory_forward: peak memory of the original model in bytes.
+        memory_explained: peak memory of the explained model in bytes.
+        size_forward: size of the original file in bytes.
+        size_explained: size of the explained file in bytes.
+    """
 
     method: str
     batch: int
@@ -38,11 +49,11 @@ class Row:
 
     @property
     def ratio(self) -> Spread:
-        """How many forward runs an explained one takes."""
+        """The time of an explained run in units of a forward run."""
         return ratio(self.explained, self.forward)
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers by name: times in milliseconds, the ratio's median and quartiles, memory and sizes in MB."""
+        """The row as numbers by name: times in milliseconds, median and quartiles of the ratio, memory and file sizes in MB."""
         forward, explained = Spread.of(self.forward), Spread.of(self.explained)
         return {
             "method": self.method,
@@ -62,9 +73,13 @@ class Row:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Rows by method and batch; `operators` by method (and "forward"), what each costs, where that was asked for.
+    """The measurements of one benchmark.
 
-    `about` says on what machine, with which versions, when.
+    Attributes:
+        model: the model's name.
+        about: the machine, the versions, the settings and the date.
+        rows: one per method and batch size.
+        operators: if a profile was asked for, the cost of each operator by method; the original model is "forward".
     """
 
     model: str
@@ -73,18 +88,28 @@ class BenchReport:
     operators: Mapping[str, Mapping[str, Mapping[str, float]]]
 
     def save(self, path: Path) -> Path:
-        """Write .md, .json or .csv."""
+        """Write the report.
+
+        Args:
+            path: a file ending in .md, .json or .csv.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: the ending is unknown, or the file cannot be written.
+        """
         check_ending(path)
         text = {".md": self.markdown, ".json": self.json, ".csv": self.csv}[path.suffix]()
         return write_file(path, text.encode())
 
     def json(self) -> str:
-        """Everything, with one object a row."""
+        """The whole report as JSON, with one object per row."""
         rows = [r.to_dict() for r in self.rows]
         return json.dumps({"model": self.model, **self.about, "rows": rows, "operators": self.operators}, indent=2) + "\n"
 
     def csv(self) -> str:
-        """The rows."""
+        """The rows as CSV with a header."""
         out = io.StringIO()
         writer = csv.DictWriter(out, list(self.rows[0].to_dict()))
         writer.writeheader()
@@ -92,7 +117,7 @@ class BenchReport:
         return out.getvalue()
 
     def markdown(self) -> str:
-        """The rows as a table, what they were measured on, and the costliest operators."""
+        """The rows as a table, with the conditions of the measurement and the most expensive operators."""
         lines = [f"# What explaining {self.model} costs", "", self.conditions(), ""]
         lines += [f"| {' | '.join(HEAD)} |", "|---|" + "---:|" * (len(HEAD) - 1)]
         lines += [f"| {' | '.join(cells(r))} |" for r in self.rows]
@@ -106,7 +131,7 @@ class BenchReport:
         return "\n".join(lines) + "\n"
 
     def conditions(self) -> str:
-        """One sentence on machine, versions and date."""
+        """One line on machine, versions and date."""
         about = self.about
         threads = counted(about["threads"], "thread") if about["threads"] else "threads as ONNX Runtime chooses"
         versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
@@ -115,7 +140,7 @@ class BenchReport:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things, e.g. `1 core`, `2 cores`."""
+    """A number with a noun in singular or plural, such as `1 core` and `2 cores`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
@@ -126,7 +151,7 @@ HEAD = (
 
 
 def cells(row: Row) -> list[str]:
-    """One row as text, under `HEAD`; memory is empty where the system does not tell it."""
+    """The cells of a row, under `HEAD`. Memory is empty if the system does not report it."""
     d = row.to_dict()
     known = row.memory_forward > 0
     return [
@@ -143,7 +168,10 @@ def cells(row: Row) -> list[str]:
 
 
 def check_ending(path: Path) -> None:
-    """Say before long work that a report cannot be written in this form.
+    """Check that a report can be written in this form, so that a long run does not fail at its end.
+
+    Args:
+        path: the file to be written.
 
     Raises:
         OutputError: the ending is unknown.

@@ -1,4 +1,4 @@
-"""Rounds: every entry runs once in each, one after the other, so that what they share is shared by all."""
+"""Timing in rounds: every entry runs once per round, one after the other, so that disturbances affect all alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ __all__ = ["Entry", "interleaved"]
 
 @dataclass(frozen=True)
 class Entry:
-    """Something to time: a worker, and what describes the case to it."""
+    """Something to be timed.
+
+    Attributes:
+        worker: the process that runs it.
+        case: what the worker has to run.
+    """
 
     worker: Worker
     case: dict[str, Any]
@@ -29,15 +34,19 @@ def interleaved(
     least: int = 3,
     budget: float = float("inf"),
 ) -> dict[str, list[float]]:
-    """Seconds of a whole run of every entry, one value a round: the median of the entry's turn.
+    """Time the runs of several entries in rounds.
 
-    Every other round goes backwards through the entries, so that a drift favours none.
+    Every second round goes through the entries in reverse order, so that a drift favours none of them.
 
     Args:
-        rounds: how many.
-        seconds: how long a turn lasts at least.
-        least: rounds that are made even where they take more than the budget.
-        budget: seconds after which no more rounds are begun.
+        entries: what to time, by name.
+        rounds: the number of rounds.
+        seconds: the least length of an entry's turn.
+        least: rounds that are run even if they exceed the budget.
+        budget: seconds after which no further round begins.
+
+    Returns:
+        By name, the seconds of a run, one value per round: the median of the entry's turn.
     """
     taken: dict[str, list[float]] = {name: [] for name in entries}
     spent = 0.0

@@ -1,6 +1,6 @@
-"""The side of a worker: a process that runs what it is told to, and says how long it took.
+"""The worker's side: a process that runs what it is asked to and reports the time it took.
 
-Requests and answers are lines of JSON on standard input and output; what libraries print goes to standard error.
+Requests and replies are lines of JSON on standard input and output. What libraries print is sent to standard error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,22 @@ from onnxplain.bench.memory import forget_peak, peak, resident
 __all__ = ["Run", "serve", "timed"]
 
 Run = Callable[[], Mapping[str, Any]]
-"""One whole run, from inputs in memory to results in memory; arrays by name."""
+"""A complete run, from inputs in memory to outputs in memory. Returns arrays by name."""
 
 SHORT = 1.0
-"""Seconds: a shorter run is preceded by one that is not counted, for caches and threads to wake."""
+"""If a run takes fewer seconds, the first one is a warm-up and does not count."""
 
 
 def timed(run: Run, seconds: float) -> list[float]:
-    """Seconds of whole runs, one after the other, until so many have passed; at least one."""
+    """Run repeatedly for a given time.
+
+    Args:
+        run: what to run.
+        seconds: the least time to run for.
+
+    Returns:
+        The seconds of each run; at least one.
+    """
     start = time.perf_counter()
     run()
     taken = [time.perf_counter() - start]
@@ -43,8 +51,8 @@ def serve(make: Callable[[dict[str, Any]], Run], **facts: Any) -> None:
     """Answer requests until the input ends.
 
     Args:
-        make: from what describes a case to what runs it; called once a case.
-        facts: told with the first answer.
+        make: turns the description of a case into a function that runs it. Called once per case.
+        **facts: returned in reply to the request "start".
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

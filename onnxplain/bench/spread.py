@@ -1,4 +1,4 @@
-"""The arithmetic of a measurement: medians and quartiles of rounds, and ratios taken within rounds."""
+"""Statistics of measurements in rounds: medians, quartiles, and ratios within rounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ __all__ = ["Spread", "ratio"]
 
 @dataclass(frozen=True)
 class Spread:
-    """A quantity measured in rounds: its median, and the quartiles below and above, between which the middle half lies."""
+    """The distribution of a quantity over the rounds.
+
+    Attributes:
+        median: the middle value.
+        low: the lower quartile.
+        high: the upper quartile.
+    """
 
     median: float
     low: float
@@ -19,10 +25,16 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of one value a round.
+        """The spread of some values.
+
+        Args:
+            values: one per round.
+
+        Returns:
+            Their median and quartiles.
 
         Raises:
-            ValueError: there are no rounds.
+            ValueError: there are no values.
         """
         if not values:
             raise ValueError("nothing was measured: there are no rounds")
@@ -30,15 +42,19 @@ class Spread:
         return cls(middle, low, high)
 
     def __str__(self) -> str:
-        """Three significant digits each, e.g. `2.04 (1.98-2.11)`."""
+        """Median and quartiles with three significant digits, such as `2.04 (1.98-2.11)`."""
         return f"{self.median:.3g} ({self.low:.3g}-{self.high:.3g})"
 
 
 def ratio(mine: Sequence[float], other: Sequence[float]) -> Spread:
-    """How many times `other` goes into `mine`, round by round: what slows a whole round down cancels.
+    """The ratio of two quantities, taken round by round: what slows down a whole round cancels.
 
     Args:
-        mine, other: one value a round, of the same rounds; where one took part in fewer, they are the first ones.
+        mine: the numerator, one value per round.
+        other: the denominator, one value per round. If one has fewer rounds, only the rounds that both have are used.
+
+    Returns:
+        The distribution of the ratios.
     """
     rounds = min(len(mine), len(other))
     return Spread.of([a / b for a, b in zip(mine[:rounds], other[:rounds], strict=True)])

@@ -1,4 +1,4 @@
-"""The side of the one who measures: workers, of which only one runs at a time."""
+"""The measuring side: starts workers and lets only one of them run at a time."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["Worker", "WorkerError"]
 
 
 class WorkerError(OnnxplainError):
-    """A process that was to be measured could not do what it was told to."""
+    """A worker could not do what it was asked to."""
 
 
 class Worker:
-    """A process that serves requests (`onnxplain.bench.serving`), stopped while it has none.
+    """A process that answers requests (`onnxplain.bench.serving`) and is stopped between them.
 
-    A stopped process keeps its weights in memory and takes no processor: threads that wait for work by spinning would slow
-    down whatever is measured next.
+    A stopped process keeps its weights in memory but uses no processor time. Threads that spin while they wait for work would
+    otherwise slow down the next measurement.
 
     Args:
         command: the command line of a program that calls `serve`.
-        environment: variables beside those of this process.
-        limit: seconds after which an answer is given up.
+        environment: additional environment variables.
+        limit: the longest time to wait for a reply, in seconds.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None, limit: float = 900.0) -> None:
@@ -43,10 +43,17 @@ class Worker:
         )  # fmt: skip
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """One request and its answer.
+        """Send a request and wait for the reply.
+
+        Args:
+            do: the name of the request.
+            **request: its arguments.
+
+        Returns:
+            The reply.
 
         Raises:
-            WorkerError: the worker failed, ended or took too long.
+            WorkerError: the worker failed, ended, or did not reply in time.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -75,6 +82,7 @@ class Worker:
             self._process.send_signal(getattr(signal, name))
 
     def _ended(self) -> str:
+        """Why the process ended, in one line."""
         code = self._process.wait()
         self._errors.seek(0)
         lines = [line for line in self._errors.read().splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""`onnxplain advise`."""
+"""The command `onnxplain advise`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["advise_command"]
 @click.command("advise")
 @click.argument("model", type=click.Path())
 @click.option("--output", metavar="NAME", help="The output (or inner tensor) that holds the scores.")
-@click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--rules", metavar="DIR", multiple=True, help="A folder with your own rules; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def advise_command(model: str, output: str | None, rules: tuple[str, ...], as_json: bool) -> None:
-    """Say what in a model's structure helps or hinders its explanations, and which method suits it.
+    """Point out what in a model's structure helps or hinders explanations, and recommend a method.
 
-    Nothing is run: everything is read from the graph.
+    The model is not run; everything is read from its graph.
     """
     show_advice(make_advice(model, output=output, rules=list(rules) or None), as_json)

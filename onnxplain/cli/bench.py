@@ -1,4 +1,4 @@
-"""`onnxplain bench`."""
+"""The command `onnxplain bench`."""
 
 from __future__ import annotations
 
@@ -27,25 +27,27 @@ __all__ = ["bench_command"]
 @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
               help="Samples per run; may be repeated.  [default: 1 and 8, or the model's own]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
-              help="Samples that the explained files take through the model at a time; without it all.")  # fmt: skip
+              help="Samples that the explained files process at a time.  [default: all]")  # fmt: skip
 @click.option("--size", "sizes", multiple=True, metavar="AXIS=N",
-              help="Extent of another free axis of random inputs, by name (else 8); may be repeated.")  # fmt: skip
+              help="Extent of another free axis of random inputs, by name; may be repeated.  [default: 8]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads within one operator.")
-@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Turns of every file.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Least length of a turn.")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Number of rounds.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=0.3, show_default=True, help="Least time per file and round.")
 @click.option("--profile", is_flag=True, help="Show the operators that cost most.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
-@click.option("--baseline", type=float, default=0.0, show_default=True, help="Of methods that compare with one.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or an execution provider of ONNX Runtime.")
+@click.option(
+    "--baseline", type=float, default=0.0, show_default=True, help="Value of the reference input, for methods that need one."
+)
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
 def bench_command(
     model: str, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
     batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
-    """Measure what explaining costs: time and memory of the explained model against the model's own.
+    """Measure what explanations cost: time and memory of the explained models against those of the model itself.
 
-    MODEL runs alone and as rewritten for each method (several separated by commas), in processes of their own, one at a
-    time and in turns. INPUT are samples as for `onnxplain explain`; without them random ones are made up.
+    MODEL and its rewritten files (one per method; separate several methods by commas) run in turn, each in a process of its
+    own. INPUT is read as by `onnxplain explain`; without it, random samples are used.
     """
     paths = [Path(o) for o in out]
     for path in paths:
@@ -65,7 +67,7 @@ def bench_command(
 
 
 def _extents(given: tuple[str, ...]) -> dict[str, int]:
-    """AXIS=N, by axis."""
+    """Parse AXIS=N into extents by axis."""
     made = {}
     for text in given:
         name, _, number = text.rpartition("=")

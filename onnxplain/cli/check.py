@@ -1,4 +1,4 @@
-"""`onnxplain check`."""
+"""The command `onnxplain check`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["check_command"]
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
 @model_options
 @click.option("--directions", default=4, show_default=True, help="Random directions to compare along.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the directions, and the input where none is given.")
-@click.option("--nodes", "--calls", "nodes", is_flag=True, help="Check every node alone, even where the whole agrees.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the directions, and of the input if none is given.")
+@click.option("--nodes", "--calls", "nodes", is_flag=True, help="Check every node on its own, even if the whole model agrees.")
 @run_options
 def check_command(
     model: str, files: tuple[str, ...], directions: int, seed: int, nodes: bool, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     **chosen: Any,
 ) -> None:  # fmt: skip
-    """Prove it on your own model and input: finite differences, and what the method promises.
+    """Check a method on your own model and input: finite differences, and the method's own axioms.
 
-    Exits with 1 if something disagrees; the first node at which it does is named.
+    Exits with 1 if something disagrees, and names the first node where it does.
     """
     settings = settings_of(**chosen)
     x = None

@@ -1,4 +1,4 @@
-"""Options that the commands on concepts and prototypes share."""
+"""Options shared by the commands on concepts and prototypes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def concept_options(function: F) -> F:
-    """What both commands take."""
+    """Add the options that both commands take."""
     for option in reversed(
         [
             click.option("--output", metavar="NAME", help="The output (or inner tensor) that holds the scores."),
-            click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's."),
-            click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
+            click.option(
+                "--provider", default="auto", show_default=True, help="auto, cpu, cuda, or an execution provider of ONNX Runtime."
+            ),
+            click.option("--rules", metavar="DIR", multiple=True, help="A folder with your own rules; may be repeated."),
             click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157."),
-            click.option("--seed", default=0, show_default=True, help="Of what is drawn at random."),
+            click.option("--seed", default=0, show_default=True, help="Seed of the random numbers."),
         ]
     ):
         function = option(function)
@@ -28,4 +30,5 @@ def concept_options(function: F) -> F:
 
 
 def concept_settings(output: str | None, provider: str, rules: Sequence[str]) -> dict[str, Any]:
+    """The values of these options as keyword arguments."""
     return {"output": output, "providers": provider, "rules": list(rules) or None}

@@ -1,4 +1,4 @@
-"""`onnxplain evaluate`."""
+"""The command `onnxplain evaluate`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from onnxplain.cli.options import trust_option
+from onnxplain.cli.options import sample_axis_option, trust_option
 from onnxplain.cli.show import wrote
 from onnxplain.cli.show_evaluation import show_evaluation
 from onnxplain.errors import InputError, nearest
@@ -28,19 +28,25 @@ __all__ = ["evaluate_command"]
 @click.option("-m", "--method", "methods", multiple=True, metavar="METHOD",
               help='A method, e.g. "smoothgrad(samples=16)" or "ig=integrated-gradients"; may be repeated.')  # fmt: skip
 @click.option("-a", "--attribution", "attributions", multiple=True, metavar="NAME=FILE",
-              help="Attributions made elsewhere (.npy, .npz), in the shape of the input; may be repeated.")  # fmt: skip
+              help="Attributions from elsewhere (.npy, .npz), in the shape of the input; may be repeated.")  # fmt: skip
 @click.option("-q", "--metric", "metrics", multiple=True, metavar="METRIC",
               help='A metric, e.g. "deletion(replace=mean)"; a family; or all; may be repeated.')  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .md .csv .json .parquet or .png; may be repeated.")
-@click.option("-t", "--target", default=None, metavar="T", help="top, an index, or labels (the true classes).  [default: top]")
+@click.option("-t", "--target", default=None, metavar="T",
+              help="top, an index, 3,10 (per axis), 3;5 (per sample), or labels (the true classes).  [default: top]")  # fmt: skip
 @click.option("--labels", metavar="FILE", help="The true classes, a number per sample: .npy .csv .txt, or FILE.npz:NAME.")
-@click.option("--masks", metavar="FILE", help="Where the objects lie, not 0 inside: .npy, or FILE.npz:NAME.")
-@click.option("--baseline", metavar="NUMBER|FILE", help="What replaces removed features; the reference of methods.  [default: 0]")
-@click.option("--journal", metavar="FILE", help="Keeps results as they come; after a crash, the same command goes on from it.")
-@click.option("--input", "name", metavar="NAME", help="The explained input where the model has several.")
+@click.option("--masks", metavar="FILE", help="Masks of the objects, nonzero inside: .npy, or FILE.npz:NAME.")
+@click.option(
+    "--baseline", metavar="NUMBER|FILE", help="Replaces removed features; also the reference input of methods.  [default: 0]"
+)
+@click.option(
+    "--journal", metavar="FILE", help="Stores results as they arrive; after a crash the same command continues from there."
+)
+@click.option("--input", "name", metavar="NAME", help="The input to explain, if the model has several.")
 @click.option("--output", metavar="NAME", help="The output (or inner tensor) to explain.")
 @click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
               help="Explain what goes into a final softmax or sigmoid, or the output as it is.")  # fmt: skip
+@sample_axis_option
 @click.option("--classes", metavar="FILE", help="Class names for pictures, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names for pictures, one per line (a .csv brings its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows in one run, at most.")
@@ -49,7 +55,7 @@ __all__ = ["evaluate_command"]
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
 @click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157.")
 @trust_option
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate_command(
     model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],
     out: tuple[str, ...], target: str | None, labels: str | None, masks: str | None, baseline: str | None,
@@ -57,10 +63,10 @@ def evaluate_command(
     rules: Sequence[str], scale: float | None, provider: str,
     as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
-    """Measure which explanation deserves trust.
+    """Compare explanation methods by quantitative metrics.
 
-    DATA are the samples, read as by `onnxplain explain`: .npy, .npz, .csv, pictures; NAME=FILE where the model has several
-    inputs. Everything is checked before the run starts. The method `random` is a control: attributions drawn at random.
+    DATA is read as by `onnxplain explain`: .npy, .npz, .csv or images; NAME=FILE if the model has several inputs. Everything is
+    checked before the run starts. The method `random` is a control with random attributions.
 
     Shortest use: onnxplain evaluate MODEL.onnx DATA.npy -m gradient -m lrp-epsilon -o report.html
     """
@@ -93,7 +99,7 @@ def _target(text: str | None) -> Any:
 
 
 def _array(text: str) -> Any:
-    """The array in a file, or the one of a name in FILE.npz:NAME."""
+    """The array in a file; in FILE.npz:NAME the array of that name."""
     file, colon, name = text.rpartition(":")
     if not colon or not file.endswith(".npz"):
         return read_array(Path(text))
@@ -104,7 +110,7 @@ def _array(text: str) -> Any:
 
 
 def _whole(array: Any) -> Any:
-    """Class numbers read from text, where every number is a float."""
+    """Class indices from text files, where every number was read as a float."""
     flat = np.asarray(array)
     flat = flat.ravel() if flat.ndim == 2 and 1 in flat.shape else flat
     return flat.astype(np.int64) if flat.dtype.kind == "f" and (flat == np.floor(flat)).all() else flat

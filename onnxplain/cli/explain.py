@@ -1,7 +1,8 @@
-"""`onnxplain explain`."""
+"""The command `onnxplain explain`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.show import show_explanation, wrote
+from onnxplain.errors import OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.io.writer import check_writable
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
 from onnxplain.results.save import check_explanation_ending, save_explanation
 
 __all__ = ["explain_command"]
@@ -34,37 +37,44 @@ __all__ = ["explain_command"]
 @click.argument("files", metavar="INPUT…", nargs=-1, required=True)
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
-              help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), or all.")  # fmt: skip
+              help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), or all; 7,3;6,5: one of these "
+                   "per sample.")  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .png .npz .json .csv or .parquet; may be repeated.")
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
-@click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input brings its own).")
+@click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input has its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
 @mask_option
 @click.option(
     "--slide",
     type=click.IntRange(min=1),
     metavar="STRIDE",
-    help="Move the model over an input larger than its own, by so many elements at a time.",
+    help="Move the model over a larger input in steps of so many elements.",
 )
+@click.option("--form", metavar="FORM", help="The form of a .png: waterfall, force, beeswarm, importance, scatter, …")
+@click.option("--feature", metavar="NAME", multiple=True, help="Of --form scatter: what to draw; may be repeated.")
+@click.option("--by", metavar="NAME|class|FILE", help="Of scatter: the feature that colours; of importance: cohorts.")
+@click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @trust_option
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
-    batch_size: int | None, masks: tuple[str, ...], slide: int | None, top: int, provider: str, mean: list[float] | None,
+    batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None, feature: tuple[str, ...], by: str | None,
+    interactions: bool, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
-    INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE where the model has several inputs. Files of one
-    input are samples of one batch. Several methods, separated by commas, are shown side by side.
+    INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE if the model has several inputs. Several files for one
+    input are a batch. Several methods, separated by commas, are shown side by side.
     """
     settings = settings_of(**chosen)
     paths = [Path(o) for o in out]
     for path in paths:
         check_writable(path)
         check_explanation_ending(path, len(settings["method"].split(",")))
+    pictured = _picture(paths, form, feature, by)
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
     given = options_of_each(methods, method_options(options))
@@ -80,9 +90,27 @@ def explain_command(
     columns = read_labels(features) if features else headers(files)
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
+        if path.suffix.lower() == ".png":
+            named |= pictured
+        if interactions and path.suffix.lower() in (".csv", ".parquet"):
+            named["interactions"] = True
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
         wrote(save_explanation(explanations, path, **named))
     if not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [])
+
+
+def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by: str | None) -> dict[str, Any]:
+    """What a picture is told, checked before a long run."""
+    if form is None and (feature or by):
+        raise OutputError("--feature and --by are of a picture's form: give --form scatter or --form importance too")
+    if form is not None and not any(path.suffix.lower() == ".png" for path in paths):
+        raise OutputError("--form is of a picture: give -o FILE.png too")
+    if form is not None and form not in (*PICTURE_FORMS, *TABULAR_FORMS):
+        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, (*PICTURE_FORMS, *TABULAR_FORMS))}")
+    given: dict[str, Any] = {"form": form, "feature": list(feature) or None, "by": by}
+    if form == "importance" and by not in (None, "class"):
+        given["by"] = read_labels(by)
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""`onnxplain inspect`."""
+"""The command `onnxplain inspect`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["inspect_command"]
 
 @click.command("inspect")
 @click.argument("file", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect_command(file: str, as_json: bool) -> None:
-    """Show what an explained model returns, what it needs, and how it was made."""
+    """Show what an explained model takes and returns, and how it was made."""
     model = read(file).model
     about: Mapping[str, Any] | None = read_metadata(model)
     if as_json:

@@ -1,4 +1,4 @@
-"""The command line: which commands there are. Each is a file of its own, loaded when it is called."""
+"""The entry point of the command line. The module of a command is loaded when the command is called."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "explain": ("explain", "Explain predictions."),
     "rewrite": ("rewrite", "Write a model that returns its prediction and its explanation."),
-    "plan": ("plan", "Show which rule serves which node, and what is missing."),
-    "check": ("check", "Prove it on your own model and input: finite differences, and what the method promises."),
-    "inspect": ("inspect", "Show what an explained model returns, what it needs, and how it was made."),
-    "verify": ("verify", "Check an explained model: its metadata, where it came from, and a run."),
-    "methods": ("methods", "List the methods, or show one with its options."),
-    "operators": ("operators", "List the operators and how each is served."),
-    "evaluate": ("evaluate", "Measure which explanation deserves trust."),
-    "metrics": ("metrics", "List the metrics of `onnxplain evaluate`, or tell all about one."),
-    "bench": ("bench", "Measure what explaining costs."),
-    "advise": ("advise", "Say what in a model's structure helps or hinders its explanations."),
-    "tcav": ("tcav", "Test whether a class depends on concepts shown by examples."),
-    "prototype": ("prototype", "Search the input that the model takes for the best example of a class."),
+    "plan": ("plan", "Show the rule that serves each node, and the operators without a rule."),
+    "check": ("check", "Check a method on your own model and input: finite differences, and the method's own axioms."),
+    "inspect": ("inspect", "Show what an explained model takes and returns, and how it was made."),
+    "verify": ("verify", "Check an explained model: its metadata, its origin, and a run."),
+    "methods": ("methods", "List the methods, or show one method with its options."),
+    "operators": ("operators", "List the operators and how each is supported."),
+    "evaluate": ("evaluate", "Compare explanation methods by quantitative metrics."),
+    "metrics": ("metrics", "List the metrics of `onnxplain evaluate`, or show one metric in detail."),
+    "bench": ("bench", "Measure what explanations cost: time and memory."),
+    "advise": ("advise", "Point out what in a model's structure helps or hinders explanations."),
+    "tcav": ("tcav", "Test whether the score of a class depends on a concept given by examples."),
+    "prototype": ("prototype", "Search for the input with the highest score for a class."),
 }
-"""By name: the module of this package that holds the command, and what it does in one line."""
+"""By name of the command: its module in this package, and a summary."""
 
 
 class _Group(click.Group):
-    """Loads a command when it is called, and prints the project's own errors as one clear line, exiting with code 2."""
+    """Loads commands on demand. Prints the project's own errors as one line and exits with code 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""`onnxplain methods`."""
+"""The command `onnxplain methods`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["methods_command"]
 @click.command("methods")
 @click.argument("name", required=False)
 def methods_command(name: str | None) -> None:
-    """List the methods, or show one with its options."""
+    """List the methods, or show one method with its options."""
     if name is None:
         show_methods(all_methods())
     else:

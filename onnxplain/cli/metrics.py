@@ -1,4 +1,4 @@
-"""`onnxplain metrics`."""
+"""The command `onnxplain metrics`."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ __all__ = ["metrics_command"]
 @click.command("metrics")
 @click.argument("name", required=False)
 def metrics_command(name: str | None) -> None:
-    """List the metrics of `onnxplain evaluate`, or tell all about one."""
+    """List the metrics of `onnxplain evaluate`, or show one metric in detail."""
     show_metrics() if name is None else show_metric(name)

@@ -1,4 +1,4 @@
-"""`onnxplain operators`."""
+"""The command `onnxplain operators`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["operators_command"]
 
 
 @click.command("operators")
-@click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
+@click.option("--rules", metavar="DIR", multiple=True, help="A folder with your own rules; may be repeated.")
 def operators_command(rules: tuple[str, ...]) -> None:
-    """List the operators and how each is served: by a rule, the standard's body, an expansion, zero, straight-through."""
+    """List the operators and how each is supported.
+
+    By a rule, by the standard's function body, by an expansion, or with a derivative of zero or one (straight-through).
+    """
     show_operators(list_operators(list(rules) or None))

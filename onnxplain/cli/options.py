@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their texts are read."""
+"""Options shared by several commands, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -9,29 +9,53 @@ from typing import Any, TypeVar
 
 import click
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.errors import InputError, MethodError
 from onnxplain.io.samples import read_array, read_arrays
 from onnxplain.method.registry import find_method
 
 __all__ = [
     "compares", "mask_option", "method_options", "model_options", "options_of_each", "read_baseline", "read_masks", "run_options",
-    "settings_of", "trust_option",
+    "sample_axis_option", "settings_of", "trust_option",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _sample_axis(ctx: click.Context, parameter: click.Parameter, given: Sequence[str]) -> SampleAxisLike:
+    """NAME=AXIS or NAME=none, by name; AXIS or none for all inputs."""
+    made: dict[str, int | None] = {}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        if not value.removeprefix("-").isdigit() and value != "none":
+            raise click.BadParameter(f"expected NAME=AXIS or NAME=none, or AXIS or none for all inputs, got '{text}'")
+        axis = None if value == "none" else int(value)
+        if not name and len(given) == 1:
+            return axis
+        if not name:
+            raise click.BadParameter(f"'{text}' is for all inputs: give it alone, or NAME=AXIS for each")
+        made[name] = axis
+    return made or AUTO
+
+
+sample_axis_option = click.option(
+    "--sample-axis", "sample_axis", metavar="NAME=AXIS", multiple=True, callback=_sample_axis,
+    help="The axis of an input or output that counts samples, or none; without NAME of all inputs; may be repeated.",
+)  # fmt: skip
+
+
 def model_options(function: F) -> F:
-    """What every command on a model takes."""
+    """Add the options of every command that takes a model."""
     for option in reversed(
         [
-            click.option("-m", "--method", default="gradient", show_default=True, help="How; see `onnxplain methods`."),
+            click.option("-m", "--method", default="gradient", show_default=True, help="The method; see `onnxplain methods`."),
             click.option("--output", "output", metavar="NAME", help="The output (or inner tensor) to explain."),
             click.option("--input", "inputs", metavar="NAME", multiple=True, help="Explain only this input; may be repeated."),
             click.option("--layer", "layers", metavar="NAME", multiple=True,
                          help="Explain an inner tensor: its name, a node, a module, or Conv:-1 (the last); may be repeated."),
             click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
                          help="Explain what goes into a final softmax or sigmoid, or the output as it is."),
+            sample_axis_option,
             click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
         ]
     ):  # fmt: skip
@@ -46,12 +70,12 @@ trust_option = click.option(
 
 mask_option = click.option(
     "--mask", "masks", metavar="LAYER=CHANNELS|FILE|input", multiple=True,
-    help="Explain only what passes these channels of a layer (3,17), or a factor (.npy); may be repeated.",
+    help="Explain only what passes through these channels of a layer (3,17), or weight it by a factor (.npy); may be repeated.",
 )  # fmt: skip
 
 
 def read_masks(given: Sequence[str]) -> dict[str, Any]:
-    """LAYER=3,17, LAYER=FILE.npy or LAYER=input, by layer."""
+    """Parse LAYER=3,17, LAYER=FILE.npy or LAYER=input into masks by layer."""
     made: dict[str, Any] = {}
     for text in given:
         layer, equals, value = text.rpartition("=")
@@ -65,16 +89,17 @@ def read_masks(given: Sequence[str]) -> dict[str, Any]:
 
 
 def run_options(function: F) -> F:
-    """What every command that runs a model takes."""
+    """Add the options of every command that runs a model."""
     for option in reversed(
         [
-            click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's."),
+            click.option("--provider", default="auto", show_default=True,
+                         help="auto, cpu, cuda, or an execution provider of ONNX Runtime."),
             click.option("--mean", callback=_numbers, metavar="X[,X…]", help="Subtracted from pixel values, per channel."),
             click.option("--std", callback=_numbers, metavar="X[,X…]", help="Pixel values are divided by it, per channel."),
             click.option("--scale", type=float, help="Factor on pixel values before mean and std, e.g. 0.00392157."),
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
-                         help="Order of an image's axes, if not plain from its shape."),
-            click.option("--baseline", metavar="NUMBER|FILE", help="The reference input of methods that compare with one."),
+                         help="Order of an image's axes, if the shape leaves it open."),
+            click.option("--baseline", metavar="NUMBER|FILE", help="The reference input, for methods that need one."),
             click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),
         ]
     ):  # fmt: skip
@@ -83,6 +108,7 @@ def run_options(function: F) -> F:
 
 
 def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[float] | None:
+    """Parse numbers separated by commas."""
     if value is None:
         return None
     try:
@@ -92,16 +118,26 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 
 def settings_of(
-    method: str, output: str | None, inputs: Sequence[str], layers: Sequence[str], score: str, rules: Sequence[str]
+    method: str,
+    output: str | None,
+    inputs: Sequence[str],
+    layers: Sequence[str],
+    score: str,
+    rules: Sequence[str],
+    sample_axis: SampleAxisLike,
 ) -> dict[str, Any]:
+    """The shared options as keyword arguments of `onnxplain.rewrite` and `Explainer`."""
     return {
         "method": method, "output": output, "inputs": list(inputs) or None, "layer": list(layers) or None, "score": score,
-        "rules": list(rules) or None,
+        "rules": list(rules) or None, "sample_axis": sample_axis,
     }  # fmt: skip
 
 
 def method_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs as keyword arguments; values are JSON where they can be, arrays (.npy), dicts of them (.npz), or text."""
+    """Parse NAME=VALUE pairs into keyword arguments.
+
+    A value is JSON if it can be parsed, an array (.npy), a dict of arrays (.npz), or else text.
+    """
     result: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -118,7 +154,7 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def read_baseline(text: str | None) -> Any:
-    """A number, the word "input", or the array in a .npy file."""
+    """Parse a baseline: a number, the word "input", or the array in a .npy file."""
     if text is None or text == "input":
         return text
     try:
@@ -128,12 +164,17 @@ def read_baseline(text: str | None) -> Any:
 
 
 def compares(method: str, options: dict[str, Any]) -> bool:
+    """Whether a method with these options compares with a baseline."""
     found = find_method(method)
     return found.takes_baseline(found.checked(options))
 
 
 def options_of_each(methods: Sequence[str], options: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The options for each of several methods: those it knows; one that none knows goes to all, to be refused."""
+    """Assign options to several methods.
+
+    Each method receives the options that it knows. An option that no method knows is passed to all of them, so that it is
+    rejected with an error.
+    """
     known = {method: find_method(method).defaults(options).keys() for method in methods}
     everywhere = {name for name in options if not any(name in names for names in known.values())}
     return {method: {k: v for k, v in options.items() if k in names or k in everywhere} for method, names in known.items()}

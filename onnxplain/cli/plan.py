@@ -1,4 +1,4 @@
-"""`onnxplain plan`."""
+"""The command `onnxplain plan`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["plan_command"]
 @click.argument("model", type=click.Path())
 @model_options
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
-@click.option("--all", "everything", is_flag=True, help="Show nodes off the way too.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--all", "everything", is_flag=True, help="Also show nodes that the explanation does not pass.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan_command(model: str, options: tuple[str, ...], everything: bool, as_json: bool, **chosen: Any) -> None:
-    """Show which rule serves which node, and what is missing. Exits with 2 if something is."""
+    """Show the rule that serves each node, and the operators without a rule. Exits with 2 if there are any."""
     made = make_plan(model, **settings_of(**chosen), **method_options(options))
     show_plan(made, everything, as_json)
     if made.missing:

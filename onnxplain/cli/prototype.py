@@ -1,4 +1,4 @@
-"""`onnxplain prototype`."""
+"""The command `onnxplain prototype`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ __all__ = ["prototype_command"]
 @click.option("--penalty", "penalties", multiple=True, metavar="NAME[=STRENGTH]",
               help="l2 or tv (total variation), or none; may be repeated.  [default: l2]")  # fmt: skip
 @click.option(
-    "--expert", multiple=True, metavar="FILE", help="Data to stay close to: fits a density, a Gaussian RBM; may be repeated."
+    "--expert",
+    multiple=True,
+    metavar="FILE",
+    help="Data to stay close to; a density (a Gaussian RBM) is fitted to it. May be repeated.",
 )
-@click.option("--weight", default=0.05, show_default=True, help="Of the expert.")
-@click.option("--decoder", type=click.Path(), help="A model that makes inputs from codes: search the codes.")
+@click.option("--weight", default=0.05, show_default=True, help="Weight of the expert.")
+@click.option("--decoder", type=click.Path(), help="A model that generates inputs from codes; the codes are searched.")
 @click.option("--score", type=click.Choice(["log-probability", "logit"]), default="log-probability", show_default=True,
-              help="What is maximized.")  # fmt: skip
-@click.option("--bounds", nargs=2, type=float, metavar="LOW HIGH", help="Least and greatest value of an element, e.g. 0 1.")
-@click.option("--starts", default=4, show_default=True, help="Random starts, of which the best counts.")
+              help="The score that is maximized.")  # fmt: skip
+@click.option("--bounds", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest value of an element, e.g. 0 1.")
+@click.option("--starts", default=4, show_default=True, help="Number of random starts; the best result is kept.")
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @concept_options
 def prototype_command(
@@ -43,7 +46,7 @@ def prototype_command(
     decoder: str | None, score: str, bounds: tuple[float, float] | None, starts: int, labels: str | None,
     scale: float | None, seed: int, **chosen: Any,
 ) -> None:  # fmt: skip
-    """Search the input that the model takes for the best example of a class.
+    """Search for the input with the highest score for a class (activation maximization).
 
     Shortest use: onnxplain prototype MODEL.onnx -t all --bounds 0 1 -o prototypes.png
     """
@@ -68,7 +71,7 @@ def _classes(text: str) -> str | list[int]:
 
 
 def _penalties(given: Sequence[str]) -> dict[str, float | None]:
-    """NAME or NAME=STRENGTH, by name."""
+    """Parse NAME or NAME=STRENGTH into strengths by name."""
     made: dict[str, float | None] = {}
     for text in given or ("l2",):
         name, equals, strength = text.partition("=")

@@ -1,4 +1,4 @@
-"""`onnxplain rewrite`."""
+"""The command `onnxplain rewrite`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ __all__ = ["rewrite_command"]
 @click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model.")
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
-              help="As for explain; or input / cotangent: chosen by the host at run time.")  # fmt: skip
-@click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: given by the host at run time.")
+              help="As for explain; or input / cotangent: the host chooses at run time.")  # fmt: skip
+@click.option("--baseline", metavar="NUMBER|FILE|input", help="The reference input; `input`: the host provides it at run time.")
 @mask_option
-@click.option("--only-attribution", is_flag=True, help="Leave the model's own outputs out: the host has the prediction.")
+@click.option("--only-attribution", is_flag=True, help="Omit the model's own outputs, if the host already has the prediction.")
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Samples per run: the file takes a batch of any size through the model N at a time, which bounds its memory.",
+    help="Samples per run: the file processes a batch of any size N samples at a time, which bounds its memory.",
 )
 @click.option("--verify", "inputs_to_verify", multiple=True, metavar="INPUT",
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
@@ -45,8 +45,8 @@ def rewrite_command(
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
-    The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, then what was asked for. With
-    --verify nothing is written where the file would predict something else than the model.
+    The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, followed by those of the explanation.
+    With --verify, the file is not written if its prediction differs from that of the model.
     """
     check_writable(Path(out))
     settings = settings_of(**chosen)

@@ -1,4 +1,4 @@
-"""What the commands print, by rich."""
+"""Prints the results of the commands as tables, with rich."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.interactions import player_names, set_name, strongest_sets
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
@@ -39,18 +40,25 @@ LAYER = {
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
     ("column", False): "means nothing: explains the columns that go in",
 }
-"""What `--layer` means to a method."""
+"""What `--layer` means for each kind of method."""
+
+
+def _of_pairs(errors: np.ndarray[Any, Any]) -> float:
+    """The largest off the diagonals; either side has half."""
+    return float(2 * np.nanmax(errors * (1 - np.eye(errors.shape[-1]))))
+
 
 FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "r2": ("fit of the linear model, the lowest R²", np.min),
     "fidelity": ("fidelity of the surrogate on rows held out, share of the variance", np.min),
     "agreement": ("how often its greatest class is the model's", np.min),
     "standard_error": ("standard error of an attribution, the largest", np.max),
+    "interaction_error": ("standard error of an interaction, the largest", _of_pairs),
 }
-"""Facts of black-box methods that tables end with: what they are, and one number for all."""
+"""Facts of black-box methods that are printed below tables: a description, and how the samples' values are summarized."""
 
 REPORTS = {"delta": "completeness gap: sum of the attributions less the score's change from the baseline"}
-"""Outputs beside the attributions, and what they are."""
+"""Descriptions of the outputs other than attributions."""
 
 
 def _console() -> Console:
@@ -66,7 +74,7 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def wrote(path: Path) -> None:
-    """Say that a file was written, and how large it is."""
+    """Report that a file was written, with its size."""
     _console().print(f"wrote {escape(str(path))} ({_bytes(path.stat().st_size)})")
 
 
@@ -80,12 +88,13 @@ def _bytes(count: int) -> str:
 
 
 def show_explanation(explanation: Explanation, top: int, features: Sequence[str] = ()) -> None:
-    """The largest attributions of every sample."""
+    """Print the largest attributions of each sample."""
     console = _console()
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
-    for name, values in explanation.attributions.items():
+    for name in explanation.attributions:
+        values = explanation.samples_first(name)
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
         if entry["kind"] == "map":
             console.print(f"a map of '{escape(name)}', made from the layer '{escape(entry['tensor'])}' {list(values.shape[1:])}")
@@ -100,6 +109,8 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
             total = f"{float(values[i].sum()):+.4g}"
             table.add_row(str(i), escape(explanation.label(i)), total, f"{negative[i]:.0%}", escape(shown))
         console.print(table)
+    if "interactions" in explanation.facts and about["target"] != "all":
+        console.print(_interactions(explanation, top, features))
     for line in left_out_in_words(explanation.left_out):
         console.print(f"not explained: {escape(line)}")
     if gap is not None:
@@ -112,6 +123,16 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
             console.print(f"{meaning}: {shorten(explanation.facts[name]):.3g}")
 
 
+def _interactions(explanation: Explanation, top: int, features: Sequence[str]) -> Table:
+    """The sets of features that do most together, of every sample."""
+    names = player_names(explanation, features)
+    table = _table("sample", "target", "largest interactions", right=("sample",))
+    for i, found in enumerate(strongest_sets(explanation, top)):
+        shown = ", ".join(f"{set_name(members, names)} {v:+.3g}" for members, v in found)
+        table.add_row(str(i), escape(explanation.label(i)), escape(shown))
+    return table
+
+
 def _place(place: tuple[int, ...], features: Sequence[str]) -> str:
     if len(place) == 1 and place[0] < len(features):
         return features[place[0]]
@@ -119,7 +140,7 @@ def _place(place: tuple[int, ...], features: Sequence[str]) -> str:
 
 
 def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
-    """What an explained model needs and returns, and how it was made."""
+    """Print what an explained model takes and returns, and how it was made."""
     console = _console()
     run_time = about["run_time_inputs"]
     meaning: dict[str, str] = {}
@@ -154,6 +175,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         "axioms": ", ".join(about["axioms"]) or "none",
         "explains": explained,
         "target": about["target"],
+        "samples": _axes_in_words(about),
         **({"left out": "; ".join(left_out_in_words(about["left_out"]))} if about.get("left_out") else {}),
         **({"runs": f"{about['batch_size']} samples at a time"} if about.get("batch_size") else {}),
         "passes": ", ".join(about["passes"]),
@@ -166,8 +188,16 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
         console.print(f"  {key:9} {escape(str(value))}")
 
 
+def _axes_in_words(about: Mapping[str, Any]) -> str:
+    """Which axes of an explained model count samples."""
+    if not about["batched"]:
+        return "no axis counts them"
+    later = {name: axis for name, axis in about.get("sample_axes", {}).items() if axis}
+    return "along the first axis" + "".join(f", along axis {axis} of '{name}'" for name, axis in later.items())
+
+
 def _on_cuda(model: onnx.ModelProto) -> str:
-    """Whether ONNX Runtime's CUDA provider runs all of a model, by the list of its kernels."""
+    """Whether ONNX Runtime's CUDA provider has kernels for the whole model, as text."""
     left = left_to_processor(model)
     named = ", ".join(f"{n.op_type} '{n.name}'" for n in left[:3]) + (" …" if len(left) > 3 else "")
     count = f"no kernel for {len(left)} node{'s' if len(left) > 1 else ''}, which cost copies: {named}" if left else "every node"
@@ -189,7 +219,7 @@ def _type(value: onnx.ValueInfoProto) -> tuple[str, str]:
 
 
 def show_plain_model(model: onnx.ModelProto) -> None:
-    """Inputs and outputs of a model that is not explained."""
+    """Print the inputs and outputs of a model that is not an explained one."""
     console = _console()
     table = _table("", "name", "type", "shape")
     weights = {t.name for t in model.graph.initializer}
@@ -201,13 +231,22 @@ def show_plain_model(model: onnx.ModelProto) -> None:
     console.print(f"  {len(model.graph.node)} nodes; not an explained model (onnxplain rewrite makes one)")
 
 
+def _samples(plan: Plan) -> str:
+    """Which axes count samples, in words."""
+    axes = plan.axes
+    if axes is None or axes.axis is None:
+        return "no axis counts them" if axes is None else axes.question() if axes.open else f"no axis counts them: {axes.reason}"
+    places = {**axes.of_inputs, plan.score.tensor.name: axes.axis}
+    return ", ".join(f"axis {axis} of '{name}'" for name, axis in places.items()) + f" ({axes.reason})"
+
+
 def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
-    """One row per node, with its rule."""
+    """Print one row per node, with its rule."""
     rows = [r for r in plan.rows if everything or r.status != "off the way"]
     if as_json:
         about = {
             "method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused,
-            "left_out": dict(plan.left_out),
+            "left_out": dict(plan.left_out), "samples": _samples(plan), "lost": plan.lost,
         }  # fmt: skip
         print(json.dumps(about, indent=2))
         return
@@ -232,8 +271,11 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     console.print(table)
     off = sum(r.status == "off the way" for r in plan.rows)
     console.print(f"{len(plan.rows)} nodes: {len(plan.rows) - off} on the way, {off} off it; {len(plan.missing)} without a rule")
+    console.print(f"samples: {escape(_samples(plan))}")
     for line in left_out_in_words(plan.left_out):
         console.print(f"not explained: {escape(line)}")
+    for line in plan.lost:
+        console.print(escape(line), style="yellow")
     for where in plan.unused:
         console.print(f"no node met the condition of your rule for: {escape(where)}", style="yellow")
     if plan.problem:
@@ -241,7 +283,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
 
 
 def show_check(report: CheckReport, as_json: bool = False) -> None:
-    """One line per thing checked."""
+    """Print one line per check."""
     if as_json:
         print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2, ensure_ascii=False))
         return
@@ -260,7 +302,7 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
 
 
 def show_methods(methods: Mapping[str, Method]) -> None:
-    """One row per method."""
+    """Print one row per method."""
     table = _table("method", "attribution", "what it tells", "source")
     for m in methods.values():
         table.add_row(m.name, escape(m.formula), escape(m.summary), escape(m.source))
@@ -268,7 +310,7 @@ def show_methods(methods: Mapping[str, Method]) -> None:
 
 
 def show_method(method: Method) -> None:
-    """One method with its options."""
+    """Print a method with its options."""
     console = _console()
     console.print(f"[bold]{method.name}[/bold]  {escape(method.formula)}")
     console.print(f"  {escape(method.summary)}.")
@@ -291,7 +333,7 @@ def show_method(method: Method) -> None:
 
 
 def show_operators(rows: Sequence[Coverage]) -> None:
-    """One row per operator version."""
+    """Print one row per version of an operator."""
     table = _table("operator", "domain", "since", "how", "role", "derivative", "file", right=("since",))
     for r in rows:
         table.add_row(r.operator, r.domain, str(r.since), r.how, r.role, escape(r.formula), r.file)

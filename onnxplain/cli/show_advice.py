@@ -1,4 +1,4 @@
-"""What the command on structure prints."""
+"""Prints the result of `onnxplain advise`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERDICT_WORDS = {
 
 
 def show_advice(advice: Advice, as_json: bool) -> None:
-    """A row per statement, then the method."""
+    """Print one row per finding, then the recommended method."""
     if as_json:
         print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False))
         return

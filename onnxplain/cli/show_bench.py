@@ -1,4 +1,4 @@
-"""What `onnxplain bench` prints."""
+"""Prints the result of `onnxplain bench`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ __all__ = ["show_bench", "working"]
 
 @contextmanager
 def working() -> Iterator[Callable[[str], None]]:
-    """Something to tell what is done next; shown on a terminal, gone at the end."""
+    """Show the current step on a terminal until the work is done.
+
+    Yields:
+        A function to call with a description of the next step.
+    """
     if not sys.stderr.isatty():
         yield lambda text: None
         return
@@ -26,7 +30,7 @@ def working() -> Iterator[Callable[[str], None]]:
 
 
 def show_bench(report: BenchReport) -> None:
-    """A row per method and batch size, then what operators cost."""
+    """Print one row per method and batch size, then the cost of operators."""
     out = _console()
     out.print(f"[bold]{escape(report.model)}[/bold]  {escape(report.conditions())}")
     table = _table(*HEAD, right=HEAD[1:])

@@ -1,4 +1,4 @@
-"""What the commands on concepts and prototypes print."""
+"""Prints the results of the commands on concepts and prototypes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["show_prototypes", "show_tcav"]
 
 
 def show_tcav(found: Tcav, as_json: bool) -> None:
-    """A row per concept, and what random examples score."""
+    """Print one row per concept, and the scores of random examples."""
     if as_json:
         about = {"layer": found.layer, "target": found.target, "samples": found.samples, "level": found.level}
         print(json.dumps({**about, "random": found.random.tolist(), "concepts": found.table()}, indent=2))
@@ -39,7 +39,7 @@ def show_tcav(found: Tcav, as_json: bool) -> None:
 
 
 def show_prototypes(found: Prototypes, labels: Sequence[str]) -> None:
-    """A row per class."""
+    """Print one row per class."""
     certain = found.kind == "log-probability"
     rows = _table("class", "probability" if certain else "logit", "objective", right=("probability", "logit", "objective"))
     for target, score, value in zip(

@@ -1,4 +1,4 @@
-"""What the commands on evaluation print."""
+"""Prints the results of the commands on evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 def show_evaluation(found: Evaluation, as_json: bool) -> None:
-    """The ranking, and a row per metric: the best mean bold, and what cannot be told from it."""
+    """Print the ranking, then one row per metric. The best mean is bold, with those that do not differ significantly from it."""
     if as_json:
         print(EVALUATION_WRITERS[".json"](found).decode(), end="")
         return
@@ -44,7 +44,7 @@ def show_evaluation(found: Evaluation, as_json: bool) -> None:
 
 
 def show_metrics() -> None:
-    """A row per metric."""
+    """Print one row per metric."""
     rows = _table("metric", "family", "", "what it tells")
     for m in all_metrics().values():
         rows.add_row(m.name, m.family, ARROWS[m.better], escape(m.summary))
@@ -52,7 +52,7 @@ def show_metrics() -> None:
 
 
 def show_metric(name: str) -> None:
-    """All about one metric."""
+    """Print the details of a metric."""
     m = metric_named(name)
     out = _console()
     out.print(f"[bold]{m.name}[/bold]  {m.family}, {ARROWS[m.better]} {'more' if m.better == 'higher' else 'less'} is better")

@@ -1,4 +1,4 @@
-"""`onnxplain tcav`."""
+"""The command `onnxplain tcav`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ __all__ = ["tcav_command"]
 @click.command("tcav")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="INPUT…", nargs=-1, required=True)
-@click.option("--layer", required=True, metavar="NAME", help="Where to look: tensor, node or module scope.")
-@click.option("-t", "--target", required=True, metavar="T", help="Whose score: an index, or a contrast such as 3-5.")
+@click.option("--layer", required=True, metavar="NAME", help="The layer: a tensor, node or module scope.")
+@click.option("-t", "--target", required=True, metavar="T", help="The class: an index, or a contrast such as 3-5.")
 @click.option("--concept", "concepts", required=True, multiple=True, metavar="NAME=FILE",
-              help="Examples of a concept; may be repeated, for one concept too.")  # fmt: skip
+              help="Examples of a concept; may be repeated, also for the same concept.")  # fmt: skip
 @click.option("--random", "randoms", required=True, multiple=True, metavar="FILE",
-              help="Random examples: one file, dealt out to ten runs, or one for each run.")  # fmt: skip
-@click.option("--level", default=0.05, show_default=True, help="Level of significance, divided by the number of concepts.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+              help="Random examples: one file, which is split into ten runs, or one file per run.")  # fmt: skip
+@click.option(
+    "--level", default=0.05, show_default=True, help="Significance level; it is divided by the number of concepts (Bonferroni)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @concept_options
 def tcav_command(
     model: str, files: tuple[str, ...], layer: str, target: str, concepts: tuple[str, ...], randoms: tuple[str, ...],
     level: float, as_json: bool, scale: float | None, seed: int, **chosen: Any,
 ) -> None:  # fmt: skip
-    """Test whether a class depends on concepts shown by examples.
+    """Test whether the score of a class depends on a concept given by examples.
 
-    INPUT are samples of the class. Files are read as by `onnxplain explain`: .npy, .npz, .csv, pictures.
+    INPUT contains samples of the class. Files are read as by `onnxplain explain`: .npy, .npz, .csv or images.
     """
     tensors = model_inputs(model)
     named: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""`onnxplain verify`."""
+"""The command `onnxplain verify`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["verify_command"]
 @click.command("verify")
 @click.argument("file", type=click.Path())
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
-@click.option("--model", type=click.Path(), help="The model it was made from: its hash, inputs and prediction are compared too.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the random input, where none is given.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--model", type=click.Path(), help="The original model; its hash, inputs and prediction are compared, too.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random input, if none is given.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or an execution provider of ONNX Runtime.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify_command(file: str, files: tuple[str, ...], model: str | None, seed: int, provider: str, as_json: bool) -> None:
-    """Check an explained model: its metadata, where it came from, and a run.
+    """Check an explained model: its metadata, its origin, and a run.
 
     Exits with 1 if something is wrong.
     """

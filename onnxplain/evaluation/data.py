@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.errors import InputError, LayerError, TargetError
 from onnxplain.evaluation.metrics._scoring import Scoring
-from onnxplain.explain.engine import RunSettings
+from onnxplain.explain.engine import RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
@@ -32,7 +33,7 @@ __all__ = ["Data"]
 class Data:
     """A model and the samples that explanations are judged on, checked once.
 
-    All arrays have an axis for samples, even those of a model without one.
+    All arrays have the samples first, wherever the model has them, even those of a model without an axis for them.
 
     Args:
         model: a path, bytes or a ModelProto.
@@ -45,6 +46,7 @@ class Data:
         input: the explained input where the model has several.
         output: as in `onnxplain.Explainer`.
         score: as in `onnxplain.Explainer`.
+        sample_axis: as in `onnxplain.Explainer`.
         providers: as in `onnxplain.Explainer`.
         threads: as in `onnxplain.Explainer`.
         rules: as in `onnxplain.Explainer`.
@@ -70,6 +72,7 @@ class Data:
         input: str | None = None,
         output: str | None = None,
         score: str = "logit",
+        sample_axis: SampleAxisLike = AUTO,
         providers: Providers = None,
         threads: int | None = None,
         rules: str | Path | Sequence[str | Path] | None = None,
@@ -79,14 +82,19 @@ class Data:
     ) -> None:
         source = read(model)
         self.source: Source = replace(source, origin=None)
-        self.request = Request.of("gradient", registry=load_registry(rules), output=output, score=score)
+        self.request = Request.of(
+            "gradient", registry=load_registry(rules), output=output, score=score, sample_axis=sample_axis
+        )  # fmt: skip
         self.running = RunSettings(providers, threads, batch_size, progress=False, trust=trust)
         self.seed, self.batch_size = seed, batch_size
         scorer = self.forward(self.source.copy())
         first_run = FirstRun(source, self.request, self.running)
         self.scoring = Scoring(scorer, batch_size, lambda given, made: first_run(given, made, scorer.graph.model))
-        feeds = check_inputs(x, scorer.inputs)
-        self.inputs: Arrays = feeds if scorer.batched else {k: v[None] for k, v in feeds.items()}
+        feeds = check_inputs(x, scorer.inputs, axes=scorer.axes.of_inputs)
+        if not any(v.size for v in feeds.values()):
+            raise InputError("there are no samples to judge explanations on: the inputs are empty")
+        count_samples(scorer.axes, feeds)
+        self.inputs: Arrays = scorer.samples_first(feeds)
         names = scorer.explained([input] if input else None, self.request.registry)
         if len(names) > 1:
             raise LayerError(f"the model has several inputs that may be explained: {', '.join(names)}; choose one with input=")
@@ -105,7 +113,7 @@ class Data:
         """A model, with the output and score that are judged, as a function."""
         request, running = self.request, self.running
         ready = prepared(source, request.registry)
-        return Scorer(ready, request.output, request.score, running.providers, running.threads)
+        return Scorer(ready, request.output, request.score, running.providers, running.threads, request.sample_axis)
 
     @property
     def x(self) -> Array:
@@ -121,6 +129,15 @@ class Data:
     def batched(self) -> bool:
         """Whether the model itself has an axis for samples."""
         return self.scoring.forward.batched
+
+    @property
+    def axis(self) -> int:
+        """The axis of the explained input along which the model has its samples; 0 where it has none."""
+        return (self.scoring.forward.axes.of_input(self.name) or 0) if self.batched else 0
+
+    def samples_first(self, array: Array) -> Array:
+        """What has the axes of the explained input, as the model takes it, with the samples first; anything else as it is."""
+        return np.moveaxis(array, self.axis, 0) if self.axis and array.ndim == self.x.ndim else array
 
     @cached_property
     def space(self) -> tuple[int, ...]:
@@ -169,13 +186,14 @@ class Data:
                 problems.append("target='labels' needs labels")
                 return np.zeros(self.count, np.int64)
             given = np.asarray(labels)
-        axes = self.ranked.shape[1] > 1 or len(self.scoring.forward.score.tensor.shape or ()) > 1
-        kind, chosen = at_run_time(given, None, self.count, int(axes))
+        extents = extents_of_a_sample(self.scoring.forward.axes, self.scoring.forward.as_fed(self.inputs))
+        if not extents and self.ranked.shape[1] > 1:
+            extents = [None]
+        kind, chosen = at_run_time(given, None, self.count, extents)
         if chosen is None:
             if kind.kind != "element":
                 raise TargetError("an evaluation follows one element of the output per sample: an index, several, or the top one")
-            shape = [e if isinstance(e, int) else -1 for e in (self.scoring.forward.score.tensor.shape or ())]
-            shape = [self.count, *shape[int(self.batched) :]]
+            shape = [self.count, *(e if isinstance(e, int) else -1 for e in extents)]
             read = picked(kind, self.scores.reshape(shape), self.ranked.reshape(shape))
             if read.index.shape[-1] > 1:
                 raise TargetError("an evaluation follows one element of the output per sample, no sum over an axis")
@@ -186,7 +204,7 @@ class Data:
 
     def _masks(self, given: Any, problems: list[str]) -> Array:
         """Masks in the shape of the explained input, bool."""
-        masks, shape = np.asarray(given), self.x.shape
+        masks, shape = self.samples_first(np.asarray(given)), self.x.shape
         places = (shape[0], *(shape[a] for a in self.space))
         if masks.shape == places != shape:
             masks = np.expand_dims(masks, [a for a in range(1, len(shape)) if a not in self.space])
@@ -224,7 +242,7 @@ class Data:
         x = self.x
         if given is None:
             given = "" if x.dtype.kind in "OUS" else 0
-        array = np.asarray(given)
+        array = self.samples_first(np.asarray(given))
         if array.dtype.kind in "OUS" and x.dtype.kind not in "OUS":
             problems.append(f"the baseline is a number or an array, got {given!r}")
             return np.zeros((1,) * x.ndim, x.dtype)

@@ -50,7 +50,7 @@ class Explains:
         if "upsample" in known:  # maps at the size of the input
             own.setdefault("upsample", True)
         if "background" in known and not found.needs_baseline:  # else the samples of a batch would be each other's background
-            own.setdefault("background", data.x)
+            own.setdefault("background", np.moveaxis(data.x, 0, data.axis))
         self._run_time = False
         if "baseline" not in settings and found.takes_baseline(found.checked(own)):
             given = data.baseline
@@ -66,7 +66,7 @@ class Explains:
         running = data.running if scoring is not None else replace(data.running, trust=True)
         self._explainer = Explainer.of(model, request, running)
         self._scoring = scoring
-        if method == "partial-dependence" or own.get("overall"):
+        if found.overall or own.get("overall"):
             raise MetricError(
                 f"method '{method}' speaks of all samples together here, and evaluations are of single explanations"
             )
@@ -84,12 +84,14 @@ class Explains:
             rows = [{k: v[i] for k, v in feeds.items()} for i in range(len(target))]
             made = [self._attribution(self._explainer(row, int(t))) for row, t in zip(rows, target, strict=True)]
             return fitted_to_input(np.stack(made), feeds[self._data.name])
-        given = {"baseline": baseline} if self._run_time else {}
-        return fitted_to_input(self._attribution(self._explainer(feeds, target, **given)), feeds[self._data.name])
+        as_fed, name = self._data.scoring.forward.as_fed, self._data.name
+        given = {"baseline": as_fed({name: baseline})[name]} if self._run_time and baseline is not None else {}
+        return fitted_to_input(self._attribution(self._explainer(as_fed(feeds), target, **given)), feeds[self._data.name])
 
     def _attribution(self, explanation: Any) -> Array:
         name, facts = self._data.name, explanation.facts
         found = np.asarray(explanation.of(name)[1] if name in explanation.attributions else explanation.attribution)
+        found = self._data.samples_first(found)
         groups = facts.get("groups", facts.get(f"groups.{name}"))
         return found if groups is None else shared_out(found, np.asarray(groups))
 
@@ -129,7 +131,7 @@ class Subject:
         self._explains: Explains | None = None
         if self.method is None:
             try:
-                self._given = fitted_to_input(np.asarray(attribution), data.x)
+                self._given = fitted_to_input(data.samples_first(np.asarray(attribution)), data.x)
             except InputError as error:
                 raise InputError(f"attributions '{label}': {error}") from None
         else:

@@ -11,6 +11,7 @@ from onnxplain._version import __version__
 from onnxplain.analysis.score import Score
 from onnxplain.explain.emit import Emission
 from onnxplain.explain.request import Request
+from onnxplain.explain.sample_places import sample_places
 from onnxplain.io.metadata import CONTRACT
 from onnxplain.io.reader import Source
 from onnxplain.ir.tensor import Tensor
@@ -29,6 +30,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
         "target": str(request.target),
         **_score(emission.selection.score),
         "batched": emission.selection.axes.batched,
+        "sample_axes": sample_places(emission),
         "baseline": baseline,
         "attributions": {
             name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in emission.attributions.items()
@@ -50,6 +52,10 @@ def describe_forward(request: Request, scorer: Scorer, names: tuple[str, ...], s
         "target": "input",
         **_score(scorer.score),
         "batched": scorer.batched,
+        "sample_axes": {
+            **{t.name: scorer.axes.of(t) for t in (*scorer.inputs, *scorer.graph.outputs, scorer.score.tensor)},
+            **{f"{n}_attribution": scorer.axes.of_input(n) for n in names},
+        },
         "baseline": None,
         "attributions": {f"{n}_attribution": {"explains": n, "tensor": n, "kind": "input"} for n in names},
         "left_out": scorer.left_out(names),

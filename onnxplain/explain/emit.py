@@ -34,6 +34,8 @@ class Emission:
         reports: the output names of reports, by what they report.
         run_time: the run-time inputs that say what is explained: "target" or "seed".
         run_time_inputs: those of the method, by kind and explained tensor.
+        sample_axes: the axis of each attribution that counts samples, by output name; None where none does.
+        exposed: tensors of the model that become outputs too.
     """
 
     selection: Selection
@@ -43,6 +45,8 @@ class Emission:
     reports: Mapping[str, str]
     run_time: Mapping[str, Tensor]
     run_time_inputs: Mapping[tuple[str, str], Tensor]
+    sample_axes: Mapping[str, int | None]
+    exposed: tuple[Tensor, ...] = ()
 
 
 def emit(request: Request, selection: Selection, observer: Observer | None = None) -> Emission:
@@ -67,11 +71,12 @@ def emit(request: Request, selection: Selection, observer: Observer | None = Non
     if observer is not None:
         outputs.reports.update(observer.reports(b))
     reported = dict(outputs.reports)
+    along = _sample_axes(request, selection)
     if "target" in run_time:
-        y, chosen, batched = selection.score.tensor, run_time["target"], context.batched
+        y, chosen, samples = selection.score.tensor, run_time["target"], context.target_axis
         with b.scope("onnxplain/target"):
-            made = [nan_beyond(b, a, y, chosen, batched=batched) for a in made]
-            reported = {k: nan_beyond(b, r, y, chosen, batched=batched) for k, r in reported.items()}
+            made = [nan_beyond(b, a, y, chosen, samples=samples, along=axis) for a, axis in zip(made, along, strict=True)]
+            reported = {k: nan_beyond(b, r, y, chosen, samples=samples, along=0) for k, r in reported.items()}
     if selection.symbol and outputs.baked_rows:
         raise InputError(
             f"batch_size: {outputs.baked_rows[0]} holds a row for every sample; give one for all, or 'input' for run time"
@@ -81,10 +86,11 @@ def emit(request: Request, selection: Selection, observer: Observer | None = Non
     results = [_named(b, t, n) for t, n in zip(made, names, strict=True)]
     reports = {name: graph.fresh(name) for name in reported}
     results += [_named(b, t, reports[name]) for name, t in reported.items()]
-    results += _exposed(request, selection)
+    exposed = tuple(_exposed(request, selection))
     return Emission(
-        selection, b, tuple(results), dict(zip(names, shown_at, strict=True)), reports, run_time, outputs.run_time_inputs
-    )
+        selection, b, (*results, *exposed), dict(zip(names, shown_at, strict=True)), reports, run_time, outputs.run_time_inputs,
+        dict(zip(names, along, strict=True)), exposed,
+    )  # fmt: skip
 
 
 def _with_cotangent(context: AttributionContext, request: Request) -> tuple[AttributionContext, dict[str, Tensor]]:
@@ -103,7 +109,7 @@ def _with_cotangent(context: AttributionContext, request: Request) -> tuple[Attr
         chosen = None
         if target.kind == "input":
             chosen = Tensor(context.graph.fresh("target"), np.dtype(np.int64), ("targets",))
-        cotangent = emit_cotangent(b, y, target, ranked=context.point.ranked, batched=context.batched, chosen=chosen)
+        cotangent = emit_cotangent(b, y, target, ranked=context.point.ranked, samples=context.target_axis, chosen=chosen)
         return context.with_point(cotangent=cotangent), {} if chosen is None else {"target": chosen}
 
 
@@ -113,6 +119,14 @@ def _shown_at(request: Request, selection: Selection) -> tuple[Explained, ...]:
     if attributes_to == "map":
         return tuple(replace(e, tensor=selection.layers[0].tensor, kind="map") for e in selection.explained)
     return selection.layers if attributes_to == "layer" else selection.explained
+
+
+def _sample_axes(request: Request, selection: Selection) -> list[int | None]:
+    """The axis of each attribution that counts samples; a map has them first."""
+    attributes_to, _ = request.method.attribution_site(request.options)
+    if attributes_to == "map":
+        return [0 if selection.axes.batched else None]
+    return [e.axis for e in _shown_at(request, selection)]
 
 
 def _exposed(request: Request, selection: Selection) -> list[Tensor]:

@@ -12,10 +12,11 @@ import onnx
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError
+from onnxplain.ir.tensor import Dim
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.session import Providers
 
-__all__ = ["Engine", "Question", "RunSettings", "count_samples"]
+__all__ = ["Engine", "Question", "RunSettings", "count_samples", "extents_of_a_sample"]
 
 Array = np.ndarray[Any, Any]
 
@@ -95,15 +96,24 @@ class Engine(Protocol):
         """
 
 
+def extents_of_a_sample(axes: SampleAxes, feeds: Mapping[str, Array]) -> list[Dim]:
+    """The extents of one sample of the explained output; symbols that the inputs have are numbers here."""
+    known = {d: n for t in axes.inputs if t.name in feeds for d, n in zip(t.shape or (), feeds[t.name].shape, strict=False)}
+    return [known.get(d, d) if isinstance(d, str) else d for i, d in enumerate(axes.score.shape or ()) if i != axes.axis]
+
+
 def count_samples(axes: SampleAxes, feeds: Mapping[str, Array]) -> int:
     """The number of samples; 1 where nothing counts them.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or there may be several and nothing tells which axis counts them.
     """
+    several = [n for n, places in axes.open.items() if any(feeds[n].ndim > a and feeds[n].shape[a] > 1 for a in places)]
+    if several:
+        raise InputError(axes.question())
     if not axes.batched:
         return 1
     first, axis = next((a, axis) for n, a in feeds.items() if (axis := axes.of_input(n)) is not None)
     if first.ndim <= axis or first.shape[axis] == 0:
-        raise InputError("there are no samples to explain: the first axis is empty")
+        raise InputError(f"there are no samples to explain: axis {axis} of the input is empty")
     return int(first.shape[axis])

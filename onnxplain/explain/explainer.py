@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.errors import InputError, MethodError
-from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples
+from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
 from onnxplain.explain.prediction import FirstRun
@@ -57,6 +58,7 @@ class Explainer:
         layer: as in `onnxplain.rewrite`.
         baseline: as in `onnxplain.rewrite`. None lets every batch bring its own.
         score: as in `onnxplain.rewrite`.
+        sample_axis: as in `onnxplain.rewrite`.
         mask: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
@@ -94,6 +96,7 @@ class Explainer:
         layer: str | Sequence[str] | None = None,
         baseline: Baseline = None,
         score: str = "logit",
+        sample_axis: SampleAxisLike = AUTO,
         mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
         expose: Sequence[str] = (),
@@ -101,7 +104,7 @@ class Explainer:
     ) -> None:
         request = Request.of(
             method, options=options, registry=load_registry(rules), output=output, inputs=inputs, layer=layer, baseline=baseline,
-            score=score, mask=mask, expose=expose,
+            score=score, sample_axis=sample_axis, mask=mask, expose=expose,
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
@@ -184,9 +187,9 @@ class Explainer:
         """Explain the predictions for a batch.
 
         Args:
-            x: the input array [n, …], or a dict of arrays by input name.
-            target: None for each sample's top prediction, an index, one index per sample (list or array [n]), a tuple of one
-                choice per axis, {index: weight} for a contrast, or "all".
+            x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
+            target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
+                (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
             cotangent: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
                 vector-Jacobian product.
@@ -205,10 +208,9 @@ class Explainer:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
         engine, axes = self._engine, self._engine.axes
-        feeds = check_inputs(x, self.inputs, finite=not engine.takes_missing)
+        feeds = check_inputs(x, self.inputs, finite=not engine.takes_missing, axes=axes.of_inputs)
         count = count_samples(axes, feeds)
-        elements = len(axes.score.shape or ()) - int(axes.batched)
-        kind, chosen = at_run_time(target, cotangent, count, elements)
+        kind, chosen = at_run_time(target, cotangent, count, extents_of_a_sample(axes, feeds), axes.reason)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         return replace(made, labels=self.labels)
 

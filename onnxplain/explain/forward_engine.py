@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx
 
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
-from onnxplain.errors import MethodError
+from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.describe import describe_forward
 from onnxplain.explain.engine import Array, Question, RunSettings
 from onnxplain.explain.prediction import FirstRun
@@ -52,7 +52,7 @@ class ForwardEngine:
             raise MethodError(f"method '{method.name}' compares with no baseline; leave it out or choose another method")
         self._request, self._method, self._running = request, method, running
         self._first_run = first_run
-        self._forward = Scorer(source, request.output, request.score, running.providers, running.threads)
+        self._forward = Scorer(source, request.output, request.score, running.providers, running.threads, request.sample_axis)
         self._names = self._forward.explained(request.inputs, request.registry)
         self._about = describe_forward(request, self._forward, self._names, source)
 
@@ -69,7 +69,7 @@ class ForwardEngine:
     @property
     def overall(self) -> bool:
         """Whether it says something of all samples together, not of each."""
-        return self._method.name == "partial-dependence" or bool(self._request.options.get("overall"))
+        return self._method.overall or bool(self._request.options.get("overall"))
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -85,12 +85,13 @@ class ForwardEngine:
         """Explain the predictions for a batch."""
         self._refuse_unexpected(question.given)
         batched, given = self._forward.batched, question.given.get("baseline")
-        lifted = question.feeds if batched else {k: v[None] for k, v in question.feeds.items()}
-        baseline = self._request.baseline if given is None else given
-        if not batched:
-            baseline = _lifted(baseline, {n: lifted[n].ndim for n in self._names})
+        lifted = self._forward.samples_first(question.feeds)
+        if not any(lifted[n].size for n in self._names):
+            raise InputError(f"there is nothing to explain: {', '.join(repr(n) for n in self._names)} has no elements")
+        given = self._request.baseline if given is None else given
+        baseline = self._samples_first(given, question.feeds)
         context = self._task(lifted, question, baseline)
-        found = self._method.run(context, **self._request.options)
+        found = self._method.run(context, **self._options(question.feeds))
         chosen = question.chosen
         if batched and not found.overall and chosen is not None:
             chosen = np.where(chosen < 0, context.prediction.ranked.reshape(question.count, -1).argmax(axis=1), chosen)
@@ -114,8 +115,10 @@ class ForwardEngine:
         cotangent = question.cotangent
         if cotangent is not None and not scorer.batched:
             cotangent = np.asarray(cotangent)[None]
+        elif cotangent is not None and scorer.axes.axis:
+            cotangent = np.moveaxis(np.asarray(cotangent), scorer.axes.axis, 0)
         read = picked(question.target, prediction.scores, prediction.ranked, question.chosen, cotangent)
-        explained = {n: feeds[n] for n in self._names}
+        explained = {n: feeds[n] for n in self._names if feeds[n].size}  # an empty one has no elements to perturb
         fixed = {n: v for n, v in feeds.items() if n not in explained}
         title = f"{self._method.name} on {count} samples"
         return PerturbationContext(
@@ -128,12 +131,14 @@ class ForwardEngine:
         kind, batched = question.target, self._forward.batched
 
         def cut(value: Array) -> Array:
+            """Without the axis of targets where there is one target, and without that of samples where nothing counts them."""
             if kind.kind != "all" or value.shape[1] != context.targets:  # what holds for all targets alike has one
                 value = value[:, 0]
             return value if batched else value[0]
 
         about = self._about | {"target": str(kind), "baseline": self._told(baseline)} | found.notes
-        attributions = {n: cut(v) for n, v in found.attributions.items()}
+        attributions = {n: self._as_fed(n, cut(found.attributions[n]), question) for n in self._names if n in found.attributions}
+        attributions |= {n: np.zeros_like(v) for n, v in question.feeds.items() if n in self._names and not v.size}
         facts = {n: cut(v) for n, v in found.facts.items()}
         gap = None if found.convergence_delta is None else np.atleast_1d(cut(found.convergence_delta))
         if found.overall:
@@ -141,6 +146,45 @@ class ForwardEngine:
             return Explanation(attributions, {}, {}, None, about, delta=gap, facts=facts)
         outputs = context.prediction.outputs if batched else {k: v[0] for k, v in context.prediction.outputs.items()}
         return Explanation(attributions, question.feeds, outputs, chosen, about, delta=gap, facts=facts)
+
+    def _as_fed(self, name: str, value: Array, question: Question) -> Array:
+        """Something of an input's axes, samples (and targets) first, with them where the input has its samples."""
+        axis = self._forward.axes.of_input(name)
+        if not axis:
+            return value
+        return np.moveaxis(value, [0, 1], [axis, axis + 1]) if question.target.kind == "all" else np.moveaxis(value, 0, axis)
+
+    def _samples_first(self, value: Any, feeds: Mapping[str, Array]) -> Any:
+        """A baseline, background or groups in the shape of an input, with the samples first; anything smaller as it is."""
+        if isinstance(value, Mapping):
+            return {n: self._moved(v, n, feeds[n].ndim) if n in self._names else v for n, v in value.items()}
+        return self._moved(value, self._names[0], min(feeds[n].ndim for n in self._names))
+
+    def _moved(self, value: Any, name: str, rank: int) -> Any:
+        array = np.asarray(value) if value is not None and not isinstance(value, str) else None
+        if array is None or array.ndim != rank or not rank:
+            return value
+        if not self._forward.batched:
+            return array[None]
+        axis = self._forward.axes.of_input(name)
+        return np.moveaxis(array, axis, 0) if axis else value
+
+    def _options(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
+        """The options of the method, with what is said of an input's axes as it is with the samples first."""
+        options, axes = dict(self._request.options), {self._forward.axes.of_input(n) for n in self._names}
+        if axes == {0} or not self._forward.batched:
+            return options
+        for name in ("background", "groups"):
+            if name in options:
+                options[name] = self._samples_first(options[name], feeds)
+        if options.get("axes") is not None:
+            if len(axes) > 1:
+                raise MethodError("axes are those of one input, and several were found whose samples lie differently: choose one")
+            (samples,) = axes
+            given = options["axes"] if isinstance(options["axes"], Sequence) else [options["axes"]]
+            ranks = {feeds[n].ndim for n in self._names}
+            options["axes"] = [_behind_samples(a % max(ranks), samples or 0) for a in given]
+        return options
 
     def _told(self, baseline: Any) -> Any:
         if not self._method.needs_baseline:
@@ -157,9 +201,6 @@ def _mean_of(kind: Target, chosen: Array | None, context: PerturbationContext) -
     return str(own[0]) if len(own) == 1 else "each sample's own"
 
 
-def _lifted(baseline: Any, ranks: Mapping[str, int]) -> Any:
-    """A baseline for a model without samples, with an axis for them where it has all others."""
-    if isinstance(baseline, Mapping):
-        return {n: _lifted(v, {n: ranks[n]}) if n in ranks else v for n, v in baseline.items()}
-    array = np.asarray(baseline)
-    return array[None] if array.ndim and array.ndim == min(ranks.values()) - 1 else baseline
+def _behind_samples(axis: int, samples: int) -> int:
+    """An axis of an input once that of its samples is in front."""
+    return 0 if axis == samples else axis + 1 if axis < samples else axis

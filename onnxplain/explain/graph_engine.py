@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -13,17 +13,19 @@ import onnx
 
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
-from onnxplain.errors import MethodError, TargetError
+from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.lost_relevance import seems_lost, warn_of_passage
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
+from onnxplain.propagation.ledger import Ledger, NodeSums
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.progress import track
-from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds, sample_axis_of
+from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds
 from onnxplain.runtime.session import Session
 
 __all__ = ["GraphEngine"]
@@ -51,7 +53,9 @@ class GraphEngine:
         self._first_run = first_run
         wants_baseline = request.compares and request.baseline is None
         self._request = replace(request, baseline="input") if wants_baseline else request
+        self._watches = "conservation" in request.method.axioms and not request.compares
         self._made: dict[Target, tuple[Rewritten, Session]] = {}
+        self._fewer: dict[tuple[str, ...], GraphEngine] = {}
         self._ready(BY_INDEX)
 
     @property
@@ -81,16 +85,52 @@ class GraphEngine:
         """Explain the predictions for a batch."""
         if question.chosen is not None:
             self._check_range(question.chosen)
+        empty = self._without_elements(question)
+        if empty:
+            return self._beside(empty, question)
         rewritten, session = self._ready(question.target)
         extra = self._extra_feeds(rewritten, session, question)
-        explanation = self._collected(rewritten, question, self._run(rewritten, session, question, extra))
+
+        def run(feeds: dict[str, Array]) -> dict[str, Any]:
+            results = session.run(feeds)
+            self._first_run(feeds, results, rewritten.model)
+            return results
+
+        results = self._run(run, rewritten.about["sample_axes"], question, extra)
+        explanation = self._collected(rewritten, question, results)
+        if self._watches and seems_lost(explanation.attributions, self.axes.batched):
+            self._watches = False
+            warn_of_passage(self._request.method.name, partial(self._traced, question, extra))
         chosen = question.chosen
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
 
+    def _without_elements(self, question: Question) -> list[str]:
+        """Explained inputs of no elements, such as an empty cache, where points are laid between baselines and inputs."""
+        if not self._request.method.multi_point:
+            return []
+        explained = [entry["explains"] for entry in self.about["attributions"].values()]
+        return [name for name in explained if name in question.feeds and not question.feeds[name].size]
+
+    def _beside(self, empty: Sequence[str], question: Question) -> Explanation:
+        """The explanation of the other inputs; those without elements have nothing to explain."""
+        explained = [entry["explains"] for entry in self.about["attributions"].values()]
+        kept = tuple(name for name in explained if name in question.feeds and name not in empty)
+        if not kept:
+            raise InputError(f"there is nothing to explain: {', '.join(map(repr, empty))} has no elements")
+        if kept not in self._fewer:
+            baseline = self._request.baseline
+            if isinstance(baseline, Mapping):
+                baseline = {name: value for name, value in baseline.items() if name not in empty}
+            request = replace(self._request, inputs=kept, baseline=baseline)
+            self._fewer[kept] = GraphEngine(self._source, request, self._running, self._first_run)
+        made = self._fewer[kept].explain(question)
+        nothing = {name: np.zeros_like(question.feeds[name]) for name in empty}
+        return replace(made, attributions={n: nothing[n] if n in nothing else made.attributions[n] for n in explained})
+
     def _check_range(self, chosen: Array) -> None:
-        extents = (self.axes.score.shape or ())[int(self.axes.batched) :]
+        extents = [d for i, d in enumerate(self.axes.score.shape or ()) if i != self.axes.axis]
         known = [e for e in extents if isinstance(e, int)]
         if len(known) == len(extents):
             total = prod(known)
@@ -109,12 +149,12 @@ class GraphEngine:
             extra[names["target"]] = question.chosen
         if "seed" in names:
             extra[names["seed"]] = np.asarray(question.cotangent)
-        types = {name: i.type for name, i in session.inputs.items()}
         plain = {e["explains"] for e in rewritten.about["attributions"].values() if e["kind"] == "input"}
         explained = {name: array for name, array in question.feeds.items() if name in plain}
         for kind in MEANING:
             if kind in names:
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), types, explained)
+                axes = rewritten.about["sample_axes"]
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), session.inputs, explained, axes)
         self._refuse_unexpected(names, given)
         return extra
 
@@ -129,19 +169,33 @@ class GraphEngine:
             takes = ", ".join(k for k in MEANING if k in names) or "nothing"
             raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
 
-    def _run(self, rewritten: Rewritten, session: Session, question: Question, extra: Mapping[str, Array]) -> dict[str, Any]:
-        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
-        everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
+    def _traced(self, question: Question, extra: Mapping[str, Array]) -> list[NodeSums]:
+        """What every node receives and sends in this run."""
+        ledger, runs = Ledger(), []
+        rewritten = rewrite_source(self._source.copy(), replace(self._request, target=question.target), observer=ledger)
+        session = Session(rewritten.model, self._running.providers, folder=self._source.folder, threads=self._running.threads)
+        reports = rewritten.about["reports"]
 
         def run(feeds: dict[str, Array]) -> dict[str, Any]:
             results = session.run(feeds)
-            self._first_run(feeds, results, rewritten.model)
+            runs.append({name: results.pop(name) for name in reports.values()})
             return results
 
+        self._run(run, rewritten.about["sample_axes"], question, extra)
+        return ledger.read(reports, runs)
+
+    def _run(
+        self,
+        run: Callable[[dict[str, Array]], dict[str, Any]],
+        places: Mapping[str, int | None],
+        question: Question,
+        extra: Mapping[str, Array],
+    ) -> dict[str, Any]:
+        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again. `places` are the axes
+        that count samples, by the name of an input or output."""
+        everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:
             return run(everything)
-        places: dict[str, int | None] = {n: axes.of_input(n) for n in question.feeds}
-        places |= {n: sample_axis_of(session.inputs[n].shape) for n in extra}
         size = axes.fixed or self._running.batch_size or count
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)
@@ -164,6 +218,8 @@ class GraphEngine:
             scores = _zipped(scores)
         if scores is None:  # the explained tensor is no output of the model
             return replace(explanation, target=None)
+        if self.axes.axis:
+            scores = np.moveaxis(scores, self.axes.axis, 0)
         top = scores.reshape(len(chosen), -1).argmax(axis=1)
         return replace(explanation, target=np.where(chosen < 0, top, chosen).astype(np.int64))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.liveness import Live, liveness
+from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike
 from onnxplain.analysis.score import Score
 from onnxplain.analysis.tensor_names import addresses
 from onnxplain.builder.builder import Builder
@@ -19,6 +21,7 @@ from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Node
 from onnxplain.ir.registry import Registry, load_registry
+from onnxplain.ir.tensor import Tensor
 from onnxplain.method.registry import Method
 from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
@@ -72,6 +75,8 @@ class Plan:
         unused: conditions of the user's own composite that no node met.
         layers: inner tensors that the method looks at besides those it explains.
         left_out: the inputs that get no attribution, with the reason.
+        axes: which axes count samples, and how that was found.
+        lost: explained tensors whose relevance is zero for every input, a line for each, with the node whose rule hands none on.
 
     Example:
         >>> from onnxplain import plan
@@ -89,6 +94,8 @@ class Plan:
     unused: tuple[str, ...] = ()
     layers: tuple[Explained, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    axes: SampleAxes | None = None
+    lost: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[PlanRow, ...]:
@@ -114,6 +121,7 @@ def plan(
     inputs: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> Plan:
@@ -126,6 +134,7 @@ def plan(
         inputs: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`.
         score: as in `onnxplain.rewrite`.
+        sample_axis: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
         **options: the method's own options.
 
@@ -143,7 +152,8 @@ def plan(
     """
     registry = load_registry(rules)
     request = Request.for_graph(
-        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, score=score,
+        sample_axis=sample_axis,
     )  # fmt: skip
     composite = request.method.rules(request.options)
     source = prepared(read(model), registry)
@@ -194,4 +204,22 @@ def plan(
     own = choose.composite.entries[: choose.composite.own]
     unused = tuple(str(where) for where, _ in own if id(where) not in used)
     rows, passes = tuple(row(c) for c in graph.nodes), ready.source.passes or ()
-    return Plan(method, scored, explained, passes, rows, problem, unused, layers, selection.left_out)
+    lost = tuple(_lost(graph.nodes, live, sources, targets, choose))
+    return Plan(
+        method, scored, explained, passes, rows, problem, unused, layers, selection.left_out, selection.axes, lost
+    )  # fmt: skip
+
+
+def _lost(
+    nodes: Sequence[Node], live: Live, sources: Sequence[Tensor], targets: Sequence[Tensor], choose: RuleSelector
+) -> Iterator[str]:
+    """The sources that the score depends on and no message reaches, with the last node on the way to each."""
+    for source in sources:
+        ahead = liveness(nodes, [source], targets, choose.registry.role).tensors
+        if source.name not in ahead or source.name in live.tensors:
+            continue
+        beyond = ahead - live.tensors
+        ends = next((n for n in reversed(live.nodes) if any(t is not None and t.name in beyond for t in n.reads)), None)
+        chosen = None if ends is None else choose(ends)
+        why = "" if chosen is None else f": {ends} hands none on to it (rule '{rule_name(chosen.rule)}')"
+        yield f"'{source.name}' gets no relevance, whatever the input{why}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import Target, TargetLike, parse_target
 from onnxplain.errors import MethodError
 from onnxplain.ir.registry import Registry, load_registry
@@ -30,6 +31,7 @@ class Request:
         layer: inner tensors to explain, or to go through.
         baseline: the reference input.
         score: "logit" or "probability".
+        sample_axis: what the user says of the axes that count samples, by input or output, or of all inputs; "auto" finds them.
         mask: by layer, what may pass there.
         batch_size: samples per run within the file; None runs them all at once.
         only_attribution: whether the model's own outputs are left out.
@@ -46,6 +48,7 @@ class Request:
     layer: tuple[str, ...] = ()
     baseline: Baseline = None
     score: str = "logit"
+    sample_axis: SampleAxisLike = AUTO
     mask: Masks = field(default_factory=dict)
     batch_size: int | None = None
     only_attribution: bool = False
@@ -111,7 +114,7 @@ class Request:
         return replace(self, options=self.method.checked({**self.options, **changes}))
 
     def for_method(self, method: str | Method, options: Mapping[str, Any] | None = None, **changes: Any) -> Request:
-        """The same model, output, inputs, score and rules for another method.
+        """The same model, output, inputs, score, sample axes and rules for another method.
 
         Args:
             method: the method or its name.
@@ -120,5 +123,8 @@ class Request:
 
         Raises: as `of`.
         """
-        same = {"registry": self.registry, "output": self.output, "inputs": self.inputs, "score": self.score}
+        same = {
+            "registry": self.registry, "output": self.output, "inputs": self.inputs, "score": self.score,
+            "sample_axis": self.sample_axis,
+        }  # fmt: skip
         return Request.of(method, options=options, **{**same, **changes})

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike
 from onnxplain.explain.emit import emit
 from onnxplain.explain.prepare import prepare_source
@@ -34,6 +35,7 @@ def rewrite(
     layer: str | Sequence[str] | None = None,
     baseline: Baseline = None,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     mask: Masks | None = None,
     only_attribution: bool = False,
     batch_size: int | None = None,
@@ -42,8 +44,9 @@ def rewrite(
 ) -> onnx.ModelProto:
     """Write a model that returns its prediction and its explanation.
 
-    The backward pass (or the repeated forward passes) of the method become nodes of the graph. The result holds standard
-    operators only and runs wherever ONNX Runtime runs; docs/contract.md says what a host may rely on.
+    The backward pass (or the repeated forward passes) of the method become nodes of the graph. What is added holds
+    standard operators only, and of the model's own those that round (docs/prediction.md): the result runs wherever ONNX Runtime
+    runs the model; docs/contract.md says what a host may rely on.
 
     Args:
         model: a path, the bytes of a file, or a ModelProto, which is left as it is.
@@ -58,6 +61,8 @@ def rewrite(
         baseline: the reference input, for methods that compare with one: a number, an array, "input" for one given at run
             time, or a mapping from input names to these.
         score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
+        sample_axis: which axis counts samples: {name: axis or None} for inputs and outputs, or one axis (or None) for all inputs.
+            What is not said follows from it. "auto" takes what the dataflow proves, and what symbols or a fixed batch tell.
         mask: what may pass at a layer, by the layer's name: the numbers of the channels to keep, an array to multiply with, or
             "input" for one given at run time.
         only_attribution: leave the model's own outputs out, for hosts that have the prediction already.
@@ -85,7 +90,8 @@ def rewrite(
     source = read(model, hold=True)
     request = Request.for_graph(
         method, options=options, registry=load_registry(rules), target=target, output=output, inputs=inputs, layer=layer,
-        baseline=baseline, score=score, mask=mask, batch_size=batch_size, only_attribution=only_attribution,
+        baseline=baseline, score=score, sample_axis=sample_axis, mask=mask, batch_size=batch_size,
+        only_attribution=only_attribution,
     )  # fmt: skip
     return rewrite_source(source, request, whole=True).model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from onnxplain.analysis.cam_layer import map_layer
 from onnxplain.analysis.explained import (
@@ -38,8 +39,8 @@ def select(prepared: Prepared) -> Selection:
     request, graph = prepared.request, Graph(prepared.source.model)
     role = request.registry.role
     score = find_score(graph, request.output, request.score)
-    explained, layers = _explained(graph, score, request)
-    axes = find_sample_axes(graph, score)
+    axes = find_sample_axes(graph, score, request.sample_axis, request.registry.traits)
+    explained, layers = (_with_axes(found, axes) for found in _explained(graph, score, request))
     symbol = "" if request.batch_size is None else _turns(axes, explained, layers, request.batch_size)
     return Selection(
         graph,
@@ -48,7 +49,7 @@ def select(prepared: Prepared) -> Selection:
         explained,
         layers,
         origins=find_origins(graph, score.tensor, role),
-        layer_inputs=find_layer_inputs(graph, explained, request.inputs, role),
+        layer_inputs=_with_axes(find_layer_inputs(graph, explained, request.inputs, role), axes),
         axes=axes,
         masked=_masked(graph, score, explained, prepared.masked, request),
         symbol=symbol,
@@ -78,17 +79,26 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
     return (source,), (picked,)
 
 
+def _with_axes(found: tuple[Explained, ...], axes: SampleAxes) -> tuple[Explained, ...]:
+    """The same tensors, with the axis of each that counts samples."""
+    return tuple(replace(e, axis=axes.of(e.tensor)) for e in found)
+
+
 def _turns(axes: SampleAxes, explained: tuple[Explained, ...], layers: tuple[Explained, ...], size: object) -> str:
     """The extent that counts samples, where samples can take turns: where every tensor has just one axis of it."""
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"batch_size is the number of samples per run, at least 1; got {size!r}")
-    mine = axes.score.dim(0) if axes.batched and axes.score.shape else None
+    if axes.open:
+        raise MethodError(f"batch_size: {axes.question()}")
+    mine = axes.extent
     if isinstance(mine, int):
         raise MethodError(f"batch_size: the model was exported for batches of {mine}; export it with a free first axis")
     if mine is None:
-        raise MethodError(f"batch_size: no axis of '{axes.score.name}' that has a name counts samples; leave batch_size out")
+        raise MethodError(
+            f"batch_size: no axis of '{axes.score.name}' that has a name counts samples ({axes.reason}); leave batch_size out"
+        )
     sources = [e.tensor for e in explained]
-    symbol = shared_symbol(axes.score, axes.inputs, [*sources, *(e.tensor for e in layers)])
+    symbol = shared_symbol(axes, [(e.tensor, e.axis) for e in (*explained, *layers)])
     if symbol is None or not any(mine in (t.shape or ()) for t in axes.inputs):
         shown = ", ".join(f"'{t.name}' {list(t.shape or ())}" for t in dict.fromkeys((*axes.inputs, *sources)))
         raise MethodError(

@@ -1,1 +1,1 @@
-"""Files in and out: models, samples and pictures, written whole or not at all."""
+"""Reading models, samples and images, and writing files atomically."""

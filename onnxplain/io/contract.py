@@ -1,4 +1,4 @@
-"""The contract of explained models: what their metadata must say (docs/contract.md), as a JSON schema."""
+"""Checks an explained model's metadata against the JSON schema of the contract (docs/contract.md)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ __all__ = ["metadata_problems", "metadata_schema"]
 
 @lru_cache(maxsize=1)
 def metadata_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of what stands under `onnxplain` in an explained model's metadata."""
+    """The JSON schema (draft 2020-12) of the metadata entry `onnxplain` of an explained model."""
     text = files("onnxplain.io").joinpath("contract.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 
 
 def metadata_problems(about: Mapping[str, Any]) -> list[str]:
-    """Everything in which metadata departs from the schema, each with its place; empty where it conforms.
+    """Check metadata against the schema.
+
+    Args:
+        about: the metadata of an explained model, as `read_metadata` returns it.
+
+    Returns:
+        One line per violation, with its place in the metadata; empty if the metadata conforms.
 
     Raises:
         MissingDependencyError: jsonschema is not installed.

@@ -1,4 +1,4 @@
-"""Pictures as arrays a model takes: channels and layout by the model's input, never resized."""
+"""Images as input arrays. Channels and layout follow from the model's input; images are never resized."""
 
 from __future__ import annotations
 
@@ -22,15 +22,22 @@ __all__ = ["LAYOUTS", "PICTURES", "Look", "picture_layout", "read_picture"]
 Array = np.ndarray[Any, Any]
 
 PICTURES = (".png", ".jpg", ".jpeg")
-"""Endings of picture files."""
+"""File endings of images."""
 LAYOUTS = ("NCHW", "NHWC", "NHW", "CHW", "HWC", "HW")
-"""Orders of axes: samples, channels, height, width."""
+"""Orders of axes: N samples, C channels, H height, W width."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
 class Look:
-    """How pixels become inputs: (pixel · scale − mean) / std, in a layout."""
+    """How pixel values become input values: (pixel · scale − mean) / std, in a layout.
+
+    Attributes:
+        mean: one number, or one per channel; None subtracts nothing.
+        std: one number, or one per channel; None divides by nothing.
+        scale: the factor that is applied first; None leaves the pixel values as they are.
+        layout: one of `LAYOUTS`; None infers it from the input's shape.
+    """
 
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
@@ -39,15 +46,22 @@ class Look:
 
     @property
     def is_used(self) -> bool:
-        """Whether anything differs from raw pixels in the layout of the input's shape."""
+        """Whether any setting was given. Without one, raw pixel values are used."""
         return any(v is not None for v in (self.mean, self.std, self.scale, self.layout))
 
 
 def picture_layout(tensor: Tensor, layout: str | None = None) -> str:
-    """The order of the axes of a picture input; "" for rows of pixels ([n, h·w]).
+    """The order of the axes of an image input.
+
+    Args:
+        tensor: the model's input.
+        layout: the order the user asked for; None infers it from the input's shape.
+
+    Returns:
+        One of `LAYOUTS`, or "" for flat rows of pixels ([n, h·w]).
 
     Raises:
-        InputError: the shape does not say, or the layout is unknown or has another number of axes.
+        InputError: the shape does not determine the layout, or the layout is unknown or has a different number of axes.
     """
     shape = tensor.shape
     if layout is not None:
@@ -69,6 +83,7 @@ def picture_layout(tensor: Tensor, layout: str | None = None) -> str:
 
 
 def _inferred(shape: tuple[Dim, ...]) -> str | None:
+    """The layout that a shape implies; None if it is ambiguous."""
     channels = set(MODES)
     if len(shape) == 4:
         first, last = shape[1] in channels, shape[3] in channels
@@ -85,10 +100,19 @@ def _inferred(shape: tuple[Dim, ...]) -> str | None:
 
 
 def read_picture(path: Path, tensor: Tensor, look: Look) -> Array:
-    """The picture as one sample [1, …] of the input (without an axis for samples where its shape has none).
+    """Read an image as one sample of an input.
+
+    Args:
+        path: a .png or .jpg file.
+        tensor: the model's input. Its shape determines the number of channels and the size the image must have.
+        look: how pixel values become input values.
+
+    Returns:
+        The sample, [1, …]; without the sample axis if the input's layout has none.
 
     Raises:
-        InputError: no picture, of another size, with transparency the model cannot take, or settings that do not fit.
+        InputError: the file is not an image, has a different size, has transparency that the model cannot take, or the settings
+            do not fit.
         MissingDependencyError: Pillow is not installed.
     """
     with optional("image", "pictures"):
@@ -116,7 +140,7 @@ def read_picture(path: Path, tensor: Tensor, look: Look) -> Array:
 
 
 def _pixels(picture: Image, channels: int | None, path: Path, tensor: Tensor) -> Array:
-    """Raw values [h, w, c], converted between grey and colour as the model needs it."""
+    """Raw pixel values [h, w, c], converted between grey and colour to the number of channels the model takes."""
     if picture.mode.startswith("I") or picture.mode == "F":  # 16 and 32 bits per pixel, which conversion would cut off
         if channels not in (None, 1):
             raise InputError(
@@ -167,7 +191,7 @@ def _normalised(pixels: Array, look: Look, path: Path) -> Array:
 
 
 def _row(values: Array, tensor: Tensor, path: Path) -> Array:
-    """A picture for an input of flat rows: pixels line by line."""
+    """An image for an input of flat rows: its pixels line by line, [1, h·w]."""
     size = tensor.shape[1] if tensor.shape else None
     if isinstance(size, int) and values.size != size:
         raise InputError(

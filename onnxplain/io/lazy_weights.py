@@ -1,7 +1,8 @@
-"""Weights that stay in the model's own file: read past, and copied from file to file when the explained model is written.
+"""Lazy weights: large initializers stay in the model file until the explained model is written.
 
-A model file is one protocol-buffer message, and nearly all of it is the `raw_data` of initializers. What is parsed is the rest,
-in which those tensors name their own file as external data: every pass treats them as weights it must not read.
+Nearly all of a model file is the `raw_data` of its initializers. Only the rest is parsed. Each large initializer is turned into
+external data that refers to the model file itself, so that passes treat it like any weight that they must not read. Writing the
+explained model copies the values from file to file.
 """
 
 from __future__ import annotations
@@ -19,31 +20,43 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 __all__ = ["WORTHWHILE", "Held", "all_tensors", "external_in", "read_past"]
 
 WORTHWHILE = 1 << 24
-"""Bytes from which a file is read so; smaller ones are parsed as quickly."""
+"""Files of at least so many bytes are read without their weights; smaller ones are parsed as fast."""
 
 BIG = 1 << 16
-"""Bytes from which values stay where they are; no pass looks at the values of as large a tensor."""
+"""Tensors of more bytes stay in the file. No pass reads the values of tensors that large."""
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
-"""Numbers of the fields of ModelProto, GraphProto and TensorProto on the way."""
+"""The numbers of the fields ModelProto.graph, GraphProto.initializer and TensorProto.raw_data."""
 
 DELIMITED = 2
-"""The wire type of texts, bytes and messages: their length, then they."""
+"""The wire type of strings, bytes and messages: a length, then the contents."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """An open model file with the weights that were left in it."""
+    """An open model file whose large weights were not read.
+
+    Attributes:
+        file: the open file.
+        name: its name, which the weights give as the location of their external data.
+    """
 
     file: IO[bytes]
     name: str
 
     def tensors(self, model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-        """The tensors whose values lie in this file."""
+        """The tensors whose values are in this file."""
         return (t for t in all_tensors(model) if external_in(t, self.name))
 
     def embed(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        """Put the values into the model, in place."""
+        """Read the values and store them in the model, in place.
+
+        Args:
+            model: a model some of whose tensors refer to this file.
+
+        Returns:
+            The same model.
+        """
         for tensor in self.tensors(model):
             start, length = _place(tensor)
             self.file.seek(start)
@@ -53,9 +66,15 @@ class Held:
         return model
 
     def pieces(self, model: onnx.ModelProto) -> list[bytes | tuple[int, int]]:
-        """The file of a model with its values: bytes, and the places of bytes in this file as (start, length).
+        """The serialized model, as pieces that are written one after the other.
 
-        Values that lie in subgraphs or attributes are put into the model.
+        Weights of the main graph are copied from this file. Weights in subgraphs and attributes are stored in the model first.
+
+        Args:
+            model: a model some of whose tensors refer to this file.
+
+        Returns:
+            Bytes, and ranges of this file as (start, length).
         """
         graph = model.graph
         own = [t for t in graph.initializer if external_in(t, self.name)]
@@ -80,11 +99,17 @@ class Held:
 
 
 def read_past(path: Path) -> tuple[onnx.ModelProto, Held | None]:
-    """A model without its large weights, and what holds them; None where they are in the model as usual.
+    """Parse a model file without its large weights.
+
+    Args:
+        path: the file. Its name must be its real one, not that of a link.
+
+    Returns:
+        The model, and the open file with the weights; None instead of the file if all weights were read.
 
     Raises:
         OSError: the file cannot be read.
-        DecodeError: it is no model, or is cut off.
+        DecodeError: the file is not a model, or is truncated.
     """
     file = open(path, "rb")  # noqa: SIM115 - stays open as long as the weights are wanted
     model = onnx.ModelProto()
@@ -95,7 +120,7 @@ def read_past(path: Path) -> tuple[onnx.ModelProto, Held | None]:
             raise DecodeError("not a message, or cut off") from None
     lazy_weights = Held(file, path.name)
     nodes = (*model.graph.node, *(n for f in model.functions for n in f.node))
-    if any(n.op_type == "BatchNormalization" for n in nodes):  # folded into weights, whose values that takes
+    if any(n.op_type == "BatchNormalization" for n in nodes):  # it is folded into weights, which needs their values
         lazy_weights.embed(model)
     if next(lazy_weights.tensors(model), None) is None:
         file.close()
@@ -104,12 +129,12 @@ def read_past(path: Path) -> tuple[onnx.ModelProto, Held | None]:
 
 
 def external_in(tensor: onnx.TensorProto, name: str) -> bool:
-    """Whether a tensor's values lie in the file of that name."""
+    """Whether a tensor's values are stored in the file of this name."""
     return uses_external_data(tensor) and ExternalDataInfo(tensor).location == name
 
 
 def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model: initializers, those of subgraphs, and those in attributes."""
+    """All tensors of a model: initializers of the graph and its subgraphs, and tensors in attributes."""
     graphs = [model.graph]
     nodes = [n for f in model.functions for n in f.node]
     while graphs or nodes:
@@ -125,6 +150,7 @@ def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def _place(tensor: onnx.TensorProto) -> tuple[int, int]:
+    """Start and length of a tensor's values in the file."""
     info = ExternalDataInfo(tensor)
     return info.offset or 0, info.length or 0
 
@@ -133,7 +159,7 @@ def _place(tensor: onnx.TensorProto) -> tuple[int, int]:
 
 
 def _skeleton(data: mmap.mmap, name: str) -> bytes:
-    """The message without large weights, which become external data in the file `name`."""
+    """The serialized model with each large initializer turned into external data in the file `name`."""
     outer: list[bytes] = []
     inner: list[bytes] = []
     for number, at, start, end in _fields(data, 0, len(data)):
@@ -148,7 +174,7 @@ def _skeleton(data: mmap.mmap, name: str) -> bytes:
 
 
 def _unread(data: mmap.mmap, start: int, end: int, name: str) -> bytes:
-    """The field of an initializer with its raw data left where it is."""
+    """The field of one initializer, with its raw data replaced by a reference to the file."""
     kept, place = [], None
     for number, at, inner_start, inner_end in _fields(data, start, end):
         if number == RAW_DATA and inner_end - inner_start > BIG:
@@ -165,10 +191,10 @@ def _unread(data: mmap.mmap, start: int, end: int, name: str) -> bytes:
 
 
 def _fields(data: mmap.mmap, at: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a message: number, where its tag starts, where its value starts and ends.
+    """The fields of a message: the field's number, where its tag starts, and where its value starts and ends.
 
     Raises:
-        ValueError, IndexError: it is no message, or is cut off.
+        ValueError, IndexError: the bytes are not a message, or are truncated.
     """
     while at < stop:
         tag, start = _varint(data, at)
@@ -189,7 +215,7 @@ def _fields(data: mmap.mmap, at: int, stop: int) -> Iterator[tuple[int, int, int
 
 
 def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where the next thing starts."""
+    """A variable-length integer (groups of seven bits, the lowest first), and the position after it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -201,7 +227,7 @@ def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
 
 
 def _tag(number: int, length: int) -> bytes:
-    """What comes before a delimited field."""
+    """The tag and length that precede a length-delimited field."""
     made = bytearray([number << 3 | DELIMITED])
     while length > 127:
         made.append(length & 127 | 128)

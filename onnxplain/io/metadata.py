@@ -1,35 +1,58 @@
-"""How an explained model describes itself: a JSON object among its metadata."""
+"""The metadata of an explained model: one JSON object that describes how it was made."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
 
 from onnxplain.errors import ModelError
 
-__all__ = ["CONTRACT", "METADATA_KEY", "read_metadata", "write_metadata"]
+__all__ = ["CONTRACT", "METADATA_KEY", "read_metadata", "sample_axis_in", "write_metadata"]
 
 METADATA_KEY = "onnxplain"
-"""The key of `metadata_props` under which an explained model describes itself."""
+"""The key of the description in `metadata_props`."""
 
 CONTRACT = 1
-"""The version of the contract an explained model follows: raised when a host has to change (docs/contract.md)."""
+"""The version of the contract (docs/contract.md). It is raised when hosts have to change."""
 
 
 def write_metadata(model: onnx.ModelProto, about: dict[str, Any]) -> None:
-    """Put the description of an explained model into its metadata."""
+    """Store the description of an explained model in its metadata.
+
+    Args:
+        model: the explained model, changed in place.
+        about: the description; JSON-serializable.
+    """
     entry = model.metadata_props.add()
     entry.key = METADATA_KEY
     entry.value = json.dumps(about, ensure_ascii=False, sort_keys=False)
 
 
+def sample_axis_in(about: Mapping[str, Any], name: str) -> int | None:
+    """The axis of an input, an output or the explained tensor of an explained model that counts samples; None where none does.
+
+    Files written before there were other axes than the first say only whether there is one.
+    """
+    if not about.get("batched", True):
+        return None
+    axes: Mapping[str, int | None] = about.get("sample_axes", {})
+    return axes.get(name, 0)
+
+
 def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:
-    """What an explained model says of itself; None for other models.
+    """Read the description of an explained model from its metadata.
+
+    Args:
+        model: any model.
+
+    Returns:
+        The description; None if the model is not an explained one.
 
     Raises:
-        ModelError: it is no JSON object.
+        ModelError: the entry is not a JSON object.
     """
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:

@@ -1,4 +1,4 @@
-"""Reading a model: from a path, bytes or a ModelProto, with external weights left unread."""
+"""Reading a model from a path, bytes or a ModelProto. External weights are not read."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ from onnxplain.io.origin import Origin
 __all__ = ["ModelLike", "Source", "external_tensors", "read"]
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
-"""What the user may hand over as a model."""
+"""A model: a path, the bytes of a file, or a ModelProto."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model as it was handed over.
+    """A model as the user passed it.
 
-    `model` is our own copy, `folder` where its external data lies (None when unknown). `passes` names those of the preparation
-    that changed something, None before it ran. `lazy_weights` has the weights that were left in the model's own file. `origin`
-    is what was handed over: small files as bytes, large ones by their path.
+    Attributes:
+        model: a copy that belongs to us.
+        folder: the folder of its external data; None if unknown.
+        digest: computes the SHA-256, or waits until it is computed.
+        name: the file's name, or the graph's.
+        passes: the passes of the preparation that changed something; None before the preparation ran.
+        lazy_weights: the model's file, if large weights were left in it.
+        origin: what the user passed: the bytes of a small file, the path of a large one.
     """
 
     model: onnx.ModelProto
@@ -43,11 +48,11 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """The digest of the file's bytes (of the serialized message for a ModelProto)."""
+        """The SHA-256 of the file's bytes; for a ModelProto, of the serialized message."""
         return self.digest()
 
     def copy(self) -> Source:
-        """The same source with a model of its own."""
+        """The same source with a copy of the model."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         return replace(self, model=model)
@@ -58,10 +63,13 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
 
     Args:
         model: a path, the bytes of a file, or a ModelProto.
-        hold: leave the weights of a large file in it; `Source.held` then has them.
+        hold: whether to leave the weights of a large file unread; `Source.lazy_weights` then has them.
+
+    Returns:
+        The model with its name, folder and digest.
 
     Raises:
-        ModelError: the file does not exist, is no ONNX model or is cut off, or its external data is missing or cut off.
+        ModelError: the file does not exist, is not an ONNX model, is truncated, or its external data is missing or truncated.
     """
     if isinstance(model, onnx.ModelProto):
         data = model.SerializeToString(deterministic=True)
@@ -93,7 +101,7 @@ def _parsed(data: bytes, folder: Path | None, name: str, origin: Origin | None =
 
 
 def _held(path: Path) -> Source:
-    """A model without its weights, while a thread computes the digest of the file."""
+    """A model whose large weights stay in its file. A thread computes the file's digest meanwhile."""
     size, folder, origin = path.stat().st_size, path.resolve().parent, Origin.of_file(path.resolve())
     pool = ThreadPoolExecutor(1)
     digest = pool.submit(_digest, path).result
@@ -119,7 +127,7 @@ def _no_model(name: str, size: int) -> ModelError:
 
 
 def _check(model: onnx.ModelProto, folder: Path | None, name: str, size: int) -> None:
-    """Everything must be there: a file cut at a message boundary still decodes."""
+    """Check that nothing is missing: a file that was cut off between two fields still decodes."""
     if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
         raise ModelError(f"{name} is no ONNX model: it holds no graph ({size:,} bytes)")
     _check_whole(model, name)
@@ -128,6 +136,7 @@ def _check(model: onnx.ModelProto, folder: Path | None, name: str, size: int) ->
 
 
 def _check_whole(model: onnx.ModelProto, name: str) -> None:
+    """Check that every tensor used is produced somewhere."""
     graph = model.graph
     known = {v.name for v in graph.input} | {i.name for i in graph.initializer}
     known |= {i.values.name for i in graph.sparse_initializer} | {o for n in graph.node for o in n.output}
@@ -139,11 +148,12 @@ def _check_whole(model: onnx.ModelProto, name: str) -> None:
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """The initializers whose data lies in other files."""
+    """The initializers whose values are stored in other files."""
     return (t for t in all_tensors(model) if uses_external_data(t))
 
 
 def _check_external(model: onnx.ModelProto, folder: Path) -> None:
+    """Check that the files with external data exist and are long enough."""
     for tensor in external_tensors(model):
         info = ExternalDataInfo(tensor)
         path = folder / info.location

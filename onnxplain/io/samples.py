@@ -1,4 +1,4 @@
-"""Reading what users have lying about - arrays, tables, pictures, text - as inputs of a model."""
+"""Reading arrays, tables, images and text files as inputs of a model."""
 
 from __future__ import annotations
 
@@ -33,25 +33,31 @@ def read_inputs(
     layout: str | None = None,
     features_header: bool | None = None,
 ) -> dict[str, Array]:
-    """The arrays to feed, by input name, read from files.
+    """Read the model's inputs from files.
 
-    .npy · .npz (arrays by input name; a single array serves a single input whatever its name) · .csv (a row per sample,
-    columns in the model's order) · .txt (numbers between spaces, commas or line ends) · .png .jpg .jpeg (raw values
-    0..255, turned upright as their EXIF data says, never resized). Several files of one input are its samples.
-    An array that lacks exactly one axis gets the axis for samples.
+    - .npy: an array.
+    - .npz: arrays by input name. A single array is used for a model with one input, whatever its name.
+    - .csv: one row per sample, columns in the model's order. If the model has several inputs, the header names them.
+    - .txt: numbers separated by spaces, commas or line breaks.
+    - .png, .jpg, .jpeg: pixel values 0..255, rotated as the EXIF data says, never resized.
+
+    Several files for one input are several samples. An array that lacks exactly one axis gets a sample axis in front.
 
     Args:
-        paths: files, or `name=file` where the model has several inputs.
+        paths: files, or `name=file` if the model has several inputs.
         tensors: the model's inputs.
-        mean, std: subtracted from and divided into the scaled pixels, one number or one per channel.
-        scale: multiplies the pixels first, e.g. 1/255; None leaves them as they are.
-        layout: order of a picture's axes: NCHW, NHWC, NHW, CHW, HWC or HW; None infers it from the input's shape.
-        features_header: whether the first line of a .csv names the columns; None looks whether it holds numbers. Where
-            a model has several inputs, the header of a .csv says which column is which input.
+        mean: subtracted from scaled pixel values; one number, or one per channel.
+        std: scaled pixel values are divided by it; one number, or one per channel.
+        scale: factor on pixel values, applied first, e.g. 1/255; None leaves them as they are.
+        layout: order of an image's axes: NCHW, NHWC, NHW, CHW, HWC or HW; None infers it from the input's shape.
+        features_header: whether the first line of a .csv names the columns; None checks whether it contains numbers.
+
+    Returns:
+        Arrays by input name.
 
     Raises:
-        InputError: what is wrong with which file, and what to do.
-        MissingDependencyError: pictures need Pillow.
+        InputError: a file cannot be read or does not fit the model; the message says what to do.
+        MissingDependencyError: an image was given and Pillow is not installed.
     """
     if not paths:
         raise InputError("no input files; known endings: " + ", ".join(ENDINGS))
@@ -71,10 +77,16 @@ def read_inputs(
 
 
 def read_array(path: str | Path) -> Array:
-    """The array in a .npy, in a .npz that holds one, or the numbers of a .csv or .txt.
+    """Read one array from a file.
+
+    Args:
+        path: a .npy, a .npz with one array, or a .csv or .txt with numbers.
+
+    Returns:
+        The array.
 
     Raises:
-        InputError: the file cannot be read, holds several arrays, or is a picture.
+        InputError: the file cannot be read, contains several arrays, or is an image.
     """
     path = _existing(Path(path))
     ending = path.suffix.lower()
@@ -89,7 +101,13 @@ def read_array(path: str | Path) -> Array:
 
 
 def read_arrays(path: str | Path) -> dict[str, Array]:
-    """The arrays in a .npz by name.
+    """Read all arrays of a .npz file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Arrays by name.
 
     Raises:
         InputError: the file cannot be read.
@@ -103,7 +121,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
 
 
 def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, Path]:
-    """The input's name, where one is given, and the path."""
+    """The input's name, if one is given, and the path."""
     name, equals, rest = text.partition("=")
     known = [t.name for t in tensors]
     if equals and name in known:
@@ -115,6 +133,7 @@ def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, Path]:
 
 
 def _existing(path: Path) -> Path:
+    """The path, after checking that it is a file of a known kind."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the files in it")
     if not path.exists():
@@ -125,6 +144,7 @@ def _existing(path: Path) -> Path:
 
 
 def _read(path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, header: bool | None) -> list[tuple[Tensor, Array]]:
+    """The arrays in one file, each with the input it is for."""
     named = [t for t in tensors if t.name == name] or (list(tensors) if len(tensors) == 1 else [])
     ending = path.suffix.lower()
     if ending == ".npz":
@@ -146,11 +166,20 @@ def _read(path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, h
 
 
 def with_samples(array: Array, tensor: Tensor) -> Array:
-    """The array with an axis for samples in front where exactly one axis is missing."""
+    """Add a sample axis in front of an array that lacks exactly one axis.
+
+    Args:
+        array: the array.
+        tensor: the input it is for.
+
+    Returns:
+        [1, …] if one axis was missing, else the array itself.
+    """
     return array[None] if tensor.shape is not None and array.ndim == len(tensor.shape) - 1 else array
 
 
 def _stack(name: str, parts: Sequence[Array]) -> Array:
+    """The files of one input as one batch."""
     if len(parts) == 1:
         return parts[0]
     shapes = {p.shape[1:] for p in parts}
@@ -161,6 +190,7 @@ def _stack(name: str, parts: Sequence[Array]) -> Array:
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Call `read` and turn its errors into an InputError with the file's name."""
     try:
         return read()
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
@@ -193,7 +223,14 @@ def _npz(path: Path, name: str | None, tensor: Tensor | None, tensors: Sequence[
 
 
 def read_header(path: str | Path, features_header: bool | None = None) -> list[str] | None:
-    """The column names of a .csv, None where its first line holds numbers.
+    """The column names of a .csv file.
+
+    Args:
+        path: the file.
+        features_header: whether the first line contains the names; None checks whether it contains numbers.
+
+    Returns:
+        The names; None if the first line is not a header.
 
     Raises:
         InputError: the file cannot be read.
@@ -202,7 +239,14 @@ def read_header(path: str | Path, features_header: bool | None = None) -> list[s
 
 
 def headers(paths: Sequence[str]) -> list[str] | None:
-    """The column names of the first .csv among input files (`name=file` or `file`) that has some; None where none has."""
+    """The column names of the first .csv file that has a header.
+
+    Args:
+        paths: input files, each `file` or `name=file`.
+
+    Returns:
+        The names; None if no file has a header.
+    """
     tables = [p.partition("=")[2] or p for p in paths if p.endswith(".csv")]
     return next(filter(None, map(read_header, tables)), None)
 
@@ -210,7 +254,20 @@ def headers(paths: Sequence[str]) -> list[str] | None:
 def read_rows(
     path: Path, header: bool | None, tensor: Tensor | None, *, convert: bool = True
 ) -> tuple[list[str] | None, list[list[Any]]]:
-    """The column names, where there are any, and the rows of a .csv, as numbers unless the input takes text."""
+    """The header and the rows of a .csv file.
+
+    Args:
+        path: the file.
+        header: whether the first line is a header; None checks whether it contains numbers.
+        tensor: the input that the rows are for; cells stay text if it takes text.
+        convert: whether cells become numbers.
+
+    Returns:
+        The column names (None without a header) and the rows.
+
+    Raises:
+        InputError: the file is empty or cannot be read, or a row or cell does not fit.
+    """
     text = _text(path)
     first = text.partition("\n")[0]
     delimiter = next((d for d in (",", ";", "\t") if d in first), ",")
@@ -235,7 +292,7 @@ def read_rows(
 
 
 def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list[tuple[Tensor, Array]]:
-    """A .csv for a model with an input per column."""
+    """A .csv file for a model with one input per column."""
     names, rows = read_rows(path, header, None, convert=False)
     known = {t.name: t for t in tensors}
     if names is None:
@@ -258,7 +315,7 @@ def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list
 
 
 def _numbers(path: Path, tensor: Tensor) -> Array:
-    """Numbers of a text file, a row per line where these are equally long, in the input's shape where it is known."""
+    """The numbers in a text file. Lines of equal length are rows. The input's shape is applied if it is known."""
     lines = [
         (n, re.split(r"[\s,;]+", line.strip().strip(",;"))) for n, line in enumerate(_text(path).splitlines(), 1) if line.strip()
     ]
@@ -272,7 +329,13 @@ def _numbers(path: Path, tensor: Tensor) -> Array:
 
 
 def _shaped(array: Array, tensor: Tensor, path: Path, *, whole_file: bool = False) -> Array:
-    """Rows in the shape of the input's samples, where that shape is known.
+    """Rows reshaped to the input's samples, if their shape is known.
+
+    Args:
+        array: rows of numbers.
+        tensor: the input.
+        path: the file they come from, for messages.
+        whole_file: whether a sample may span several rows.
 
     Raises:
         InputError: the number of values per row (or in the file) does not fit.
@@ -315,7 +378,13 @@ def _text(path: Path) -> str:
 
 
 def read_labels(path: str | Path) -> list[str]:
-    """Names of the classes (or of features), one per line; empty lines at the end do not count.
+    """Read names of classes or features, one per line. Empty lines at the end are ignored.
+
+    Args:
+        path: a text file in UTF-8.
+
+    Returns:
+        The names.
 
     Raises:
         InputError: the file cannot be read or is empty.

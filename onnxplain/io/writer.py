@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and explained models with their external data."""
+"""Writing files atomically, and writing explained models with their external data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ __all__ = ["check_writable", "write_file", "write_model"]
 Writer = Callable[[IO[bytes]], None]
 
 Piece = bytes | tuple[int, int]
-"""A part of a file to write: its bytes, or where they lie in the model's own file, as (start, length)."""
+"""A part of a file to write: bytes, or a range of the original model's file as (start, length)."""
 
 FILE_LIMIT = 2**31 - 1
-"""Bytes a model file may have: protocol buffers take no more."""
+"""The largest size of a model file in bytes: the limit of protocol buffers."""
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Say before long work that its result could not be written.
+    """Check that a file can be written, so that a long computation does not fail at its end.
+
+    Args:
+        path: the file to be written.
 
     Raises:
         OutputError: the path is a folder, or its folder does not exist or is not writable.
@@ -45,11 +48,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_file(path: str | os.PathLike[str], content: bytes | Writer) -> Path:
-    """Write a file whole or not at all: under another name in the same folder, then renamed.
+    """Write a file atomically: under a temporary name in the same folder, then renamed.
 
     Args:
-        path: where to; an existing file is replaced, a link keeps pointing where it does.
-        content: the bytes, or a function that writes them to the open file it is given.
+        path: the file. An existing file is replaced; a link keeps its target.
+        content: the bytes, or a function that writes them to the open file it receives.
+
+    Returns:
+        The path.
 
     Raises:
         OutputError: the folder does not exist or is not writable, or the disk is full.
@@ -75,6 +81,7 @@ def write_file(path: str | os.PathLike[str], content: bytes | Writer) -> Path:
 
 
 def _write_through(path: Path, content: bytes | Writer) -> Path:
+    """Write to a pipe or a device, which cannot be replaced."""
     try:
         with open(path, "wb") as file:
             file.write(content) if isinstance(content, bytes) else content(file)
@@ -87,16 +94,19 @@ def _write_through(path: Path, content: bytes | Writer) -> Path:
 
 
 def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, lazy_weights: Held | None = None) -> Path:
-    """Write an explained model, with a copy of its external data beside it; in the same folder nothing is copied.
+    """Write an explained model, with a copy of its external data beside it. In the folder of the original nothing is copied.
 
     Args:
-        model: the model; its external data stays unread.
-        path: where to.
-        folder: where the external data lies now; None where that is unknown.
-        lazy_weights: the model's file, where that still has its weights: they are copied from there.
+        model: the model. Its external data is not read.
+        path: the file to write.
+        folder: the folder of the external data; None if unknown.
+        lazy_weights: the original model's file, if large weights are still in it. They are copied from there.
+
+    Returns:
+        The path.
 
     Raises:
-        OutputError: the file cannot be written, or a different file has the name that an external data file needs.
+        OutputError: the file cannot be written, or another file already has the name of an external data file.
     """
     path = Path(path)
     pieces = _serialized(model, lazy_weights, path)
@@ -114,7 +124,7 @@ def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, lazy_we
 
 
 def _serialized(model: onnx.ModelProto, lazy_weights: Held | None, path: Path) -> list[Piece]:
-    """What the file of a model consists of, if that is not too much for one."""
+    """The pieces of the model's file, after checking that they fit into one file."""
     too_large = OutputError(f"cannot write {path}: the model holds more than 2 GB itself; store its weights as external data")
     try:
         pieces: list[Piece] = [model.SerializeToString()] if lazy_weights is None else lazy_weights.pieces(model)
@@ -136,7 +146,7 @@ def _write_pieces(pieces: Sequence[Piece], lazy_weights: Held | None, file: IO[b
 
 
 def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
-    """Put an external data file beside the model; the files that this made."""
+    """Copy an external data file to the folder of the model, and return the files that were created."""
     if Path(location).is_absolute() or ".." in Path(location).parts:
         raise OutputError(f"cannot write {path}: external data '{location}' lies outside the folder of its model")
     goal = path.resolve().parent / location
@@ -158,9 +168,9 @@ def _bring(location: str, folder: Path | None, path: Path) -> list[Path]:
 
 
 def _copy(source: IO[bytes], file: IO[bytes], start: int, length: int) -> None:
-    """Copy a part of a file, sharing the blocks on the disk where the file system can.
+    """Copy a part of a file, sharing disk blocks if the file system supports it.
 
-    Links would be quicker, but onnx refuses external data that is linked, then also that of the original model.
+    Links would be faster, but onnx rejects external data that is linked, even that of the original model.
     """
     done = 0
     if hasattr(os, "copy_file_range"):

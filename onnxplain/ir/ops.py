@@ -319,6 +319,7 @@ STANDARD: Mapping[str, OpTraits] = {
     "onnxplain.Function": _Function(),
     "onnxplain.Shift": _Function(linear_in="first"),
     "onnxplain.Softmax": OpTraits(nonnegative=True, within_one=True, of_logits=True),
+    "onnxplain.LogSoftmax": OpTraits(of_logits=True),
 }
 """The facts about standard operators, by operator with its domain."""
 

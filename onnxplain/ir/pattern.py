@@ -16,41 +16,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from types import EllipsisType
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.view import View
 
-__all__ = ["Match", "NoMatch", "Pattern", "View", "match", "number", "op", "product", "var"]
+__all__ = ["Match", "NoMatch", "Pattern", "behind", "constant", "match", "number", "op", "product", "var"]
 
 V = TypeVar("V")
 N = TypeVar("N")
-
-
-class View(Protocol[V, N]):
-    """What a pattern asks about tensors (V) and nodes (N). Tensors are the same where they are equal."""
-
-    def name(self, value: V) -> str:
-        """The name of a tensor, for people."""
-
-    def maker(self, value: V) -> N | None:
-        """The node that makes a tensor as its first output."""
-
-    def operator(self, node: N) -> str:
-        """The operator of a node, with its domain and a dot before it where it is not the standard's."""
-
-    def inputs(self, node: N) -> Sequence[V | None]:
-        """What a node reads; None for inputs left out."""
-
-    def constant(self, value: V) -> np.ndarray[Any, Any] | None:
-        """The values of a small constant, None for anything else."""
-
-    def rank(self, value: V) -> int | None:
-        """The number of a tensor's axes, None where it is unknown."""
-
-    def is_shared(self, value: V) -> bool:
-        """Whether more than one node reads a tensor, or it is asked for from outside."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +158,32 @@ class _Number(Pattern):
 
 
 @dataclass(frozen=True, eq=False)
+class _Constant(Pattern):
+    label: str
+
+    def ways(self, view: View[Any, Any], goal: _Goal[Any], found: Match[Any, Any]) -> list[_Way] | str:
+        if not view.is_constant(goal.value):
+            return f"'{view.name(goal.value)}' is no constant"
+        return _Var(self.label).ways(view, goal, found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Behind(Pattern):
+    operators: tuple[str, ...]
+    pattern: Pattern
+    label: str = ""
+
+    def ways(self, view: View[Any, Any], goal: _Goal[Any], found: Match[Any, Any]) -> list[_Way] | str:
+        values = {**found.values, self.label: goal.value} if self.label else found.values
+        direct: _Way = ([replace(goal, pattern=self.pattern)], replace(found, values=values))
+        node = view.maker(goal.value)
+        if node is None or view.operator(node) not in self.operators:
+            return [direct]
+        further = replace(self, label="")
+        return [direct, ([_Goal(further, view.inputs(node)[0])], replace(found, values=values, nodes=_with(found.nodes, node)))]
+
+
+@dataclass(frozen=True, eq=False)
 class _Either(Pattern):
     options: tuple[Pattern, ...]
 
@@ -237,8 +239,8 @@ def _orders(view: View[Any, Any], patterns: Sequence[Pattern], given: Sequence[A
     """The orders of operands that commute, first those with constants where numbers are wanted."""
 
     def astray(order: Sequence[Pattern]) -> int:
-        wanted = [v for p, v in zip(order, given, strict=False) if isinstance(p, _Number)]
-        return sum(v is None or view.constant(v) is None for v in wanted)
+        wanted = [v for p, v in zip(order, given, strict=False) if isinstance(p, _Number | _Constant)]
+        return sum(v is None or not view.is_constant(v) for v in wanted)
 
     return sorted(permutations(patterns), key=astray)
 
@@ -250,8 +252,13 @@ def _with(nodes: tuple[N, ...], node: N) -> tuple[N, ...]:
 def _operands(view: View[Any, Any], patterns: Sequence[Pattern], given: Sequence[Any]) -> Iterator[_Goal[Any]]:
     """The operands of a node to be matched; a number must fit beside the largest of the others."""
     for i, pattern in enumerate(patterns):
-        others = [(view.rank(v) or 0) for j, v in enumerate(given) if j != i and v is not None]
+        others = [_rank(view, v) for j, v in enumerate(given) if j != i and v is not None]
         yield _Goal(pattern, given[i], max(others, default=0))
+
+
+def _rank(view: View[Any, Any], value: Any) -> int:
+    """The number of a tensor's axes, 0 where it is unknown."""
+    return len(view.shape(value) or ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +284,7 @@ class _Product(Pattern):
             return
         for value, other in (operands, operands[::-1])[: 2 if kind == "Mul" else 1]:
             given = view.constant(other)
-            if given is None or not _fits(given, view.rank(value) or 0) or (kind == "Div" and not given.item()):
+            if given is None or not _fits(given, _rank(view, value)) or (kind == "Div" and not given.item()):
                 continue
             number = float(given.item()) if kind == "Mul" else 1 / float(given.item())
             numbers = {**found.numbers, self.label: found.numbers.get(self.label, 1.0) * number}
@@ -319,6 +326,22 @@ op = _Operators()
 def var(name: str) -> Pattern:
     """Any tensor; the same one wherever the name stands."""
     return _Var(name)
+
+
+def constant(name: str) -> Pattern:
+    """Any constant, of whatever size; the same one wherever the name stands."""
+    return _Constant(name)
+
+
+def behind(operators: Sequence[str], pattern: Pattern, name: str = "") -> Pattern:
+    """A pattern, or what any number of operators make of it, one after the other.
+
+    Args:
+        operators: those that may follow; the pattern is their first operand.
+        pattern: what comes before them.
+        name: what to find the last tensor under.
+    """
+    return _Behind(tuple(operators), pattern, name)
 
 
 def number(name: str = "", value: float | None = None) -> Pattern:

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.errors import MethodError
+from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Shape, Tensor
 from onnxplain.method.context import AttributionContext
+from onnxplain.method.cotangent import own_axes, samples_first
 from onnxplain.method.registry import Method, graph_method
 from onnxplain.method.sampling.chunk_size import Chunk
 
@@ -43,7 +46,8 @@ def attributions(context: AttributionContext, method: Method, options: Mapping[s
 
     if method.multi_point or context.identity_cotangents is None:
         return at_seed(context)
-    return over_targets(context, at_seed)
+    axes = [0 if method.attributes_to == "map" else context.sample_axis(x) for x in explained(context)]
+    return over_targets(context, at_seed, axes)
 
 
 def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callable[[AttributionContext], list[Tensor]]:
@@ -54,11 +58,20 @@ def inner_method(name: str, options: Mapping[str, Any], chunk: Chunk) -> Callabl
     return lambda context: attributions(context, found, {**options, **shared})
 
 
-def over_targets(context: AttributionContext, make: Callable[[AttributionContext], Sequence[Tensor]]) -> list[Tensor]:
+def over_targets(
+    context: AttributionContext,
+    make: Callable[[AttributionContext], Sequence[Tensor]],
+    sample_axes: Sequence[int | None] | None = None,
+) -> list[Tensor]:
     """What `make` gives for the cotangent of every target, stacked after the samples; what no cotangent changes stays outside the
     loop.
 
     For a context of one target it is what `make` gives.
+
+    Args:
+        context: where it is explained.
+        make: makes results for one target.
+        sample_axes: the axis of each result that counts samples; None for those of the explained tensors.
     """
     b, y = context.b, context.target
     if context.identity_cotangents is None:
@@ -74,16 +87,22 @@ def over_targets(context: AttributionContext, make: Callable[[AttributionContext
 
     subgraph = b.body([Tensor("row", y.dtype, (None,))], body)
     count = len(subgraph.outputs)
-    axes = [int(context.batched)] * count
+    along = [context.sample_axis(x) for x in context.sources] if sample_axes is None else sample_axes
+    axes = [_targets_at(context, axis) for axis in along]
     made = b.op("Scan", context.identity_cotangents, outputs=count, body=subgraph, num_scan_inputs=1, scan_output_axes=axes)
     stacked = made if isinstance(made, tuple) else (made,)
-    return [b.shaped(s, with_target_axis(context, t.shape)) for s, t in zip(stacked, subgraph.outputs, strict=True)]
+    return [b.shaped(s, with_target_axis(context, t.shape, at)) for s, t, at in zip(stacked, subgraph.outputs, axes, strict=True)]
+
+
+def _targets_at(context: AttributionContext, samples: int | None) -> int:
+    """The axis of an attribution that counts targets: after that of the samples, in front where there is none."""
+    return 0 if samples is None or not context.batched else samples + 1
 
 
 def identity_cotangents(context: AttributionContext) -> Tensor:
     """The cotangents of all elements of a sample as rows: the identity matrix."""
     b, y = context.b, context.target
-    extents = y.shape[int(context.batched) :] if y.shape is not None else (None,)
+    extents = [y.dim(axis) for axis in own_axes(y, context.target_axis)] if y.shape is not None else [None]
     known = [d for d in extents if isinstance(d, int)]
     if len(known) == len(extents):
         return b.const(np.eye(int(np.prod(known)), dtype=y.dtype))
@@ -96,15 +115,17 @@ def identity_cotangents(context: AttributionContext) -> Tensor:
 def _element(context: AttributionContext) -> Tensor:
     """The extents of one sample's scores, with 1 for the samples."""
     b, y = context.b, context.target
-    shape = b.shape(y)
-    return b.Concat([1], b.Slice(shape, [1], [y.rank]), axis=0) if context.batched else shape
+    shape, axis = b.shape(y), context.target_axis
+    if axis is None:
+        return shape
+    behind = b.Slice(shape, [axis + 1], [y.rank])
+    return b.Concat(*([b.Slice(shape, [0], [axis])] if axis else []), [1], behind, axis=0)
 
 
-def with_target_axis(context: AttributionContext, shape: Shape) -> Shape:
-    """The extents of an attribution: those of what it explains, and after the samples the targets where there are many."""
+def with_target_axis(context: AttributionContext, shape: Shape, axis: int) -> Shape:
+    """The extents of an attribution: those of what it explains, and at an axis the targets where there are many."""
     if context.identity_cotangents is None or shape is None:
         return shape
-    axis = int(context.batched)
     return (*shape[:axis], context.identity_cotangents.dim(0), *shape[axis:])
 
 
@@ -112,31 +133,30 @@ def result_like(context: AttributionContext, source: Tensor) -> Tensor:
     """A tensor with the extents of a source's attribution."""
     if context.identity_cotangents is None:
         return source
-    b, axis = context.b, int(context.batched)
+    b, axis = context.b, _targets_at(context, context.sample_axis(source))
     ones: list[Any] = [[1]] * (source.rank + 1)
     ones[axis] = b.dim(context.identity_cotangents, 0)
     return b.Expand(b.Unsqueeze(source, [axis]), b.Concat(*ones, axis=0))
 
 
-def beside_targets(context: AttributionContext, x: Tensor, lead: int = 0) -> Tensor:
-    """A tensor of an explained tensor's axes, after `lead` others, with an axis of 1 where attributions have their targets."""
+def beside_targets(context: AttributionContext, x: Tensor, source: Tensor, lead: int = 0) -> Tensor:
+    """A tensor of an explained tensor's axes, after `lead` others, with an axis of 1 where its attributions have the targets."""
     if context.identity_cotangents is None:
         return x
-    axis = lead + int(context.batched)
-    return context.b.Unsqueeze(x, [axis])
+    return context.b.Unsqueeze(x, [lead + _targets_at(context, context.sample_axis(source))])
 
 
 def score(context: AttributionContext) -> Tensor:
     """The explained number of every sample, ⟨cotangent, output⟩: [samples]; with all targets [samples, targets]."""
-    b, y = context.b, context.target
-    samples = (y.shape or (None,))[: int(context.batched)]
+    b, y, axis = context.b, context.target, context.target_axis
+    samples = () if axis is None else (y.dim(axis),)
     if context.identity_cotangents is not None:
-        made = b.Reshape(y, [0, -1] if context.batched else [-1])
+        made = b.Reshape(samples_first(b, y, axis), [-1] if axis is None else [0, -1])
         return b.shaped(made, (*samples, context.identity_cotangents.dim(0)))
     chosen = b.Where(
         b.Equal(context.cotangent, 0), 0, b.Mul(context.cotangent, y)
     )  # elements that nobody asked about may be infinite
-    axes = list(range(int(context.batched), y.rank))
+    axes = own_axes(y, axis)
     return b.ReduceSum(chosen, axes, keepdims=0) if axes else chosen
 
 
@@ -154,10 +174,19 @@ def gap(context: AttributionContext, made: Sequence[Tensor], change: Tensor) -> 
 
 
 def per_sample(context: AttributionContext, attribution: Tensor, source: Tensor) -> Tensor:
-    """The attribution of an explained tensor, summed for every sample (and target)."""
+    """The attribution of an explained tensor, summed for every sample (and target).
+
+    Raises:
+        MethodError: an axis of the tensor counts samples and something else too.
+    """
     axis = context.sample_axis(source)
-    kept = [] if axis is None else [axis + int(context.identity_cotangents is not None and axis > 0)]
-    kept += [int(context.batched)] if context.identity_cotangents is not None else []
+    if context.selection.axes.merged(source):
+        raise MethodError(
+            f"'{source.name}' {named_dims(source)} counts samples and more along one axis, so that nothing can be summed for a "
+            "sample: pass delta=False, or explain another tensor"
+        )
+    kept = [] if axis is None else [axis]
+    kept += [_targets_at(context, axis)] if context.identity_cotangents is not None else []
     axes = [i for i in range(attribution.rank) if i not in kept]
-    summed = context.b.ReduceSum(attribution, axes, keepdims=0) if axes else attribution
-    return context.b.transpose(summed, [1, 0]) if kept != sorted(kept) else summed
+    summed: Tensor = context.b.ReduceSum(attribution, axes, keepdims=0) if axes else attribution
+    return summed

@@ -98,25 +98,31 @@ def _several_at(context: AttributionContext, layer: Explained) -> Tensor:
     count: Dim = None
     for e in context.layer_inputs:
         every = emit_baselines(_before(context), e)
-        if not isinstance(e.tensor.dim(0), str) or not context.batched or every.dim(1) != 1:
+        if e.axis is None or not isinstance(e.tensor.dim(e.axis), str) or every.dim(e.axis + 1) != 1:
             raise MethodError(
                 f"several baselines of the inputs are brought to the layer '{layer.name}' as a batch: the model's batch must "
                 "be free and all samples share them; give baselines of the layer itself, by its name"
             )
-        count, extents = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, 1))
-        points[e.tensor] = b.Expand(b.Squeeze(every, [1]), extents.operand)  # a number stands for every element
-    made = b.Unsqueeze(_replayed(context, layer.tensor, points), [1])
+        count, behind = every.dim(0), Extents(b, [1]).then(Extents.of(b, e.tensor, e.axis + 1))
+        rows = every if e.axis == 0 else b.transpose(every, [*range(1, e.axis + 1), 0, *range(e.axis + 1, every.rank)])
+        before = [Extents.of(b, e.tensor).at(i) for i in range(e.axis)]
+        extents = before[0].then(*before[1:], behind) if before else behind
+        points[e.tensor] = b.Expand(b.Squeeze(rows, [e.axis + 1]), extents.operand)  # a number stands for every element
+    made, samples = _replayed(context, layer.tensor, points), layer.axis or 0
+    if samples:
+        made = b.transpose(made, [samples, *(i for i in range(made.rank) if i != samples)])
+    made = b.Unsqueeze(made, [1 + samples])
     return made if made.shape is None else b.shaped(made, (count, *made.shape[1:]))  # the baselines are the model's samples
 
 
 def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
     """Several baselines of an explained tensor: [m, samples or 1, …].
 
-    An array of the tensor's rank holds one per row, shared by all samples; one more axis in front gives each sample its own.
-    Anything smaller is a single baseline. At run time: an input [references, …], shared by all samples. A model without samples
-    has them along an axis in front of the tensor's own.
+    An array of the tensor's rank holds one per row, [m, …] with the axes of one sample, shared by all samples; one more axis
+    gives each sample its own. Anything smaller is a single baseline. At run time: an input [references, …], shared by all
+    samples. What does not count samples has them along an axis in front of its own.
     """
-    b, x = context.b, explained.tensor
+    b, x, axis = context.b, explained.tensor, explained.axis
     if _from_inputs(context, explained):
         return _several_at(context, explained)
     value = _given(context, explained)
@@ -124,12 +130,12 @@ def emit_baselines(context: AttributionContext, explained: Explained) -> Tensor:
     if not own and context.batched:
         raise MethodError(f"the rank of '{explained.name}' is unknown; re-export the model with shape information")
     if isinstance(value, str):
-        given = _run_time(context, explained, ("references", *own[int(context.batched) :]))
-        return b.Unsqueeze(given, [1]) if context.batched else given
+        given = _run_time(context, explained, ("references", *(d for i, d in enumerate(own) if i != axis)))
+        return given if axis is None else b.Unsqueeze(given, [axis + 1])
     array = _array(value, explained)
     if array.ndim <= len(own):
         array = array.reshape((1,) * (len(own) - array.ndim) + array.shape)
-        array = array[:, None] if context.batched else array[None]
+        array = array[None] if axis is None else np.expand_dims(array, axis + 1)
     if array.ndim != len(own) + 1 or not fits(array[0], x):
         raise InputError(
             f"the baselines of shape {list(array.shape)} do not fit '{explained.name}' {named_dims(x)}: expected [references, …]"

@@ -86,10 +86,10 @@ def blurred(context: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequen
 def blurred_axes(context: AttributionContext, explained: Explained, axes: Sequence[int] | None) -> list[int]:
     """The axes along which an explained tensor is blurred: those given, else all after the channels."""
     x = explained.tensor
-    first = 1 + int(context.batched)
-    chosen = range(first, x.rank) if axes is None else [a % x.rank for a in axes if -x.rank <= a < x.rank]
+    own = [axis for axis in range(x.rank) if axis != explained.axis]
+    chosen = own[1:] if axes is None else [a % x.rank for a in axes if -x.rank <= a < x.rank]
     wrong = axes is not None and len(chosen) != len(axes)
-    if not chosen or wrong or (context.batched and 0 in chosen):
+    if not chosen or wrong or explained.axis in chosen:
         raise MethodError(
             f"'{explained.name}' has {x.rank} axes; name those of space or time, e.g. axes=[2, 3] for [samples, channels, "
             "height, width] or axes=[1, 2] for channels last"

@@ -31,13 +31,13 @@ class SpatialMap:
     @property
     def samples(self) -> Dim:
         """The extent of the sample axis; 1 where there is none."""
-        return self.layer.tensor.dim(0) if self.job.batched else 1
+        return 1 if self.layer.axis is None else self.layer.tensor.dim(self.layer.axis)
 
     @property
     def channels(self) -> int | Tensor:
         """How many channels there are: a number where it is known, else int64 [1]."""
         b, x = self.job.b, self.layer.tensor
-        over = self.layout.channels(x.rank, self.job.batched)
+        over = self.layout.channels(x.rank, self.layer.axis)
         known = [x.dim(a) for a in over]
         numbers = [d for d in known if isinstance(d, int)]
         if len(numbers) == len(known):
@@ -60,14 +60,14 @@ class SpatialMap:
     def flat(self, x: Tensor) -> Tensor:
         """Something in the layer's shape as [samples, channels, places]."""
         b, layer = self.job.b, self.layer.tensor
-        first = int(self.job.batched)
-        over = self.layout.channels(layer.rank, self.job.batched)
+        samples = [] if self.layer.axis is None else [self.layer.axis]
+        over = self.layout.channels(layer.rank, self.layer.axis)
         x = b.shaped(x, layer.shape)  # with the samples that `places` puts back
         if self.layout.skip:
             (axis,) = self.layout.space
             x = b.Slice(x, [self.layout.skip], [np.iinfo(np.int64).max], [axis])
-        moved = b.transpose(x, [*range(first), *over, *self.layout.space])
-        lead: list[Any] = [0] if first else [1]
+        moved = b.transpose(x, [*samples, *over, *self.layout.space])
+        lead: list[Any] = [0] if samples else [1]
         channels = self.channels
         shape = [*lead, channels, -1] if isinstance(channels, int) else b.Concat(lead, channels, [-1], axis=0)
         return b.Reshape(moved, shape)
@@ -125,11 +125,16 @@ class SpatialMap:
         source, layout = self.input.tensor, self.input.layout
         assert layout is not None
         b = self.job.b
-        order = [*range(lead + 1), *(lead + 1 + i for i in sorted(range(len(layout.space)), key=lambda i: layout.space[i]))]
-        x = b.transpose(x, order)
-        if not self.job.batched:
+        samples = self.input.axis
+        places = sorted(range(len(layout.space)), key=lambda i: layout.space[i])
+        order = [lead + 1 + i for i in places]
+        if samples is None:
+            x = b.transpose(x, [*range(lead + 1), *order])
             x = b.Squeeze(x, [lead])
-        channels = [lead + a for a in layout.channels(source.rank, self.job.batched)]
+        else:
+            order.insert(sum(a < samples for a in layout.space), lead)
+            x = b.transpose(x, [*range(lead), *order])
+        channels = [lead + a for a in layout.channels(source.rank, samples)]
         return b.Unsqueeze(x, channels) if channels else x
 
 
@@ -147,6 +152,10 @@ def places(context: AttributionContext, axes: Sequence[int] | None = None, grid:
     (layer,), (on,) = context.layers, context.explained
     x = layer.tensor
     assert on.layout is not None
+    if context.selection.axes.merged(x):
+        raise MethodError(
+            f"'{layer.name}' {named_dims(x)} counts samples and more along one axis: name another layer for a map of each sample"
+        )
     layout = layer.layout
     if axes is not None or grid is not None:
         over = tuple(a % x.rank for a in axes or () if -x.rank <= a < x.rank)
@@ -154,7 +163,7 @@ def places(context: AttributionContext, axes: Sequence[int] | None = None, grid:
             layout = token_layout(x, [tuple(int(e) for e in grid)], over[0] if over else 1)
             if layout is None or layout.grid != tuple(grid):
                 raise MethodError(f"the grid {list(grid)} does not fit the tokens of '{layer.name}' {named_dims(x)}")
-        elif len(over) != len(axes or ()) or len(over) != len(on.layout.space) or (context.batched and 0 in over):
+        elif len(over) != len(axes or ()) or len(over) != len(on.layout.space) or layer.axis in over:
             raise MethodError(
                 f"axes are those of '{layer.name}' {named_dims(x)} that count places, {len(on.layout.space)}; got {axes!r}"
             )
@@ -166,5 +175,8 @@ def places(context: AttributionContext, axes: Sequence[int] | None = None, grid:
             "grid=[height, width]"
         )
     if context.batched:  # exporters lose sight of the samples among tokens
-        layer = replace(layer, tensor=context.b.shaped(x, (context.target.dim(0), *(x.shape or ())[1:])))
+        samples = 0 if layer.axis is None else layer.axis
+        extents = list(x.shape or ())
+        extents[samples] = context.target.dim(context.target_axis or 0)
+        layer = replace(layer, tensor=context.b.shaped(x, tuple(extents)), axis=samples)
     return SpatialMap(context, layer, layout, on)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxplain.analysis.explained import Explained
-from onnxplain.analysis.sample_axis import explained_axis, sample_axis, shared_symbol
+from onnxplain.analysis.sample_axis import only_axis, shared_symbol
 from onnxplain.analysis.selection import Selection
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import MethodError
@@ -138,6 +138,11 @@ class AttributionContext:
         return self.selection.axes.batched
 
     @property
+    def target_axis(self) -> int | None:
+        """The axis of the explained output that counts samples; None where it has none."""
+        return self.selection.axes.axis
+
+    @property
     def layer_inputs(self) -> tuple[Explained, ...]:
         """The inputs that explained layers come from."""
         return self.selection.layer_inputs
@@ -252,7 +257,7 @@ class AttributionContext:
         """
         values = {s: self._distinct(points.get(s, s), i) for i, s in enumerate(self.sources)}
         if copies is not None:
-            beside = [t for t in self.inputs if t not in values and sample_axis(t, copies.symbol) is not None]
+            beside = [t for t in self.inputs if t not in values and only_axis(t, copies.symbol) is not None]
             values.update((t, copies.tile(t)) for t in beside)
         for weight in _needing_local_copy(self.b, self.reached(values)):
             values.setdefault(weight, self.b.localize_weight(weight))
@@ -279,7 +284,7 @@ class AttributionContext:
 
     def _copied(self, x: Tensor, copies: Copies | None) -> Tensor:
         """A tensor in copies, where it has a sample axis."""
-        return x if copies is None or sample_axis(x, copies.symbol) is None else copies.tile(x)
+        return x if copies is None or only_axis(x, copies.symbol) is None else copies.tile(x)
 
     def replay(self, at: Mapping[Tensor, Tensor]) -> tuple[list[Node], dict[Tensor, Tensor]]:
         """The nodes with those that depend on the given tensors applied to others, and what each tensor became."""
@@ -307,14 +312,13 @@ class AttributionContext:
     @property
     def symbol(self) -> Dim:
         """The symbol of the sample axis where many points can be tiled along it; None where the model takes one at a time."""
-        if not self.batched:
-            return None
-        return shared_symbol(self.target, self.inputs, [*self.sources, *(e.tensor for e in self.layers)])
+        others = [(e.tensor, e.axis) for e in (*self.explained, *self.layers)]
+        return shared_symbol(self.selection.axes, others, self.target, self.inputs)
 
-    def sample_axis(self, source: Tensor) -> int | None:
-        """The axis of an explained tensor that counts samples: that of the output's first extent, else the first; None where
-        nothing counts samples."""
-        return explained_axis(source, self.target) if self.batched else None
+    def sample_axis(self, x: Tensor) -> int | None:
+        """The axis of an explained tensor, or of any tensor of the model, that counts samples; None where none does."""
+        explained = next((e for e in (*self.explained, *self.layers, *self.layer_inputs) if e.tensor == x), None)
+        return self.selection.axes.of(x) if explained is None else explained.axis
 
     def bake_in(self, what: str, array: np.ndarray[Any, Any], x: Tensor) -> Tensor:
         """An array that broadcasts to a tensor as a constant of its type; `what` it is, for `Outputs.baked_rows`."""
@@ -343,19 +347,23 @@ class AttributionContext:
 
         return self.at_points(self.explained[0], emit)
 
-    def at_points(self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0) -> Tensor:
+    def at_points(
+        self, explained: Explained, emit: Callable[[AttributionContext, Explained], Tensor], lead: int = 0,
+        along: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """What is emitted for an explained tensor of the original context, brought to the points of this one.
 
-        `lead` axes come before those of the explained tensor; where the sample axis has extent 1, it stays so.
+        `lead` axes come before those of the explained tensor, or samples lie `along` another axis; where the sample axis has
+        extent 1, it stays so.
         """
         if self.origin is None:
             return emit(self, explained)
         before, copies = self.origin
         own = before.explained[self.explained.index(explained)]
-        made = before.at_points(own, emit, lead)
+        made = before.at_points(own, emit, lead, along)
         if copies is None:
             return made
-        axis = copies.axis(own.tensor) + lead
+        axis = copies.axis(own.tensor) + lead if along is None else along
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
 
 

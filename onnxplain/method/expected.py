@@ -51,8 +51,6 @@ def expected_gradients(
 ) -> dict[Tensor, Tensor]:  # fmt: skip
     b = context.b
     check_draws(samples, noise_level, noise_unit, noise)
-    if any(context.sample_axis(x) not in (0, None) for x in context.sources):
-        raise MethodError("a distribution of baselines needs samples along the first axis of what is explained")
     baselines = [references(context, e) for e in context.explained]
     draws = _draws_given(context) if noise == "input" else _draws_made(context, samples, seed, baselines[0])
     count = b.const([samples]) if noise == SEEDED else b.Shape(draws.position, start=0, end=1)
@@ -61,8 +59,10 @@ def expected_gradients(
     def reference(numbers: Tensor, index: int) -> Tensor:
         """The drawn baselines, [c, samples or 1, …]."""
         every, chosen = baselines[index], b.Gather(draws.reference, numbers, axis=0)
-        if every.dim(1) == 1:  # shared by all samples: [m, 1, …]
-            return b.Gather(b.Squeeze(every, [1]), chosen, axis=0)
+        axis = context.explained[index].axis
+        if axis is not None and every.dim(axis + 1) == 1:  # shared by all samples: [m, …, 1, …]
+            made = b.Gather(b.Squeeze(every, [axis + 1]), chosen, axis=0)
+            return b.transpose(made, [0, *range(2, axis + 2), 1, *range(axis + 2, made.rank)])
         if draws.reference.dim(1) != 1:
             raise MethodError("with draws given at run time the baselines are shared by all samples: [references, …]")
         return b.Gather(every, b.Squeeze(chosen, [1]), axis=0)
@@ -80,13 +80,15 @@ def expected_gradients(
         made = {}
         for i, x in enumerate(context.sources):
             position = b.cast(b.Gather(draws.position, numbers, axis=0), x)
-            position = b.Unsqueeze(position, list(range(2, x.rank + 1))) if x.rank > 1 else position
+            samples_at = (context.explained[i].axis or 0) + 1
+            beside = [axis for axis in range(1, x.rank + 1) if axis != samples_at]
+            position = b.Unsqueeze(position, beside) if beside else position
             moved = b.Add(reference(numbers, i), b.Mul(position, step(numbers, i)))
             made[x] = moved
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        factor = beside_targets(context, step(numbers, index), lead=1)
+        factor = beside_targets(context, step(numbers, index), context.sources[index], lead=1)
         return b.Mul(value, b.cast(factor, value))
 
     def all_baselines(numbers: Tensor) -> dict[Tensor, Tensor]:
@@ -138,11 +140,12 @@ def _draws_given(context: AttributionContext) -> Draws:
     def carried(name: str, dtype: Any) -> Tensor:
         def emit(context: AttributionContext, explained: Explained) -> Tensor:
             def make() -> Tensor:
-                samples = context.symbol if context.symbol is not None else explained.tensor.dim(0) if context.batched else 1
+                own = 1 if explained.axis is None else explained.tensor.dim(explained.axis)
+                samples = own if context.symbol is None else context.symbol
                 return Tensor(context.graph.fresh(name), np.dtype(dtype), ("draws", samples))
 
             return context.outputs.run_time_input(name, explained.name, make)
 
-        return context.at_points(first, emit, lead=1)
+        return context.at_points(first, emit, along=1)
 
     return Draws(carried("position", np.float32), carried("reference", np.int64))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.explained import Explained
 from onnxplain.analysis.target import parse_target
 from onnxplain.errors import MethodError, TargetError
 from onnxplain.ir.tensor import Tensor
@@ -76,7 +77,7 @@ def conductance(
                 made.append(b.Mul(mean, b.Sub(z.tensor, y.tensor)))
             return made
 
-        return over_targets(start, share)
+        return over_targets(start, share, [e.axis for e in start.layers])
 
     return _at_layers(context, steps, starts, weights * steps, attribute, chunk)
 
@@ -96,7 +97,7 @@ def internal_influence(
     context: AttributionContext, *, steps: int = 50, quadrature: str = "gauss-legendre", chunk: int | str | None = None
 ) -> dict[Tensor, Tensor]:
     def attribute(moved: AttributionContext) -> list[Tensor]:
-        return over_targets(moved, _slopes)
+        return over_targets(moved, _slopes, [e.axis for e in moved.layers])
 
     return _at_layers(context, steps, *nodes_and_weights(quadrature, steps), attribute, chunk)
 
@@ -115,7 +116,7 @@ def gradient_through(context: AttributionContext, *, neuron: Neuron = None) -> d
     y = layer.tensor
     slope = context.gradient(of=[y])[y]
     if neuron is not None:
-        slope = context.b.Mul(slope, _chosen(context, y, neuron))
+        slope = context.b.Mul(slope, _chosen(context, layer, neuron))
     return context.with_point(target=y, cotangent=slope).gradient()
 
 
@@ -173,12 +174,12 @@ def _at_layers(
     return dict(zip(layers, made, strict=True))
 
 
-def _chosen(context: AttributionContext, y: Tensor, neuron: Neuron) -> Tensor:
+def _chosen(context: AttributionContext, layer: Explained, neuron: Neuron) -> Tensor:
     """1 at the chosen neurons, 0 elsewhere, in the layer's shape."""
     target = parse_target(tuple(neuron) if isinstance(neuron, list) else neuron)
     if target.kind != "element":
         raise MethodError(f"a neuron is one choice for each axis of the layer after the samples, as 3 or 3,10,12; got {neuron!r}")
     try:
-        return emit_cotangent(context.b, y, target, ranked=y, batched=context.batched)
+        return emit_cotangent(context.b, layer.tensor, target, ranked=layer.tensor, samples=layer.axis)
     except TargetError as error:
         raise MethodError(str(error).replace("target", "neuron", 1).replace("output", "layer")) from None

@@ -110,12 +110,12 @@ def integrate(
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
-        factor = beside_targets(context, step(numbers, index), lead=1)
+        factor = beside_targets(context, step(numbers, index), context.sources[index], lead=1)
         return b.Mul(value, b.cast(factor, value))
 
     def placed(index: int, value: Tensor) -> Tensor:
         only = b.Squeeze(step(path.segments, index), [0])
-        return b.Mul(value, beside_targets(context, only))
+        return b.Mul(value, beside_targets(context, only, context.sources[index]))
 
     def starts(numbers: Tensor) -> dict[Tensor, Tensor]:
         return {x: path.start(numbers, i) for i, x in enumerate(context.sources)}

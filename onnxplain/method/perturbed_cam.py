@@ -139,7 +139,7 @@ def ablation_cam(
 ) -> dict[Tensor, Tensor]:
     b, at = context.b, places(context, axes, grid)
     x = at.layer.tensor
-    over = [a for a in at.layout.channels(x.rank, context.batched) if x.dim(a) != 1]
+    over = [a for a in at.layout.channels(x.rank, at.layer.axis) if x.dim(a) != 1]
     if len(over) != 1:
         raise MethodError(
             f"ablation-cam silences channels, counted by one axis; '{at.layer.name}' {named_dims(x)} has {len(over)}"

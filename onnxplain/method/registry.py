@@ -31,9 +31,13 @@ BLACK_BOX = (
     "exact",
     "sampling",
     "kernel",
+    "interactions",
+    "owen",
     "lime",
     "rise",
     "dependence",
+    "ale",
+    "h_statistic",
     "tree",
     "soft_tree",
     "connections",
@@ -84,6 +88,7 @@ class Method:
     attributes_to: AttributionSite = "explained"
     auto_layer: bool = False
     forward_only: bool = False
+    overall: bool = False
     serves: Serves | None = None
 
     @property
@@ -181,6 +186,7 @@ def method(
     attributes_to: AttributionSite = "explained",
     auto_layer: bool = False,
     forward_only: bool = False,
+    overall: bool = False,
     serves: Serves | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Enter the decorated function as a method; its keyword-only parameters are the method's options.
@@ -200,6 +206,7 @@ def method(
         attributes_to: where attributions lie.
         auto_layer: whether the layer is found in the dataflow where none is named.
         forward_only: whether it runs the model on many perturbed inputs instead of rewriting it.
+        overall: whether it speaks of all samples together, not of each.
         serves: raises a MethodError, with the reason, where the method cannot serve a score; None where rules decide.
     """
 
@@ -208,7 +215,7 @@ def method(
         known = tuple(Option(p.name, p.default, str(p.annotation)) for p in parameters)
         _METHODS[name] = Method(
             name, function, summary, formula, source, axioms, needs_baseline, signed, composite, known, multi_point, per_unit,
-            attributes_to, auto_layer, forward_only, serves,
+            attributes_to, auto_layer, forward_only, overall, serves,
         )  # fmt: skip
         return function
 

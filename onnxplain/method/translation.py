@@ -53,7 +53,9 @@ def translated(
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:
         lead = 1 if context.identity_cotangents is None else 2
         back = b.Neg(b.Gather(tables[index], numbers, axis=0))
-        return shifted(context, value, back, [a + (lead if a >= int(context.batched) else 1) for a in over[index]], 0.0)
+        samples = context.explained[index].axis
+        axes = [a + (1 if samples is not None and a < samples else lead) for a in over[index]]
+        return shifted(context, value, back, axes, 0.0)
 
     evaluate = inner_method(inner, options, chunk)
     made = accumulate(context, b.Shape(tables[0], start=0, end=1), points, evaluate, RunningMean(), chunk=chunk, place=place)

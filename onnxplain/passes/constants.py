@@ -17,8 +17,8 @@ SMALL_CONSTANT_ELEMENTS = 1024
 # operators: those that shape arithmetic consists of, which run when a model is prepared
 FOLDABLE = frozenset(
     """Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity Less
-    LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Shape Size Slice
-    Split Sqrt Squeeze Sub Transpose Unsqueeze Where""".split()
+    LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd Reciprocal ReduceSum Reshape ScatterND Shape Size
+    Slice Split Sqrt Squeeze Sub Transpose Unsqueeze Where""".split()
 )
 """All are exact and give the same result everywhere."""
 

@@ -3,7 +3,8 @@ where a composite asks for it.
 
 ONNX Runtime's optimizer, its quantizer and export tools leave operators of `com.microsoft` in files. Each of them has an
 exact meaning in standard operators; written out, gradient and relevance rules reach every part, and the file runs outside
-ONNX Runtime too, which fuses again what it can when it loads it.
+ONNX Runtime too, which fuses again what it can when it loads it. Where kernels round, what is written approximates them, and they
+stay beside it to make the prediction (`ir/own_kernels.py`).
 """
 
 from __future__ import annotations

@@ -108,8 +108,8 @@ def _sample_by_sample(node: onnx.NodeProto) -> onnx.NodeProto:
     inner = helper.make_node(
         "Scan", given, made, f"{name}/sequence", body=settings["body"], num_scan_inputs=settings[SCAN_INPUTS], **directions
     )
-    first, last = ([helper.make_empty_tensor_value_info(n) for n in names] for names in (given, made))
-    step = helper.make_graph([inner], f"{name}/sample", first, last)
+    starts, ends = ([helper.make_empty_tensor_value_info(n) for n in names] for names in (given, made))
+    step = helper.make_graph([inner], f"{name}/sample", starts, ends)
     over = helper.make_node("Scan", reads, node.output, node.name, body=step, num_scan_inputs=len(reads))
     over.metadata_props.extend(node.metadata_props)
     return over

@@ -7,22 +7,29 @@ The model's own nodes stay as they are; what nothing needs is dropped when the m
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.ir.markers import LOGITS
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.pattern import match, op, var
 from onnxplain.passes.shapes import infer_shapes
+from onnxplain.passes.view import FileView
 
 __all__ = ["early_logits", "final_logits"]
 
 ML = "ai.onnx.ml"
 
+TREES = {(ML, "TreeEnsembleClassifier"): 1, (ML, "TreeEnsembleRegressor"): 0}
+"""Ensembles of trees, and which of their results holds the scores."""
+
 SINGLE = {"LOGISTIC": "Sigmoid", "SOFTMAX": "Softmax"}
-"""By post_transform of a LinearClassifier: the activation that it is."""
+"""By post_transform: the activation that it is."""
 
 
 def early_logits(model: onnx.ModelProto) -> bool:
@@ -51,6 +58,9 @@ def final_logits(model: onnx.ModelProto) -> bool:
     return bool(search.added)
 
 
+P = op.Sigmoid(var("z"))
+BINARY = op.Concat(1 - P, P)
+
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
@@ -66,6 +76,11 @@ class _Search:
         self.infos: list[onnx.ValueInfoProto] = []
         self.found: dict[str, str | None] = {}
 
+    @cached_property
+    def view(self) -> FileView:
+        """The graph as patterns see it."""
+        return FileView(self.graph)
+
     def logits_of(self, name: str) -> str | None:
         """The name of the logits of a tensor of probabilities; None where it holds none, or they are not plain."""
         way: list[onnx.NodeProto] = []  # what probabilities go through on their way here
@@ -76,7 +91,7 @@ class _Search:
         logits = self.found[start] if start in self.found else self._source(start)
         self.found[start] = logits
         for node in reversed(way):
-            if logits is not None and (node.domain, node.op_type) != (ML, "Normalizer"):
+            if logits is not None and not self._keeps_values(node):
                 logits = self._copied(node, logits)
             self.found[node.output[0]] = logits
         if logits is not None and way and logits != f"{name}{LOGITS}":
@@ -88,11 +103,17 @@ class _Search:
         if (node.domain, node.op_type) == (ML, "Normalizer"):
             return _settings(node).get("norm", b"MAX") == b"L1" and self._sum_to_one(node.input[0])
         facts = traits_of(node.op_type, node.domain)
+        if facts.quantizes:
+            return True
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":
             return _settings(node)["to"] in FLOATS and self._is_float(node.input[0])
         return node.op_type != "Dropout" or len(node.input) < 3 or not node.input[2]
+
+    def _keeps_values(self, node: onnx.NodeProto) -> bool:
+        """Whether a node on the way of probabilities makes other numbers of the same meaning, which logits have no use for."""
+        return (node.domain, node.op_type) == (ML, "Normalizer") or traits_of(node.op_type, node.domain).quantizes
 
     def _sum_to_one(self, name: str) -> bool:
         """Whether the probabilities of a sample sum to one."""
@@ -130,21 +151,20 @@ class _Search:
             return None
         if (maker.domain, maker.op_type) == (ML, "LinearClassifier") and len(maker.output) > 1 and maker.output[1] == name:
             return self._linear(maker)
+        if (maker.domain, maker.op_type) in TREES:
+            return self._untransformed(maker, name)
         if maker.domain:
             return None
         if traits_of(maker.op_type).of_logits:
             return maker.input[0] if self._is_float(maker.input[0]) else None
-        return self._binary(maker) if self._is_binary(maker) else None
+        if self._is_binary(maker):
+            return self._binary(maker)
+        written = probabilities_of(self.view, name)
+        return None if written is None else self._add(helper.make_node("Identity", [written.scores], [f"{name}{LOGITS}"]), name)
 
     def _is_binary(self, joined: onnx.NodeProto) -> bool:
         """Whether a node makes [1 − p, p] with p = sigmoid(z), as scikit-learn converters write it."""
-        if joined.op_type != "Concat" or len(joined.input) != 2:
-            return False
-        complement, sigmoid = (self.makers.get(i) for i in joined.input)
-        if complement is None or sigmoid is None or complement.op_type != "Sub" or sigmoid.op_type != "Sigmoid":
-            return False
-        one = self.values.get(complement.input[0])
-        return complement.input[1] == sigmoid.output[0] and one is not None and bool(np.all(numpy_helper.to_array(one) == 1))
+        return bool(match(self.view, BINARY, joined.output[0]))
 
     def _binary(self, joined: onnx.NodeProto) -> str:
         """[−z, z], whose difference is the log odds."""
@@ -173,6 +193,38 @@ class _Search:
             x = self._add(helper.make_node("Cast", [x], [f"{name}_x"], to=onnx.TensorProto.FLOAT), None)
         return self._add(helper.make_node("Gemm", [x, f"{name}_weights", f"{name}_bias"], [name], transB=1), node.output[1])
 
+    def _untransformed(self, node: onnx.NodeProto, name: str) -> str | None:
+        """The scores of trees before the last activation: the same trees without it.
+
+        Of a single score s of two classes, ONNX Runtime makes [σ(−s), σ(s)], but [1 − s, s] without the activation where no leaf
+        is below zero. Where two classes have scores for some samples only, it means something else from sample to sample.
+        """
+        settings, made = _settings(node), f"{name}{LOGITS}"
+        how, place = settings.get("post_transform", b"NONE").decode(), list(node.output).index(name)
+        classes = len(settings.get("classlabels_int64s", ()) or settings.get("classlabels_strings", ()))
+        ids, bases = set(settings.get("class_ids", ())), len(settings.get("base_values", ()))
+        single = classes == 2 and ids == {0} and bases < 2
+        plain = classes != 2 or ids == {1} or bases == 2 or (how == "LOGISTIC" and not bases)
+        mirrored = single and how == "LOGISTIC"
+        if how not in SINGLE or place != TREES[node.domain, node.op_type] or not (mirrored or (plain and not single)):
+            return None
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        for attribute in copy.attribute:
+            if attribute.name == "post_transform":
+                attribute.s = b"NONE"
+        copy.output[:] = [*(f"{made}_label" for _ in range(place)), f"{made}_scores"]
+        copy.name = f"{made}_scores"
+        self.added.append(copy)
+        if not single:
+            return self._add(helper.make_node("Identity", [copy.output[place]], [made]), name)
+        second = [numpy_helper.from_array(np.array([i]), f"{made}_{i}") for i in (1, 2)]
+        self.graph.initializer.extend(second)
+        one, two = (t.name for t in second)
+        score = self._add(helper.make_node("Slice", [copy.output[place], one, two, one], [f"{made}_score"]), None)
+        negative = self._add(helper.make_node("Neg", [score], [f"{made}_negative"]), None)
+        return self._add(helper.make_node("Concat", [negative, score], [made], axis=1), name)
+
     def _copied(self, node: onnx.NodeProto, logits: str) -> str:
         """The same step, taken by the logits."""
         made = onnx.NodeProto()
@@ -187,16 +239,23 @@ class _Search:
         node.name = name = node.output[0]
         if name not in self.makers and name not in {n.output[0] for n in self.added}:
             self.added.append(node)
-            if like in self.known:
+            if like is not None and like in self.known:
                 info = onnx.ValueInfoProto()
                 info.CopyFrom(self.known[like])
                 info.name = name
+                if not self._is_float(like):  # logits of a quantized probability are none
+                    info.type.tensor_type.elem_type = self._kind(node.input[0])
+                self.known[name] = info
                 self.infos.append(info)
         return name
 
     def _is_float(self, name: str) -> bool:
-        kind = self.known[name].type.tensor_type.elem_type if name in self.known else onnx.TensorProto.FLOAT
-        return kind in FLOATS or not kind
+        return self._kind(name) in FLOATS
+
+    def _kind(self, name: str) -> int:
+        """The element type of a tensor, float32 where it is unknown."""
+        kind = self.known[name].type.tensor_type.elem_type if name in self.known else 0
+        return kind or onnx.TensorProto.FLOAT
 
 
 def _settings(node: onnx.NodeProto) -> dict[str, Any]:

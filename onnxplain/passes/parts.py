@@ -16,8 +16,10 @@ import onnx
 
 from onnxplain.ir.graph import READABLE_ELEMENTS
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.pattern import Pattern, constant, match, op, var
 from onnxplain.ir.schema import signature
 from onnxplain.passes.order import sort_nodes
+from onnxplain.passes.view import FileView
 
 __all__ = ["sum_parts"]
 
@@ -27,6 +29,11 @@ PARTS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
     "Min": lambda x: np.minimum(x, 0),
 }
 """The operators that make the parts; those of small constants are computed while the graph is built."""
+
+W = var("w")
+# operators: as patterns
+PART: dict[str, Pattern] = {"Relu": op.Relu(W), "Min": op.Min(W, 0)}
+"""The same as nodes; of a bias also with a constant added to it."""
 
 
 def sum_parts(model: onnx.ModelProto) -> bool:
@@ -51,8 +58,8 @@ class _Parts:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-        self.constants = {t.name: t for t in model.graph.initializer}
-        self.makers = {name: node for node in model.graph.node for name in node.output}
+        self.view = FileView(model.graph)
+        self.constants = self.view.constants
         self.maps: dict[tuple[object, ...], list[onnx.NodeProto]] = {}
         self.settled: set[str] = set()
         """What is a sum, or a part of one: it becomes nothing else."""
@@ -64,43 +71,44 @@ class _Parts:
         """The outputs of the two parts of a map, None where they are not there."""
         if not self._is_map(node) or node.input[1] not in self.constants or node.output[0] in self.settled:
             return None
-        found = {op: list(self._taking(node, op)) for op in PARTS}
+        found = {part: list(self._taking(node, part)) for part in PARTS}
         for above, up in found["Relu"]:
             for below, down in found["Min"]:
                 if isclose(up, -down, rel_tol=0.1):
                     return [above, below]
         return None
 
-    def _taking(self, node: onnx.NodeProto, op: str) -> Iterator[tuple[str, float]]:
-        """The maps like this one that take the part of its weights and bias which `op` makes; and the number added to that."""
+    def _taking(self, node: onnx.NodeProto, kind: str) -> Iterator[tuple[str, float]]:
+        """The maps like this one that take the part of its weights and bias of that kind; and the number added to that."""
         bias = node.input[2] if len(node.input) > 2 else ""
         for other in self.maps.get(self._key(node), ()):
-            added = self._number(other.input[2] if len(other.input) > 2 else "", bias, op)
+            added = self._number(other.input[2] if len(other.input) > 2 else "", bias, kind)
             free = other is not node and other.output[0] not in self.settled
-            if free and added is not None and self._is_part(other.input[1], node.input[1], op):
+            if free and added is not None and self._is_part(other.input[1], node.input[1], kind):
                 yield other.output[0], added
 
-    def _is_part(self, name: str, whole: str, op: str) -> bool:
-        maker = self.makers.get(name)
-        if maker is not None:
-            zero = op == "Relu" or (len(maker.input) == 2 and self._uniform(maker.input[1]) == 0)
-            return maker.op_type == op and maker.input[0] == whole and zero
+    def _is_part(self, name: str, whole: str, kind: str) -> bool:
+        found = match(self.view, PART[kind], name)
+        if found:
+            return found["w"] == whole
+        if self.view.makers.get(name) is not None:
+            return False
         part, values = self._values(name), self._values(whole)
-        return part is not None and values is not None and np.array_equal(part, PARTS[op](values))
+        return part is not None and values is not None and np.array_equal(part, PARTS[kind](values))
 
-    def _number(self, name: str, bias: str, op: str) -> float | None:
+    def _number(self, name: str, bias: str, kind: str) -> float | None:
         """c where a bias is the part of another plus c, None where it is no such thing."""
         if not bias:
             return 0.0 if not name else self._uniform(name)
-        if self._is_part(name, bias, op):
+        if self._is_part(name, bias, kind):
             return 0.0
-        maker = self.makers.get(name)
-        if maker is not None:
-            return self._uniform(maker.input[1]) if maker.op_type == "Add" and self._is_part(maker.input[0], bias, op) else None
+        found = match(self.view, PART[kind] + constant("c"), name)
+        if found or self.view.makers.get(name) is not None:
+            return self._uniform(found["c"]) if found and found["w"] == bias else None
         sums, values = self._values(name), self._values(bias)
         if sums is None or values is None or sums.shape != values.shape or not values.size:
             return None
-        part = PARTS[op](values)
+        part = PARTS[kind](values)
         number = float((sums - part).flat[np.abs(part).argmin()])  # where least is lost by rounding
         return number if np.allclose(sums, part + values.dtype.type(number), rtol=1e-6, atol=0) else None
 

@@ -12,20 +12,17 @@ from collections.abc import Mapping
 import onnx
 from onnx import helper
 
+from onnxplain.analysis.probabilities import inverse
 from onnxplain.ir.edit import Names, graphs_in, names_in, set_nodes, without_dead
-from onnxplain.ir.pattern import Pattern, match, op, var
+from onnxplain.ir.pattern import match, op, var
 from onnxplain.passes.view import FileView
 
 __all__ = ["merge_sigmoids"]
 
 
-def _inverse(t: Pattern) -> Pattern:
-    return op.Reciprocal(t) | 1 / t | t**-1
-
-
 X = var("x")
 NEGATIVE = -X | X * -1 | X / -1 | 0 - X
-SIGMOID = _inverse(1 + op.Exp(NEGATIVE | var("z")))
+SIGMOID = inverse(1 + op.Exp(NEGATIVE | var("z")))
 """1 / (1 + exp(−x)), or of z where no minus is seen."""
 
 

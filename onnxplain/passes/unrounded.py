@@ -9,6 +9,8 @@ from onnx import helper
 
 from onnxplain.ir.markers import UNROUNDED
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.pattern import match, op
+from onnxplain.passes.view import FileView
 
 __all__ = ["unrounded_scores"]
 
@@ -19,14 +21,16 @@ def unrounded_scores(model: onnx.ModelProto) -> bool:
     Scores are outputs of the model and inputs of a softmax or sigmoid. The model's own nodes stay as they are; what nothing
     needs is dropped again when the model is written.
     """
-    makers = {o: n for n in model.graph.node for o in n.output}
+    if not any(n.op_type in MAKERS and not n.domain for n in model.graph.node):
+        return False
+    view = FileView(model.graph)
     ends = {o.name for o in model.graph.output}
     ends |= {n.input[0] for n in model.graph.node if traits_of(n.op_type, n.domain).of_logits}
     added: list[onnx.NodeProto] = []
-    for end in sorted(ends & set(makers)):
-        reader, name = makers[end], f"{end}{UNROUNDED}"
-        product = makers.get(reader.input[0]) if reader.op_type == "DequantizeLinear" and not reader.domain else None
-        if product is not None and not product.domain and product.op_type in MAKERS and name not in makers:
+    for end in sorted(ends & set(view.makers)):
+        found, name = match(view, ROUNDED, end), f"{end}{UNROUNDED}"
+        if found and name not in view.makers:
+            product = found.named["product"]
             added.extend(MAKERS[product.op_type](product, name))
     model.graph.node.extend(added)
     return bool(added)
@@ -59,3 +63,6 @@ def _real(inputs: Iterable[str], name: str, axis: int) -> onnx.NodeProto:
 
 # operators: how each is written out
 MAKERS = {"QLinearConv": _convolution, "QLinearMatMul": _matrices}
+
+ROUNDED = op.DequantizeLinear(op[tuple(MAKERS)](...).named("product"), ...)
+"""Scores that one operator computes and rounds."""

@@ -112,7 +112,8 @@ def live_nodes(
     groupings = choose.composite.groupings
     if not groupings:
         return live
-    grouped = canonize(live.nodes, (*sources, *targets, *kept), b.value, partial(_is_fixed, b), choose.registry.traits, groupings)
+    visible = (*sources, *targets, *kept)
+    grouped = canonize(live.nodes, nodes, visible, b.value, partial(_is_fixed, b), choose.registry.traits, groupings)
     live = liveness(grouped, sources, targets, choose.registry.role)
     return liveness(
         live.nodes, sources, targets, choose.registry.role, choose.for_nodes(live.nodes, choose.nonnegative).inputs_served
@@ -131,7 +132,7 @@ def with_layer_positions(
 
 
 def _is_fixed(b: Builder, tensor: Tensor) -> bool:
-    """Whether a tensor is the same for every input: a constant, or made of such in a few nodes."""
+    """Whether a tensor is the same for every input of some extents: a constant, an extent, or made of such in a few nodes."""
     waiting, left = [tensor], 16
     while waiting:
         current, left = waiting.pop(), left - 1
@@ -140,6 +141,8 @@ def _is_fixed(b: Builder, tensor: Tensor) -> bool:
         maker = b.graph.producer(current)
         if maker is None or standard_traits(maker).random or not left:
             return False
+        if standard_traits(maker).shape_only:
+            continue
         waiting += [t for t in maker.reads if t is not None]
     return True
 

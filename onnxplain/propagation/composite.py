@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from onnxplain.analysis.canonize import GROUPINGS, Grouping
 from onnxplain.analysis.canonize.gelu import group_gelus
+from onnxplain.analysis.canonize.norm import group_norms
 from onnxplain.analysis.layer_depth import NOWHERE, LayerPosition, LayerPositions, layer_positions
 from onnxplain.errors import MethodError, nearest
 from onnxplain.ir.node import Node
@@ -124,6 +125,7 @@ class Composite:
         expands: operators that are written in smaller ones first.
         float32: walk half-precision nodes in float32.
         groups: further groupings, besides those of `canonize`.
+        norms: group norms that are written in several operators, for a rule that serves them as a whole.
         own: how many of the first entries are the user's. One of these that serves no node is reported.
 
     Source: Montavon, Binder, Lapuschkin, Samek, Müller 2019, "Layer-wise relevance propagation: an overview" (rules by layer).
@@ -143,12 +145,14 @@ class Composite:
     expands: tuple[str, ...] = ()
     float32: bool = False
     groups: tuple[Grouping, ...] = ()
+    norms: bool = False
     own: int = 0
 
     @property
     def groupings(self) -> tuple[Grouping, ...]:
         """The groupings to apply, in this order."""
-        return (*GROUPINGS, *self.groups) if self.canonize else self.groups
+        first = (group_norms,) if self.norms else ()
+        return (*first, *GROUPINGS, *self.groups) if self.canonize else self.groups
 
     @property
     def needs_positions(self) -> bool:

@@ -14,6 +14,7 @@ import onnx
 from onnxplain.analysis.liveness import liveness
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.node import Node, Subgraph
+from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor, is_float
 
 __all__ = ["in_float32", "is_half"]
@@ -38,7 +39,8 @@ def in_float32(
     """The nodes between sources and targets in float32, and what each half-precision tensor became.
 
     Where nothing is in half precision these are the nodes themselves. Casts to half precision become the identity; weights
-    are cast, which ONNX Runtime does once when it loads the file. Calls keep their names.
+    are cast, which ONNX Runtime does once when it loads the file. Nodes keep their names. Comparisons and their like, which
+    belong to functions of one tensor (x · [x > 0]), are made again beside them.
     """
     live = liveness(nodes, sources, targets, role).nodes
     if not any(is_half(t) for node in live for t in (*node.reads, *node.outputs)):
@@ -46,7 +48,7 @@ def in_float32(
     became: dict[Tensor, Tensor] = {}
     made: list[Node] = []
     with b.scope("onnxplain/float32"):
-        for node in live:
+        for node in _with_conditions(nodes, live, sources):
             became.update({t: _cast(b, t) for t in node.reads if t is not None and is_half(t) and t not in became})
             inputs = [t if t is None else became.get(t, t) for t in node.inputs]
             copy = b.replay(_wide_call(node), inputs, {t: became.get(t, t) for t in node.captures})
@@ -55,6 +57,29 @@ def in_float32(
             made.append(copy)
         became.update({t: _cast(b, t) for t in (*sources, *targets) if is_half(t) and t not in became})
     return made, became
+
+
+def _with_conditions(nodes: Sequence[Node], live: Sequence[Node], sources: Iterable[Tensor]) -> list[Node]:
+    """Live nodes, and the functions of each element beside the way through which what they make comes back to them."""
+    on_the_way = {_key(node): node for node in live}
+    wanted = {t.name for node in live for t in node.reads if t is not None}
+    aside: set[str] = set()
+    for node in reversed(nodes):
+        if _key(node) in wanted and _key(node) not in on_the_way and standard_traits(node).elementwise:
+            aside.add(_key(node))
+            wanted.update(t.name for t in node.reads if t is not None)
+    fresh, found = {t.name for t in sources}, []
+    for node in nodes:
+        follows = _key(node) in aside and any(t is not None and t.name in fresh for t in node.reads)
+        if follows or _key(node) in on_the_way:
+            found.append(on_the_way.get(_key(node), node))
+            fresh.update(t.name for t in node.outputs if t is not None)
+    return found
+
+
+def _key(node: Node) -> str:
+    """The name of a node's first result that is not left out."""
+    return next((t.name for t in node.outputs if t is not None), "")
 
 
 def _cast(b: Builder, tensor: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from onnxplain.ir.tensor import Tensor
 
 __all__ = ["NamedRule", "RelevanceRule", "named", "rule_name"]
 
+Kept = Callable[..., list[Tensor]]
+"""What constant operands absorb: a function of builder, node and messages."""
+
 
 class RelevanceRule:
     """A rule with a name, a formula and a source, as `onnxplain plan` shows them.
@@ -67,6 +70,7 @@ class NamedRule(RelevanceRule):
     factors: bool = False
     passing: bool = False
     only: Callable[[Node], Sequence[int]] | None = None
+    kept: Kept | None = None
 
     @property
     def factors_input(self) -> bool:
@@ -82,6 +86,10 @@ class NamedRule(RelevanceRule):
         """The inputs that it sends messages to; None where it may be all."""
         return None if self.only is None else tuple(self.only(node))
 
+    def bias_relevance(self, b: Builder, node: Node, *messages: Tensor | None) -> list[Tensor]:
+        """What the node's constant operands absorb of the messages, to be summed."""
+        return [] if self.kept is None else self.kept(b, node, *messages)
+
     def __call__(self, b: Builder, node: Node, *messages: Tensor | None) -> Messages:
         return self.rule(b, node, *messages)
 
@@ -94,6 +102,7 @@ def named(
     factors_input: bool = False,
     passes: bool = False,
     only: Callable[[Node], Sequence[int]] | None = None,
+    kept: Kept | None = None,
 ) -> Callable[[Rule], NamedRule]:
     """Make a function a relevance rule with the name, formula and source it is shown with.
 
@@ -104,8 +113,9 @@ def named(
         factors_input: whether an input element that is zero gets nothing.
         passes: whether elements of the input get the relevance of the output elements they become.
         only: the inputs that it sends messages to, where these are not all.
+        kept: what constant operands absorb of the messages, as tensors to be summed.
     """
-    return lambda rule: NamedRule(name, formula, source, rule, factors_input, passes, only)
+    return lambda rule: NamedRule(name, formula, source, rule, factors_input, passes, only, kept)
 
 
 def rule_name(rule: Rule) -> str:

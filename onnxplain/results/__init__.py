@@ -1,1 +1,1 @@
-"""What an explanation returns, and how it is drawn, tabulated and saved."""
+"""Explanations: the object that a method returns, its tables, figures, pages and files."""

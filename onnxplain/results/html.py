@@ -1,4 +1,4 @@
-"""A page about explanations: one HTML file with everything in it, which needs no network and runs no scripts."""
+"""Explanations as a web page: one HTML file that needs neither network nor scripts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.plot import chosen_samples, whole
 from onnxplain.results.plot.series import as_channels, lanes_of
 from onnxplain.results.plot.style import blocks, edges, percent, rim, short, to_picture, veil
+from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
 from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
@@ -34,11 +35,11 @@ Array = np.ndarray[Any, Any]
 
 MOST_SAMPLES = 50
 MOST_PIXELS = 448
-"""Larger pictures are averaged down to this many pixels a side."""
+"""Larger images are reduced to this many pixels per side by averaging."""
 MOST_ROWS = {"table": 12, "tokens": 400}
 MOST_LISTED = 10
 MOST_ACROSS = 6
-"""Panels in one row."""
+"""The largest number of panels in one row."""
 
 
 def write_report(
@@ -50,19 +51,22 @@ def write_report(
     title: str | None = None,
     model_name: str | None = None,
 ) -> Path:
-    """Write a page about explanations of the same samples, side by side.
+    """Write a page that shows explanations of the same samples side by side.
 
     Args:
         explanations: one per method.
-        path: where to.
+        path: the file to write.
         features: names of table columns, of a series' channels, or of tokens.
-        samples: which samples; None for the first 50.
-        title: the page's heading.
-        model_name: what to call the model.
+        samples: the samples to show; None for the first 50.
+        title: the heading of the page.
+        model_name: the name of the model.
+
+    Returns:
+        The path.
 
     Raises:
         OutputError: the file cannot be written, or the explanations do not fit side by side.
-        InputError: no such sample, a wrong number of features, or explanations of different samples.
+        InputError: a sample does not exist, the number of features is wrong, or the explanations are of different samples.
         MissingDependencyError: Jinja2 or Pillow is not installed.
     """
     page = render_explanations(explanations, features=features, samples=samples, title=title, model_name=model_name)
@@ -77,7 +81,7 @@ def render_explanations(
     title: str | None = None,
     model_name: str | None = None,
 ) -> str:
-    """The page as text (see `write_report`)."""
+    """The page of `write_report` as text; the arguments are the same."""
     page: str = template("report.html").render(
         title=title or (f"Why {model_name} says so" if model_name else "Why the model says so"),
         model_name=model_name,
@@ -90,7 +94,13 @@ def render_explanations(
 
 
 def template(name: str) -> Template:
-    """A template of this package, with the filters that pages use.
+    """Load a template of this package, with the filters that the pages use.
+
+    Args:
+        name: the file name of the template.
+
+    Returns:
+        The template.
 
     Raises:
         MissingDependencyError: Jinja2 or Pillow is not installed.
@@ -109,11 +119,16 @@ def template_samples(
     samples: int | Sequence[int] | None = None,
     numbers: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """What the template `article` draws, and what a legend must say.
+    """The variables of the template `article`: samples, columns and legend.
 
     Args:
-        explanations, features, samples: as in `write_report`.
-        numbers: what to call the samples, where these are some of a larger set.
+        explanations: as in `write_report`.
+        features: as in `write_report`.
+        samples: as in `write_report`.
+        numbers: the indices to show, if the samples are part of a larger set.
+
+    Returns:
+        Variables by name.
     """
     columns = columns_of(explanations)
     views = views_of(columns, features)
@@ -130,7 +145,7 @@ def template_samples(
     }  # fmt: skip
 
 
-def _whole(block: CurvesBlock | TreeBlock) -> str:
+def _whole(block: CurvesBlock | SurfacesBlock | TreeBlock) -> str:
     """A block of all samples together as the address of an inline SVG; the same block gives the same text."""
     from matplotlib import rc_context
 
@@ -247,13 +262,13 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
 
 
 def is_sharp(view: PlotView) -> bool:
-    """Whether the pixels are few enough to be seen one by one."""
+    """Whether the image has so few pixels that each one should be visible."""
     shown = view.attributions[0] if view.values is None else view.values
     return bool(max(picture_of(shown[0]).shape[:2]) < 100)
 
 
 def _png(pixels: Array) -> str:
-    """Pixels [h, w], [h, w, 3] or [h, w, 4] of 0..255 as the address of an inline PNG."""
+    """An image [h, w], [h, w, 3] or [h, w, 4] with values 0..255 as an inline PNG address."""
     from PIL import Image
 
     buffer = BytesIO()
@@ -281,7 +296,7 @@ def _bars(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[st
 
 
 def _bar(value: float, ends: tuple[float, float], signed: bool) -> dict[str, Any]:
-    """Where a bar lies between the ends of its column, in percent."""
+    """A bar: its position within its column in percent, its colour and its text."""
     reach = (ends[1] - ends[0]) or 1.0
     start = (min(value, 0.0) - ends[0]) / reach
     colour = ("for" if value >= 0 else "against") if signed else "strength"
@@ -335,20 +350,20 @@ def _series(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
 
 
 def blocks_along(row: Array, most: int) -> Array:
-    """A long row [t] averaged over blocks to at most `most` values."""
+    """Average a long row [t] over blocks, so that at most `most` values remain."""
     factor = -(-row.size // most)
     return row if factor <= 1 else np.asarray(row[: row.size // factor * factor].reshape(-1, factor).mean(axis=1))
 
 
 def _line(row: Array) -> str:
-    """Points of a line in a field of 1000 × 100, each in the middle of its step."""
+    """The points of a line in a field of 1000 × 100, each in the middle of its step."""
     low, high = float(row.min()), float(row.max())
     ys = 90 - 80 * (row - low) / (high - low) if high > low else np.full(row.size, 50.0)
     return " ".join(f"{1000 * (i + 0.5) / row.size:.1f},{y:.1f}" for i, y in enumerate(ys))
 
 
 def _listed(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
-    """The largest attributions of each column, as numbers."""
+    """The largest attributions of each column, as a list of numbers."""
     lists = []
     for column, attributions in zip(columns, view.attributions, strict=True):
         flat = attributions[sample].ravel()

@@ -1,4 +1,4 @@
-"""What the model predicted, in words and numbers for tables, pictures and pages."""
+"""The model's predictions, for tables, figures and pages."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.io.metadata import sample_axis_in
 from onnxplain.results.explanation import Explanation
 
-__all__ = ["Prediction", "explained_score", "has_samples", "lifted", "predictions", "sample_count", "target_name"]
+__all__ = ["Prediction", "explained_score", "has_samples", "lifted", "named_rows", "predictions", "sample_count", "target_name"]
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one sample.
+    """The model's prediction for one sample.
 
-    `label` names the top class (None where the output is no list of classes), `probability` belongs to it, `top` holds
-    the (index, name, probability) of the most probable classes, `score` is the explained element of the output.
+    Attributes:
+        label: the name of the top class; None if the output is not a classification.
+        index: the index of the top class, or None.
+        probability: the probability of the top class, or None.
+        top: the most probable classes as (index, name, probability).
+        score: the explained element of the output; None if that is not a single element.
     """
 
     label: str | None
@@ -31,13 +36,19 @@ class Prediction:
 
 
 def has_samples(explanation: Explanation) -> bool:
-    """Whether the first axis counts samples."""
+    """Whether an axis counts samples."""
     return bool(explanation.about.get("batched", True))
 
 
 def lifted(explanation: Explanation, array: Array) -> Array:
-    """The array with the samples first: [n, …]; n is 1 for models without an axis for samples."""
+    """A fact, which has the samples first, as [n, …]; n is 1 for models without an axis for samples."""
     return array if has_samples(explanation) else array[None]
+
+
+def named_rows(explanation: Explanation, name: str, array: Array) -> Array:
+    """An input or output with the samples first: [n, …]; n is 1 for models without an axis for samples."""
+    axis = sample_axis_in(explanation.about, name)
+    return np.moveaxis(array, axis, 0) if axis is not None and array.ndim > axis else array[None] if axis is None else array
 
 
 def sample_count(explanation: Explanation) -> int:
@@ -47,17 +58,18 @@ def sample_count(explanation: Explanation) -> int:
 
 def scores(explanation: Explanation) -> Array | None:
     """The output that was explained: [n, …]; None where it is not among the model's outputs."""
-    found = explanation.outputs.get(str(explanation.about.get("output")))
+    name = str(explanation.about.get("output"))
+    found = explanation.outputs.get(name)
     if isinstance(found, list) and found and isinstance(found[0], Mapping):
         found = np.array([list(row.values()) for row in found])
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
         return None
-    values = lifted(explanation, found)
+    values = named_rows(explanation, name, found)
     return values if len(values) == sample_count(explanation) else None
 
 
 def target_name(explanation: Explanation, sample: int) -> str:
-    """What is explained of a sample: a class name, the place in an output of several axes, or what the target says."""
+    """What was explained about a sample: a class name, an index into a larger output, or the description of the target."""
     if explanation.target is None:
         return str(explanation.about.get("target", ""))
     index = int(explanation.target[sample])
@@ -68,7 +80,7 @@ def target_name(explanation: Explanation, sample: int) -> str:
 
 
 def explained_score(explanation: Explanation) -> str:
-    """Which number was explained, for people."""
+    """A description of the explained score, for people."""
     score = explanation.about.get("score", {})
     output = explanation.about.get("output", "output")
     if score.get("kind") == "logit":
@@ -77,7 +89,7 @@ def explained_score(explanation: Explanation) -> str:
 
 
 def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
-    """Class probabilities [n, classes] with where they come from; None where the output is no list of classes."""
+    """Class probabilities [n, classes] and a description of their origin; None if the output is not a classification."""
     values = scores(explanation)
     if values is None or values.ndim != 2 or values.shape[1] < 2:
         return None
@@ -97,7 +109,15 @@ def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
 
 
 def predictions(explanation: Explanation, most: int = 5) -> tuple[list[Prediction], str]:
-    """The prediction of every sample, and where the probabilities come from ("" where there are none)."""
+    """The predictions of all samples.
+
+    Args:
+        explanation: the explanation.
+        most: the number of classes to list per sample.
+
+    Returns:
+        The predictions, and the origin of the probabilities ("" if there are none).
+    """
     count = sample_count(explanation)
     found = probabilities(explanation)
     values = scores(explanation)

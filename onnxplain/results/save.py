@@ -1,4 +1,4 @@
-"""Writing explanations in the form that a file's ending says."""
+"""Writing explanations to files. The ending of the file determines the format."""
 
 from __future__ import annotations
 
@@ -22,25 +22,32 @@ from onnxplain.results.tables import csv_bytes, parquet_bytes
 __all__ = ["EXPLANATION_ENDINGS", "check_explanation_ending", "save_explanation"]
 
 EXPLANATION_ENDINGS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
-"""The endings `save` knows."""
+"""File endings of explanations."""
 
 
 def save_explanation(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
-    """Write an explanation to a file whose ending says the form.
+    """Write explanations to a file. Its ending determines the format:
 
-    .npz arrays (`<name>_attribution`, `target`, the outputs and inputs by name, `about` as JSON text) · .json ·
-    .csv and .parquet a long table · .png a picture · .html a page. Several explanations of the same samples go side by
-    side into .png and .html, one after the other into .json (a list), .csv and .parquet (with a column for the method).
+    - .npz: arrays (`<name>_attribution`, `target`, inputs and outputs by name) and `about` as JSON text.
+    - .json: everything; a list if there are several explanations.
+    - .csv, .parquet: a long table; with a column `method` if there are several explanations.
+    - .png: a figure.
+    - .html: a page.
+
+    Several explanations of the same samples are shown side by side in figures and pages.
 
     Args:
         explanation: one explanation, or several in any form but .npz.
         path: where to.
-        **options: those of `onnxplain.results.tables.long_table` (.csv, .parquet), of `onnxplain.results.plot.plot.plot` and
+        **options: those of `Explanation.to_pandas` (.csv, .parquet), of `onnxplain.results.plot.plot.plot` and
             `dpi` (.png), or of `onnxplain.results.html.write_report` (.html).
 
+    Returns:
+        The path.
+
     Raises:
-        OutputError: unknown ending, several explanations in a form for one, or the file cannot be written.
-        MissingDependencyError: the form needs a package that is not installed.
+        OutputError: the ending is unknown, several explanations were given for .npz, or the file cannot be written.
+        MissingDependencyError: the format needs a package that is not installed.
     """
     path = Path(path)
     form = path.suffix.lower()
@@ -58,10 +65,14 @@ def save_explanation(explanation: Explanation | Sequence[Explanation], path: str
 
 
 def check_explanation_ending(path: Path, count: int) -> None:
-    """Whether the ending of a file is known and holds that many explanations, before a long run.
+    """Check the ending of a file, so that a long run does not fail at its end.
+
+    Args:
+        path: the file to be written.
+        count: the number of explanations that it has to hold.
 
     Raises:
-        OutputError: unknown ending, or several explanations in a form for one.
+        OutputError: the ending is unknown, or several explanations were given for .npz.
     """
     if path.suffix.lower() not in EXPLANATION_ENDINGS:
         raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(EXPLANATION_ENDINGS)}")
@@ -76,7 +87,7 @@ def _png(explanations: Sequence[Explanation], *, dpi: int = 200, **options: Any)
 
 
 def _npz(explanation: Explanation) -> bytes:
-    """Arrays in NumPy's zip form; the same explanation gives the same bytes."""
+    """The explanation in NumPy's .npz format. The same explanation gives the same bytes."""
     arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
     if explanation.target is not None:
         arrays["target"] = explanation.target
@@ -98,7 +109,7 @@ def _npz(explanation: Explanation) -> bytes:
 
 
 def _storable(values: Any) -> np.ndarray[Any, Any]:
-    """An array that needs no pickle: text as text, lists of maps as JSON."""
+    """An array that can be stored without pickle: objects become strings, lists of maps become JSON."""
     array = np.asarray(values) if isinstance(values, np.ndarray | np.generic) else None
     if array is None:
         return np.array(json.dumps(_plain(values), ensure_ascii=False))
@@ -111,7 +122,7 @@ def _json(explanations: Sequence[Explanation]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: numbers that are not finite become null."""
+    """Plain values for JSON. Numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Explanations as long tables: one row per explained element."""
+"""Explanations as long tables with one row per explained element."""
 
 from __future__ import annotations
 
@@ -12,30 +12,38 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.prediction import lifted, target_name
+from onnxplain.results.interactions import interaction_columns
+from onnxplain.results.prediction import named_rows, target_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes"]
+__all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes", "set_table"]
 
 Array = np.ndarray[Any, Any]
 
 
 def long_columns(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> dict[str, Array]:
-    """The columns of the long table, all of one length: samples × (targets ×) elements.
+    """The columns of the long table. All have the same length: samples × (targets ×) elements.
 
-    sample · tensor (where several are explained and `name` is None) · target · feature (with `features`) or index (its
-    numbers joined by commas) · value (what was fed in, where there is such a value) · attribution.
+    - sample: the index of the sample.
+    - tensor: the explained tensor, if there are several and `name` is None.
+    - target: what was explained.
+    - feature: the name of the element if `features` are given, else index: its indices joined by commas.
+    - value: the value of the input, if there is one for each element.
+    - attribution: the attribution.
 
     Args:
-        explanation: what to tabulate.
-        features: names of the elements of one sample, in order.
-        name: which attribution; all where None.
+        explanation: the explanation.
+        features: the names of a sample's elements, in order.
+        name: which attribution; None for all.
+
+    Returns:
+        Columns by name.
 
     Raises:
         InputError: the number of features is not the number of elements.
-        LayerError: nothing explained has that name.
+        LayerError: no explained tensor has this name.
     """
     names = [explanation.of(name)[0]] if name is not None else list(explanation.attributions)
     parts = [_part(explanation, n, features if len(names) == 1 else None) for n in names]
@@ -54,7 +62,7 @@ def long_columns(explanation: Explanation, features: Sequence[str] | None = None
 
 
 def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -> dict[str, Array]:
-    values = lifted(explanation, explanation.attributions[name])
+    values = explanation.samples_first(name)
     every = explanation.target is None and explanation.about.get("target") == "all"
     shape = values.shape[2:] if every else values.shape[1:]
     size, count, targets = int(np.prod(shape)), len(values), values.shape[1] if every else 1
@@ -77,16 +85,17 @@ def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -
 
 
 def _indices(shape: tuple[int, ...]) -> Array:
+    """Indices of all elements of a shape, joined by commas."""
     if len(shape) <= 1:
         return np.arange(int(np.prod(shape)))
     return np.array([",".join(map(str, i)) for i in np.ndindex(*shape)], dtype=object)
 
 
 def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array | None:
-    """The input's values in the shape of the attribution; ids of tokens repeat over the width of their embedding."""
+    """The values of an input in the shape of its attribution. Token ids are repeated over the width of their embedding."""
     if name not in explanation.inputs:
         return None
-    fed = lifted(explanation, np.asarray(explanation.inputs[name]))
+    fed = named_rows(explanation, name, np.asarray(explanation.inputs[name]))
     if fed.shape == shape:
         return fed
     if fed.shape == shape[: fed.ndim]:
@@ -95,32 +104,73 @@ def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array |
 
 
 def long_table(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
-    """The long table (see `long_columns`) as a pandas DataFrame.
+    """The long table of `long_columns` as a pandas DataFrame.
+
+    Args:
+        explanation: as in `long_columns`.
+        features: as in `long_columns`.
+        name: as in `long_columns`.
+
+    Returns:
+        The data frame.
 
     Raises:
-        InputError, LayerError: as `long_columns`.
+        InputError: as in `long_columns`.
+        LayerError: as in `long_columns`.
         MissingDependencyError: pandas is not installed.
     """
+    return _frame(long_columns(explanation, features, name))
+
+
+def set_table(explanation: Explanation, features: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table of sets (see `interaction_columns`) as a pandas DataFrame.
+
+    Raises:
+        InputError, MethodError: as `interaction_columns`.
+        MissingDependencyError: pandas is not installed.
+    """
+    return _frame(interaction_columns(explanation, features))
+
+
+def _frame(columns: dict[str, Array]) -> pd.DataFrame:
     with optional("table", "tables"):
         import pandas as pd
-    table: pd.DataFrame = pd.DataFrame(
-        {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in long_columns(explanation, features, name).items()}
-    )
+    table: pd.DataFrame = pd.DataFrame({k: v.astype(object) if v.dtype.kind == "U" else v for k, v in columns.items()})
     return table
 
 
-def csv_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long tables as CSV with a header; every number has the digits that give it back exactly."""
+def csv_bytes(
+    explanations: Sequence[Explanation],
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    interactions: bool = False,
+) -> bytes:
+    """The long tables, or those of sets of features, as CSV with a header; numbers have all digits that they need."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = _several(explanations, features, name)
+    columns = _several(explanations, features, name, interactions)
     writer.writerow(columns)
     writer.writerows(zip(*([str(v) for v in column] for column in columns.values()), strict=True))
     return text.getvalue().encode()
 
 
-def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] | None = None, name: str | None = None) -> bytes:
-    """The long tables as Parquet.
+def parquet_bytes(
+    explanations: Sequence[Explanation],
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    interactions: bool = False,
+) -> bytes:
+    """The long tables, or those of sets of features, as Parquet.
+
+    Args:
+        explanations: one or several.
+        features: as in `long_columns`.
+        name: as in `long_columns`.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -128,16 +178,18 @@ def parquet_bytes(explanations: Sequence[Explanation], features: Sequence[str] |
     with optional("table", "Parquet files"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    columns = _several(explanations, features, name)
+    columns = _several(explanations, features, name, interactions)
     table = pa.table({k: [str(x) for x in v] if v.dtype.kind in "OU" else v for k, v in columns.items()})
     buffer = BytesIO()
     pq.write_table(table, buffer)
     return buffer.getvalue()
 
 
-def _several(explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None) -> dict[str, Array]:
+def _several(
+    explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None, interactions: bool
+) -> dict[str, Array]:
     """The columns of one long table, or of several with a first column that names the method."""
-    parts = [long_columns(e, features, name) for e in explanations]
+    parts = [interaction_columns(e, features) if interactions else long_columns(e, features, name) for e in explanations]
     if len(parts) == 1:
         return parts[0]
     if len({tuple(p) for p in parts}) > 1:

@@ -61,8 +61,8 @@ def dequantized(b: Builder, x: Tensor | None, scale: Tensor, zero: Tensor | None
         array([0.5, 1. ], dtype=float16)
     """
     if b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32:
-        plain: Tensor = b.DequantizeLinear(x, scale, zero, **settings)
-        return plain
+        made: Tensor = b.DequantizeLinear(x, scale, zero, **settings)
+        return made
     return b.cast(b.DequantizeLinear(x, b.cast(scale, Tensor("", FLOAT)), zero, **settings), scale)
 
 
@@ -84,8 +84,9 @@ def requantized(b: Builder, y: Tensor, scale: Tensor, zero: Tensor | None, **set
         >>> run(requantized(b, b.const([1.0, 2.0], np.float16), b.const(0.5, np.float16), b.const(0, np.uint8)))
         array([2, 4], dtype=uint8)
     """
-    if b.graph.opset < SCALES_OF_ANY_TYPE and scale.dtype != np.float32:
-        y, scale = (b.cast(t, Tensor("", FLOAT)) for t in (y, scale))
+    if not (b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32):
+        wide = Tensor("", FLOAT)
+        y, scale = b.cast(y, wide), b.cast(scale, wide)
     made: Tensor = b.QuantizeLinear(y, scale, zero, **settings)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,15 +25,26 @@ def run_in_chunks(
 ) -> dict[str, Any]:
     """The results of all chunks, joined.
 
+    A result that does not count samples is kept where it is the same in all chunks, and left out with a warning where it is not.
+
     Args:
         run: a session, or what stands for one.
-        feeds, axes, count, size, filled, over: as in `chunks`.
+        feeds: arrays by input name.
+        axes: the axis of each input and of each result that counts samples; None where none does.
+        count, size, filled, over: as in `chunks`.
     """
     parts = []
     for rows, part in chunks(feeds, axes, count, size, filled=filled, over=over):
         made = run(part)
-        parts.append({k: v[:rows] if filled and rows < size and hasattr(v, "__len__") else v for k, v in made.items()})
-    return joined(parts)
+        parts.append({k: _first(v, axes.get(k), rows) if filled and rows < size else v for k, v in made.items()})
+    return joined(parts, axes)
+
+
+def _first(value: Any, axis: int | None, rows: int) -> Any:
+    """The first rows of a result, along the axis that counts samples."""
+    if isinstance(value, np.ndarray):
+        return value if axis is None or value.ndim <= axis else value[(slice(None),) * axis + (slice(0, rows),)]
+    return value[:rows] if hasattr(value, "__len__") else value
 
 
 def chunks(
@@ -61,7 +73,7 @@ def chunks(
     for start in over(range(0, count, size)):
         rows = min(size, count - start)
         missing = size - rows if filled else 0
-        yield rows, {name: _cut(array, axes[name], count, start, rows, missing) for name, array in feeds.items()}
+        yield rows, {name: _cut(array, axes.get(name), count, start, rows, missing) for name, array in feeds.items()}
 
 
 def _cut(array: Array, axis: int | None, count: int, start: int, rows: int, missing: int) -> Array:
@@ -74,14 +86,24 @@ def _cut(array: Array, axis: int | None, count: int, start: int, rows: int, miss
     return np.ascontiguousarray(part)
 
 
-def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The results of all chunks as one; what is no array is a list with one entry per sample."""
+def joined(parts: Sequence[Mapping[str, Any]], axes: Mapping[str, int | None]) -> dict[str, Any]:
+    """The results of all chunks as one, along the axis of each that counts samples; what is no array is a list with one entry per
+    sample."""
     if len(parts) == 1:
         return dict(parts[0])
-    first = parts[0]
-    return {
-        name: np.concatenate([p[name] for p in parts])
-        if isinstance(first[name], np.ndarray)
-        else [v for p in parts for v in p[name]]
-        for name in first
-    }
+    made: dict[str, Any] = {}
+    for name, first in parts[0].items():
+        values, axis = [part[name] for part in parts], axes.get(name)
+        if not isinstance(first, np.ndarray):
+            made[name] = [v for value in values for v in value]
+        elif axis is not None and first.ndim > axis:
+            made[name] = np.concatenate(values, axis)
+        elif all(np.array_equal(first, v, equal_nan=first.dtype.kind == "f") for v in values):
+            made[name] = first
+        else:
+            warnings.warn(
+                f"output '{name}' has no axis that counts samples and differs from run to run: it is left out; explain all "
+                "samples in one run to see it",
+                stacklevel=2,
+            )
+    return made

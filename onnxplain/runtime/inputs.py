@@ -16,12 +16,15 @@ from onnxplain.passes import prepared
 __all__ = ["check_inputs", "model_inputs"]
 
 
-def check_inputs(given: Any, wanted: Sequence[Tensor], *, finite: bool = True) -> dict[str, np.ndarray[Any, Any]]:
+def check_inputs(
+    given: Any, wanted: Sequence[Tensor], *, finite: bool = True, axes: Mapping[str, int | None] | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by input name, in the types the model takes.
 
     An array alone stands for the only input. Integers are converted to floats, and floats between precisions, where no
     information about kind is lost; anything else must fit. With `finite`, NaN and infinity are refused; trees take NaN for a
-    missing value.
+    missing value. `axes` are those that count samples, by input: there a batch of any size is taken, whatever size the model was
+    exported for. None stands for the first axis of each.
 
     Raises:
         InputError: unknown or missing names, other ranks or extents, other kinds of data, NaN; all of them in one message.
@@ -38,19 +41,19 @@ def check_inputs(given: Any, wanted: Sequence[Tensor], *, finite: bool = True) -
     for name, tensor in known.items():
         if name in given:
             arrays[name] = np.asarray(given[name])
-            problems += _problems(arrays[name], tensor, finite)
-    problems += _uneven(arrays, known)
+            problems += _problems(arrays[name], tensor, finite, 0 if axes is None else axes.get(name))
+    problems += _uneven(arrays, known, axes)
     if problems:
         raise InputError("; ".join(problems))
     return {n: a if known[n].dtype is None else np.ascontiguousarray(a, dtype=known[n].dtype) for n, a in arrays.items()}
 
 
-def _problems(array: np.ndarray[Any, Any], tensor: Tensor, finite: bool) -> list[str]:
+def _problems(array: np.ndarray[Any, Any], tensor: Tensor, finite: bool, samples: int | None) -> list[str]:
     found: list[str] = []
     expected = f"input '{tensor.name}' expects {named_dims(tensor)} of {tensor.dtype}"
     if tensor.shape is not None:
         fits = array.ndim == tensor.rank and all(
-            mine == d or not isinstance(d, int) or axis == 0
+            mine == d or not isinstance(d, int) or axis == samples
             for axis, (mine, d) in enumerate(zip(array.shape, tensor.shape, strict=True))
         )
         if not fits:
@@ -59,6 +62,8 @@ def _problems(array: np.ndarray[Any, Any], tensor: Tensor, finite: bool) -> list
                 hint = "; add an axis for the samples, e.g. x[None]"
             elif sorted(map(str, array.shape)) == sorted(map(str, tensor.shape)):
                 hint = "; the axes are in another order"
+            elif samples is None and array.shape[1:] == tensor.shape[1:] and tensor.shape[0] == 1:
+                hint = "; the output does not count samples: give one at a time"
             found.append(f"{expected}, got {list(array.shape)}{hint}")
     if tensor.dtype is not None:
         found += _kind_problems(array, tensor, expected, finite)
@@ -83,13 +88,15 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, f
     return []
 
 
-def _uneven(arrays: Mapping[str, np.ndarray[Any, Any]], known: Mapping[str, Tensor]) -> list[str]:
-    """Inputs whose first axis has the same symbol must agree on it."""
+def _uneven(
+    arrays: Mapping[str, np.ndarray[Any, Any]], known: Mapping[str, Tensor], axes: Mapping[str, int | None] | None
+) -> list[str]:
+    """Inputs whose sample axes have the same symbol must agree on it."""
     counts: dict[Any, dict[str, int]] = {}
     for name, array in arrays.items():
-        shape = known[name].shape
-        if shape and isinstance(shape[0], str) and array.ndim:
-            counts.setdefault(shape[0], {})[name] = array.shape[0]
+        shape, axis = known[name].shape, 0 if axes is None else axes.get(name)
+        if shape and axis is not None and array.ndim > axis and isinstance(shape[axis], str):
+            counts.setdefault(shape[axis], {})[name] = array.shape[axis]
     return [
         f"inputs disagree on the number of samples: {', '.join(f'{n!r} has {c}' for n, c in group.items())}"
         for group in counts.values()

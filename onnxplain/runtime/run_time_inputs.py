@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.type_inference import FIXED
 
-__all__ = ["MEANING", "run_time_feeds", "sample_axis_of"]
+__all__ = ["MEANING", "run_time_feeds"]
 
 MEANING = {
     "baseline": "reference for '{name}'; one row serves all samples",
@@ -24,26 +24,20 @@ MEANING = {
 }
 """The run-time inputs of methods by their kind, and what they are."""
 
-LEADS = {"references": None, "draws": 1, "vertices": 1}
-"""Names of first axes that do not count samples, and which axis does; None: none."""
-
-
-def sample_axis_of(shape: Sequence[Any]) -> int | None:
-    """The sample axis of a run-time input of a method, by the extents that the file declares."""
-    return LEADS.get(shape[0], 0) if shape else None
-
 
 def run_time_feeds(
-    kind: str, names: Mapping[str, str], value: Any, types: Mapping[str, Any], feeds: Mapping[str, np.ndarray[Any, Any]]
-) -> dict[str, np.ndarray[Any, Any]]:
+    kind: str, names: Mapping[str, str], value: Any, inputs: Mapping[str, Any], feeds: Mapping[str, np.ndarray[Any, Any]],
+    axes: Mapping[str, int | None],
+) -> dict[str, np.ndarray[Any, Any]]:  # fmt: skip
     """The arrays by input name.
 
     Args:
         kind: of `MEANING`.
         names: the run-time input of each explained tensor.
         value: what the user gives: a number, an array, or a dict of these by explained name.
-        types: their types, as ONNX Runtime names them.
+        inputs: what ONNX Runtime says of them, by name: `type` and `shape`.
         feeds: the values of the explained inputs, where inputs are explained and nothing inside.
+        axes: the axis of each that counts samples; None where none does.
 
     Raises:
         MethodError: nothing was given.
@@ -56,21 +50,32 @@ def run_time_feeds(
         mine = value.get(explained) if isinstance(value, Mapping) else value
         if mine is None or isinstance(mine, str):
             raise InputError(f"the {kind} of '{explained}' must be a number or an array")
-        array = np.asarray(mine, dtype=FIXED[types[name]])
+        array = np.asarray(mine, dtype=FIXED[inputs[name].type])
         if not np.isfinite(array).all():
             raise InputError(f"the {kind} of '{explained}' holds NaN or infinity")
         like = feeds.get(explained)
-        result[name] = np.ascontiguousarray(array if like is None else _fitted(kind, explained, array, like))
+        if like is not None:
+            several = [*inputs[name].shape[:1]] == ["references"]
+            array = _fitted("references" if several else kind, explained, array, like, axes.get(explained))
+        result[name] = np.ascontiguousarray(array)
     return result
 
 
-def _fitted(kind: str, explained: str, array: np.ndarray[Any, Any], like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _fitted(
+    kind: str, explained: str, array: np.ndarray[Any, Any], like: np.ndarray[Any, Any], axis: int | None
+) -> np.ndarray[Any, Any]:
     """An array stretched to a sample's extents; one more axis in front counts draws or points."""
+    samples = None if axis is None else like.shape[axis]
+    beside = tuple(extent for i, extent in enumerate(like.shape) if i != axis)
     if kind in ("position", "reference"):
-        full: tuple[int, ...] = (array.shape[0], len(like)) if array.ndim else (1, 1)
+        full: tuple[int, ...] = (array.shape[0], samples or 1) if array.ndim else (1, 1)
         array = array[:, None] if array.ndim == 1 else array
+    elif kind == "references":
+        full = (array.shape[0] if array.ndim == len(beside) + 1 else 1, *beside)
+    elif kind == "baseline" and axis is not None:
+        full = (*beside[:axis], array.shape[axis] if array.ndim == like.ndim else 1, *beside[axis:])
     elif kind == "baseline":
-        full = (array.shape[0] if array.ndim == like.ndim else 1, *like.shape[1:])
+        full = like.shape
     else:
         full = (array.shape[0], *like.shape) if array.ndim else like.shape
     try:

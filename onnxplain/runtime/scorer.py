@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from onnxplain.analysis.explained import find_sources
-from onnxplain.analysis.sample_axis import find_sample_axes
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike, find_sample_axes
 from onnxplain.analysis.score import find_score
 from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, LayerError, nearest
@@ -27,6 +27,9 @@ from onnxplain.runtime.session import Arrays, Providers, Session
 __all__ = ["Array", "ForwardResult", "Scorer"]
 
 Array = np.ndarray[Any, Any]
+
+Run: TypeAlias = "Callable[[Arrays], dict[str, Any]]"
+"""A session that returns the results that are asked for."""
 
 Watch: TypeAlias = "Callable[[Arrays, Mapping[str, Any]], None]"
 """Is told of the inputs and outputs of a run."""
@@ -56,24 +59,26 @@ class ForwardResult:
 class Scorer:
     """A prepared model, run on batches of any size.
 
-    Models without an axis for samples are run row by row: everywhere here arrays have that axis. Perturbed batches are run
-    on a model that computes the scores only: labels and maps of probabilities cost as much as a small model itself.
+    Everywhere here arrays have the samples first, wherever the model has them (`samples_first`); models without an axis for them
+    are run row by row. Perturbed batches are run on a model that computes the scores only: labels and maps of probabilities cost
+    as much as a small model itself.
 
     Args:
         source: the model, prepared.
-        output, score: as in `onnxplain.rewrite`.
+        output, score, sample_axis: as in `onnxplain.rewrite`.
         providers, threads: as in `onnxplain.runtime.session.Session`.
     """
 
     def __init__(
-        self, source: Source, output: str | None, score: str, providers: Providers = None, threads: int | None = None
-    ) -> None:
+        self, source: Source, output: str | None, score: str, providers: Providers = None, threads: int | None = None,
+        sample_axis: SampleAxisLike = AUTO,
+    ) -> None:  # fmt: skip
         self.folder = source.folder
         self.graph = Graph(source.copy().model)
         self.inputs: tuple[Tensor, ...] = self.graph.inputs
         output = None if output is None else resolve(self.graph.model, output)
         self.score = find_score(self.graph, output, score)
-        self.axes = find_sample_axes(self.graph, self.score)
+        self.axes = find_sample_axes(self.graph, self.score, sample_axis)
         self.batched = self.axes.batched
         whole, alone = source.copy().model, source.copy().model
         known = {o.name for o in whole.graph.output}
@@ -95,8 +100,8 @@ class Scorer:
 
     @cached_property
     def sampled(self) -> set[str]:
-        """The inputs whose first axis counts samples; all where the model has no such axis."""
-        return set(self.axes.sampled) if self.batched else {t.name for t in self.inputs}
+        """The inputs that count samples; all where the model has no axis for them."""
+        return set(self.axes.of_inputs) if self.batched else {t.name for t in self.inputs}
 
     @cached_property
     def fixed(self) -> int | None:
@@ -105,8 +110,21 @@ class Scorer:
 
     @cached_property
     def _places(self) -> dict[str, int | None]:
-        """The axis of each input that counts samples, where arrays have one."""
-        return {t.name: self.axes.of_input(t.name) if self.batched else 0 for t in self.inputs}
+        """The axis of each input and output of the model that counts samples."""
+        made = {t.name: self.axes.of(t) for t in (*self.graph.outputs, *self.inputs)}
+        return made | dict.fromkeys((self.score.tensor.name, self.score.ranked.name), self.axes.axis)
+
+    def samples_first(self, feeds: Mapping[str, Array]) -> Arrays:
+        """Arrays as the model takes them, with the samples first; an axis for the only one where the model has none."""
+        return {n: self._first(n, v) if self.batched else v[None] for n, v in feeds.items()}
+
+    def as_fed(self, feeds: Mapping[str, Array]) -> Arrays:
+        """Arrays with the samples first as the model takes them: `samples_first` undone, for models that count samples."""
+        return {n: np.moveaxis(v, 0, axis) if (axis := self._places.get(n)) else v for n, v in feeds.items()}
+
+    def _first(self, name: str, value: Array) -> Array:
+        axis = self._places.get(name)
+        return np.moveaxis(value, axis, 0) if axis else value
 
     def explained(self, names: Sequence[str] | None, registry: Registry) -> tuple[str, ...]:
         """The inputs to perturb: those named; else numbers, text, and integers that an embedding looks up, no masks.
@@ -148,55 +166,85 @@ class Scorer:
     # -- running -------------------------------------------------------------------------------------------------
 
     def predict(self, feeds: Arrays, rows: int, watch: Watch | None = None) -> ForwardResult:
-        """Run the whole model on the samples themselves, `rows` at a time; `watch` is told of every run, inputs and outputs."""
-        names = list(dict.fromkeys([*self._outputs, self.score.tensor.name, self.score.ranked.name]))
-        count = len(feeds[next(iter(self.sampled))])
-        results = run_in_chunks(lambda part: self._run(self._whole, part, names, watch), feeds, self._places, count, rows)
-        outputs = {o.name: results[o.name] for o in self.graph.outputs}
-        return ForwardResult(outputs, results[self.score.tensor.name], results[self.score.ranked.name])
+        """Run the whole model on the samples themselves, `rows` at a time. Outputs come as the model returns them; `watch` is
+        told of every run, inputs and outputs."""
+        scored, ranked = self.score.tensor.name, self.score.ranked.name
+        names = list(dict.fromkeys([*self._outputs, scored, ranked]))
 
-    def scores(self, feeds: Arrays) -> Array:
-        """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
-        name = self.score.tensor.name
-        made = self._run(self._alone, feeds, [name])[name]
-        return np.asarray(made.reshape(len(made), -1), np.float64)
-
-    def _run(self, session: Session, feeds: Arrays, names: Sequence[str], watch: Watch | None = None) -> dict[str, Any]:
-        count = len(feeds[next(iter(self.sampled))])
-
-        def watched(part: Arrays) -> dict[str, Any]:
-            made = session.run(part, names)
+        def whole(part: Arrays) -> dict[str, Any]:
+            made = self._whole.run(part, names)
             if watch is not None:
                 watch(part, made)
             return made
 
         if not self.batched:
-            singles = [watched({k: v[i] for k, v in feeds.items()}) for i in range(count)]
-            return {name: np.stack([s[name] for s in singles]) for name in names}
+            results = self._one_by_one(whole, feeds)
+            return ForwardResult({o.name: results[o.name] for o in self.graph.outputs}, results[scored], results[ranked])
+        count = len(feeds[next(iter(self.sampled))])
+        results = run_in_chunks(lambda part: self._run(whole, part), self.as_fed(feeds), self._places, count, rows)
+        outputs = {o.name: results[o.name] for o in self.graph.outputs if o.name in results}
+        return ForwardResult(outputs, *(self._first(name, results[name]) for name in (scored, ranked)))
+
+    def scores(self, feeds: Arrays) -> Array:
+        """The explained scores of perturbed inputs, flat: float64 [rows, elements]."""
+        name = self.score.tensor.name
+
+        def alone(part: Arrays) -> dict[str, Any]:
+            return self._alone.run(part, [name])
+
+        if self.batched:
+            made = self._first(name, self._run(alone, self.as_fed(feeds))[name])
+        else:
+            made = self._one_by_one(alone, feeds)[name]
+        return np.asarray(made.reshape(len(made), -1), np.float64)
+
+    def _one_by_one(self, session: Run, feeds: Arrays) -> dict[str, Any]:
+        """The results of a model without an axis for samples, one after the other.
+
+        Raises:
+            InputError: the explained scores of one have another shape than those of another.
+        """
+        count = len(feeds[next(iter(self.sampled))])
+        singles = [session({k: v[i] for k, v in feeds.items()}) for i in range(count)]
+        name = self.score.tensor.name
+        shapes = [np.shape(s[name]) for s in singles]
+        other = next((shape for shape in shapes if shape != shapes[0]), None)
+        if other is not None:
+            raise InputError(
+                f"'{name}' has the shape {list(shapes[0])} for one perturbed input and {list(other)} for another, so that their "
+                "elements are not the same: explain a tensor before it that always has one shape (output=)"
+            )
+        return {n: np.stack([s[n] for s in singles]) for n in singles[0]}
+
+    def _run(self, session: Run, fed: Arrays) -> dict[str, Any]:
+        """The results for arrays as the model takes them."""
+        first = next(iter(self.sampled))
+        count = fed[first].shape[self.axes.of_inputs[first]]
         size = self.fixed or count
 
         def run(part: Arrays) -> dict[str, Any]:
-            made = watched(part)
-            lost = [n for n in names if hasattr(made[n], "__len__") and len(made[n]) != size]
-            if lost:
+            made = session(part)
+            name, axis = self.score.tensor.name, self.axes.axis
+            shape = np.shape(made[name])
+            if axis is not None and (len(shape) <= axis or shape[axis] != size):
                 raise InputError(
-                    f"the model returned {len(made[lost[0]])} rows of '{lost[0]}' for {size} samples: it does not treat samples "
-                    "apart in batches of that size; set batch_size=1"
+                    f"the model returned '{name}' {list(shape)} for {size} samples: its axis {axis} does not count samples; say "
+                    f"which one does, or None, as sample_axis={{'{name}': None}}"
                 )
             return made
 
-        return run_in_chunks(run, feeds, self._places, count, size, filled=self.fixed is not None)
+        return run_in_chunks(run, fed, self._places, count, size, filled=self.fixed is not None)
 
     def bytes_per_row(self, feeds: Arrays) -> int:
         """About how many bytes the tensors of one sample take, all of them together."""
         symbols: dict[str, int] = {}
+        fed = self.as_fed(feeds) if self.batched else feeds
         for tensor in self.inputs:
             for axis, extent in enumerate(tensor.shape or ()):
                 if isinstance(extent, str):
-                    symbols[extent] = feeds[tensor.name].shape[axis + int(not self.batched)]
-        samples = self.score.tensor.shape[0] if self.batched and self.score.tensor.shape else None
-        if isinstance(samples, str):
-            symbols[samples] = 1
+                    symbols[extent] = fed[tensor.name].shape[axis + int(not self.batched)]
+        if isinstance(self.axes.extent, str):
+            symbols[self.axes.extent] = 1
         total = sum(v[:1].nbytes for k, v in feeds.items() if k in self.sampled)
         for node in self.graph.nodes:
             for made in node.outputs:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.io.metadata import sample_axis_in
 from onnxplain.io.reader import Source
 from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.findings import Finding
 
-__all__ = ["Outcome", "check_promises"]
+__all__ = ["Outcome", "check_promises", "sample_rows"]
 
 Array = np.ndarray[Any, Any]
 
@@ -22,6 +23,20 @@ ROUNDING = {2: 2e-2, 4: 1e-3, 8: 1e-9}
 
 QUADRATURE_GAP = 2e-2
 """Gaps over the size of the score's change that sums of few terms leave in an integral."""
+
+
+def sample_rows(about: Mapping[str, Any], name: str, value: Array) -> Array:
+    """The numbers of each sample in a row, float64 [n, …]; all in one row where nothing counts samples.
+
+    Args:
+        about: the metadata of an explained file.
+        name: an input or output of it, or the explained tensor.
+        value: what that is.
+    """
+    exact, axis = np.asarray(value, np.float64), sample_axis_in(about, name)
+    if axis is None:
+        return exact.reshape(1, -1)
+    return np.moveaxis(exact, axis, 0).reshape(exact.shape[axis], -1)
 
 
 @dataclass(frozen=True)
@@ -34,14 +49,13 @@ class Outcome:
     results: Mapping[str, Any]
     providers: Providers = None
 
-    def rows(self, value: Array) -> Array:
-        """The numbers of each sample in a row, in float64."""
-        exact = np.asarray(value, np.float64)
-        return exact.reshape(len(exact) if self.about["batched"] else 1, -1)
+    def rows(self, name: str, value: Array) -> Array:
+        """The numbers of each sample in a row, in float64, of an input or output or of the explained tensor."""
+        return sample_rows(self.about, name, value)
 
     def total(self) -> Array:
         """The sum of each sample's attributions."""
-        return np.asarray(np.sum([self.rows(self.results[n]).sum(axis=1) for n in self.about["attributions"]], axis=0))
+        return np.asarray(np.sum([self.rows(n, self.results[n]).sum(axis=1) for n in self.about["attributions"]], axis=0))
 
     def rounding(self) -> float:
         """What rounding explains in the attributions' type."""
@@ -55,7 +69,7 @@ class Outcome:
             return None
         if tensor not in {o.name for o in model.graph.output}:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(tensor))
-        return self.rows(Session(model, self.providers, folder=self.source.folder).run(feeds, [tensor])[tensor])
+        return self.rows(tensor, Session(model, self.providers, folder=self.source.folder).run(feeds, [tensor])[tensor])
 
     def explained(self, scores: Array) -> Array | None:
         """The index of each sample's explained element; None for targets that are no single element."""
@@ -65,7 +79,9 @@ class Outcome:
         if target not in ("top", "input"):
             return None
         ranked = self.results.get(self.about["output"])
-        rows = self.rows(ranked) if isinstance(ranked, np.ndarray) and ranked.size == scores.size else scores
+        rows = scores
+        if isinstance(ranked, np.ndarray) and ranked.size == scores.size:
+            rows = self.rows(self.about["output"], ranked)
         top = rows.argmax(axis=1)
         given = self.feeds[self.about["run_time_inputs"]["target"]] if target == "input" else -1
         return np.where(np.less(given, 0), top, given)

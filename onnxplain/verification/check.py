@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike, find_sample_axes
+from onnxplain.analysis.score import find_score
+from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import MethodError
-from onnxplain.explain.engine import RunSettings
+from onnxplain.explain.engine import RunSettings, count_samples
 from onnxplain.explain.prediction import PredictionCheck
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
@@ -23,12 +26,14 @@ from onnxplain.ir.own_kernels import only_written
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.passes import prepared
+from onnxplain.propagation.ledger import Ledger
 from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Providers, Session
+from onnxplain.verification.apart import check_apart
 from onnxplain.verification.completeness import check_completeness
-from onnxplain.verification.conservation import Ledger, balance, judged, judged_change
+from onnxplain.verification.conservation import balance, judged, judged_change, judged_passage
 from onnxplain.verification.directional import check_slopes
 from onnxplain.verification.findings import CheckReport, Finding, NodeConservation, is_small
 from onnxplain.verification.original import original_at
@@ -48,6 +53,7 @@ def check(
     baseline: Baseline = None,
     layer: str | Sequence[str] | None = None,
     score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
     rules: str | Path | Iterable[str | Path] | None = None,
     providers: Providers = None,
     directions: int = 4,
@@ -66,7 +72,8 @@ def check(
 
     Where the gradient disagrees, and always in small models, every node between score and inputs is checked alone in float64, and
     the report names the first wrong one of the backward pass. Attributions have to be finite; for methods that satisfy
-    completeness they have to add up.
+    completeness they have to add up. Where nothing proves that samples are apart, one is changed: it must move its own scores
+    alone.
 
     Args:
         model: as in `onnxplain.rewrite`.
@@ -77,6 +84,7 @@ def check(
         baseline: as in `onnxplain.rewrite`.
         layer: as in `onnxplain.rewrite`, for methods that need a layer besides the inputs.
         score: as in `onnxplain.rewrite`.
+        sample_axis: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
         providers: where to run, as in `onnxplain.Explainer`.
         directions: how many random directions.
@@ -105,15 +113,16 @@ def check(
         nodes = bool(options.pop("calls"))
     registry = load_registry(rules)
     request = Request.for_graph(
-        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, baseline=baseline, score=score
-    )
+        method, options=options, registry=registry, output=output, inputs=inputs, layer=layer, baseline=baseline, score=score,
+        sample_axis=sample_axis,
+    )  # fmt: skip
     found = request.method
     if request.layer and found.attribution_site(request.options)[0] == "explained":
         raise MethodError("check compares at the model's inputs; leave --layer out")
     origin = read(model)
     source = prepared(origin.copy(), registry)
     graph = Graph(source.copy().model)
-    feeds = check_inputs(x, graph.inputs) if x is not None else random_inputs(graph, seed)
+    feeds = _feeds(x, graph, request, seed)
     subject = _Subject(origin, source, graph, feeds, providers)
     ran = subject.run(request)
     verdict = PredictionCheck(origin, request, RunSettings(providers))(feeds, ran.results, ran.rewritten.model)
@@ -127,11 +136,12 @@ def check(
     if method != "gradient":
         findings += _check_method(subject, request, ran)
     logit = None if subject.rounds(registry) else check_score(ran.rewritten, ran.results)
-    findings += [] if logit is None else [logit]
+    apart = check_apart(ran.rewritten, ran.session, feeds, ran.results)
+    findings += [finding for finding in (logit, apart) if finding is not None]
     rows: list[NodeConservation] = []
     if "conservation" in found.axioms:
-        finding, rows = _check_conservation(subject, replace(request, layer=()))
-        findings.append(finding)
+        flow, rows = _check_conservation(subject, replace(request, layer=()))
+        findings += flow
     return CheckReport(tuple(findings), culprit, tuple(rows))
 
 
@@ -144,6 +154,21 @@ def _written_out(source: Source) -> Source:
     made = source.copy()
     only_written(made.model)
     return made
+
+
+def _feeds(x: Any, graph: Graph, request: Request, seed: int) -> Mapping[str, Any]:
+    """The input to check at, the user's or made up.
+
+    Raises:
+        InputError: it does not fit, or holds several samples and nothing tells which axis counts them.
+    """
+    if x is None:
+        return random_inputs(graph, seed)
+    score = find_score(graph, None if request.output is None else resolve(graph.model, request.output), request.score)
+    axes = find_sample_axes(graph, score, request.sample_axis, request.registry.traits)
+    feeds = check_inputs(x, graph.inputs, axes=axes.of_inputs)
+    count_samples(axes, feeds)
+    return feeds
 
 
 @dataclass(frozen=True)
@@ -203,15 +228,16 @@ def _check_gradient(subject: _Subject, request: Request, gradient: _Ran, directi
     return Finding(what, None, f"'{tensor}' is no tensor of the original model, so there is nothing to difference")
 
 
-def _check_conservation(subject: _Subject, request: Request) -> tuple[Finding, list[NodeConservation]]:
+def _check_conservation(subject: _Subject, request: Request) -> tuple[list[Finding], list[NodeConservation]]:
     """What each node receives, sends and keeps, all samples together."""
     ledger = Ledger()
     ran = subject.run(request, ledger)
-    rows = balance(ledger, ran.rewritten, ran.results)
+    sums = ledger.read(ran.rewritten.about["reports"], [ran.results])
+    rows = balance(sums)
     arrived = sum(float(np.asarray(ran.results[n], np.float64).sum()) for n in ran.rewritten.about["attributions"])
     score = arrived + sum(r.received - r.sent for r in rows)
     judge = judged if request.baseline is None else judged_change
-    return judge(rows, score, arrived), rows
+    return [judge(rows, score, arrived), judged_passage(sums)], rows
 
 
 def _check_method(subject: _Subject, request: Request, ran: _Ran) -> list[Finding]:

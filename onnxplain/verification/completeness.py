@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.explain.write import Rewritten
+from onnxplain.verification.axioms import sample_rows
 from onnxplain.verification.findings import Finding
 
 __all__ = ["check_completeness"]
@@ -39,7 +40,7 @@ def check_completeness(
     promised = "completeness" in axioms
     if "delta" not in about["reports"]:
         scores = np.asarray(result[about["score"]["tensor"]], np.float64)
-        rows = scores.reshape(len(scores) if about["batched"] else 1, -1)
+        rows = sample_rows(about, about["score"]["tensor"], scores)
         reached = float(rows.max(axis=1).sum())
         agrees = abs(total - reached) <= 1e-3 * max(abs(reached), 1e-6)
         said = f"attributions sum to {total:.6g}, the explained scores to {reached:.6g}"
@@ -61,7 +62,6 @@ def check_completeness(
 def _gap(about: Mapping[str, Any], result: Mapping[str, Any]) -> float:
     """The largest gap of a sample, as a share of the largest change of a score."""
     delta = np.atleast_1d(np.asarray(result[about["reports"]["delta"]], np.float64))
-    sums = [np.asarray(result[n], np.float64) for n in about["attributions"]]
-    totals = sum(s.reshape(len(delta), -1).sum(axis=1) if about["batched"] else s.sum(keepdims=True).ravel() for s in sums)
+    totals = sum(sample_rows(about, n, result[n]).sum(axis=1) for n in about["attributions"])
     change = float(np.abs(np.asarray(totals) - delta).max())
     return float(np.abs(delta).max()) / max(change, 1e-6)

@@ -2,74 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from onnxplain.builder.builder import Builder
-from onnxplain.explain.write import Rewritten
-from onnxplain.ir.node import Node
-from onnxplain.ir.registry import Rule
-from onnxplain.ir.tensor import Tensor
-from onnxplain.propagation.rule import RelevanceRule, rule_name
+from onnxplain.propagation.ledger import GROWTH, NodeSums, passage
 from onnxplain.verification.findings import Finding, NodeConservation
 
-__all__ = ["Ledger", "balance", "judged", "judged_change"]
+__all__ = ["balance", "judged", "judged_change", "judged_passage"]
 
 
 CHANGE = 1e-4
 """What a node may lose of the score's change by rounding, as a share of the largest sum of any node."""
 
 
-class Ledger:
-    """Writes the sums of every node of a backward pass into the explained model, as reports of one number each."""
-
-    def __init__(self) -> None:
-        self.nodes: list[tuple[str, str, str]] = []
-        self._sums: dict[str, tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]] = {}
-
-    def observe(
-        self, b: Builder, node: Node, rule: Rule, incoming: Sequence[Tensor | None], sent: Sequence[tuple[int, Tensor]]
-    ) -> None:
-        """Keep what came in, what was sent, and what the bias absorbed."""
-        self.nodes.append((node.name, node.operator, rule_name(rule)))
-        arrived = [_share(b, y, m) for y, m in zip(node.outputs, incoming, strict=False) if m is not None]
-        kept = rule.bias_relevance(b, node, *incoming) if isinstance(rule, RelevanceRule) else []
-        self._sums[node.name] = arrived, [_share(b, node.reads[i], m) for i, m in sent], kept
-
-    def reports(self, b: Builder) -> dict[str, Tensor]:
-        """Three sums for every node: received, sent, kept by the bias."""
-        return {
-            f"{name}/relevance": b.Concat(*(_total(b, tensors) for tensors in sums), axis=0) for name, sums in self._sums.items()
-        }
-
-
-def _share(b: Builder, of: Tensor | None, message: Tensor) -> Tensor:
-    """The share of the score that a message is, or, as a multiplier of what changed since the baseline, stands for."""
-    if of is None or not b.has_references:
-        return message
-    made: Tensor = b.Mul(message, b.Sub(of, b.reference(of)))
-    return made
-
-
-def _total(b: Builder, tensors: Sequence[Tensor]) -> Tensor:
-    """The sum of all elements, float32 [1]."""
-    plain = [t for t in tensors if not t.is_sequence]
-    sums: list[Any] = [b.ReduceSum(t, None, keepdims=0) for t in plain]
-    made = b.total(sums) if sums else b.const(0.0)
-    total: Tensor = b.Reshape(b.Cast(made, to=1), [1])
-    return total
-
-
-def balance(ledger: Ledger, rewritten: Rewritten, results: Mapping[str, Any]) -> list[NodeConservation]:
+def balance(rows: Iterable[NodeSums]) -> list[NodeConservation]:
     """The nodes' balances, the worst first: by what is lost, then by what the bias took."""
-    reports = rewritten.about["reports"]
-    rows = []
-    for name, operator, rule in ledger.nodes:
-        received, sent, bias = (float(v) for v in np.asarray(results[reports[f"{name}/relevance"]]))
-        rows.append(NodeConservation(name, operator, rule, received, sent, bias))
-    return sorted(rows, key=lambda r: (-abs(r.lost), -abs(r.bias)))
+    made = [NodeConservation(r.node, r.operator, r.rule, r.received, r.sent, r.bias) for r in rows]
+    return sorted(made, key=lambda r: (-abs(r.lost), -abs(r.bias)))
 
 
 def judged(rows: Sequence[NodeConservation], score: float, arrived: float) -> Finding:
@@ -93,3 +41,12 @@ def judged_change(rows: Sequence[NodeConservation], change: float, arrived: floa
     if abs(worst.lost) <= CHANGE * whole:
         return Finding("conservation", True, detail)
     return Finding("conservation", False, f"{detail}; most at '{worst.node}' ({worst.operator}, {worst.rule}): {worst.lost:.6g}")
+
+
+def judged_passage(rows: Sequence[NodeSums]) -> Finding:
+    """Whether relevance comes through all nodes: none makes it zero, none makes it far larger."""
+    found = passage(rows)
+    if found.vanishes is None and found.grows is None:
+        detail = f"no node makes it exactly zero, none {GROWTH:g} times as large as the score"
+        return Finding("relevance on its way", True, detail)
+    return Finding("relevance on its way", None, str(found))

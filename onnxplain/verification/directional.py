@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxplain.explain.write import Rewritten
 from onnxplain.runtime.session import Session
+from onnxplain.verification.axioms import sample_rows
 from onnxplain.verification.findings import Finding, sizes_of
 from onnxplain.verification.original import Original
 
@@ -49,13 +50,13 @@ def check_slopes(
     scores = np.asarray(at[about["score"]["tensor"]], np.float64)
     predicted = at.get(about["output"])
     ranked = predicted if isinstance(predicted, np.ndarray) and predicted.shape == scores.shape else scores
-    rows = ranked.reshape(len(ranked) if about["batched"] else 1, -1)
+    rows = sample_rows(about, about["score"]["tensor"], ranked)
     chosen = rows.argmax(axis=1)
 
     def value(h: float, v: Mapping[str, np.ndarray[Any, Any]]) -> float:
         wide = {n: np.asarray(x, np.float64) if x.dtype.kind == "f" and precision == "float64" else x for n, x in feeds.items()}
         moved = {n: (feeds[n] + h * v[n]).astype(wide[n].dtype) for n in v}
-        flat = original.value({**wide, **moved}).reshape(len(rows), -1)
+        flat = sample_rows(about, about["score"]["tensor"], original.value({**wide, **moved}))
         return float(flat[np.arange(len(rows)), chosen].sum())
 
     generator = np.random.default_rng(seed)

@@ -44,7 +44,7 @@ def _activated(name: str, logits: np.ndarray[Any, Any]) -> Iterator[np.ndarray[A
     """What an activation makes of logits: along each axis, where it is one that normalizes."""
     if name == "Sigmoid":
         yield np.exp(-np.logaddexp(0, -logits))
-    elif name in ("Softmax", "LogSoftmax"):
+    elif name in ("Softmax", "LogSoftmax"):  # operators: those that normalize along an axis
         for axis in range(logits.ndim):
             made = logits - np.logaddexp.reduce(logits, axis=axis, keepdims=True)
             yield np.exp(made) if name == "Softmax" else made

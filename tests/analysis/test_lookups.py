@@ -84,6 +84,12 @@ def shifted(how: str) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
     """Integer arithmetic between the input and the look-up, as exporters write it."""
     if how == "negative ids":
         return [node("Add", "x count", "a"), node("Less", "x none", "l"), node("Where", "l a x", "i")], {"count": 9, "none": 0}
+    if how == "negative ids by factors":  # as Keras 3 has it in its TensorFlow exports
+        kept, moved = [node("Not", "l", "n"), node("Cast", "n", "k", to=7)], [node("Cast", "l", "m", to=7)]
+        sums = [node("Add", "x count", "a"), node("Mul", "m a", "p"), node("Mul", "x k", "q"), node("Add", "p q", "i")]
+        return [node("Cast", "x", "f", to=1), node("Less", "f zeros", "l"), *kept, *moved, *sums], {
+            "count": 9, "zeros": np.zeros(1, np.float32),
+        }  # fmt: skip
     if how == "offset":
         return [node("Sub", "x first", "i")], {"first": -1}
     if how == "clipped":
@@ -91,7 +97,7 @@ def shifted(how: str) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
     return [helper.make_node("Cast", ["x"], ["h"], to=6), helper.make_node("Cast", ["h"], ["i"], to=7)], {}
 
 
-@pytest.mark.parametrize("how", ["negative ids", "offset", "clipped", "cast"])
+@pytest.mark.parametrize("how", ["negative ids", "negative ids by factors", "offset", "clipped", "cast"])
 def test_arithmetic_before_the_look_up(how: str) -> None:
     nodes, numbers = shifted(how)
     made = net(
@@ -99,9 +105,65 @@ def test_arithmetic_before_the_look_up(how: str) -> None:
         {"A": TABLE, "w": DENSE[:5], **AXES, **{k: np.array(v) for k, v in numbers.items()}},
         IDS,
     )
-    tokens = TOKENS - 9 if how == "negative ids" else np.minimum(TOKENS, 7)
+    tokens = np.where(TOKENS > 3, TOKENS - 9, TOKENS) if how.startswith("negative") else np.minimum(TOKENS, 7)
     rows = TABLE[tokens + 1 if how == "offset" else tokens]
     np.testing.assert_allclose(Explainer(made, "input-x-gradient")(tokens, 0).attribution, rows * DENSE[:5, 0], rtol=1e-5)
+
+
+FLOATS = {"x": (TensorProto.FLOAT, ["n", 4])}
+
+
+@pytest.mark.parametrize("how", ["cast", "offset", "rounded first"])
+def test_tokens_that_come_as_floats(how: str) -> None:
+    before = {
+        "cast": [node("Cast", "x", "i", to=7)],
+        "offset": [node("Add", "x step", "a"), node("Cast", "a", "i", to=7)],
+        "rounded first": [node("Reshape", "x all", "r"), node("Cast", "r", "h", to=6), node("Reshape", "h back", "i")],
+    }[how]
+    weights = {
+        "A": TABLE,
+        "w": DENSE[:5],
+        "step": np.array(1, np.float32),
+        "all": np.array([-1]),
+        "back": np.array([-1, 4]),
+        **AXES,
+    }
+    made = net([*before, node("Gather", "A i", "e"), *SUM], weights, FLOATS)
+    tokens = np.minimum(TOKENS, 7)
+    rows = TABLE[tokens + 1 if how == "offset" else tokens]
+    found = Explainer(made, "input-x-gradient")(tokens.astype(np.float32), 0)
+    np.testing.assert_allclose(found.attribution, rows * DENSE[:5, 0], rtol=1e-5)
+    change = Explainer(made, "integrated-gradients", baseline=0.0, steps=3)(tokens.astype(np.float32), 0)
+    np.testing.assert_allclose(change.attribution, rows * DENSE[:5, 0], rtol=1e-4)
+
+
+def test_an_input_with_a_derivative_is_explained_itself_though_it_is_looked_up_too() -> None:
+    nodes = [
+        node("Cast", "x", "i", to=7), node("Gather", "A i", "r"), node("Unsqueeze", "x two", "u"), node("Mul", "r u", "e"), *SUM,
+    ]  # fmt: skip
+    made = net(nodes, {"A": TABLE, "w": DENSE[:5], **AXES}, FLOATS)
+    found = Explainer(made, "gradient")(TOKENS.astype(np.float32), 1)
+    np.testing.assert_allclose(found.attribution, TABLE[TOKENS] @ DENSE[:5, 1], rtol=1e-5)
+
+
+def test_rows_of_an_input_that_constants_choose() -> None:
+    """Characters and syllables in one input."""
+    nodes = [
+        node("Gather", "x first", "c", axis=1), node("Gather", "x last", "t", axis=1), node("Gather", "A c", "ea"),
+        node("Gather", "B t", "eb"), node("Concat", "ea eb", "e", axis=2), *SUM,
+    ]  # fmt: skip
+    weights = {"A": TABLE, "B": OTHER, "w": DENSE, "first": np.array(0), "last": np.array(1), **AXES}
+    made = net(nodes, weights, {"x": (TensorProto.INT64, ["n", 2, 4])})
+    found = Explainer(made, "input-x-gradient")(np.stack([TOKENS, TOKENS[::-1]], axis=1), 1)
+    np.testing.assert_allclose(found.attributions["x"], TABLE[TOKENS] * DENSE[:5, 1], rtol=1e-5)
+    np.testing.assert_allclose(found.attributions["x_2"], OTHER[TOKENS[::-1]] * DENSE[5:, 1], rtol=1e-5)
+
+
+def test_tokens_times_another_input_are_other_numbers() -> None:
+    nodes = [node("Mul", "x m", "i"), node("Gather", "A i", "e"), *SUM]
+    made = net(nodes, {"A": TABLE, "w": DENSE[:5], **AXES}, {**IDS, "m": IDS["x"]})
+    with pytest.raises(OnnxplainError, match="does not depend on"):
+        rewrite(made)
 
 
 @pytest.mark.parametrize("how", ["Equal", "OneHot", "Where"])

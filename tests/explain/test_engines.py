@@ -9,20 +9,15 @@ import onnx
 import pytest
 
 from onnxplain import Explainer
-from onnxplain.analysis.sample_axis import find_sample_axes, sample_axis, shared_symbol
-from onnxplain.analysis.score import find_score
 from onnxplain.errors import InputError, MethodError, TargetError
-from onnxplain.explain.engine import RunSettings, count_samples
+from onnxplain.explain.engine import RunSettings
 from onnxplain.explain.request import Request
-from onnxplain.ir.graph import Graph
-from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.chunks import chunks, joined, run_in_chunks
 from onnxplain.runtime.session import Session
 from tests.support.models import model, node
 
 W = np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0]], np.float32)
 X = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-FLOAT32 = np.dtype(np.float32)
 
 METHODS = {"input-x-gradient": {}, "integrated-gradients": {"baseline": 0}, "exact-shapley": {}, "shapley-sampling": {}}
 """On a linear map from the baseline 0 all of these are x · w: two by a rewritten model, two by forward passes."""
@@ -30,17 +25,6 @@ METHODS = {"input-x-gradient": {}, "integrated-gradients": {"baseline": 0}, "exa
 
 def linear(batch: Any = "n") -> onnx.ModelProto:
     return model([node("MatMul", "x w", "y")], {"x": [batch, 3]}, {"y": [batch, 2]}, {"w": W})
-
-
-def settings(*shapes: tuple[Any, ...], output: tuple[Any, ...]) -> Any:
-    """The sample axes of a model with inputs and an output of these shapes."""
-    inputs = {f"x{i}": list(shape) for i, shape in enumerate(shapes)}
-    made = model([node("Identity", "x0", "y")], inputs, {"y": list(shapes[0])})
-    graph = Graph(made)
-    score = find_score(graph, None, "logit")
-    if output != shapes[0]:
-        score = type(score)(Tensor("y", FLOAT32, output), Tensor("y", FLOAT32, output), "y", "output")
-    return find_sample_axes(graph, score)
 
 
 @pytest.fixture
@@ -161,53 +145,12 @@ class TestChunks:
             seen.append(len(feeds["x"]))
             return {"y": feeds["x"] @ W, "names": [str(row[0]) for row in feeds["x"]]}
 
-        found = run_in_chunks(run, {"x": X}, {"x": 0}, 5, size, filled=filled)
+        found = run_in_chunks(run, {"x": X}, {"x": 0, "y": 0}, 5, size, filled=filled)
         np.testing.assert_allclose(found["y"], X @ W, rtol=1e-6)
         assert found["names"] == [str(row[0]) for row in X]
         assert not filled or set(seen) == {size}
 
     def test_joined_keeps_order_and_kind(self) -> None:
-        made = joined([{"a": np.array([1]), "b": [{"x": 1}]}, {"a": np.array([2, 3]), "b": [{"x": 2}, {"x": 3}]}])
+        made = joined([{"a": np.array([1]), "b": [{"x": 1}]}, {"a": np.array([2, 3]), "b": [{"x": 2}, {"x": 3}]}], {"a": 0})
         assert made["a"].tolist() == [1, 2, 3]
         assert made["b"] == [{"x": 1}, {"x": 2}, {"x": 3}]
-
-
-class TestSampleAxes:
-    def test_inputs_with_the_extent_of_the_output(self) -> None:
-        axes = settings(("n", 3), ("k", 2), output=("n", 3))
-        assert (axes.batched, axes.sampled, axes.fixed) == (True, {"x0"}, None)
-        assert (axes.of_input("x0"), axes.of_input("x1")) == (0, None)
-
-    def test_an_extent_that_no_input_has_counts_all_that_have_axes(self) -> None:
-        assert settings(("n", 3), ("k", 2), output=(None, 3)).sampled == {"x0", "x1"}
-
-    def test_a_fixed_batch(self) -> None:
-        assert settings((4, 3), output=(4, 3)).fixed == 4
-
-    def test_nothing_counts_samples(self) -> None:
-        axes = settings((784,), output=(10,))
-        assert (axes.batched, axes.sampled, axes.fixed) == (False, frozenset(), None)
-        assert count_samples(axes, {"x0": np.zeros(784)}) == 1
-
-    def test_samples_are_counted_where_they_are(self) -> None:
-        axes = settings(("n", 3), ("k", 2), output=("n", 3))
-        assert count_samples(axes, {"x1": np.zeros((9, 2)), "x0": np.zeros((4, 3))}) == 4
-        with pytest.raises(InputError, match="the first axis is empty"):
-            count_samples(axes, {"x0": np.zeros((0, 3)), "x1": np.zeros((9, 2))})
-
-    @pytest.mark.parametrize(
-        ("shape", "axis"), [(("n", 3), 0), ((3, "n"), 1), ((3, 4), None), (("n", "n"), None), (None, None), ((), None)]
-    )
-    def test_the_only_axis_of_an_extent(self, shape: Any, axis: int | None) -> None:
-        assert sample_axis(Tensor("t", None, shape), "n") == axis
-
-    @pytest.mark.parametrize(
-        ("target", "inputs", "symbol"),
-        [
-            (("n", 2), [("n", 3)], "n"), (("n", 2), [("n", 3), (5, "n")], "n"), (("n", 2), [("n", 3), (5,)], "n"),
-            (("n", 2), [("n", 3), ("k", 3)], None), (("n", 2), [("n", "n")], None), ((4, 2), [(4, 3)], None), ((), [("n",)], None),
-        ],
-    )  # fmt: skip
-    def test_a_symbol_that_all_share(self, target: Any, inputs: Any, symbol: str | None) -> None:
-        tensors = [Tensor(f"x{i}", None, shape) for i, shape in enumerate(inputs)]
-        assert shared_symbol(Tensor("y", None, target), tensors, [tensors[0]]) == symbol

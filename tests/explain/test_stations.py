@@ -137,7 +137,7 @@ class TestSelection:
         assert made.score.tensor.name == "y"
         assert made.layers == ()
         assert [t.name for t in made.origins] == ["x"]
-        assert made.axes.sampled == {"x"}
+        assert (made.axes.axis, dict(made.axes.of_inputs)) == (0, {"x": 0})
 
     def test_a_layer_with_the_inputs_it_comes_from(self) -> None:
         made = select(station(dense(), layer="h"))

@@ -18,7 +18,6 @@ from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
 from onnxplain.io import reader as load
 from onnxplain.io.metadata import read_metadata
-from onnxplain.method.registry import all_methods
 from onnxplain.runtime.cuda_placement import left_to_processor
 from tests.passes.test_lowering import residual
 from tests.support import host_cases, networks
@@ -66,13 +65,8 @@ def wider(made: onnx.ModelProto, feeds: dict[str, np.ndarray], count: int) -> di
 def test_every_method_gives_the_same(case: Case) -> None:
     """Five samples by twos, so that the last run overlaps the one before; by ones on the larger models."""
     plain, feeds, _ = host_cases.made(case)
-    settings = dict(case.settings)
-    method = all_methods()[case.method]
-    if method.needs_baseline:
-        settings["baseline"] = "input"
-    if method.attributes_to in ("layer", "input") and not method.auto_layer:
-        settings["layer"] = host_cases.middle(case.source)
-    made = rewrite(host_cases.source(case.source), case.method, batch_size=2 if case.source == "digits" else 1, **settings)
+    size = 2 if case.source == "digits" else 1
+    made = rewrite(host_cases.source(case.source), case.method, batch_size=size, **host_cases.settings_of(case))
     onnx.checker.check_model(made, full_check=True)
     feeds = wider(plain, feeds, 5)
     same(run(made, feeds), run(plain, feeds), 2e-2 if case.source.startswith("float16") else 1e-4)
@@ -281,7 +275,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "no whole number": (DIGITS, {"batch_size": 1.5}, InputError, "at least 1; got 1.5"),
     "fixed": (fixed, {}, MethodError, "exported for batches of 2; export it with a free first axis"),
     "two counts": (lambda: paired("m"), {}, MethodError, r"one axis 'n'.* in each of 'x' \['n', 3\], 't' \['m', 4\]"),
-    "no input of samples": (found_places, {"layer": "places"}, MethodError, r"one axis 'found'.* in each of 'x' \[3, 4\]"),
+    "no input of samples": (found_places, {"layer": "places"}, MethodError, r"which axis of 'x' \[3, 4\] counts samples"),
     "an output of no samples": (normed, {}, MethodError, r"in output 'mean', found \[\]; .*only_attribution"),
     "no tensor": (FIXTURES / "iris_sklearn" / "model.onnx", {}, MethodError, "output 'output_probability' is no tensor"),
     "rows": (

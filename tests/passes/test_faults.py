@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,8 @@ from onnxplain.passes import (
     conversion,
     dense,
     expand,
-    fold_norm,
     inline,
+    linear_map,
     merge,
     opset,
     parts,
@@ -65,30 +65,29 @@ def normed(**attributes: Any) -> onnx.ModelProto:
 
 def swapped_scale(patch: pytest.MonkeyPatch) -> None:
     """β · x / √(v + ε) in place of s · x / √(v + ε)"""
-    right = fold_norm._Weights.factor
+    right = linear_map.MapWriter._norm_factor
 
-    def factor(self: Any) -> str:
-        norm = onnx.NodeProto()
-        norm.CopyFrom(self.norm)
-        norm.input[1] = norm.input[2]
-        self.norm, kept = norm, self.norm
-        made = right(self)
-        self.norm = kept
-        return made
+    def factor(self: Any, step: Any) -> str:
+        return right(self, replace(step, constants={**step.constants, "scale": step.constants["shift"]}))
 
-    patch.setattr(fold_norm._Weights, "factor", factor)
+    patch.setattr(linear_map.MapWriter, "_norm_factor", factor)
 
 
 def swapped_channels(patch: pytest.MonkeyPatch) -> None:
     """The factor along the rows of the weights in place of their columns."""
-    right = fold_norm._channels
-    patch.setattr(fold_norm, "_channels", lambda n, outgoing: None if (a := right(n, outgoing=outgoing)) is None else 1 - a)
+    right = linear_map.LinearMap.axis
+    patch.setattr(linear_map.LinearMap, "axis", lambda self, outgoing: right(self, outgoing=not outgoing))
 
 
 def lost_epsilon(patch: pytest.MonkeyPatch) -> None:
     """The usual ε in place of the file's."""
-    right = fold_norm._attributes
-    patch.setattr(fold_norm, "_attributes", lambda n: {k: v for k, v in right(n).items() if k != "epsilon"})
+    right = linear_map.MapWriter._number
+    patch.setattr(linear_map.MapWriter, "_number", lambda self, value: right(self, 1e-5 if value < 1 else value))
+
+
+def rootless(self: Any, step: Any) -> str:
+    """s / v"""
+    return str(self("Div", step.constants["scale"], step.constants["variance"]))
 
 
 def replaced(where: Any, name: str, with_: Any) -> Patch:
@@ -214,7 +213,7 @@ FAULTS = {
     "another epsilon": Fault("fold-batch-norm", normed(epsilon=1e-2), X, lost_epsilon),
     "norm without its root": Fault(
         "fold-batch-norm", normed(), X,
-        replaced(fold_norm._Weights, "factor", lambda self: self("Div", self.norm.input[1], self.norm.input[4])),
+        replaced(linear_map.MapWriter, "_norm_factor", rootless),
     ),
     "default of a function": Fault(
         "inline-functions", onnx.parser.parse_model(LOCAL), -np.abs(X), replaced(inline, "_write_defaults", lambda made: None)
@@ -247,7 +246,7 @@ FAULTS = {
     ),
     "a sign in a sigmoid": Fault(
         "merge-sigmoids", sigmoid_by_hand(), floats(2, 3),
-        replaced(sigmoid, "SIGMOID", sigmoid._inverse(1 + sigmoid.op.Exp(sigmoid.var("x")))),
+        replaced(sigmoid, "SIGMOID", sigmoid.inverse(1 + sigmoid.op.Exp(sigmoid.var("x")))),
     ),
     "attributes of an operator with a body": Fault(
         "expand-functions", *loss(),

@@ -90,22 +90,26 @@ def cases() -> list[Case]:
     return found
 
 
+def settings_of(case: Case) -> dict[str, Any]:
+    """The settings of a case, with what its method cannot do without."""
+    settings, method = dict(case.settings), all_methods()[case.method]
+    if method.needs_baseline:
+        settings["baseline"] = "input"
+    if case.method in TABLES_FOR:
+        settings["background"] = rows(case.source)
+    if method.attributes_to in ("layer", "input") and not method.auto_layer:
+        settings["layer"] = middle(case.source)
+    return settings
+
+
 @cache
 def rewritten(case: Case) -> onnx.ModelProto:
     """The explained model.
 
     A method that refuses the model skips the test with its reason, except for the basic ones.
     """
-    settings = dict(case.settings)
-    method = all_methods()[case.method]
-    if method.needs_baseline:
-        settings["baseline"] = "input"
-    if case.method in TABLES_FOR:
-        settings["background"] = rows(case.source)
     try:
-        if method.attributes_to in ("layer", "input") and not method.auto_layer:
-            settings["layer"] = middle(case.source)
-        return rewrite(source(case.source), case.method, **settings)
+        return rewrite(source(case.source), case.method, **settings_of(case))
     except (LayerError, MethodError, RuleError, UnsupportedOperatorError) as error:
         if case.method in BASIC:
             raise

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.analysis.canonize.activation import group_activations, group_shifts
 from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.canonize.function import group_functions, group_shifts
 from onnxplain.analysis.canonize.gate import group_gates
 from onnxplain.analysis.canonize.linear import group_biases
 from onnxplain.analysis.canonize.softmax import group_softmax
@@ -29,7 +29,7 @@ Grouping: TypeAlias = "Callable[[Dataflow], Sequence[Node]]"
 GROUPINGS: tuple[Grouping, ...] = (
     group_softmax,
     group_biases,
-    group_activations,
+    group_functions,
     group_shifts,
     group_gates,
 )
@@ -38,6 +38,7 @@ GROUPINGS: tuple[Grouping, ...] = (
 
 def canonize(
     nodes: Sequence[Node],
+    every: Sequence[Node],
     kept: Iterable[Tensor],
     value: Callable[[Tensor | None], np.ndarray[Any, Any] | None],
     fixed: Callable[[Tensor], bool],
@@ -48,6 +49,7 @@ def canonize(
 
     Args:
         nodes: the live nodes of one backward pass.
+        every: all nodes of its graph, in topological order.
         kept: tensors that must stay visible: those explained, and the target.
         value: the values of small constants.
         fixed: whether a tensor is the same for every input.
@@ -55,5 +57,5 @@ def canonize(
         groupings: what is grouped, in this order.
     """
     for group in groupings:
-        nodes = group(Dataflow(nodes, frozenset(t.name for t in kept), value, fixed, traits))
+        nodes = group(Dataflow(nodes, every, frozenset(t.name for t in kept), value, fixed, traits))
     return nodes

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from onnxplain.analysis.canonize.dataflow import Dataflow
+from onnxplain.analysis.statistic import is_statistic
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import OpTraits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["group_gates"]
+__all__ = ["group_gates", "statistic_of"]
 
 
 def _squashes(facts: OpTraits) -> bool:
@@ -54,9 +55,9 @@ def _kind(flow: Dataflow, node: Node) -> tuple[str, int]:
     if flow.traits(node).multiplies:
         return ("Attend", 1) if _made_by(flow, a, _weighs) else ("Attend", 0) if _made_by(flow, c, _weighs) else ("", 0)
     if node.op == "Div":
-        return ("Normalize", 0) if _statistic(flow, c) else ("", 0)
+        return ("Normalize", 0) if statistic_of(flow, c) else ("", 0)
     for divisor, signal in ((c, 0), (a, 1)):
-        if _statistic(flow, divisor, inverted=True):
+        if statistic_of(flow, divisor, inverted=True):
             return "Normalize", signal
     for kind, makes in (("Gate", _squashes), ("GatedUnit", _lets_through)):
         gates = [_made_by(flow, t, makes) for t in (a, c)]
@@ -67,10 +68,10 @@ def _kind(flow: Dataflow, node: Node) -> tuple[str, int]:
 
 def _made_by(flow: Dataflow, tensor: Tensor, makes: Callable[[OpTraits], bool]) -> bool:
     """Whether an operator of that kind made a tensor, moved, rescaled or taken from one since."""
-    maker, factor = flow.maker(tensor), 1.0
+    maker, factor = flow.live_maker(tensor), 1.0
     while maker is not None and (_hands_on(flow, maker) or _rescales(flow, maker) or _complements(flow, maker)):
         factor *= _scale(flow, maker) if _rescales(flow, maker) else 1.0
-        maker = flow.maker(next((t for i, t in enumerate(maker.inputs) if maker.needs_input_grad(i)), None))
+        maker = flow.live_maker(next((t for i, t in enumerate(maker.inputs) if maker.needs_input_grad(i)), None))
     if maker is None:
         return False
     return makes(flow.traits(maker)) or (makes is _squashes and _clips_to_one(flow, maker, factor))
@@ -122,20 +123,12 @@ def _inverts(flow: Dataflow, node: Node) -> bool:
     )
 
 
-def _statistic(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> bool:
+def statistic_of(flow: Dataflow, tensor: Tensor, *, inverted: bool = False) -> bool:
     """Whether a tensor is made of reductions by elementwise functions: √(mean x² − (mean x)² + ε), or one over it."""
-    waiting, seen = [tensor], {tensor.name}
-    while waiting:
-        maker = flow.maker(waiting.pop())
-        if maker is None:
-            return False
-        facts = flow.traits(maker)
-        if facts.reduces:
-            continue
-        if not facts.elementwise and not facts.moves_elements:
-            return False
-        inverted = inverted and not _inverts(flow, maker)
-        fresh = [t for i, t in enumerate(maker.inputs) if t is not None and maker.needs_input_grad(i) and t.name not in seen]
-        seen.update(t.name for t in fresh)
-        waiting += fresh
-    return not inverted
+    inverts: list[bool] = []
+
+    def operands(node: Node) -> list[Tensor]:
+        return [t for i, t in enumerate(node.inputs) if t is not None and node.needs_input_grad(i)]
+
+    found = is_statistic(tensor, flow.live_maker, operands, flow.traits, lambda node: inverts.append(_inverts(flow, node)))
+    return found and (not inverted or any(inverts))

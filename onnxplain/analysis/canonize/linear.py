@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnxplain.analysis.canonize.dataflow import Dataflow
 from onnxplain.ir.node import Node
 from onnxplain.ir.pattern import match, op, var
-from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.ir.tensor import Dim, Tensor, same_dim
 
 __all__ = ["group_biases"]
 
@@ -28,10 +28,21 @@ def _with_bias(flow: Dataflow, add: Node) -> Node | None:
     if not found or not flow.fixed(found["bias"]) or _enlarges(found["bias"], found.named["product"].y):
         return None
     product = found.named["product"]
+    if flow.scalar(found["bias"]) and _channels(flow, product) != 1:  # a number for all units belongs to the function behind
+        return None
     live = [i for i in range(2) if product.needs_input_grad(i)]
     if len(live) != 1:
         return None
     return flow.group("Linear", found, [product.input(live[0]), product.input(1 - live[0]), found["bias"]])
+
+
+def _channels(flow: Dataflow, product: Node) -> Dim:
+    """How many units a product has; 1 where that is unknown, so that what is added is their bias."""
+    y = product.y
+    if y.shape is None or not y.shape:
+        return 1
+    found = y.dim(1) if flow.traits(product).channels_first and len(y.shape) > 1 else y.dim(-1)
+    return 1 if found is None else found
 
 
 def _enlarges(bias: Tensor, y: Tensor) -> bool:

@@ -32,8 +32,8 @@ class Scoring:
     @cached_property
     def decides(self) -> str:
         """How the model decides: "most" (the greatest of several elements) or "each" (every element for itself)."""
-        score = self.forward.score
-        extents = score.tensor.shape[int(self.forward.batched) :] if score.tensor.shape else ()
+        shape = self.forward.score.tensor.shape or ()
+        extents = [d for axis, d in enumerate(shape) if axis != self.forward.axes.axis]
         alone = all(e == 1 for e in extents)
         return "each" if alone or self._final == "Sigmoid" else "most"
 

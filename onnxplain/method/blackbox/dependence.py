@@ -1,7 +1,8 @@
-"""Partial dependence and individual conditional expectation: the score along the values of one feature at a time."""
+"""Partial dependence and individual conditional expectation: the score along the values of one feature at a time, or of two."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,13 @@ import numpy as np
 from onnxplain.errors import MethodError
 from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.bins import FeatureColumn, feature_columns
+from onnxplain.method.blackbox.moving import arranged_curves, chosen_pairs, filled, scores_where
 from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
 from onnxplain.method.registry import method
-from onnxplain.runtime.progress import track
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 
-__all__: list[str] = []
+__all__ = ["surface_facts"]
 
 
 @method(
@@ -31,8 +32,8 @@ def ice(
     context: PerturbationContext, *, points: int = 20, grid: str = "quantiles", background: Any = None, categorical: Any = (),
     chunk: int | str | None = None,
 ) -> PerturbationResult:  # fmt: skip
-    curves, grids = _curves(context, points, grid, background, categorical, chunk)
-    return _found(context, curves, grids)
+    table, grids = _grids(context, points, grid, background, categorical)
+    return PerturbationResult(*arranged_curves(context, _curves(context, table, grids, chunk), grids))
 
 
 @method(
@@ -43,59 +44,66 @@ def ice(
     axioms=("dummy", "implementation-invariance"),
     signed=False,
     forward_only=True,
+    overall=True,
 )
 def partial_dependence(
-    context: PerturbationContext, *, points: int = 20, grid: str = "quantiles", background: Any = None, categorical: Any = (),
-    chunk: int | str | None = None,
+    context: PerturbationContext, *, points: int = 20, grid: str = "quantiles", pairs: Any = None, background: Any = None,
+    categorical: Any = (), chunk: int | str | None = None,
 ) -> PerturbationResult:  # fmt: skip
-    curves, grids = _curves(context, points, grid, background, categorical, chunk)
-    found = _found(context, curves.mean(axis=0, keepdims=True), grids)
-    return PerturbationResult(found.attributions, found.facts, overall=True)
+    table, grids = _grids(context, points, grid, background, categorical)
+    chosen = chosen_pairs(pairs, len(table))
+    curves = _curves(context, table, grids, chunk).mean(axis=0, keepdims=True)
+    attributions, facts = arranged_curves(context, curves, grids)
+    if chosen:
+        surfaces = [_surface(context, table, grids, pair, chunk) for pair in chosen]
+        facts |= surface_facts(surfaces, [(grids[a], grids[b]) for a, b in chosen], chosen)
+    return PerturbationResult(attributions, facts, overall=True)
 
 
-def _curves(
-    context: PerturbationContext, points: int, grid: str, background: Any, categorical: Any, chunk: Any
-) -> tuple[Array, list[Array]]:
-    """Scores [n, targets, features, points] (NaN beyond the values of a feature that has fewer) and each feature's values."""
+def surface_facts(surfaces: Sequence[Array], grids: Sequence[tuple[Array, Array]], pairs: Sequence[tuple[int, int]]) -> Arrays:
+    """Surfaces [targets, values, values] of pairs of features as facts: `surfaces` [1, targets, pairs, points, points] over
+    `surface_grid` [1, 1, pairs, 2, points], NaN beyond the last values, and the `pairs` [1, 1, pairs, 2]."""
+    most = max(len(g) for both in grids for g in both)
+    padded = [np.pad(s, ((0, 0), (0, most - s.shape[1]), (0, most - s.shape[2])), constant_values=np.nan) for s in surfaces]
+    values = [np.stack([filled(g, most) for g in both]) for both in grids]
+    return {
+        "surfaces": np.stack(padded, axis=1)[None],
+        "surface_grid": np.stack(values)[None, None],
+        "pairs": np.array(pairs)[None, None],
+    }
+
+
+def _surface(
+    context: PerturbationContext, table: Sequence[FeatureColumn], grids: Sequence[Array], pair: tuple[int, int], chunk: Any
+) -> Array:
+    """The mean score where two features take each pair of values, [targets, values, values]."""
+    first, second = (grids[f] for f in pair)
+    changes = [{pair[0]: a, pair[1]: b} for a in first for b in second]
+    means = scores_where(context, table, changes, chunk).mean(axis=1)
+    return np.asarray(means.T.reshape(-1, len(first), len(second)))
+
+
+def _grids(
+    context: PerturbationContext, points: int, grid: str, background: Any, categorical: Any
+) -> tuple[list[FeatureColumn], list[Array]]:
+    """The features, and the values that each runs through."""
     if points < 2:
         raise MethodError(f"points is how many values of a feature are tried, at least 2; got {points}")
     if grid not in ("quantiles", "even"):
         raise MethodError(f"grid='{grid}' is unknown; give quantiles (as often as in the data) or even (equal steps)")
     data = background_rows(background, context.x) if background is not None else context.x
     table = feature_columns(data, None, categorical)
-    grids = [_values(c, data, points, grid) for c in table]
+    return table, [_values(c, data, points, grid) for c in table]
+
+
+def _curves(context: PerturbationContext, table: Sequence[FeatureColumn], grids: Sequence[Array], chunk: Any) -> Array:
+    """Scores [n, targets, features, points], NaN beyond the values of a feature that has fewer."""
     curves = np.full((context.count, context.scores.shape[1], len(table), max(map(len, grids))), np.nan)
-    size = context.rows(chunk)
     places = [(f, p) for f, values in enumerate(grids) for p in range(len(values))]
-    many = max(1, size // context.count)
-    across = min(size, context.count)
-    for start in track(range(0, len(places), many), context.title, context.progress):
-        part = places[start : start + many]
-        for first in range(0, context.count, across):
-            samples = slice(first, min(first + across, context.count))
-            scores = context.scorer.scores(_moved(context, table, grids, part, samples))
-            read = context.read(scores.reshape(len(part), samples.stop - first, 1, -1), samples)[:, :, 0]
-            for (feature, point), values in zip(part, read, strict=True):
-                curves[samples, :, feature, point] = values
-    return curves, grids
-
-
-def _moved(
-    context: PerturbationContext, table: list[FeatureColumn], grids: list[Array], places: list[tuple[int, int]], samples: slice
-) -> Arrays:
-    """Copies of samples, one block for each value of a feature."""
-    feeds: Arrays = {}
-    for name, x in {**context.x, **context.fixed}.items():
-        if name not in context.scorer.sampled:
-            feeds[name] = x
-            continue
-        blocks = np.repeat(x[samples][None], len(places), axis=0)
-        flat = blocks.reshape(len(places), len(x[samples]), -1)
-        for block, (feature, point) in zip(flat, places, strict=True):
-            if table[feature].input == name:
-                block[:, table[feature].index] = grids[feature][point]
-        feeds[name] = flat.reshape(-1, *x.shape[1:])
-    return feeds
+    found = scores_where(context, table, [{f: grids[f][p]} for f, p in places], chunk)
+    for (feature, point), scores in zip(places, found, strict=True):
+        curves[:, :, feature, point] = scores
+    return curves
 
 
 def _values(column: FeatureColumn, data: Arrays, points: int, grid: str) -> Array:
@@ -109,27 +117,3 @@ def _values(column: FeatureColumn, data: Arrays, points: int, grid: str) -> Arra
     if grid == "even":
         return np.linspace(low, high, points).astype(values.dtype)
     return np.unique(np.percentile(values, np.linspace(5, 95, points)).astype(values.dtype))
-
-
-def _found(context: PerturbationContext, curves: Array, grids: list[Array]) -> PerturbationResult:
-    """Deviations as attributions; curves [n, targets, points, …] and the grid [1, 1, points, …] by input as facts."""
-    attributions: Arrays = {}
-    facts: Arrays = {}
-    start, several, most = 0, len(context.x) > 1, curves.shape[-1]
-    for name, x in context.x.items():
-        shape, size = x.shape[1:], int(np.prod(x.shape[1:]))
-        mine = curves[:, :, start : start + size]
-        attributions[name] = np.nanstd(mine, axis=-1).reshape(*curves.shape[:2], *shape)
-        end = f".{name}" if several else ""
-        facts[f"curves{end}"] = np.moveaxis(mine, -1, 2).reshape(*curves.shape[:2], most, *shape)
-        table = np.stack([_filled(g, most) for g in grids[start : start + size]], axis=-1)
-        facts[f"grid{end}"] = np.repeat(table.reshape(1, 1, most, *shape), len(curves), axis=0)
-        start += size
-    return PerturbationResult(attributions, facts)
-
-
-def _filled(values: Array, most: int) -> Array:
-    """A feature's values, with NaN (text: nothing) up to the longest grid."""
-    if values.dtype.kind in "OUSb":
-        return np.concatenate([values.astype(str), np.full(most - len(values), "")])
-    return np.concatenate([values.astype(np.float64), np.full(most - len(values), np.nan)])

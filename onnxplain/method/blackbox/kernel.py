@@ -16,7 +16,7 @@ from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResu
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
-__all__ = ["coalitions", "regression"]
+__all__ = ["coalitions", "of_size", "regression"]
 
 
 @method(
@@ -70,7 +70,7 @@ def coalitions(count: int, samples: int, random: np.random.Generator) -> tuple[A
         if left * sum(mass[s] for s in both) / mass.sum() < total or total > left:
             break
         for s in both:
-            found.append(_of_size(count, s))
+            found.append(of_size(count, s))
             weights.append(np.full(len(found[-1]), mass[s] / len(found[-1])))
             mass[s] = 0
         left, size = left - total, size + 1
@@ -84,7 +84,7 @@ def coalitions(count: int, samples: int, random: np.random.Generator) -> tuple[A
     return np.concatenate(found), np.concatenate(weights)
 
 
-def _of_size(count: int, size: int) -> Array:
+def of_size(count: int, size: int) -> Array:
     """All coalitions of one size."""
     masks = np.zeros((comb(count, size), count), bool)
     for mask, members in zip(masks, combinations(range(count), size), strict=True):

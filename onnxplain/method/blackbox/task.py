@@ -30,8 +30,8 @@ TABLE = 4_000_000
 class PlayerValues:
     """What a method gives each player: values [n, targets, players].
 
-    `errors` are standard errors of the values, `facts` numbers per sample and target [n, targets], `convergence_delta` what the
-    values sum to beyond the difference of the scores, [n, targets].
+    `errors` are standard errors of the values, `facts` numbers per sample and target [n, targets, …], `convergence_delta` what
+    the values sum to beyond the difference of the scores, [n, targets].
     """
 
     values: Array
@@ -175,7 +175,7 @@ def merged(played: Sequence[tuple[Game, PlayerValues]]) -> PerturbationResult:
     spread = [game.players.spread(shares.values) for game, shares in played]
     attributions = {name: np.concatenate([s[name] for s in spread]) for name in spread[0]}
     first_game, first = played[0]
-    facts = {key: np.concatenate([shares.facts[key] for _, shares in played]) for key in first.facts}
+    facts = {key: _joined([shares.facts[key] for _, shares in played]) for key in first.facts}
     several = len(attributions) > 1
 
     def at(key: str, name: str) -> str:
@@ -185,8 +185,7 @@ def merged(played: Sequence[tuple[Game, PlayerValues]]) -> PerturbationResult:
         errors = [game.players.spread(shares.errors) for game, shares in played if shares.errors is not None]
         facts.update({at("standard_error", name): np.concatenate([e[name] for e in errors]) for name in errors[0]})
     if not first_game.players.plain:
-        most = max(game.players.count for game, _ in played)
-        facts["group_values"] = np.concatenate([_padded(shares.values, most) for _, shares in played])
+        facts["group_values"] = _joined([shares.values for _, shares in played])
         for name in attributions:
             numbers = [np.broadcast_to(g.players.of[name], (g.count, *g.players.of[name].shape)) for g, _ in played]
             facts[at("groups", name)] = np.concatenate(numbers)[:, None]
@@ -198,6 +197,13 @@ def merged(played: Sequence[tuple[Game, PlayerValues]]) -> PerturbationResult:
     return PerturbationResult(attributions, facts, gap)
 
 
-def _padded(values: Array, most: int) -> Array:
-    missing = most - values.shape[-1]
-    return np.pad(values, ((0, 0), (0, 0), (0, missing)), constant_values=np.nan)
+def _joined(parts: Sequence[Array]) -> Array:
+    """Arrays [n, targets, …] below each other; where samples have fewer players than others, NaN (for numbers of players −1)."""
+    most = [max(p.shape[axis] for p in parts) for axis in range(2, parts[0].ndim)]
+    fill = np.nan if parts[0].dtype.kind == "f" else -1
+    return np.concatenate(
+        [
+            np.pad(p, ((0, 0), (0, 0), *((0, m - e) for m, e in zip(most, p.shape[2:], strict=True))), constant_values=fill)
+            for p in parts
+        ]
+    )

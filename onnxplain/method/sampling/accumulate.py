@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from onnxplain.analysis.sample_axis import sample_axis
+from onnxplain.analysis.sample_axis import only_axis
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor, same_dim
@@ -86,7 +86,7 @@ def accumulate(
     size, total = None, b.Squeeze(count)
     steps = total
     if symbol is not None:
-        axis = sample_axis(context.sources[0], symbol)
+        axis = only_axis(context.sources[0], symbol)
         assert axis is not None
         samples = b.Max(b.Gather(b.shape(context.sources[0]), axis), 1)  # none at all are one run of none
         size = b.Max(b.Div(b.Squeeze(rows(context, chunk)), samples), 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxplain.analysis.liveness import liveness
-from onnxplain.analysis.sample_axis import sample_axis
+from onnxplain.analysis.sample_axis import only_axis
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import OpTraits, standard_traits
 from onnxplain.ir.tensor import Tensor
@@ -173,7 +173,7 @@ def _last(context: AttributionContext, live: Mapping[int, Node], moved: set[str]
             places.discard(i)
     if context.symbol is not None:
         reads = {i: [t for k, t in enumerate(live[i].reads) if t is not None and live[i].needs_input_grad(k)] for i in places}
-        if any(sample_axis(t, context.symbol) is None for tensors in reads.values() for t in tensors):
+        if any(only_axis(t, context.symbol) is None for tensors in reads.values() for t in tensors):
             return frozenset()
     return frozenset(places)
 

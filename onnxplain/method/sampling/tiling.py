@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxplain.analysis.sample_axis import sample_axis
+from onnxplain.analysis.sample_axis import only_axis
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Dim, Tensor
 
@@ -32,7 +32,7 @@ class Copies:
 
     def axis(self, like: Tensor) -> int:
         """The sample axis of a tensor that has one."""
-        found = sample_axis(like, self.symbol)
+        found = only_axis(like, self.symbol)
         assert found is not None
         return found
 

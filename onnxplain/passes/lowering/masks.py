@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxplain.ir.emitted import Emitted
-from onnxplain.ir.pattern import op, var
+from onnxplain.ir.pattern import number, op, var
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.lowering.scope import STEEP, Scope
 
@@ -21,12 +21,17 @@ HARD_SWISH = op.Where(
     op.Where(op.LessOrEqual(X, -3), 0, MESSAGE * (X * (1 / 3) + 0.5)),
 )  # fmt: skip
 SPREAD = op.Where(op.And(var("rows"), var("columns")), MESSAGE, 0)
-# operators: how each comparison splits the line
-SIDES = {
-    "Greater": (1, False), "GreaterOrEqual": (1, True), "Less": (-1, False), "LessOrEqual": (-1, True),
-    "not Greater": (-1, True), "not GreaterOrEqual": (-1, False), "not Less": (1, True), "not LessOrEqual": (1, False),
-}  # fmt: skip
-"""On which side of its second input the first one makes a comparison true, and whether an equal one does."""
+CONDITION = var("condition")
+KEPT, DROPPED = op.Where(CONDITION, MESSAGE, 0), op.Where(CONDITION, 0, MESSAGE)
+BOTH = op.And(var("one"), var("other"))
+BOUND = number("bound")
+SIDES = (
+    (op.Greater(X, BOUND), 1, False),
+    (op.GreaterOrEqual(X, BOUND), 1, True),
+    (op.Less(X, BOUND), -1, False),
+    (op.LessOrEqual(X, BOUND), -1, True),
+)
+"""On which side of the bound each comparison is true, and whether it is at the bound."""
 
 
 def hard_swish(s: Scope, node: Emitted) -> Emitted | None:
@@ -54,14 +59,13 @@ def hard_swish(s: Scope, node: Emitted) -> Emitted | None:
 
 def masked(s: Scope, node: Emitted) -> Emitted | None:
     """The message where an image in blocks lies beyond bounds, else 0: the message times a step for each."""
-    condition, message, other = node.inputs
-    if s.number(other) == 0 and message is not None:
-        steps = _steps(s, condition, "")
-    elif s.number(message) == 0 and other is not None:
-        message, steps = other, _steps(s, condition, "not ")
-    else:
+    found = s.match(node.outputs[0], KEPT)
+    dropped = not found
+    found = found or s.match(node.outputs[0], DROPPED)
+    if not found:
         return None
-    if not steps or message is None or not _meets(s, message):
+    message, steps = found["message"], _steps(s, found["condition"], negated=dropped)
+    if not steps or not _meets(s, message):
         return None
     *first, last = steps
     for step in first:
@@ -87,24 +91,25 @@ def _meets(s: Scope, message: Tensor) -> bool:
     return s.is_blocked(message) and not s.is_wild(message)
 
 
-def _steps(s: Scope, condition: Tensor | None, negated: str) -> list[tuple[Tensor, float, int]]:
-    """A condition as steps: an image in blocks, a bound, and the side on which to keep what is there; none if it is no such."""
-    node = None if condition is None else s.b.maker(condition)
-    if node is None:
-        return []
-    if node.op == "And" and not negated:
-        both = [_steps(s, t, "") for t in node.inputs]
-        return [*both[0], *both[1]] if all(both) else []
-    if negated + node.op not in SIDES:
-        return []
-    (sign, inclusive), (y, bound) = SIDES[negated + node.op], node.inputs
-    number = s.number(bound)
-    if number is None or not np.isfinite(number) or y is None or not s.is_blocked(y):
-        return []
-    number *= sign
-    first = number if inclusive else float(np.nextafter(np.float32(number), np.float32(np.inf)))
-    steep = abs(_beyond(first, sign)["alpha"]) <= float(np.finfo(np.float32).max)  # not for bounds that are nearly 0
-    return [(y, first, sign)] if steep else []
+def _steps(s: Scope, condition: Tensor, *, negated: bool) -> list[tuple[Tensor, float, int]]:
+    """A condition, or what it is not, as steps: an image in blocks, a bound, and the side on which to keep what is there; none
+    if it is no such."""
+    both = None if negated else s.match(condition, BOTH)
+    if both:
+        steps = [_steps(s, both[name], negated=False) for name in ("one", "other")]
+        return [*steps[0], *steps[1]] if all(steps) else []
+    for pattern, above, at_bound in SIDES:
+        found = s.match(condition, pattern)
+        if not found:
+            continue
+        y, number, sign = found["x"], found.numbers["bound"], -above if negated else above
+        if not np.isfinite(number) or not s.is_blocked(y):
+            return []
+        number *= sign
+        first = number if at_bound != negated else float(np.nextafter(np.float32(number), np.float32(np.inf)))
+        steep = abs(_beyond(first, sign)["alpha"]) <= float(np.finfo(np.float32).max)  # not for bounds that are nearly 0
+        return [(y, first, sign)] if steep else []
+    return []
 
 
 def _step(s: Scope, y: Tensor, bound: float, sign: int) -> Tensor:

@@ -13,7 +13,7 @@ from onnxplain.ir.emitted import Body, Emitted
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.pattern import Match, NoMatch, Pattern, match
-from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.ir.tensor import Shape, Tensor, same_dim
 from onnxplain.passes.lowering.blocks import in_blocks, is_image, whole
 from onnxplain.passes.lowering.pools import pooled
 
@@ -47,9 +47,14 @@ class _EmittedView:
     def constant(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         return self.b.value(tensor)
 
-    def rank(self, tensor: Tensor) -> int | None:
-        shape = self.b.known(tensor).shape
-        return None if shape is None else len(shape)
+    def is_constant(self, tensor: Tensor) -> bool:
+        return self.b.is_constant(tensor)
+
+    def shape(self, tensor: Tensor) -> Shape:
+        return self.b.known(tensor).shape
+
+    def attribute(self, node: Emitted, name: str) -> Any:
+        return node.attributes.get(name)
 
     def is_shared(self, tensor: Tensor) -> bool:
         return sum(tensor in node.inputs for node in self.b.nodes) > 1

@@ -7,6 +7,7 @@ from onnxplain.ir.registry import Rule
 from onnxplain.propagation.composite import Composite, NodePattern
 from onnxplain.propagation.deeplift import norms as deeplift_norms
 from onnxplain.propagation.deeplift import rules as deeplift
+from onnxplain.propagation.deeplift.bounds import bounded
 from onnxplain.propagation.deeplift.control_flow import control
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
@@ -48,6 +49,7 @@ BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(roles=("linear", "sum", "layout")), deeplift.linear),
     (NodePattern(operators=SELECTS), deeplift.linear),
     (NodePattern(roles=("elementwise",)), deeplift.rescale),
+    (NodePattern(operators=("Clip",)), bounded),
     (NodePattern(roles=("control",)), control),
 )
 

@@ -89,7 +89,7 @@ def layered(
     entries.append((NodePattern(operators=CONVOLUTIONS, roles=("linear",)), convolution))
     entries.append((NodePattern(traits=("weightless",)), lrp.epsilon(value)))
     entries.append((NodePattern(roles=("linear",)), dense))
-    return Composite(name, (*entries, *base(value, sums)), canonize=True, strict=True, expands=EXPANDED, float32=True)
+    return Composite(name, (*entries, *base(value, sums)), canonize=True, norms=True, strict=True, expands=EXPANDED, float32=True)
 
 
 def uniform(

@@ -142,7 +142,7 @@ class LinearRule(RelevanceRule):
     def bias_relevance(self, b: Builder, node: Node, *messages: Tensor | None) -> list[Tensor]:
         """The shares of the bias, group by group. The operators that the rule itself emitted are found again, not doubled."""
         node, places = self._operands(b, node)
-        if places.bias is None or self.bias == "distribute":
+        if (places.bias is None and places.w is not None) or self.bias == "distribute":
             return []
         shares = self._shares(b, node, places, messages[0])
         return [_scaled(b, b.Mul(share, _of_bias(b, places, made)), group.weight) for group, made, share in shares]
@@ -258,12 +258,12 @@ def _shifted(b: Builder, node: Node, copy: Node, shift: float) -> Node | None:
 
 
 def _of_bias(b: Builder, places: LinearOperands, made: Sequence[tuple[Branch, Node]]) -> Tensor:
-    """What the biases add to the branches' outputs."""
-    assert places.bias is not None
+    """What the biases add to the branches' outputs; of maps without weights (norms with stored statistics) the value at 0."""
     parts = []
     for branch, copy in made:
-        bare = b.replay(copy, _without(copy.inputs, places.bias))
-        parts.append(_scaled(b, b.Sub(copy.y, bare.y), branch.sign))
+        x, without = copy.input(places.x), _without(copy.inputs, places.bias)
+        bare = b.replay(copy, [b.zeros_like(x) if t is x else t for t in copy.inputs] if places.bias is None else without).y
+        parts.append(_scaled(b, bare if places.bias is None else b.Sub(copy.y, bare), branch.sign))
     return b.total(parts)
 
 
@@ -286,7 +286,7 @@ def _scaled(b: Builder, t: Tensor, factor: float) -> Tensor:
     return made
 
 
-def _without(inputs: Sequence[Tensor | None], index: int) -> tuple[Tensor | None, ...]:
+def _without(inputs: Sequence[Tensor | None], index: int | None) -> tuple[Tensor | None, ...]:
     return tuple(None if i == index else t for i, t in enumerate(inputs))
 
 

@@ -62,11 +62,15 @@ def share(value: float = STABILIZER) -> NamedRule:
     x · ∂y/∂x · R / y, for sums, means and other homogeneous functions.
     """
 
+    def kept(b: Builder, node: Node, relevance: Tensor, *rest: Tensor | None) -> list[Tensor]:
+        return _of_constants(b, node, b.quotient(relevance, node.y, value))
+
     @named(
         "share",
         "R_x = x · ∂y/∂x · R / (y + ε sign y)",
         "Bach et al. 2015, eq. 56; residual sums and average pooling",
         factors_input=True,
+        kept=kept,
     )
     def rule(b: Builder, node: Node, relevance: Tensor, *rest: Tensor | None) -> Messages:
         return _contributions(b, node, b.quotient(relevance, node.y, value))
@@ -92,17 +96,23 @@ def scatter(value: float = STABILIZER) -> NamedRule:
 def share_positive(value: float = STABILIZER) -> NamedRule:
     """Proportional shares of the summands above zero alone, as under z⁺: summands that cancel then cannot explode."""
 
+    def parts(b: Builder, node: Node, relevance: Tensor) -> tuple[Node, Tensor]:
+        copy = b.replay(node, tuple(t if t is None else positive(b, t) for t in node.inputs))
+        adds = b.spec(node).traits.keeps_nonnegative == "all"  # a difference of positive parts has any sign
+        return copy, b.quotient(relevance, copy.y, value, "positive" if adds else "")
+
+    def kept(b: Builder, node: Node, relevance: Tensor, *rest: Tensor | None) -> list[Tensor]:
+        return _of_constants(b, *parts(b, node, relevance))
+
     @named(
         "share-positive",
         "R_x = x⁺ / Σ x⁺ · R",
         "z⁺ with unit weights: Montavon et al. 2017, Deep Taylor Decomposition, the z⁺-rule",
         factors_input=True,
+        kept=kept,
     )
     def rule(b: Builder, node: Node, relevance: Tensor, *rest: Tensor | None) -> Messages:
-        parts = replace(node, inputs=tuple(t if t is None else positive(b, t) for t in node.inputs))
-        copy = b.replay(node, parts.inputs)
-        adds = b.spec(node).traits.keeps_nonnegative == "all"  # a difference of positive parts has any sign
-        return _contributions(b, copy, b.quotient(relevance, copy.y, value, "positive" if adds else ""))
+        return _contributions(b, *parts(b, node, relevance))
 
     return rule
 
@@ -156,11 +166,15 @@ def softmax(b: Builder, node: Node, relevance: Tensor) -> Messages:
 def normalize(value: float = STABILIZER) -> NamedRule:
     """Norms: linear in their input once the statistic they divide by is taken for a constant."""
 
+    def kept(b: Builder, node: Node, relevance: Tensor, *rest: Tensor | None) -> list[Tensor]:
+        return _of_constants(b, node, b.quotient(relevance, node.y, value))
+
     @named(
         "normalize",
         "R_x = x · ∂y/∂x · R / (y + ε sign y), statistics constant",
         "Achtibat et al. 2024, AttnLRP",
         factors_input=True,
+        kept=kept,
     )
     def rule(b: Builder, node: Node, relevance: Tensor, *rest: Tensor | None) -> Messages:
         message = b.quotient(relevance, node.y, value)
@@ -244,6 +258,16 @@ def _live(node: Node, count: int) -> list[int]:
 def _contributions(b: Builder, node: Node, message: Tensor) -> tuple[Tensor | None, ...]:
     """x · ∂y/∂x · message for every live input."""
     return _products(b, node, b.gradient(node, message))
+
+
+def _of_constants(b: Builder, node: Node, message: Tensor) -> list[Tensor]:
+    """x · ∂y/∂x · message for what is added and constant: summands, such as codes of positions, and the biases of norms."""
+    spec = b.spec(node)
+    added = [spec.traits.linear_in == "together" or i == spec.bias for i in range(len(node.inputs))]
+    asked = tuple(added[i] and x is not None and not node.needs_input_grad(i) for i, x in enumerate(node.inputs))
+    if not any(asked):
+        return []
+    return [r for r in _contributions(b, replace(node, needs_grad=asked), message) if r is not None]
 
 
 def _products(b: Builder, node: Node, slopes: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:

@@ -1,1 +1,1 @@
-"""Pictures of explanations: images, series, bars, curves, trees."""
+"""Figures of explanations: images, series, bars, curves and trees."""

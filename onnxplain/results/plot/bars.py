@@ -1,4 +1,4 @@
-"""Tables and tokens: horizontal bars, a row per feature or token, shared by all methods."""
+"""Bars for tables and tokens: one row per feature or token, one column per method."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ __all__ = ["BarsBlock", "strongest", "value_text"]
 Array = np.ndarray[Any, Any]
 
 ROWS_SHOWN = {"table": 12, "tokens": 40}
-"""So many rows are shown; what the others sum to is said below."""
+"""The number of rows shown. The sum of the others is noted below them."""
 
 
 def strongest(rows: Sequence[Array], most: int, *, in_order: bool) -> list[int]:
-    """The elements that matter most in any method, each method measured by its own greatest; flat places.
+    """The elements with the strongest attributions in any method, each relative to the method's largest.
 
-    Sorted by importance, or in reading order.
+    Args:
+        rows: the attributions of one sample, one array per method.
+        most: the number of elements.
+        in_order: whether to keep the order of the elements instead of sorting by strength.
+
+    Returns:
+        Flat indices.
     """
     sizes = np.zeros(rows[0].size)
     for row in rows:
@@ -36,7 +42,7 @@ def strongest(rows: Sequence[Array], most: int, *, in_order: bool) -> list[int]:
 
 
 def value_text(view: PlotView, sample: int, place: int) -> str:
-    """What was fed into an element."""
+    """The value of an input element, as text."""
     if view.values is None or view.values[sample].size != view.attributions[0][sample].size:
         return ""
     value = view.values[sample].ravel()[place]
@@ -46,7 +52,7 @@ def value_text(view: PlotView, sample: int, place: int) -> str:
 
 
 class BarsBlock:
-    """A block per sample; sizes in inches."""
+    """Bars, one block per sample. Sizes are in inches."""
 
     def __init__(
         self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]

@@ -1,4 +1,4 @@
-"""Curves of `ice` and `partial-dependence`: a panel per feature, the score over the values that the feature runs through."""
+"""Curves of `ice` and `partial-dependence`: one panel per feature, with the score over the feature's values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.errors import OutputError
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.plot.page import Page
+from onnxplain.results.plot.page import Page, wrapped
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, short
 from onnxplain.results.plot.views import PlotView, columns_of, views_of
 from onnxplain.results.prediction import explained_score, has_samples, lifted
@@ -23,34 +23,34 @@ __all__ = ["Curves", "CurvesBlock", "curves_of", "has_curves"]
 Array = np.ndarray[Any, Any]
 
 PANELS, ACROSS = 12, 4
-"""So many features are shown, those with the greatest deviation, and so many in a row."""
+"""The number of features shown (those with the largest deviation), and the number of panels in a row."""
 LINES_SHOWN = 60
-"""Lines of single samples in a panel, at most."""
+"""The largest number of lines of single samples in a panel."""
 COLOURS = (STRENGTH, FOR, AGAINST, "#2f8f6b", "#d99a2b", "#5d6676")
-"""Of targets; where there are more, those with the highest scores have colours, and the last is of all others."""
+"""Colours of targets. If there are more targets, those with the highest scores get one; the others share the last."""
 WIDE, HIGH, GAP, HEAD, FOOT = 1.62, 1.05, 0.26, 0.22, 0.4
-"""Inches: a panel, between panels, above and below one."""
+"""In inches: the size of a panel, the gap between panels, the space above and below a panel."""
 
 
 def has_curves(explanation: Explanation) -> bool:
-    """Whether a method left curves over a grid of values."""
+    """Whether the explanation contains curves over a grid of values."""
     return any(key.split(".")[0] == "curves" for key in explanation.facts)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of samples, features counted through all inputs."""
+    """The curves of all samples, with the features of all inputs in one row."""
 
     scores: Array
     """[n, targets, points, features]; NaN beyond the last value of a feature."""
     grid: tuple[Array, ...]
-    """The values of each feature, numbers or texts."""
+    """The values of each feature, as numbers or texts."""
     targets: tuple[tuple[str, ...], ...]
-    """What is explained of each sample, in words."""
+    """What was explained about each sample, as text."""
 
 
 def curves_of(explanation: Explanation) -> Curves:
-    """The curves that an explanation holds."""
+    """Collect the curves of an explanation."""
     names = [key for key in explanation.facts if key.split(".")[0] == "curves"]
     among = _of(explanation) == "all"
     parts, grid = [], []
@@ -66,7 +66,7 @@ def curves_of(explanation: Explanation) -> Curves:
 
 
 def _of(explanation: Explanation) -> str:
-    """Which targets the scores are of; means over samples say so by themselves."""
+    """What the scores belong to, as text: the target, or what they are a mean of."""
     return str(explanation.about.get("mean_of", explanation.about["target"]))
 
 
@@ -80,7 +80,7 @@ def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[
 
 
 def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> PlotView:
-    """Names and values of the features; deviations of the first target alone."""
+    """RowNames and values of the features; deviations of the first target alone."""
     if _of(explanation) == "all":
         axis = 1 if has_samples(explanation) else 0
         first = {name: values.take(0, axis) for name, values in explanation.attributions.items()}
@@ -89,7 +89,7 @@ def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> P
 
 
 class CurvesBlock:
-    """Panels of one explanation, those of all samples in one; sizes in inches."""
+    """The panels of one explanation, with all samples in each panel. Sizes are in inches."""
 
     def __init__(self, explanation: Explanation, features: Sequence[Any] | None, samples: Sequence[int] | None) -> None:
         view = _first_target(explanation, features)
@@ -109,10 +109,12 @@ class CurvesBlock:
         self.left = 0.5
         across = min(ACROSS, len(self.features))
         self.width = self.left + across * (WIDE + GAP) - GAP
-        self.height = 0.48 + -(-len(self.features) // across) * (HEAD + HIGH + FOOT) + 0.02
+        self.titles = [wrapped(name, WIDE + GAP - 0.1, 8) for name in self.names]
+        self.head = HEAD + 0.13 * (max(map(len, self.titles)) - 1)
+        self.height = 0.48 + -(-len(self.features) // across) * (self.head + HIGH + FOOT) + 0.02
 
     def _kinds(self) -> list[str]:
-        """The targets, those with the highest scores first where there are more than colours."""
+        """The targets. If there are more than colours, those with the highest scores come first."""
         scores: dict[str, list[float]] = {}
         for sample in self.samples:
             for target, curves in zip(self.curves.targets[sample], self.curves.scores[sample], strict=True):
@@ -130,11 +132,11 @@ class CurvesBlock:
         shown = self.curves.scores[self.samples][..., self.features]
         low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
         room = 0.06 * (high - low) or 1.0
-        for place, (feature, name) in enumerate(zip(self.features, self.names, strict=True)):
+        for place, (feature, title) in enumerate(zip(self.features, self.titles, strict=True)):
             row, column = divmod(place, ACROSS)
             x = left + self.left + column * (WIDE + GAP)
-            y = top + 0.48 + row * (HEAD + HIGH + FOOT) + HEAD
-            page.text(x, y - 0.05, name if len(name) <= 24 else name[:23] + "…", size=8, va="bottom")
+            y = top + 0.48 + row * (self.head + HIGH + FOOT) + self.head
+            page.text(x, y - 0.05, "\n".join(title), size=8, va="bottom", linespacing=1.1)
             axes = page.axes(x, y, WIDE, HIGH)
             axes.set_ylim(low - room, high + room)
             if low < 0 < high:
@@ -147,7 +149,7 @@ class CurvesBlock:
             self._values(page, feature, x, y + HIGH + 0.05)
 
     def _panel(self, axes: Axes, feature: int) -> None:
-        """The lines of one feature with the samples' own values as dots, and the mean line of each target."""
+        """Draw one feature: a line per sample, a dot at the sample's own value, and the mean of each target."""
         grid, many = self.curves.grid[feature], len(self.samples)
         at = grid.astype(np.float64) if grid.dtype.kind in "fiu" else np.arange(len(grid), dtype=np.float64)
         drawn: dict[str, list[Array]] = {kind: [] for kind in self.kinds}
@@ -168,7 +170,7 @@ class CurvesBlock:
         axes.set_xlim(at[0] - 0.03 * span, at[-1] + 0.03 * span)
 
     def _own(self, sample: int, feature: int, grid: Array, at: Array) -> float | None:
-        """Where on the axis a sample's own value lies; None where that is unknown or beyond the grid."""
+        """The position of a sample's own value on the axis; None if it is unknown or outside the grid."""
         if self.own is None:
             return None
         value = self.own[sample, feature]
@@ -178,7 +180,7 @@ class CurvesBlock:
         return float(at[found[0]]) if len(found) else None
 
     def _values(self, page: Page, feature: int, left: float, top: float) -> None:
-        """The ends of the axis; of texts all where they are few."""
+        """Label the axis: its ends, or all values if they are a few texts."""
         grid = self.curves.grid[feature]
         if grid.dtype.kind in "fiu":
             ends = [(0.0, short(float(grid[0])), "left"), (1.0, short(float(grid[-1])), "right")]
@@ -194,7 +196,7 @@ class CurvesBlock:
         return COLOURS[min(self.kinds.index(target), len(COLOURS) - 1)]
 
     def _legend(self, page: Page, right: float, middle: float) -> None:
-        """Targets by colour, from the right, and the mean."""
+        """Draw the legend: the colours of the targets, from the right, and the mean."""
         words = [(self._colour(t), t) for t in self.kinds[: len(COLOURS)]]
         if len(self.kinds) > len(COLOURS):
             words[-1] = (COLOURS[-1], "others")

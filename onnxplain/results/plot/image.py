@@ -1,4 +1,4 @@
-"""Images: the picture, then each method's heat map."""
+"""Images: the image itself, then one heat map per method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 class ImageBlock:
-    """Rows of samples, columns of methods; sizes in inches."""
+    """Images, one row per sample and one column per method. Sizes are in inches."""
 
     def __init__(
         self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
@@ -83,8 +83,15 @@ class ImageBlock:
 
 
 def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None, *, printed: bool = False) -> Array:
-    """A heat map in colour [h, w, 3], with the edges of the picture under it for orientation, or (`printed`) the picture itself:
-    a map is too coarse to show what it lies on."""
+    """A heat map in colour, [h, w, 3], on top of the image.
+
+    Args:
+        heat: the attributions, [h, w].
+        scale: the value with the strongest colour.
+        signed: whether signs have colours of their own.
+        picture: the image; its edges are drawn for orientation. None leaves them out.
+        printed: whether to draw the image itself in light grey, for maps that are coarser than its edges.
+    """
     shape = heat.shape if picture is None else picture.shape
     pixels: Array = colours(to_picture(heat, shape), scale, signed).astype(np.float64) / 255
     if printed and picture is not None:
@@ -96,7 +103,7 @@ def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None,
 
 
 def scale_text(heat: Array, scale: float, signed: bool) -> str:
-    """What the ends of the colours stand for."""
+    """The meaning of the ends of the colour scale."""
     broken = int((~np.isfinite(heat)).sum())
     if broken:
         return f"{broken} not finite (grey)"

@@ -1,4 +1,4 @@
-"""A matplotlib figure measured in inches from its top left corner."""
+"""A matplotlib figure with coordinates in inches from the top left corner."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["MARGIN", "Page", "gutter_of", "prediction_lines", "wrapped"]
 
 MARGIN = 0.3
-"""Inches of empty paper around everything."""
+"""The margin in inches."""
 
 
 def wrapped(text: str, inches: float, size: float) -> list[str]:
-    """Lines of text that fit, at the mean width of the default font."""
+    """Break a text into lines that fit into a width, assuming the mean character width of the default font."""
     return textwrap.wrap(text, max(4, int(inches * 72 / (0.56 * size)))) or [""]
 
 
 class Page:
-    """A sheet of paper; everything is placed by `left` and `top` in inches.
+    """A figure on which everything is placed by `left` and `top` in inches.
+
+    Args:
+        width: in inches.
+        height: in inches.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -43,7 +47,7 @@ class Page:
         FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float, *, frame: bool = True) -> Axes:
-        """Empty axes without ticks, in a thin frame or none."""
+        """Add empty axes without ticks, with or without a thin frame."""
         axes = self.figure.add_axes(
             (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         )
@@ -57,7 +61,7 @@ class Page:
         return axes
 
     def text(self, left: float, top: float, text: str, *, size: float = 8, colour: str = INK, **style: Any) -> None:
-        """Text; its top left corner is at the place unless `ha` and `va` say otherwise."""
+        """Add text. The position is its top left corner unless `ha` and `va` say otherwise."""
         # "$" would start mathematics.
         self.figure.text(
             left / self.width, 1 - top / self.height, text.replace("$", r"\$"), fontsize=size, color=colour,
@@ -65,22 +69,22 @@ class Page:
         )  # fmt: skip
 
     def image(self, axes: Axes, pixels: np.ndarray[Any, Any], **options: Any) -> None:
-        """Pixels, sharp where they are few and averaged where they are many."""
+        """Draw pixels: sharp if there are few, averaged if there are many."""
         grey: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.ndim == 2 else {}
         axes.imshow(pixels, interpolation="antialiased", **{"aspect": "auto", **grey, **options})
 
     def headings(self, texts: list[str], lefts: list[float], bottom: float, width: float) -> None:
-        """Headings of columns, standing on a line, centred."""
+        """Add centred column headings above a line."""
         for text, left in zip(texts, lefts, strict=True):
             lines = "\n".join(wrapped(text, width, 8.5))
             self.text(left + width / 2, bottom, lines, size=8.5, ha="center", va="bottom", linespacing=1.15)
 
     def left_heading(self, left: float, bottom: float) -> None:
-        """The heading over what the model says of the samples."""
+        """Add the heading of the column with the predictions."""
         self.text(left, bottom, "prediction", size=8.5, colour=QUIET, va="bottom")
 
     def prediction(self, left: float, middle: float, width: float, prediction: Prediction, explained: str | None) -> None:
-        """What the model says of a sample, as a block of lines about a middle line."""
+        """Add the prediction of a sample, as lines of text centred at a height."""
         lines = prediction_lines(prediction, explained, width)
         heights = [size * 1.3 / 72 for _, size, _, _ in lines]
         top = middle - sum(heights) / 2
@@ -89,7 +93,7 @@ class Page:
             top += height
 
     def legend(self, left: float, top: float, *, signed: bool, unsigned: bool, note: str) -> None:
-        """The colour scales and a note, on one line."""
+        """Add the colour scales and a note, on one line."""
         for wanted, first, last, low in ((signed, "against", "for", -1.0), (unsigned, "weak", "strong", 0.0)):
             if not wanted:
                 continue
@@ -105,7 +109,7 @@ class Page:
         self.text(left, top, note, size=7, colour=QUIET, va="center")
 
     def swatches(self, left: float, top: float, *, signed: bool, unsigned: bool, note: str) -> None:
-        """What the colours of bars mean, and a note, on one line."""
+        """Add the meaning of the bars' colours and a note, on one line."""
         words = [(AGAINST, "against"), (FOR, "for")] if signed else []
         for colour, word in [*words, *([(STRENGTH, "strength")] if unsigned else [])]:
             self.axes(left, top - 0.05, 0.1, 0.1, frame=False).set_facecolor(colour)
@@ -115,14 +119,14 @@ class Page:
 
 
 def gutter_of(predictions: Sequence[Prediction], targets: Sequence[str]) -> float:
-    """Inches for what the model says of the samples."""
+    """The width of the column with the predictions, in inches."""
     words = [w for p in predictions for w in (p.label or "").split()] + [w for t in targets for w in t.split()]
     longest = max((len(w) for w in words), default=0)
     return min(1.5, max(0.82, 0.11 * longest + 0.2))
 
 
 def prediction_lines(prediction: Prediction, explained: str | None, width: float) -> list[tuple[str, float, str, str]]:
-    """Lines (text, size, colour, weight): the class, its probability, and what is explained where that is another."""
+    """The lines (text, size, colour, weight) on a prediction: class, probability, and the explained class if it differs."""
     lines: list[tuple[str, float, str, str]] = []
     if prediction.label is not None:
         size = 13.0 if len(prediction.label) <= 5 else 9.0

@@ -1,10 +1,10 @@
-"""Pictures of explanations: methods side by side, samples one below the other, in the form that fits the data."""
+"""Figures of explanations: methods side by side, samples one below the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.explanation import Explanation
@@ -14,8 +14,10 @@ from onnxplain.results.plot.image import ImageBlock
 from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.series import SeriesBlock
 from onnxplain.results.plot.style import QUIET
+from onnxplain.results.plot.tabular.forms import TabularRequest, tabular_blocks
+from onnxplain.results.plot.tabular.surfaces import SurfacesBlock, has_surfaces
 from onnxplain.results.plot.tree import TreeBlock, has_pictured_filters
-from onnxplain.results.plot.views import columns_of, views_of
+from onnxplain.results.plot.views import TABULAR_FORMS, columns_of, views_of
 from onnxplain.results.prediction import predictions, sample_count
 
 if TYPE_CHECKING:
@@ -30,10 +32,13 @@ BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "series": SeriesBlock,
 }
 SAMPLES_SHOWN = {"image": 8, "table": 4, "tokens": 4, "series": 6}
-"""So many samples are shown where nothing is said."""
+"""The number of samples shown by default."""
+
+Blocks: TypeAlias = "list[tuple[str, Any]]"
+"""What is drawn, one below the other, with the captions above."""
 
 OVERALL = "all samples"
-"""The target of what holds for all samples together."""
+"""The target of blocks about all samples together."""
 
 
 def plot(
@@ -43,29 +48,47 @@ def plot(
     samples: int | Sequence[int] | None = None,
     form: str | None = None,
     title: str | None = None,
+    feature: str | int | Sequence[str | int] | None = None,
+    by: Any = None,
+    most: int | None = None,
 ) -> Figure:
-    """A figure of explanations of the same samples, side by side.
+    """Draw explanations of the same samples side by side.
 
     Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
     as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding). Explanations by
-    `ice` and `partial-dependence` get their curves, all samples in one panel per feature; soft decision trees of images get
-    their filters.
+    `ice`, `partial-dependence` and `ale` get their curves, all samples in one panel per feature, and maps of pairs that were
+    asked for; soft decision trees of images get their filters.
+
+    Tables have more forms. Of single samples: `waterfall` and `force`, how the score gets from its base to where it is. Of
+    many: `beeswarm` and `heatmap`, all attributions at once; `importance`, bars of mean sizes; `scatter`, a feature's
+    attributions over its values; `network`, interactions.
 
     Args:
         explanations: one per method, of the same samples.
         features: names of table columns, of a series' channels, or of tokens (or one list of them per sample).
         samples: which samples; None for the first few.
-        form: image, table, series, tokens or curves; None chooses from the shapes.
+        form: image, table, series, tokens or curves, or one for tables (waterfall, force, beeswarm, importance, scatter,
+            heatmap, network); None chooses from the shapes.
         title: a line above everything.
+        feature: of a scatter plot, by name or number, or several; None for those that matter most.
+        by: the feature that colours a scatter plot, None for the one that interacts most; of importance the cohorts: "class", or
+            a label per sample.
+        most: how many features to show, in forms for tables.
 
     Returns:
-        A matplotlib Figure, independent of pyplot; save it with `figure.savefig(path)`.
+        A matplotlib Figure that is independent of pyplot. Save it with `figure.savefig(path)`.
 
     Raises:
-        InputError: no such sample, a wrong number of features, or explanations of different samples.
-        OutputError: no such form, or one that does not fit.
+        InputError: a sample does not exist, the number of features is wrong, or the explanations are of different samples.
+        OutputError: the form is unknown or does not fit.
         MissingDependencyError: matplotlib is not installed.
     """
+    if form in TABULAR_FORMS:
+        chosen = None if samples is None else chosen_samples(samples, sample_count(explanations[0]), 0)
+        asked = TabularRequest(form, features, chosen, feature, by, most)
+        return _page([("", block) for block in tabular_blocks(explanations, asked)], title)
+    if feature is not None or by is not None or most is not None:
+        raise OutputError(f"feature, by and most are for these forms: {', '.join(TABULAR_FORMS)}")
     curved = [e for e in explanations if has_curves(e)] if form in (None, "curves") else []
     plain = [e for e in explanations if not any(e is c for c in curved)]
     if form == "curves" and plain:
@@ -73,6 +96,11 @@ def plot(
     blocks, legend, note = _blocks(plain, features, samples, form) if plain or not curved else ([], None, "")
     pictured = plain if form in (None, "image") else []
     blocks += [("", block) for e in (*curved, *pictured) for block in whole(e, features, samples)]
+    return _page(blocks, title, legend, note)
+
+
+def _page(blocks: Blocks, title: str | None, legend: Callable[..., None] | None = None, note: str = "") -> Figure:
+    """Blocks one below the other on a page, with a title above and a legend below."""
     captions = [0.24 if caption else 0.0 for caption, _ in blocks]
     head = 0.42 if title else 0.0
     between, foot = 0.3, 0.32 if legend is not None else 0.0
@@ -95,25 +123,22 @@ def plot(
 
 def whole(
     explanation: Explanation, features: Sequence[Any] | None, samples: int | Sequence[int] | None
-) -> list[CurvesBlock | TreeBlock]:
-    """What is drawn of all samples together: the curves, or the tree with filters that are images."""
+) -> list[CurvesBlock | SurfacesBlock | TreeBlock]:
+    """What is drawn of all samples together: curves, maps of pairs, or the tree with filters that are images."""
     count = sample_count(explanation)
     if has_curves(explanation):
         every = samples is None or explanation.about["target"] == OVERALL
-        return [CurvesBlock(explanation, features, None if every else chosen_samples(samples, count, count))]
+        curves = CurvesBlock(explanation, features, None if every else chosen_samples(samples, count, count))
+        return [curves, SurfacesBlock(explanation, features)] if has_surfaces(explanation) else [curves]
     if has_pictured_filters(explanation):
         return [TreeBlock(explanation, chosen_samples(samples, count, SAMPLES_SHOWN["image"]))]
     return []
 
 
-Blocks = list[tuple[str, Any]]
-"""What is drawn, one below the other, with the captions above."""
-
-
 def _blocks(
     explanations: Sequence[Explanation], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
 ) -> tuple[Blocks, Callable[..., None], str]:
-    """The blocks of explanations side by side, the legend for them, and a note on what is not shown."""
+    """The blocks of the figure, the function that draws their legend, and a note about what is not shown."""
     columns = columns_of(explanations)
     views = views_of(columns, features, form)
     count = sample_count(explanations[0])
@@ -127,10 +152,18 @@ def _blocks(
 
 
 def chosen_samples(samples: int | Sequence[int] | None, count: int, most: int) -> list[int]:
-    """The samples to show, counted from 0; negative ones from the end.
+    """The indices of the samples to show.
+
+    Args:
+        samples: one index or several; negative ones count from the end. None for the first ones.
+        count: the number of samples.
+        most: the number shown if `samples` is None.
+
+    Returns:
+        Indices from 0.
 
     Raises:
-        InputError: no such sample.
+        InputError: a sample does not exist.
     """
     if samples is None:
         return list(range(min(count, most)))

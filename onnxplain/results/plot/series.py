@@ -1,4 +1,4 @@
-"""Series: the line of each channel on a ground coloured by its attribution."""
+"""Time series: the line of each channel, on a ground coloured by its attribution."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["SeriesBlock", "lanes_of"]
 Array = np.ndarray[Any, Any]
 
 CHANNELS_SHOWN = 8
-"""So many channels are shown, those with the strongest attributions."""
+"""The number of channels shown: those with the strongest attributions."""
 
 
 def lanes_of(rows: Sequence[Array], most: int = CHANNELS_SHOWN) -> list[int]:
-    """The channels to show, in order: those that are strongest in any method. Rows are [c, t]."""
+    """The channels to show, in order: those with the strongest attributions in any method. Rows are [channels, time]."""
     sizes = np.max([np.abs(np.nan_to_num(r)).sum(axis=1) / (np.abs(np.nan_to_num(r)).sum() or 1.0) for r in rows], axis=0)
     return sorted(int(i) for i in np.argsort(-sizes, kind="stable")[:most])
 
@@ -33,7 +33,7 @@ def as_channels(array: Array) -> Array:
 
 
 class SeriesBlock:
-    """Rows of samples, columns of methods, a lane per channel; sizes in inches."""
+    """Series, one row per sample, one column per method, one lane per channel. Sizes are in inches."""
 
     def __init__(
         self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
@@ -122,7 +122,7 @@ class SeriesBlock:
         )
 
     def _line(self, sample: int, lane: int, shape: tuple[int, ...]) -> Array | None:
-        """The input of a channel between 0.1 and 0.9 of its lane."""
+        """The values of a channel, scaled to 0.1..0.9 of its lane; None if they are unknown."""
         if self.view.values is None:
             return None
         values = as_channels(np.asarray(self.view.values[sample], dtype=np.float64))

@@ -1,4 +1,4 @@
-"""Colours and numbers shared by pictures and pages. Zero is white or transparent, for is red, against is blue."""
+"""Colours and number formats of figures and pages. Zero is white or transparent, positive is red, negative is blue."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 INK, QUIET, RIM = "#1d2129", "#6b7280", "#d5d9e0"
-"""Text, lesser text, and frames."""
+"""Colours of text, secondary text and frames."""
 FOR, AGAINST, STRENGTH = "#c8402a", "#2867b2", "#6d4aa2"
-"""Bars and words: what speaks for the target, against it, and strength without a direction."""
+"""Colours of bars and words: for the target, against it, and strength without a sign."""
 
 # From zero on: lightness falls evenly, and red and blue differ for all kinds of colour vision and in print.
 _STOPS = {
@@ -45,9 +45,10 @@ _BAD = (190, 190, 190)
 
 
 def rim(values: Array) -> float:
-    """Where the colours end: the 99.5th percentile of the sizes, so that single elements do not dim all others.
+    """The value with the strongest colour: the 99.5th percentile of absolute values, so that single outliers do not dim the rest.
 
-    0 where all are zero.
+    Returns:
+        0 if all values are zero.
     """
     sizes = np.abs(values[np.isfinite(values)])
     if sizes.size == 0 or not sizes.max() > 0:
@@ -60,7 +61,7 @@ def _signs(values: Array, signed: bool) -> list[tuple[str, Array]]:
 
 
 def colours(values: Array, scale: float, signed: bool) -> Array:
-    """Attributions [...] as colours on white: uint8 [..., 3]. What is not finite is grey."""
+    """Attributions [...] as colours on white, uint8 [..., 3]. Values that are not finite are grey."""
     finite = np.isfinite(values)
     size = np.clip(np.abs(np.where(finite, values, 0)) / (scale or 1.0), 0, 1)
     result = np.zeros((*values.shape, 3))
@@ -74,7 +75,7 @@ def colours(values: Array, scale: float, signed: bool) -> Array:
 
 
 def veil(values: Array, scale: float, signed: bool) -> Array:
-    """Attributions [...] as colours whose opacity is the strength: uint8 [..., 4]."""
+    """Attributions [...] as colours whose opacity is their strength, uint8 [..., 4]."""
     finite = np.isfinite(values)
     size = np.clip(np.abs(np.where(finite, values, 0)) / (scale or 1.0), 0, 1)
     result = np.zeros((*values.shape, 4))
@@ -86,7 +87,7 @@ def veil(values: Array, scale: float, signed: bool) -> Array:
 
 
 def edges(picture: Array) -> Array | None:
-    """How strongly the picture changes, 0..1 [h, w], to find one's way on a heat map; None under 32 pixels."""
+    """The strength of the image's edges, 0..1 [h, w], drawn for orientation under a heat map; None for images under 32 pixels."""
     grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
     if min(grey.shape) < 32:
         return None
@@ -99,7 +100,7 @@ def edges(picture: Array) -> Array | None:
 
 
 def to_picture(heat: Array, shape: tuple[int, ...]) -> Array:
-    """A map of an inner layer enlarged to the picture by repeating its elements: [h, w]."""
+    """Enlarge the map of an inner layer to the size of the image by repeating its elements: [h, w]."""
     if heat.shape == shape[:2]:
         return heat
     rows = np.arange(shape[0]) * heat.shape[0] // shape[0]
@@ -108,7 +109,7 @@ def to_picture(heat: Array, shape: tuple[int, ...]) -> Array:
 
 
 def enlarged(values: Array, sizes: Sequence[int]) -> Array:
-    """The last axes brought to these sizes, linearly between the centres of their elements."""
+    """Resize the last axes by linear interpolation between the centres of the elements."""
     for axis, size in enumerate(sizes, start=values.ndim - len(sizes)):
         have = values.shape[axis]
         if have != size:
@@ -121,13 +122,13 @@ def enlarged(values: Array, sizes: Sequence[int]) -> Array:
 
 
 def shaded(pixels: Array, picture: Array) -> Array:
-    """Colours [h, w, 3] in 0..1 on a light grey print of the picture."""
+    """Draw colours [h, w, 3] in 0..1 on a light grey print of the image."""
     grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
     return np.asarray(pixels * (0.6 + 0.4 * grey[..., None]))
 
 
 def blocks(array: Array, most: int) -> Array:
-    """An image [h, w, ...] reduced to at most `most` pixels a side by averaging blocks."""
+    """Reduce an image [h, w, ...] to at most `most` pixels per side by averaging blocks."""
     factor = -(-max(array.shape[:2]) // most)
     if factor <= 1:
         return array
@@ -137,7 +138,7 @@ def blocks(array: Array, most: int) -> Array:
 
 
 def short(value: float) -> str:
-    """A number in three digits with a true minus sign."""
+    """A number with three significant digits and a true minus sign."""
     if not np.isfinite(value):
         return "∞" if value == np.inf else "−∞" if value == -np.inf else "not a number"
     size = abs(value)
@@ -153,7 +154,7 @@ def short(value: float) -> str:
 
 
 def percent(probability: float) -> str:
-    """A probability in percent, never rounded to certainty."""
+    """A probability in percent that is never rounded to 0 or 100."""
     if probability > 0.9995 and probability < 1:
         return "> 99.9 %"
     if 0 < probability < 0.0005:

@@ -1,4 +1,4 @@
-"""Soft decision trees of models of images: the filter of every inner node as a picture, and the ways that samples take."""
+"""Soft decision trees of image models: the filter of each inner node as an image, and the paths of the samples."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["TreeBlock", "has_pictured_filters"]
 Array = np.ndarray[Any, Any]
 
 LEVELS = 4
-"""Inner levels drawn, at most, from the root."""
+"""The largest number of inner levels drawn, from the root."""
 LEAF, BETWEEN, HEAD, FOOT = 0.56, 0.3, 0.62, 0.5
-"""Inches: a leaf's width, between levels, above and below the tree."""
+"""In inches: the width of a leaf, the distance of levels, the space above and below the tree."""
 
 
 def has_pictured_filters(explanation: Explanation) -> bool:
-    """Whether a method left a tree with filters that are images."""
+    """Whether the explanation contains a tree whose filters are images."""
     if "filters" not in explanation.facts:
         return False
     filters = lifted(explanation, explanation.facts["filters"])[0]
@@ -32,7 +32,7 @@ def has_pictured_filters(explanation: Explanation) -> bool:
 
 
 class TreeBlock:
-    """The tree from the root down; sizes in inches."""
+    """The tree, from the root down. Sizes are in inches."""
 
     def __init__(self, explanation: Explanation, samples: Sequence[int]) -> None:
         self.explanation = explanation
@@ -51,7 +51,7 @@ class TreeBlock:
         return lifted(self.explanation, self.explanation.facts[name])
 
     def _visits(self, leaves: Sequence[int]) -> Array:
-        """The share of samples that come to each node, inner ones and leaves."""
+        """The share of the samples that reach each node, inner nodes first, then leaves."""
         inner = len(self.filters)
         visits = np.zeros(inner + len(self.leaves))
         for leaf in leaves:
@@ -62,7 +62,7 @@ class TreeBlock:
         return visits
 
     def _place(self, node: int, left: float, top: float) -> tuple[float, float, float]:
-        """The middle, upper and lower edge of a node."""
+        """The centre, the upper and the lower edge of a node."""
         level = int(np.log2(node + 1))
         across = (node + 1 - 2**level + 0.5) / 2**level
         y = top + HEAD + sum(self.high[:level]) + level * BETWEEN
@@ -98,7 +98,7 @@ class TreeBlock:
             self._classes(page, left, top)
 
     def _classes(self, page: Page, left: float, top: float) -> None:
-        """The most probable class of every leaf."""
+        """Add the most probable class of each leaf."""
         first = len(self.filters)
         for leaf, chances in enumerate(self.leaves):
             x, y, _ = self._place(first + leaf, left, top)

@@ -1,4 +1,4 @@
-"""What goes into pictures and pages: explanations brought side by side, and the form that fits their shapes."""
+"""Prepares explanations for figures and pages: brings them side by side and chooses the form by their shapes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,41 @@ import numpy as np
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import enlarged
-from onnxplain.results.prediction import lifted, sample_count, scores, target_name
+from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
 
-__all__ = ["PICTURE_FORMS", "PlotColumn", "PlotView", "choose_form", "columns_of", "picture_of", "pooled_map", "views_of"]
+__all__ = [
+    "PICTURE_FORMS",
+    "TABULAR_FORMS",
+    "PlotColumn",
+    "PlotView",
+    "choose_form",
+    "columns_of",
+    "picture_of",
+    "pooled_map",
+    "views_of",
+]
 
 Array = np.ndarray[Any, Any]
 
 PICTURE_FORMS = ("image", "table", "series", "tokens", "curves")
 """The forms of a picture."""
+TABULAR_FORMS = ("waterfall", "force", "beeswarm", "importance", "scatter", "heatmap", "network")
+"""More forms of a picture of a table, of single samples (waterfall, force) or of all."""
 EVERY = 10
-"""Up to so many targets of target="all" are all shown, otherwise the `FIRST` with the highest scores."""
+"""With target="all", up to so many targets are all shown; of more, only the `FIRST` with the highest scores."""
 FIRST = 5
 
 
 @dataclass(frozen=True)
 class PlotColumn:
-    """One method (for target="all": one method and target) of a side-by-side picture."""
+    """One column of a figure: a method, or with target="all" one target of a method.
+
+    Attributes:
+        heading: the text above the column.
+        explanation: the explanation.
+        signed: whether signs have a meaning and colours of their own.
+        among_all: with target="all", the index of the column's target for each sample; None otherwise.
+    """
 
     heading: str
     explanation: Explanation
@@ -35,23 +54,23 @@ class PlotColumn:
 
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
-        values = lifted(self.explanation, self.explanation.attributions[name])
+        values = self.explanation.samples_first(name)
         chosen = values if self.among_all is None else values[np.arange(len(values)), self.among_all]
         return _over_input(self.explanation, name, chosen) if self.is_map(name) else chosen
 
     def is_map(self, name: str) -> bool:
-        """Whether it is a map of an input's places, made from a layer."""
+        """Whether the attribution is a map over the positions of an input, computed at an inner layer."""
         entries = self.explanation.about.get("attributions", {}).values()
         return any(e["explains"] == name and e["kind"] == "map" for e in entries)
 
     def target(self, sample: int) -> str:
-        """What is explained, in words."""
+        """What was explained about a sample, as text."""
         if self.among_all is None:
             return target_name(self.explanation, sample)
         return self.explanation.class_name(int(self.among_all[sample]))
 
     def target_index(self, sample: int) -> int | None:
-        """The explained element's number, None where several are explained together."""
+        """The index of the explained element; None if several are explained together."""
         if self.among_all is not None:
             return int(self.among_all[sample])
         return None if self.explanation.target is None else int(self.explanation.target[sample])
@@ -59,11 +78,15 @@ class PlotColumn:
 
 @dataclass(frozen=True)
 class PlotView:
-    """One explained tensor in every column.
+    """One explained tensor in all columns.
 
-    `values` is what was fed in ([n, …]; for tensors inside the model the picture they belong to, or None).
-    `attributions` has one array [n, …] per column, `maps` says which of them are maps of places. `labels` names the elements of
-    one sample, or the elements of each.
+    Attributes:
+        name: the tensor's name.
+        form: one of `PICTURE_FORMS`.
+        values: the input's values [n, …]; for inner tensors the image they belong to, or None.
+        attributions: one array [n, …] per column.
+        maps: which columns are maps over positions.
+        labels: the names of a sample's elements, or one list of names per sample.
     """
 
     name: str
@@ -74,7 +97,7 @@ class PlotView:
     maps: tuple[bool, ...] = ()
 
     def label(self, sample: int, place: int) -> str:
-        """The name of an element, counted row by row."""
+        """The name of an element, by its flat index."""
         shape = self.attributions[0].shape[1:]
         if self.labels is None:
             if len(shape) < 2 or self.form == "tokens":
@@ -84,11 +107,11 @@ class PlotView:
         return str(found[place])
 
 
-def columns_of(explanations: Sequence[Explanation]) -> list[PlotColumn]:
-    """The columns of a side-by-side picture.
+def columns_of(explanations: Sequence[Explanation], *, most: int = EVERY) -> list[PlotColumn]:
+    """The columns of a side-by-side picture; of more than `most` targets those with the highest scores.
 
     Raises:
-        InputError: there is nothing to show, or the explanations are of different samples.
+        InputError: there are no explanations, or they are of different samples.
     """
     if not explanations:
         raise InputError("there is nothing to show: no explanation was given")
@@ -101,14 +124,14 @@ def columns_of(explanations: Sequence[Explanation]) -> list[PlotColumn]:
         negative = any((v < 0).any() for v in explanation.attributions.values())
         signed = negative or bool(explanation.about.get("method_info", {}).get("signed", False))
         if explanation.target is None and explanation.about.get("target") == "all":
-            result += _every_target(heading, explanation, signed)
+            result += _every_target(heading, explanation, signed, most)
         else:
             result.append(PlotColumn(heading, explanation, bool(signed)))
     return result
 
 
 def _headings(explanations: Sequence[Explanation]) -> list[str]:
-    """Method names, with what tells explanations of one method apart."""
+    """Method names, with the options that distinguish explanations of the same method."""
     names = [e.method for e in explanations]
     result = []
     for explanation, name in zip(explanations, names, strict=True):
@@ -122,10 +145,10 @@ def _headings(explanations: Sequence[Explanation]) -> list[str]:
     return result
 
 
-def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[PlotColumn]:
-    values = lifted(explanation, next(iter(explanation.attributions.values())))
+def _every_target(heading: str, explanation: Explanation, signed: bool, most: int) -> list[PlotColumn]:
+    values = explanation.samples_first()
     count, targets = values.shape[:2]
-    if targets <= EVERY:
+    if targets <= most:
         return [
             PlotColumn(f"{heading} → {explanation.class_name(t)}", explanation, signed, np.full(count, t)) for t in range(targets)
         ]
@@ -139,12 +162,15 @@ def _every_target(heading: str, explanation: Explanation, signed: bool) -> list[
 
 
 def choose_form(values: Array | None, attribution: Array, features: Sequence[Any] | None = None) -> str:
-    """The form that fits: image, table, series or tokens.
+    """The form that fits the data.
 
     Args:
-        values: what was fed in [n, …], None for tensors inside the model.
-        attribution: [n, …].
-        features: names of the elements; a row of named elements is a table.
+        values: the input's values [n, …]; None for inner tensors.
+        attribution: the attributions [n, …].
+        features: names of the elements. A row of named elements is a table.
+
+    Returns:
+        "image", "table", "series" or "tokens".
     """
     shape = attribution.shape[1:]
     if values is not None and values.dtype.kind in "iuOUS" and attribution.ndim == values.ndim + 1:
@@ -162,16 +188,16 @@ def choose_form(values: Array | None, attribution: Array, features: Sequence[Any
 
 
 def channel_axis(shape: Sequence[int]) -> int:
-    """Where the channels of a sample of three axes are: 0 or 2."""
+    """The channel axis of a sample with three axes: 0 or 2."""
     if shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3)):
         return 0
     return 2 if shape[2] in (1, 3, 4) or shape[2] < shape[0] else 0
 
 
 def summed(attribution: Array, axis: int) -> Array:
-    """The sum over an axis; what cancels up to rounding is zero, so that no picture is made of rounding errors.
+    """The sum over an axis. Sums that cancel up to rounding become zero, so that no figure shows rounding errors.
 
-    Gradients cancel so over the width of embeddings that a layer normalization follows.
+    Gradients cancel in this way over the width of an embedding that is followed by a layer normalization.
     """
     if attribution.shape[axis] == 1:
         return np.asarray(attribution.squeeze(axis), dtype=np.float64)
@@ -182,16 +208,16 @@ def summed(attribution: Array, axis: int) -> Array:
 
 
 def pooled_map(attribution: Array) -> Array:
-    """The attribution of one sample summed over its channels: [h, w]."""
+    """The attribution of one sample, summed over its channels: [h, w]."""
     if attribution.ndim == 3:
         return summed(attribution, channel_axis(attribution.shape))
     return np.asarray(attribution, dtype=np.float64)
 
 
 def picture_of(sample: Array) -> Array:
-    """The picture [h, w] (grey) or [h, w, 3] of one sample, in 0..1.
+    """One sample as an image with values 0..1: [h, w] (grey) or [h, w, 3].
 
-    Values in 0..1 and whole values in 0..255 are shown as they are, others (normalised inputs) between their extremes.
+    Values in 0..1 and integers in 0..255 are shown as they are. Other values are scaled to their range.
     """
     values = np.asarray(sample, dtype=np.float64)
     if values.ndim == 3:
@@ -206,14 +232,22 @@ def picture_of(sample: Array) -> Array:
 
 
 def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = None, form: str | None = None) -> list[PlotView]:
-    """The explained tensors to show, one below the other; several small inputs (columns of a table) become one table.
+    """The explained tensors to show. Several small inputs (columns of a table) become one table.
+
+    Args:
+        columns: the columns of the figure.
+        features: names of the elements.
+        form: the form; None chooses by shape.
+
+    Returns:
+        One view per tensor.
 
     Raises:
-        OutputError: no such form, or the explanations do not fit side by side.
+        OutputError: the form is unknown, or the explanations do not fit side by side.
         InputError: the number of features is not the number of elements.
     """
     if form is not None and form not in PICTURE_FORMS:
-        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, PICTURE_FORMS)}")
+        raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, (*PICTURE_FORMS, *TABULAR_FORMS))}")
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")
@@ -227,7 +261,7 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
     names = [list(c.explanation.attributions)[place] for c in columns]
     attributions = tuple(c.attributions(n) for c, n in zip(columns, names, strict=True))
     first = columns[0].explanation
-    values = lifted(first, np.asarray(first.inputs[names[0]])) if names[0] in first.inputs else None
+    values = named_rows(first, names[0], np.asarray(first.inputs[names[0]])) if names[0] in first.inputs else None
     chosen = form or choose_form(values, attributions[0], features)
     if chosen == "image":
         values = values if values is not None and values.ndim >= 3 else _input_picture(first)
@@ -248,7 +282,7 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
 
 def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
     """A map [n, 1, places …] enlarged to the places of the input, linearly; in one dimension once for every channel."""
-    fed = lifted(explanation, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
+    fed = named_rows(explanation, name, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
     if fed.ndim != values.ndim or fed.ndim not in (3, 4):
         return values
     if fed.ndim == 3:
@@ -259,8 +293,8 @@ def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
 
 def _input_picture(explanation: Explanation) -> Array | None:
     """The first input that is an image."""
-    for array in explanation.inputs.values():
-        values = lifted(explanation, np.asarray(array))
+    for name, array in explanation.inputs.items():
+        values = named_rows(explanation, name, np.asarray(array))
         if values.ndim in (3, 4) and values.dtype.kind in "fiu" and choose_form(None, values) == "image":
             return values
     return None

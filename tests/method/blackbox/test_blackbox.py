@@ -276,8 +276,10 @@ def test_batches_and_neighbours_change_nothing() -> None:
     for name, found in all_methods().items():
         if not found.needs_baseline or not found.forward_only:  # the others look at all samples, or at none
             continue
-        options: dict[str, Any] = {"groups": "segments", "parts": 8} if name in (*SHAPLEY, "lime") else {}
-        options |= {"samples": 40} if any(o.name == "samples" for o in found.options) else {}
+        coalitions = name in (*SHAPLEY, "lime", "banzhaf", "owen") or "order" in {o.name for o in found.options}
+        options: dict[str, Any] = {"groups": "segments", "parts": 8} if coalitions else {}
+        options |= {"hierarchy": "halves"} if name == "owen" else {}
+        options |= {"samples": 70} if any(o.name == "samples" for o in found.options) else {}
         whole = Explainer(DIGITS, name, **options)(image[:7])
         alone = Explainer(DIGITS, name, chunk=5, **options)(image[2:4])
         again = Explainer(DIGITS, name, batch_size=3, **options)(image[:7])
@@ -507,9 +509,10 @@ def test_samples_that_do_not_stay_apart_are_refused() -> None:
     weights = {"last": np.array([1]), "zero": np.array([0]), "one": np.array([1])}
     made = model(nodes, {"x": ["n", 3]}, {"y": ["n", 1]}, weights)
     x = np.array([[1, 2, 3]], np.float32)
-    with pytest.raises(InputError, match="batch_size=1"):
+    with pytest.raises(InputError, match=r"'y' \[1, 1\] for 3 samples: its axis 0 does not.*sample_axis={'y': None}"):
         Explainer(made, "feature-ablation")(x)
-    np.testing.assert_allclose(Explainer(made, "feature-ablation", batch_size=1)(x).attribution, x)
+    found = Explainer(made, "feature-ablation", sample_axis={"y": None})(x)
+    np.testing.assert_allclose(found.attribution, x)
 
 
 def test_copies_are_never_in_memory_all_at_once() -> None:

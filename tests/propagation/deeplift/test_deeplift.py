@@ -10,6 +10,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from onnxplain import Explainer, check, rewrite
 from onnxplain.errors import InputError, MethodError, OnnxplainError, RuleError, UnsupportedOperatorError
@@ -224,8 +225,8 @@ def test_lstm_is_its_steps_written_out(direction: str) -> None:
     steps = unrolled_lstm(weights["w"], weights["r"], weights["b"], 5)
     x, x0 = random.normal(size=(2, 5, 1, 3)).astype(np.float32)
     turn = slice(None, None, -1 if direction == "reverse" else 1)
-    found = run(rewrite(whole, "deeplift", target=(0, 2), baseline=x0), {"x": x})
-    expected = run(rewrite(steps, "deeplift", target=(0, 2), baseline=x0[turn].copy()), {"x": x[turn].copy()})
+    found = run(rewrite(whole, "deeplift", target=2, baseline=x0), {"x": x})
+    expected = run(rewrite(steps, "deeplift", target=2, baseline=x0[turn].copy()), {"x": x[turn].copy()})
     np.testing.assert_allclose(found["x_attribution"], expected["x_attribution"][turn], atol=1e-6)
     assert np.abs(found["delta"]).max() < 1e-6
 
@@ -361,9 +362,11 @@ def test_check_passes_call_by_call(rule: str) -> None:
 
 
 def test_check_names_the_call_that_does_not_add_up() -> None:
-    """A step has no multiplier: what it changes is lost at the product with it."""
+    """A step elsewhere has no multiplier: what it changes is lost at the product with it. One at the same place belongs to a
+    function of x, whose multiplier is Δy/Δx."""
     nodes = [
-        node("Floor", "x", "f"), node("Mul", "x f", "y", name="product"), node("Tanh", "y", "z"),
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=1), node("Floor", "m", "f"),
+        node("Mul", "x f", "y", name="product"), node("Tanh", "y", "z"),
     ]  # fmt: skip
     made = model(nodes, {"x": ["n", 4]}, {"z": ["n", 4]})
     report = check(made, "deeplift", np.linspace(0.3, 3.4, 8, dtype=np.float32).reshape(2, 4), baseline=0.1)
@@ -372,3 +375,5 @@ def test_check_names_the_call_that_does_not_add_up() -> None:
     found = next(f for f in report.findings if f.name == "conservation")
     assert not found.ok
     assert "'product'" in found.detail
+    alone = model([node("Floor", "x", "f"), *nodes[2:]], {"x": ["n", 4]}, {"z": ["n", 4]})
+    assert check(alone, "deeplift", np.linspace(0.3, 3.4, 8, dtype=np.float32).reshape(2, 4), baseline=0.1).ok

@@ -39,7 +39,6 @@ STEPS: dict[str, str] = {
     "Round-*": "a step",
     "Sign-*": "a step",
     "Hardmax-*": "a step",
-    "graph-own_step_times_x-*": "a step",
 }
 """Cases where steps, which have no multiplier, change the result: by pattern. `delta` reports what they do."""
 

@@ -1,0 +1,113 @@
+"""One function, one explanation: what exporters, converters and optimizers write differently is explained alike.
+
+Every layer stands in a small net between two linear maps. All of its spellings have to get the attributions of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxplain import Explainer
+from tests.support.linear_cases import Array, random
+from tests.support.models import run
+from tests.support.spellings.attention import ATTENTION, WIDTH
+from tests.support.spellings.functions import ACTIVATIONS
+from tests.support.spellings.kinds import TOKENS, Spelling, Spellings
+from tests.support.spellings.sample_norms import STATISTICS
+from tests.support.spellings.scores import SOFTMAX
+from tests.support.spellings.stored_norms import MAPS, normed
+from tests.support.writer import Writer
+
+METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "gradient": ("gradient", {}),
+    "lrp-epsilon": ("lrp-epsilon", {}),
+    "lrp-zplus": ("lrp-zplus", {}),
+    "lrp-zplus, sums above zero": ("lrp-zplus", {"sums": "positive"}),
+    "lrp-gamma": ("lrp-gamma", {}),
+    "lrp-alpha2-beta1": ("lrp-alpha2-beta1", {}),
+    "lrp-epsilon-plus": ("lrp-epsilon-plus", {}),
+    "attnlrp": ("attnlrp", {}),
+    "deeplift": ("deeplift", {}),
+    "deeplift, RevealCancel": ("deeplift", {"rule": "reveal-cancel"}),
+}
+
+FAST = ("lrp-zplus", "deeplift")
+"""In the normal suite; the others are in the slow one."""
+
+
+def methods(*fast: str) -> list[Any]:
+    return [pytest.param(m, marks=() if m in fast else pytest.mark.slow) for m in METHODS]
+
+
+def assert_alike(nets: Mapping[str, onnx.ModelProto], method: str, extents: tuple[int, ...], tolerance: float = 1e-5) -> None:
+    """All nets predict what ONNX Runtime makes of the original files, and are explained like the first."""
+    name, options = METHODS[method]
+    x, baseline = (random(3, *extents, seed=seed).astype(np.float32) for seed in (5, 6))
+    more = {"baseline": 0.7 * baseline} if name == "deeplift" else {}
+    wanted: Array | None = None
+    far = []
+    for how, net in nets.items():
+        found = Explainer(net, name, progress=False, **options, **more)(x, 1)
+        plain = run(net, {"x": x})["y"]
+        np.testing.assert_allclose(found.outputs["y"], plain, rtol=0, atol=1e-5 * np.abs(plain).max(), err_msg=how)
+        wanted = found.attribution if wanted is None else wanted
+        assert np.abs(wanted).max() > 0
+        apart = np.abs(found.attribution - wanted).max() / np.abs(wanted).max()
+        if not apart <= tolerance:
+            far.append(f"{how}: {apart:.1e}")
+    assert not far, f"{method}: explained otherwise than '{next(iter(nets))}': {', '.join(far)}"
+
+
+def between(spelt: Spelling, before: Array, after: Array, tokens: int = 0) -> onnx.ModelProto:
+    """A linear map without a bias, a layer, and one that makes three scores."""
+    w = Writer()
+    made = spelt(w, w.MatMul("x", before) if before.size else "x")
+    if tokens:
+        made = w.Reshape(made, np.array([-1, after.shape[0]]))
+    extents = (tokens, before.shape[0]) if tokens else (before.shape[0],)
+    return w.model(w.MatMul(made, after), {"x": ("n", *extents)})
+
+
+@pytest.mark.parametrize("method", methods(*FAST))
+@pytest.mark.parametrize("layer", ACTIVATIONS)
+def test_functions_of_each_element(layer: str, method: str) -> None:
+    def net(spelt: Spelling) -> onnx.ModelProto:
+        w = Writer()
+        return w.model(w.MatMul(spelt(w, w.MatMul("x", random(5, 7, seed=1))), random(7, 3, seed=3)), {"x": ("n", 5)})
+
+    assert_alike({how: net(spelt) for how, spelt in ACTIVATIONS[layer].items()}, method, (5,))
+
+
+@pytest.mark.parametrize("method", methods("lrp-zplus"))
+@pytest.mark.parametrize("behind", [True, False], ids=["behind", "before"])
+@pytest.mark.parametrize("name", MAPS)
+def test_norms_with_stored_statistics(name: str, behind: bool, method: str) -> None:
+    extents = MAPS[name][0]
+
+    def net(spelt: Spelling) -> onnx.ModelProto:
+        sized = Writer()
+        flat = sized.model(sized.Flatten(spelt(sized, "x")), {"x": (1, *extents)})
+        size = run(flat, {"x": np.zeros((1, *extents), np.float32)})["y"].shape[1]
+        w = Writer()
+        return w.model(w.MatMul(w.Reshape(spelt(w, "x"), np.array([-1, size])), random(size, 3, seed=9)), {"x": ("n", *extents)})
+
+    assert_alike({how: net(spelt) for how, spelt in normed(name, behind=behind).items()}, method, extents)
+
+
+ALONG: Mapping[str, Spellings] = {**SOFTMAX, **STATISTICS, "attention": ATTENTION}
+
+
+@pytest.mark.parametrize("method", methods("attnlrp", "deeplift"))
+@pytest.mark.parametrize("layer", ALONG)
+def test_softmax_sample_norms_and_attention(layer: str, method: str) -> None:
+    wide = WIDTH if layer == "attention" else 7
+    nets = {
+        how: between(spelt, random(5, 7, seed=1), random(TOKENS[0] * wide, 3, seed=9), TOKENS[0])
+        for how, spelt in ALONG[layer].items()
+    }
+    assert_alike(nets, method, (TOKENS[0], 5), 1e-4 if layer == "L2 norm" else 1e-5)
