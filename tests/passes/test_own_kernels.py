@@ -45,7 +45,7 @@ def real(weights: dict[str, Any]) -> Any:
 
 def rounding() -> onnx.ModelProto:
     """Two layers whose kernels round what they get to int8."""
-    settings = {"bits": 4, "block_size": BLOCK, "accuracy_level": 4, "domain": MS}
+    settings: Any = {"bits": 4, "block_size": BLOCK, "accuracy_level": 4, "domain": MS}
     weights = {f"{k}{i}": v for i, packs in enumerate((FIRST, SECOND)) for k, v in packs.items()}
     nodes = [
         node("MatMulNBits", "x w0 s0", "h", K=WIDE, N=HIDDEN, **settings),
@@ -67,7 +67,7 @@ def operators(made: onnx.ModelProto) -> list[str]:
 @pytest.mark.parametrize("optimize", [True, False], ids=["optimized", "as it is"])
 @pytest.mark.parametrize("method", ["gradient", "lrp-epsilon", "lrp-epsilon-plus", "deeplift", "integrated-gradients"])
 def test_the_prediction_is_the_kernels_own(method: str, optimize: bool) -> None:
-    baseline = {"baseline": 0} if method in ("deeplift", "integrated-gradients") else {}
+    baseline: Any = {"baseline": 0} if method in ("deeplift", "integrated-gradients") else {}
     explained = Explainer(rounding(), method, **baseline).model
     feeds = {"x": X, "target": np.array([0])}
     sessions = (Session(m, "cpu", optimize=optimize) for m in (rounding(), explained))
