@@ -216,7 +216,7 @@ FAULTS = {
         replaced(linear_map.MapWriter, "_norm_factor", rootless),
     ),
     "default of a function": Fault(
-        "inline-functions", onnx.parser.parse_model(LOCAL), -np.abs(X), replaced(inline, "_write_defaults", lambda made: None)
+        "inline-functions", onnx.parser.parse_model(LOCAL), -np.abs(X), replaced(inline, "_bind_attributes", lambda model: None)
     ),
     "coordinates of an old Resize": Fault(
         "normalize-opset", resized(10), PICTURE, replaced(opset, "correct_conversion", lambda *_: None)
