@@ -84,7 +84,7 @@ def gemm_fast_gelu(b: Builder, node: Node) -> Tensor:
     return _tanh_gelu(b, added(b, b.MatMul(x, w), bias))
 
 
-@expansion("MatMulNBits", domain=MS, inputs=6, bits=4, weight_prepacked=0)
+@expansion("MatMulNBits", domain=MS, inputs=6, approximates=True, bits=4, weight_prepacked=0)
 def matmul_n_bits(b: Builder, node: Node) -> Tensor:
     """Y = A Wᵀ + bias with W = (q − zero) · scale per block of columns, q packed into bytes, low bits first.
 

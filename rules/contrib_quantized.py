@@ -12,7 +12,7 @@ from onnxplain.rulekit.quantized import columns, dequantized, quantized, real, r
 MS = "com.microsoft"
 
 
-@expansion("QLinearAdd", "QLinearMul", domain=MS, inputs=8)
+@expansion("QLinearAdd", "QLinearMul", domain=MS, inputs=8, approximates=True)
 def qlinear_arithmetic(b: Builder, node: Node) -> Tensor:
     """A + B, A · B"""
     x, x_scale, x_zero, y, y_scale, y_zero, scale, zero = node.inputs
@@ -20,7 +20,7 @@ def qlinear_arithmetic(b: Builder, node: Node) -> Tensor:
     return quantized(b, z, scale, zero, node.x)
 
 
-@expansion("QLinearSigmoid", "QLinearLeakyRelu", domain=MS, inputs=5)
+@expansion("QLinearSigmoid", "QLinearLeakyRelu", domain=MS, inputs=5, approximates=True)
 def qlinear_activation(b: Builder, node: Node) -> Tensor:
     """The activation of what x stands for"""
     x, x_scale, x_zero, scale, zero = node.inputs
@@ -28,7 +28,7 @@ def qlinear_activation(b: Builder, node: Node) -> Tensor:
     return quantized(b, y, scale, zero, node.x)
 
 
-@expansion("QLinearSoftmax", domain=MS, inputs=5, axis=-1)
+@expansion("QLinearSoftmax", domain=MS, inputs=5, approximates=True, axis=-1)
 def qlinear_softmax(b: Builder, node: Node) -> Tensor:
     """Softmax along an axis; before opset 13 over that axis and all behind it"""
     x, x_scale, x_zero, scale, zero = node.inputs
@@ -40,7 +40,7 @@ def qlinear_softmax(b: Builder, node: Node) -> Tensor:
     return quantized(b, b.reshape(flat, node.x), scale, zero, node.x)
 
 
-@expansion("QLinearConcat", domain=MS, inputs=-1)
+@expansion("QLinearConcat", domain=MS, inputs=-1, approximates=True)
 def qlinear_concat(b: Builder, node: Node) -> Tensor:
     """Tensors in a row, each with a scale and a zero point of its own"""
     scale, zero, *parts = node.inputs
@@ -48,7 +48,7 @@ def qlinear_concat(b: Builder, node: Node) -> Tensor:
     return quantized(b, b.Concat(*given, axis=node["axis"]), scale, zero, node.input(2))
 
 
-@expansion("QLinearWhere", domain=MS, inputs=9)
+@expansion("QLinearWhere", domain=MS, inputs=9, approximates=True)
 def qlinear_where(b: Builder, node: Node) -> Tensor:
     """x where the condition holds, else y"""
     condition, x, x_scale, x_zero, y, y_scale, y_zero, scale, zero = node.inputs
@@ -56,7 +56,7 @@ def qlinear_where(b: Builder, node: Node) -> Tensor:
     return quantized(b, chosen, scale, zero, node.input(1))
 
 
-@expansion("QLinearAveragePool", domain=MS, inputs=5, channels_last=0)
+@expansion("QLinearAveragePool", domain=MS, inputs=5, approximates=True, channels_last=0)
 def qlinear_average_pool(b: Builder, node: Node) -> Tensor:
     """Means over windows"""
     x, x_scale, x_zero, scale, zero = node.inputs
@@ -68,7 +68,7 @@ def qlinear_average_pool(b: Builder, node: Node) -> Tensor:
     return quantized(b, channels_back(b, y, rank) if last else y, scale, zero, node.x)
 
 
-@expansion("QLinearGlobalAveragePool", domain=MS, inputs=5, channels_last=0)
+@expansion("QLinearGlobalAveragePool", domain=MS, inputs=5, approximates=True, channels_last=0)
 def qlinear_global_average_pool(b: Builder, node: Node) -> Tensor:
     """The mean of each channel"""
     x, x_scale, x_zero, scale, zero = node.inputs
@@ -103,7 +103,7 @@ def qlinear_conv(b: Builder, node: Node) -> Tensor:
     return channels_back(b, y, x.rank) if last else y
 
 
-@expansion("DynamicQuantizeMatMul", domain=MS, inputs=5)
+@expansion("DynamicQuantizeMatMul", domain=MS, inputs=5, approximates=True)
 def dynamic_quantize_matmul(b: Builder, node: Node) -> Tensor:
     """A B + bias, with A rounded to 8 bits by its own range"""
     a, w, scale, zero, bias = node.inputs
@@ -112,7 +112,7 @@ def dynamic_quantize_matmul(b: Builder, node: Node) -> Tensor:
     return y if bias is None else b.Add(y, bias)
 
 
-@expansion("MatMulIntegerToFloat", domain=MS, inputs=7)
+@expansion("MatMulIntegerToFloat", domain=MS, inputs=7, approximates=True)
 def matmul_integer_to_float(b: Builder, node: Node) -> Tensor:
     """A B + bias of what integers stand for"""
     a, w, a_scale, w_scale, a_zero, w_zero, bias = node.inputs
@@ -120,7 +120,7 @@ def matmul_integer_to_float(b: Builder, node: Node) -> Tensor:
     return y if bias is None else b.Add(y, bias)
 
 
-@expansion("QAttention", domain=MS, inputs=9, outputs=2)
+@expansion("QAttention", domain=MS, inputs=9, approximates=True, outputs=2)
 def qattention(b: Builder, node: Node) -> tuple[Tensor, ...]:
     """Attention on what the input and the weights stand for"""
     x, w, bias, x_scale, w_scale, mask, x_zero, w_zero, past = node.inputs

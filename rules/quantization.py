@@ -159,7 +159,7 @@ def qlinear_conv(b: Builder, node: Node, dy: Tensor) -> Messages:
     return dx, None, None, dw, None, None, None, None, None
 
 
-@expansion("QGemm", domain="com.microsoft", inputs=9, alpha=1.0, transA=0, transB=0)
+@expansion("QGemm", domain="com.microsoft", inputs=9, approximates=True, alpha=1.0, transA=0, transB=0)
 def qgemm(b: Builder, node: Node) -> Tensor:
     """Y = α·A·B + C of what the operands stand for, quantized where there is a scale for it; C counts in α · s_A · s_B."""
     a, a_scale, a_zero, w, w_scale, w_zero = (node.input(i) for i in range(6))

@@ -6,7 +6,7 @@ from onnxplain.rulekit.quantized import columns, quantized, real, scalar
 
 
 @expansion(
-    "QLinearConv", domain="", inputs=9, on_demand=True,
+    "QLinearConv", domain="", inputs=9, on_demand=True, approximates=True,
     auto_pad="NOTSET", dilations=None, group=1, kernel_shape=None, pads=None, strides=None,
 )  # fmt: skip
 def qlinear_conv(b: Builder, node: Node) -> Tensor:
@@ -24,7 +24,7 @@ def qlinear_conv(b: Builder, node: Node) -> Tensor:
     return quantized(b, b.Conv(real(b, x, x_scale, x_zero), weight, added, **settings), scale, zero, x)
 
 
-@expansion("QLinearMatMul", domain="", inputs=8, on_demand=True)
+@expansion("QLinearMatMul", domain="", inputs=8, on_demand=True, approximates=True)
 def qlinear_matmul(b: Builder, node: Node) -> Tensor:
     """Q(A·B)"""
     a, a_scale, a_zero, w, w_scale, w_zero, scale, zero = node.inputs

@@ -151,7 +151,8 @@ class Replayer(Emitter):
             nodes: the nodes, in topological order.
             values: what to read in place of which tensor.
             everything: replay every node, as for a subgraph, whose own tensors do not exist outside. Otherwise only nodes that
-                depend on `values` are replayed, and the others stay as they are.
+                depend on `values` are replayed, and the others stay as they are; where the model's own kernels make its
+                prediction, they make that at the other values too.
 
         Returns:
             The nodes, and what each tensor became.
@@ -170,6 +171,8 @@ class Replayer(Emitter):
                 continue
             inputs = [t if t is None else became.get(t, t) for t in node.inputs]
             copy = replace(self.replay(node, inputs, became), name=f"{node.name}/replay")
+            if not everything:
+                copy = self._by_kernels(node, copy, became)
             made.append(copy)
             pairs = zip(node.outputs, copy.outputs, strict=True)
             became.update({old: new for old, new in pairs if old is not None and new is not None and old not in values})
@@ -177,6 +180,19 @@ class Replayer(Emitter):
             references = self._current.references
             references.update({new: became[references[old]] for old, new in became.items() if references.get(old) in became})
         return made, became
+
+    def _by_kernels(self, node: Node, copy: Node, became: Mapping[Tensor, Tensor]) -> Node:
+        """A replayed node that returns what the model's own kernels make of the same, where it is written for one."""
+        kernels = self.graph.kernels
+
+        def result(y: Tensor | None, written: Tensor | None) -> Tensor | None:
+            if y is None or y.name not in kernels:
+                return written
+            kernel = kernels[y.name]
+            applied = self.replay(kernel, [t if t is None else became.get(t, t) for t in kernel.inputs])
+            return applied.outputs[kernel.outputs.index(y)]
+
+        return replace(copy, outputs=tuple(map(result, node.outputs, copy.outputs)))
 
     def rebuild(self, subgraph: Subgraph, stacks: Sequence[Tensor] = (), lists: Sequence[Tensor] = (), states: int = 0) -> Body:
         """Make a subgraph of the model again, with some of its own tensors as further outputs.

@@ -25,7 +25,7 @@ from onnxplain.ir.tensor import Tensor
 from onnxplain.method.registry import Method
 from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
-from onnxplain.propagation.composite import RuleSelector, effective_role
+from onnxplain.propagation.composite import RuleSelector, SelectedRule, effective_role
 from onnxplain.propagation.rule import rule_name
 
 __all__ = ["Plan", "PlanRow", "plan"]
@@ -171,6 +171,12 @@ def plan(
     served = {node.name: (node, choose(node)) for node in live.nodes}
     whole = {part.name: node for node in live.nodes for part in node.parts[:-1]}
 
+    def reason(node: Node, chosen: SelectedRule | None) -> str:
+        said = chosen.reason if chosen is not None else f"in {whole[node.name].name}" if node.name in whole else ""
+        kernel = graph.kernels.get(node.y.name)
+        told = "" if kernel is None else f"approximates {kernel.operator}, which makes its output"
+        return "; ".join(filter(None, (said, told)))
+
     def row(node: Node) -> PlanRow:
         seen, chosen = served.get(node.name, (node, None))
         if node.name in served:
@@ -186,7 +192,7 @@ def plan(
             shape=named_dims(node.y),
             role=effective_role(seen, registry.find(seen)),
             rule=rule_name(chosen.rule) if chosen is not None else "",
-            reason=chosen.reason if chosen is not None else f"in {whole[node.name].name}" if node.name in whole else "",
+            reason=reason(node, chosen),
             status=status,
         )
 

@@ -44,8 +44,9 @@ def rewrite(
 ) -> onnx.ModelProto:
     """Write a model that returns its prediction and its explanation.
 
-    The backward pass (or the repeated forward passes) of the method become nodes of the graph. The result holds standard
-    operators only and runs wherever ONNX Runtime runs; docs/contract.md says what a host may rely on.
+    The backward pass (or the repeated forward passes) of the method become nodes of the graph. What is added holds
+    standard operators only, and of the model's own those that round (docs/prediction.md): the result runs wherever ONNX Runtime
+    runs the model; docs/contract.md says what a host may rely on.
 
     Args:
         model: a path, the bytes of a file, or a ModelProto, which is left as it is.

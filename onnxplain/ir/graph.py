@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.edit import Names, alive, captures, names_in, reads, set_nodes
 from onnxplain.ir.emitted import Body, Emitted, image_infos, needed, tensor_proto, value_info, written
 from onnxplain.ir.node import Node, Subgraph
+from onnxplain.ir.own_kernels import as_shown, as_written, join_names
 from onnxplain.ir.schema import signature
 from onnxplain.ir.tensor import Shape, Tensor, shown
 
@@ -41,7 +42,9 @@ SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "namespace")
 class Graph:
     """A model's top-level graph. It owns the model: `finish` writes into it and hands it out.
 
-    `nodes` are the operator applications in topological order; `inputs` and `outputs` the graph's own tensors.
+    `nodes` are the operator applications in topological order; `inputs` and `outputs` the graph's own tensors. Where nodes are
+    written out that approximate a kernel of the model (see `own_kernels`), `nodes` holds those and `kernels` that of the model,
+    by the names of what both make.
     """
 
     model: onnx.ModelProto
@@ -49,6 +52,7 @@ class Graph:
     nodes: tuple[Node, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
+    kernels: dict[str, Node] = field(default_factory=dict)
     _tensors: dict[str, Tensor] = field(default_factory=dict)
     _constants: dict[str, Any] = field(default_factory=dict)
     _producers: dict[str, Node] = field(default_factory=dict)
@@ -57,17 +61,35 @@ class Graph:
     def __post_init__(self) -> None:
         self.opset = next((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self._versions = {o.domain: o.version for o in self.model.opset_import}
+        joined, whole = join_names(self.model.graph.node), list(self.model.graph.node)
+        if joined:
+            set_nodes(self.model.graph, as_shown(whole))
         read = gs.import_onnx(self.model)
         for name, t in {**_only_in_subgraphs(self.model.graph, read), **read.tensors()}.items():
             self._tensors[name] = _tensor(t)
             if isinstance(t, gs.Constant):
                 self._constants[name] = t
         self.nodes = self._read(read.nodes, self.model.graph.node, self._tensors)
+        if joined:
+            set_nodes(self.model.graph, whole)
+            self.nodes = self._apart(joined)
         self.inputs = tuple(self._tensors[t.name] for t in read.inputs)
         self.outputs = tuple(self._tensors[t.name] for t in read.outputs)
         self._producers = {t.name: node for node in self.nodes for t in node.outputs if t is not None}
         self._names = names_in(self.model.graph)
         self._names.take(c.name for c in self.nodes)
+
+    def _apart(self, joined: Mapping[str, str]) -> tuple[Node, ...]:
+        """The nodes without those of the model that others are written for, which become `kernels`."""
+        shown = []
+        for node in self.nodes:
+            if not any(t is not None and t.name in joined for t in node.outputs):
+                shown.append(node)
+                continue
+            outputs = tuple(None if t is None else self._tensors[joined[t.name]] for t in node.outputs)
+            kernel = replace(node, outputs=outputs)
+            self.kernels |= {t.name: kernel for t in outputs if t is not None}
+        return tuple(shown)
 
     def _read(self, nodes: Any, protos: Any, table: Mapping[str, Tensor]) -> tuple[Node, ...]:
         return tuple(self._node(node, proto, table) for node, proto in zip(nodes, protos, strict=True))
@@ -157,6 +179,8 @@ class Graph:
         With `alone` the given outputs are the only ones, and weights that they do not need leave too.
         """
         graph = self.model.graph
+        if self.kernels:
+            set_nodes(graph, as_written(graph.node))
         if alone:
             del graph.output[:]
         emitted = needed(list(model_nodes), outputs)

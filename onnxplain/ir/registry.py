@@ -98,6 +98,7 @@ class Expansion:
         outputs: how many outputs it has, -1 for any number.
         defaults: the values of attributes that a node leaves out.
         source: the rule file.
+        approximates: whether the operator's own kernel rounds where this does not, so that the prediction has to stay its own.
     """
 
     op: str
@@ -107,6 +108,7 @@ class Expansion:
     outputs: int
     defaults: dict[str, Any]
     source: str = ""
+    approximates: bool = False
 
     @property
     def operator(self) -> str:
@@ -250,7 +252,13 @@ def rule(
 
 
 def expansion(
-    *operators: str, domain: str, inputs: int = 1, outputs: int = 1, on_demand: bool = False, **defaults: Any
+    *operators: str,
+    domain: str,
+    inputs: int = 1,
+    outputs: int = 1,
+    on_demand: bool = False,
+    approximates: bool = False,
+    **defaults: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated function as the meaning of operators in standard ones. Rules then serve these.
 
@@ -262,6 +270,9 @@ def expansion(
         inputs: how many inputs they have, optional ones included; -1 for any number.
         outputs: how many outputs they have, optional ones included.
         on_demand: whether only composites that name the operators (`Composite.expands`) have them written out.
+        approximates: whether the operator's own kernel rounds where the function does not (int8 arithmetic, tables). The
+            model's nodes then keep making its prediction; the backward pass goes through what the function writes, and reads what
+            they made.
         **defaults: the values of attributes that a node leaves out.
 
     Returns:
@@ -283,7 +294,7 @@ def expansion(
             registry, path = current
             for op in operators:
                 table = registry.on_demand if on_demand else registry.expansions
-                table[domain, op] = Expansion(op, domain, function, inputs, outputs, defaults, path)
+                table[domain, op] = Expansion(op, domain, function, inputs, outputs, defaults, path, approximates)
         return function
 
     return register

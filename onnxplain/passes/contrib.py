@@ -3,7 +3,8 @@ where a composite asks for it.
 
 ONNX Runtime's optimizer, its quantizer and export tools leave operators of `com.microsoft` in files. Each of them has an
 exact meaning in standard operators; written out, gradient and relevance rules reach every part, and the file runs outside
-ONNX Runtime too, which fuses again what it can when it loads it.
+ONNX Runtime too, which fuses again what it can when it loads it. Where kernels round, what is written approximates them, and they
+stay beside it to make the prediction (`ir/own_kernels.py`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from onnx.shape_inference import infer_node_outputs
 
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import RuleError, UnsupportedOperatorError
-from onnxplain.ir.edit import graphs_in, names_in, set_nodes, subgraphs
+from onnxplain.ir.edit import Names, graphs_in, names_in, set_nodes, subgraphs
 from onnxplain.ir.emitted import Emitted, tensor_proto, written
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
+from onnxplain.ir.own_kernels import beside
 from onnxplain.ir.registry import Expansion, Registry, load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.shapes import infer_shapes
@@ -82,10 +84,18 @@ def _expand(model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansi
     if not any((n.domain, n.op_type) in expansions for g in graphs_in(model.graph) for n in g.node):
         return False
     infer_shapes(model)
-    writer = _Writer(model, expansions)
+    writer = _Writer(model, expansions, rounds=any(_rounds(n, expansions) for n in model.graph.node))
     writer.rewrite(model.graph, {})
     writer.finish()
     return True
+
+
+def _rounds(node: onnx.NodeProto, expansions: Mapping[tuple[str, str], Expansion]) -> bool:
+    """Whether a node rounds to a few steps, so that a difference in the last place before it may become a whole step."""
+    known = expansions.get((node.domain, node.op_type))
+    # operators: those of the standard that round to integers of few bits
+    quantizes = node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul")
+    return known.approximates if known is not None else quantizes
 
 
 def _drop_unused_domains(model: onnx.ModelProto) -> bool:
@@ -109,6 +119,11 @@ class _Draft(Graph):
         self.initializers = {t.name: t for t in graph.initializer}
         self._names = names_in(graph)
 
+    @property
+    def names(self) -> Names:
+        """The names that are taken."""
+        return self._names
+
     def is_constant(self, tensor: Tensor) -> bool:
         return tensor.name in self.initializers
 
@@ -117,15 +132,21 @@ class _Draft(Graph):
         return None if known is None or not _is_small(known) else np.asarray(onnx.numpy_helper.to_array(known))
 
 
+def _is_same(made: list[onnx.NodeProto], node: onnx.NodeProto) -> bool:
+    """Whether a node stayed, as what an expansion leaves to the operator itself does."""
+    return any((each.domain, each.op_type) == (node.domain, node.op_type) for each in made)
+
+
 class _Writer:
     """Replaces nodes by their expansions, in the order of the nodes, so that each stands where its node stood."""
 
-    def __init__(self, model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansion]) -> None:
+    def __init__(self, model: onnx.ModelProto, expansions: Mapping[tuple[str, str], Expansion], *, rounds: bool) -> None:
         self.model = model
         self.expansions = expansions
         self.draft = _Draft(model)
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.refused: list[str] = []
+        self.keeps = {key for key, e in expansions.items() if e.approximates or rounds}
 
     def rewrite(self, graph: onnx.GraphProto, outer: Types) -> None:
         """One graph, the nested ones first; `outer` holds the types of what it can see outside itself."""
@@ -137,7 +158,9 @@ class _Writer:
         for node in graph.node:
             for inner in subgraphs(node):
                 self.rewrite(inner, types)
-            nodes += self.expanded(b, node, types, names)
+            made = self.expanded(b, node, types, names)
+            keeps = (node.domain, node.op_type) in self.keeps and graph is self.model.graph
+            nodes += beside(node, made, self.draft.names) if keeps and not _is_same(made, node) else made
         set_nodes(graph, nodes)
 
     def expanded(

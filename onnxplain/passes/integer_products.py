@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from onnxplain.ir.edit import Names, NodeWriter, names_in, set_nodes
+from onnxplain.ir.own_kernels import beside
 from onnxplain.ir.pattern import Match, match, op, var
 from onnxplain.passes.view import FileView
 
@@ -28,7 +29,7 @@ SCALED = op.Cast(PRODUCT).named("cast").only_here() * (var("scale") * var("other
 
 def float_products(model: onnx.ModelProto) -> bool:
     """Write `Mul(Cast(product of integers), scales)` as a product of floating-point numbers, where the scales are that of a
-    DynamicQuantizeLinear and that of the weights; anything else stays."""
+    DynamicQuantizeLinear and that of the weights; anything else stays. The integers keep making the prediction."""
     graph = model.graph
     view = FileView(graph)
     sizes = {t.name: list(t.dims) for t in graph.initializer}
@@ -43,8 +44,7 @@ def float_products(model: onnx.ModelProto) -> bool:
         filters = sizes[product.input[1]] if product.op_type == "ConvInteger" else []
         if filters and not _fit(filters, sizes.get(scales[1]), [sizes.get(name) for name in product.input[3:]]):
             continue
-        made |= {product.output[0]: [], found.named["cast"].output[0]: []}
-        made[node.output[0]] = _written(graph, product, node, *scales, names, len(filters))
+        made[node.output[0]] = beside(node, _written(graph, product, node, *scales, names, len(filters)), names)
     if not made:
         return False
     nodes = [m for n in graph.node for m in made.get(n.output[0], [n])]

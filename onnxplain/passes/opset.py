@@ -7,6 +7,7 @@ import onnx.checker
 import onnx.version_converter
 
 from onnxplain.errors import ModelError
+from onnxplain.ir.own_kernels import as_shown, only_written
 from onnxplain.ir.schema import signature
 from onnxplain.passes.conversion import correct_conversion, element_types, hide_old_scans, spell_out_hardmax
 from onnxplain.passes.tidy import unique_names
@@ -94,7 +95,7 @@ def _hide_outputs(model: onnx.ModelProto, outputs: list[onnx.ValueInfoProto]) ->
 
 def _lower(model: onnx.ModelProto, version: int) -> bool:
     """Relabel the model as opset 21, or as the lowest above it in which every node is valid."""
-    operators = {(n.op_type, n.domain) for n in model.graph.node}
+    operators = {(n.op_type, n.domain) for n in as_shown(model.graph.node)}
     with without_weights(model) as skeleton:
         for lower in range(NEWEST, version):
             if all(domain or signature(op, domain, lower) for op, domain in operators) and _is_valid(skeleton, lower):
@@ -113,6 +114,7 @@ def _is_valid(skeleton: onnx.ModelProto, version: int) -> bool:
             o.version = version
     trial.ir_version = min(trial.ir_version, HIGHEST_IR)
     del trial.graph.value_info[:]
+    only_written(trial)
     # The checker wants a shape of every output; the nodes are what matters here.
     _hide_outputs(trial, [o for o in trial.graph.output if not o.type.tensor_type.HasField("shape")])
     try:

@@ -8,6 +8,7 @@ import onnx
 from onnx.helper import get_attribute_value, make_attribute
 
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.own_kernels import is_join
 
 __all__ = ["stand_in"]
 
@@ -42,7 +43,10 @@ SCORES = (
 
 def stand_in(node: onnx.NodeProto) -> None:
     """Make a node that inference does not know, or gets wrong, one that it gets right."""
-    if node.op_type in KEEP_SHAPE.get(node.domain, ()):
+    if is_join(node):  # of the kernel's result inference knows nothing
+        del node.input[0]
+        _become(node, "Identity", [node.output[0]])
+    elif node.op_type in KEEP_SHAPE.get(node.domain, ()):
         if node.domain == ML and node.op_type != "Imputer":  # these make float32 of whatever they get
             _become(node, "Cast", [node.output[0]])
             node.attribute.append(make_attribute("to", onnx.TensorProto.FLOAT))

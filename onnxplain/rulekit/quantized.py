@@ -81,7 +81,7 @@ def requantized(b: Builder, y: Tensor, scale: Tensor, zero: Tensor | None, **set
 
     Example:
         >>> from onnxplain.rulekit.quantized import requantized
-        >>> run(requantized(b, b.const([1.0, 2.0], np.float16), b.const(0.5, np.float16), None))
+        >>> run(requantized(b, b.const([1.0, 2.0], np.float16), b.const(0.5, np.float16), b.const(0, np.uint8)))
         array([2, 4], dtype=uint8)
     """
     if not (b.graph.opset >= SCALES_OF_ANY_TYPE or scale.dtype == np.float32):

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from onnxplain.errors import InputError
+from onnxplain.ir.own_kernels import only_written
 from onnxplain.ir.registry import Registry
 from onnxplain.passes import prepare
 from onnxplain.propagation.composite import GRADIENT, Composite
@@ -97,6 +98,7 @@ def compare(
     sources = float_names(model.graph.input) if sources is None else sources
     targets = float_names(model.graph.output) if targets is None else targets
     exact = double(model)
+    only_written(exact)
     point = {name: _double_value(value) for name, value in inputs.items()}
     generator = np.random.default_rng(seed)
     v = {s: _direction(generator, point[s]) for s in sources}
@@ -138,6 +140,7 @@ def vector_jacobian_product(
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     prepare(graph, registry)
+    only_written(graph)
     vjp(graph, sources, list(seeds), composite=composite, registry=registry)
     given = {**inputs, **{f"{t}_seed": u for t, u in seeds.items()}}
     results = run(graph, given, [f"{s}_gradient" for s in sources])

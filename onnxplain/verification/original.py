@@ -40,14 +40,16 @@ class Original:
     value: Callable[[Arrays], Array]
 
 
-def original_at(source: Source, tensor: str, like: Array, feeds: Arrays, providers: Providers, *, exact: bool) -> Original | None:
+def original_at(
+    source: Source, tensor: str, like: Array | None, feeds: Arrays, providers: Providers, *, exact: bool
+) -> Original | None:
     """A tensor of the original model as a function; None where the original has no such tensor.
 
     Args:
         source: the model as it was read, not prepared.
         tensor: an output or an inner tensor.
         like: its value at `feeds` as the explained model has it. An inner tensor of the original with another value is not the
-            one that is meant: a pass gave its name away. The name of an output stays.
+            one that is meant: a pass gave its name away. The name of an output stays. None where names mean the same.
         feeds: the inputs.
         providers: where to run.
         exact: whether to compute in float64, where onnx's reference evaluator can, and agrees with ONNX Runtime.
@@ -67,7 +69,7 @@ def original_at(source: Source, tensor: str, like: Array, feeds: Arrays, provide
         here = np.asarray(session.run({n: feeds[n] for n in names}, [tensor])[tensor], np.float64)
     except (ModelError, InputError):
         return None
-    if not own and not _same(here, like):
+    if not own and like is not None and not _same(here, like):
         return None
     evaluator = _evaluator(model, feeds, names, tensor, here) if exact else None
     if evaluator is None:

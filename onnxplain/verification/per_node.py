@@ -14,6 +14,7 @@ from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
+from onnxplain.ir.own_kernels import as_shown
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.progress import track
@@ -77,7 +78,7 @@ def _check_node(
         t.is_float for i, t in enumerate(model_node.reads) if t is not None and model_node.needs_input_grad(i)
     ):
         raise RuleError("it rounds, or reads what was rounded")
-    node = next(n for n in graph.model.graph.node if n.name == model_node.name)
+    node = next(n for n in as_shown(graph.model.graph.node) if n.name == model_node.name)
     reads = {t.name: t for t in model_node.reads if t is not None}
     sources = [t.name for i, t in enumerate(model_node.reads) if t is not None and model_node.needs_input_grad(i)]
     infos = [_info(n, values[n]) for n in reads]

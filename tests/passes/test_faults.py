@@ -20,7 +20,6 @@ from onnxplain.passes import (
     dense,
     expand,
     inline,
-    integer_products,
     linear_map,
     merge,
     opset,
@@ -140,21 +139,6 @@ def two_scales() -> onnx.ModelProto:
              node("Add", "rows columns", "w"), node("MatMul", "x w", "y")]  # fmt: skip
     weights = {"q": np.arange(9, dtype=np.int8).reshape(3, 3), "s": np.array([0.1, 0.2, 0.4], np.float32)}
     return model(nodes, {"x": ["n", 3]}, {"y": ["n", 3]}, weights)
-
-
-def dynamic() -> onnx.ModelProto:
-    """A product as dynamic quantization leaves it."""
-    nodes = [node("DynamicQuantizeLinear", "x", "q s z"), node("MatMulInteger", "q w z", "i"), node("Cast", "i", "f", to=TensorProto.FLOAT),
-             node("Mul", "s scale", "both"), node("Mul", "f both", "y")]  # fmt: skip
-    weights = {"w": np.random.default_rng(0).integers(-100, 100, (4, 3), np.int8), "scale": np.float32(0.02)}
-    return model(nodes, {"x": ["n", 4]}, {"y": ["n", 3]}, weights)
-
-
-def without_scale(*args: Any, right: Any) -> Any:
-    made = right(*args)
-    last = next(n for n in made if n.op_type == "Mul")
-    last.op_type = "Div"
-    return made
 
 
 def loss() -> tuple[onnx.ModelProto, dict[str, Any]]:
@@ -277,11 +261,6 @@ FAULTS = {
         replaced(expand, "_with_defaults", partial(without_attributes, right=expand._with_defaults)),
         settings={"inputs": ["x"]},
     ),
-    "the scale of a product of integers": Fault(
-        "expand-operators", dynamic(), X,
-        replaced(integer_products, "_written", partial(without_scale, right=integer_products._written)),
-        method="lrp-epsilon",
-    ),
     "a part twice": Fault(
         "sum-parts", relus(), floats(1, 2, 6, 6),
         twice, method="lrp-alpha2-beta1",
@@ -291,7 +270,6 @@ FAULTS = {
 
 FLAT = {
     "norm without its root", "coordinates of an old Resize", "rounding of an old Resize", "axes of an old Hardmax", "a part twice",
-    "the scale of a product of integers",
 }  # fmt: skip
 """Faults that leave the gradient of the top prediction as it is at these inputs, or are in what has none."""
 

@@ -16,6 +16,7 @@ from onnx import helper
 
 from onnxplain import Explainer, rewrite
 from onnxplain.errors import UnsupportedOperatorError
+from onnxplain.ir.own_kernels import only_written
 from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepare
 from onnxplain.propagation.vjp import vjp
@@ -42,6 +43,7 @@ def written(made: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(made)
     prepare(copy)
+    only_written(copy)
     return copy
 
 

@@ -14,6 +14,8 @@ from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from onnxplain.ir.edit import graphs_in
+from tests.support.contrib_cases import CALLS
+from tests.support.contrib_quantized_cases import FLOAT_FROM_INTEGERS, QUANTIZED
 
 __all__ = ["Case", "corpus", "fixtures", "onnx_cases", "runtime_cases"]
 
@@ -190,8 +192,6 @@ def _samples(model: onnx.ModelProto, folder: Path) -> dict[str, Any] | None:
 
 def runtime_cases() -> Iterator[Case]:
     """One node of each operator of ONNX Runtime's own."""
-    from tests.support.contrib_cases import CALLS, FLOAT_FROM_INTEGERS, QUANTIZED
-
     for call in [*CALLS, *QUANTIZED, *FLOAT_FROM_INTEGERS]:
         if call.id == "QLinearAveragePool-last":  # its kernel sums in another order: one step of the output's scale
             continue
