@@ -8,7 +8,7 @@ can do neither, a symbol that an input and the output share is evidence, and so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -195,6 +195,16 @@ class _Search:
         self.graph, self.score, self.traits = graph, score.tensor, traits
         self.output = score.output
         self.inputs = tuple(t for t in graph.inputs if t.shape)
+        self.shape = self.named_by_the_output(graph.outputs)
+
+    def named_by_the_output(self, outputs: Sequence[Tensor]) -> tuple[Dim, ...]:
+        """The extents of the score. Inside a graph they may have lost the names that the output behind it still has."""
+        own = self.score.shape or ()
+        behind = next((t.shape for t in outputs if t.name == self.output), None)
+        if behind is None or len(behind) != len(own):
+            return own
+        symbols = {d for t in self.inputs for d in t.shape or () if isinstance(d, str)}
+        return tuple(theirs if theirs in symbols and not isinstance(d, int) else d for d, theirs in zip(own, behind, strict=True))
 
     # -- what the graph tells -----------------------------------------------------------------------------------------
 
@@ -240,10 +250,9 @@ class _Search:
 
     def shared(self, extent: Dim) -> int | None:
         """The axis of the explained output with the extent of samples: the first, or the only one of that symbol."""
-        shape = self.score.shape or ()
-        if shape and extent is not None and shape[0] == extent:
+        if self.shape and extent is not None and self.shape[0] == extent:
             return 0
-        return only_axis(self.score, extent) if isinstance(extent, str) else None
+        return only_axis(replace(self.score, shape=self.shape), extent) if isinstance(extent, str) else None
 
     def candidates(self) -> list[_Candidate]:
         """Axes of inputs that may count samples, the likeliest first.
@@ -251,7 +260,7 @@ class _Search:
         First come extents that the output has too: what is called a batch, first axes of inputs, others. Then first axes without
         a name, extents that the output has not, and fixed second axes, as sequences have them.
         """
-        mine = self.score.shape or ()
+        mine = self.shape
         found = dict.fromkeys(d for t in self.inputs for d in t.shape or () if isinstance(d, str))
         first = dict.fromkeys(d for t in self.inputs for d in (t.shape or ())[:1] if d is not None)
 

@@ -48,8 +48,8 @@ def infer_shapes(model: onnx.ModelProto) -> bool:
         unknown = {n: v for n, v in claimed.items() if _has_shape(v) and not _has_shape(inferred.get(n))}
         if unknown:
             inferred = _infer_with(skeleton, [v for n, v in unknown.items() if n not in declared], inferred)
-            inferred |= {n: v for n, v in unknown.items() if n in declared and not _has_shape(inferred.get(n))}
         inferred = _with_proven_ranks(skeleton, inferred)
+        inferred |= {n: v for n, v in unknown.items() if n in declared and not _has_shape(inferred.get(n))}
         pairs = [(info, claimed[n]) for n, info in inferred.items() if n in claimed and _same_rank(info, claimed[n])]
         careful = any(_is_symbolic(said) for n, said in claimed.items() if n not in declared)
         trusted = careful and not any(_contradicts(info, said) for info, said in pairs)
