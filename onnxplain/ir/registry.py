@@ -138,8 +138,8 @@ class Registry:
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> Registry:
         """A registry of its own, with the same rules in it."""
-        versions = ({key: list(specs) for key, specs in table.items()} for table in (self.entries, self.detached))
-        return Registry(*versions, dict(self.expansions), dict(self.on_demand), self.folders)
+        entries, detached = ({key: list(specs) for key, specs in table.items()} for table in (self.entries, self.detached))
+        return Registry(entries, detached, dict(self.expansions), dict(self.on_demand), self.folders)
 
     def __copy__(self) -> Registry:
         return replace(self)
