@@ -7,9 +7,9 @@ folders after them, so that a user's rule for the same operator version wins.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -137,6 +137,14 @@ class Registry:
     def __reduce__(self) -> tuple[Callable[..., Registry], tuple[tuple[Path, ...]]]:
         """Rule files are executed, so their functions have no importable names: a pickle holds the folders."""
         return load_registry, (self.folders,)
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Registry:
+        """A registry of its own, with the same rules in it."""
+        entries, detached = ({key: list(specs) for key, specs in table.items()} for table in (self.entries, self.detached))
+        return Registry(entries, detached, dict(self.expansions), dict(self.on_demand), self.folders)
+
+    def __copy__(self) -> Registry:
+        return replace(self)
 
     def add(self, spec: OpSpec, *, detached: bool = False) -> None:
         """Enter an operator version; a later entry for the same version replaces the earlier."""

@@ -55,7 +55,8 @@ def _lowest_ir(model: onnx.ModelProto) -> int:
 
 
 def _raise(model: onnx.ModelProto, version: int) -> None:
-    # The converter drops node metadata and merges nothing: names, unique by now, bring it back.
+    # The converter drops node metadata, and what is claimed of outputs that its inference cannot reach: names bring both back.
+    claimed = {o.name: o.type for o in model.graph.output if o.type.tensor_type.HasField("shape")}
     metadata = {n.name: list(n.metadata_props) for n in model.graph.node if n.metadata_props}
     with without_weights(model) as skeleton:
         skeleton.ir_version = max(skeleton.ir_version, 8)
@@ -79,6 +80,9 @@ def _raise(model: onnx.ModelProto, version: int) -> None:
         del converted.graph.output[:]
         converted.graph.output.extend(ranked)
         skeleton.CopyFrom(converted)
+    for output in model.graph.output:
+        if output.name in claimed and not output.type.tensor_type.HasField("shape"):
+            output.type.CopyFrom(claimed[output.name])
     for node in model.graph.node:
         if not node.metadata_props:
             node.metadata_props.extend(metadata.get(node.name, []))

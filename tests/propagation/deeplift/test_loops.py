@@ -97,7 +97,7 @@ def test_a_branch_chosen_by_the_input(large: bool) -> None:
     made = onnx.parser.parse_model(CHOICE)
     x = np.abs(X) * 0.1 + (1.0 if large else 0.0)
     baseline = 0.5 if large else 0.0
-    found = Explainer(made, "deeplift", baseline=baseline)(x.astype(np.float32), 1)
+    found = Explainer(made, "deeplift", baseline=baseline)(x.astype(np.float32), (":", 1))  # all samples choose together
     y0 = np.tanh(baseline) if large else baseline**2
     np.testing.assert_allclose(found.attribution.sum((1, 2)), found.outputs["y"][:, 1] - y0, atol=1e-6)
     assert np.count_nonzero(found.attribution) == 2  # x[:, 0, 1] of both samples
@@ -105,7 +105,7 @@ def test_a_branch_chosen_by_the_input(large: bool) -> None:
 
 def test_the_other_branch_at_the_baseline_is_said() -> None:
     with pytest.raises(InputError, match="takes others at the baseline"):
-        Explainer(onnx.parser.parse_model(CHOICE), "deeplift", baseline=0.0)(X * 3, 1)
+        Explainer(onnx.parser.parse_model(CHOICE), "deeplift", baseline=0.0)(X * 3, (":", 1))
 
 
 def test_a_state_whose_extents_grow() -> None:
