@@ -35,7 +35,8 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import read
-from onnxplain.verification.conservation import Ledger, balance
+from onnxplain.propagation.ledger import Ledger
+from onnxplain.verification.conservation import balance
 from onnxplain.verification.findings import sizes_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -204,7 +205,7 @@ def conservation(subject: Subject) -> dict[str, Any]:
         raise ValueError("the relevance holds NaN or infinity")
     if not any(a.any() for a in arrived):
         raise ValueError("the relevance is zero everywhere")
-    rows = balance(ledger, rewritten, found)
+    rows = balance(ledger.read(rewritten.about["reports"], [found]))
     total = float(sum(a.sum() for a in arrived))
     score = total + sum(row.received - row.sent for row in rows)
     whole = max(abs(score), *(abs(row.received) for row in rows), 1e-12)

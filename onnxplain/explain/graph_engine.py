@@ -132,7 +132,8 @@ class GraphEngine:
         explanation = self._collected(rewritten, question, results)
         self._refuse_unmended(explanation)
         self._refuse_other_steps(explanation)
-        if self._watches and seems_lost(explanation.attributions, self.axes.batched):
+        # The cotangents of all targets go backward in a loop, whose inner sums no output holds.
+        if self._watches and question.target.kind != "all" and seems_lost(explanation.attributions, self.axes.batched):
             self._watches = False
             warn_of_passage(self._request.method.name, partial(self._traced, question, extra))
         chosen = question.chosen

@@ -18,6 +18,7 @@ import onnxplain.analysis.canonize as canonizing
 from onnxplain.analysis.canonize import GROUPINGS, Grouping, canonize
 from onnxplain.analysis.canonize.gelu import group_gelus
 from onnxplain.analysis.canonize.neuron import group_neurons
+from onnxplain.analysis.canonize.norm import group_norms
 from onnxplain.analysis.liveness import liveness
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.graph import Graph
@@ -32,7 +33,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 COMPOUND = "onnxplain"
 
-ORDERS: tuple[tuple[Grouping, ...], ...] = ((group_gelus,), GROUPINGS, (*GROUPINGS, group_neurons))
+ORDERS: tuple[tuple[Grouping, ...], ...] = ((group_gelus,), GROUPINGS, (group_norms, *GROUPINGS), (*GROUPINGS, group_neurons))
 """The groupings that composites use together."""
 
 
@@ -55,7 +56,7 @@ class Compounds:
         targets = [t for t in graph.outputs if t.is_float][:1]
         sources = [t for t in graph.inputs if t.is_float] or [n.y for n in graph.nodes if n.op == "Gather" and n.y.is_float][:1]
         live = liveness(graph.nodes, sources, targets, registry.role)
-        nodes = canonize(live.nodes, (*sources, *targets), b.value, b.is_constant, registry.traits, groupings)
+        nodes = canonize(live.nodes, graph.nodes, (*sources, *targets), b.value, b.is_constant, registry.traits, groupings)
         self.nodes = [c for c in nodes if c.domain == COMPOUND]
         self.reads = [[t for t in c.inputs if t is not None and not b.is_constant(t)] for c in self.nodes]
         given, self.again = {}, []

@@ -27,6 +27,8 @@ PARTS = {"unique_names": "a part of tidy"}
 ELSEWHERE = {
     "lowering": "test_translation_lowering",
     "microbatch": "test_translation_lowering",
+    "channel_steps": "a part of fold-batch-norm",
+    "linear_map": "a part of fold-batch-norm",
     "conversion": "a part of normalize-opset",
     "loop_shapes": "a part of infer-shapes",
     "named_extents": "a part of infer-shapes",

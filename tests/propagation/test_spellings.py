@@ -53,7 +53,7 @@ def assert_alike(nets: Mapping[str, onnx.ModelProto], method: str, extents: tupl
     wanted: Array | None = None
     far = []
     for how, net in nets.items():
-        found = Explainer(net, name, progress=False, **options, **more)(x, 1)
+        found = Explainer(net, name, progress=False, sample_axis={"x": 0, "y": 0}, **options, **more)(x, 1)
         plain = run(net, {"x": x})["y"]
         np.testing.assert_allclose(found.outputs["y"], plain, rtol=0, atol=1e-5 * np.abs(plain).max(), err_msg=how)
         wanted = found.attribution if wanted is None else wanted

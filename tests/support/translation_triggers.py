@@ -147,6 +147,7 @@ TRIGGERS: dict[str, Callable[[], Case]] = {
         "<int64[1] a = {0}> { h = Unsqueeze(x, a) z = Attention<q_num_heads = 1, kv_num_heads = 1>(h, h, h) y = Squeeze(z, a) }",
         23,
     ),
+    "tidy-new-constants": lambda: case([node("ReduceMean", "x", "y", axes=[1])], opset=13),
     "unrounded-scores": rounded,
     "infer-shapes": lambda: case([node("Relu", "x", "y")]),
     "fold-constants": lambda: case(
