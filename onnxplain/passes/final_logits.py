@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.ir.markers import LOGITS
 from onnxplain.ir.ops import traits_of
+from onnxplain.ir.own_kernels import as_shown
 from onnxplain.ir.pattern import match, op, var
 from onnxplain.passes.shapes import infer_shapes
 from onnxplain.passes.view import FileView
@@ -72,7 +73,7 @@ class _Search:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
-        self.makers = {o: n for n in model.graph.node for o in n.output if o}
+        self.makers = {o: n for n in as_shown(model.graph.node) for o in n.output if o}
         self.values = {t.name: t for t in model.graph.initializer}
         self.known = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
         self.added: list[onnx.NodeProto] = []
