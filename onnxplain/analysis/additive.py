@@ -76,6 +76,8 @@ def _depends(tensor: Tensor, flow: ColumnFlow) -> bool:
 
 def is_affine(node: Node, depends: Sequence[int], traits: Traits) -> bool:
     """Whether the results of a node are affine in inputs of these numbers together, the others held constant."""
+    if traits(node).recodes and not (node.x.is_float and node.y.is_float):
+        return False  # whole numbers are rounded
     how = traits(node).linear_in
     together = how == "together" or (how == "each" and len(depends) == 1) or (how == "first" and list(depends) == [0])
     return together or _is_affine_model(node)

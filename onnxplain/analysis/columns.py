@@ -139,8 +139,12 @@ class ColumnFlow:
         if node.domain == "ai.onnx.ml" and node.op in ML:
             return [ML[node.op](node, *inputs)]
         if facts.elementwise:
-            return [_united(inputs)] if facts.elementwise == "all" or settings else None
-        if facts.moves_elements == "all" or (settings and (facts.moves_elements or facts.selects_elements == "first")):
+            # Further outputs, such as the mask of a Dropout, are not followed.
+            rest = [None] * (len(node.outputs) - 1)
+            return [_united(inputs), *rest] if facts.elementwise == "all" or settings else None
+        # What selects elements by their places is linear in them; what does so by their values (maxima) is not.
+        by_place = facts.moves_elements or (facts.selects_elements == "first" and facts.linear_in)
+        if facts.moves_elements == "all" or (settings and by_place):
             return self._moved(node, inputs)
         if node.op == "Gather" and isinstance(inputs[0], np.ndarray) and isinstance(inputs[1], _Traced):
             return [_looked_up(inputs[0], inputs[1].columns, node["axis"])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -12,7 +12,8 @@ from onnxplain.analysis.additive import additive_terms
 from onnxplain.analysis.columns import ColumnFlow, Columns
 from onnxplain.builder.builder import Builder
 from onnxplain.builder.extents import Extents
-from onnxplain.ir.graph import Graph
+from onnxplain.errors import InputError, MethodError
+from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import gap, over_targets, score
@@ -44,7 +45,8 @@ def linear_shap(context: AttributionContext, *, background: Any = None, delta: b
     graph, b = context.graph, context.b
     flow = ColumnFlow(graph, context.registry.traits)
     terms = additive_terms(graph, context.target, flow)
-    *values, scores = values_at(graph, [*terms, context.target], table_rows(graph, background))
+    *values, scores = values_at(graph, [*terms, context.target], table_rows(context, background))
+    _check(context, flow, dict(zip(terms, values, strict=True)), scores)
     usual = [b.const(_mean(v), t.dtype) for v, t in zip(values, terms, strict=True)]
 
     def attributions(seeded: AttributionContext) -> list[Tensor]:
@@ -60,6 +62,25 @@ def linear_shap(context: AttributionContext, *, background: Any = None, delta: b
             change = score(context.with_point(target=b.Sub(context.target, base)))
             context.report("delta", gap(context, made, change))
     return dict(zip(context.sources, made, strict=True))
+
+
+def _check(context: AttributionContext, flow: ColumnFlow, terms: Mapping[Tensor, Array], scores: Array) -> None:
+    """Raises where a term has no samples along its first axis, or the background gives numbers that are none."""
+    size = context.selection.axes.fixed or 1
+    for term in terms:
+        columns = flow.of(term)
+        if context.selection.axes.of(term) not in (0, None) or columns is None or not columns.ndim or len(columns) != size:
+            raise MethodError(
+                f"'{term.name}' {named_dims(term)} does not hold the samples along its first axis, so linear-shap cannot tell "
+                "its columns; exact-shapley and kernel-shap explain any model"
+            )
+    for values in (*terms.values(), scores):
+        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        if bad.any():
+            raise InputError(
+                f"row {int(bad.argmax())} of background makes the model give NaN or infinity; leave such rows out, or fill in "
+                "what is missing"
+            )
 
 
 def _mean(values: Array) -> Array:

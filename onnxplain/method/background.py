@@ -13,6 +13,7 @@ from onnxplain.errors import InputError, MethodError, nearest
 from onnxplain.io.samples import read_inputs
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor
+from onnxplain.method.context import AttributionContext
 from onnxplain.runtime.session import Arrays, Session
 
 __all__ = ["background_rows", "table_rows", "values_at"]
@@ -23,11 +24,11 @@ ROWS_AT_ONCE = 4096
 """Rows that go through the model together."""
 
 
-def table_rows(graph: Graph, background: Any, what: str = "background") -> Arrays:
-    """Rows of data for every input of a model.
+def table_rows(context: AttributionContext, background: Any, what: str = "background") -> Arrays:
+    """Rows of data for every input of a model of tables.
 
     Args:
-        graph: the model.
+        context: what is explained.
         background: an array [rows, ...] for the one input, a dict of them by input name, a data frame with a column for each
             input, or the path of a .csv, .npy or .npz file of rows.
         what: the option that holds them, for errors.
@@ -36,10 +37,20 @@ def table_rows(graph: Graph, background: Any, what: str = "background") -> Array
         Rows by input name, [rows, ...] in the types of the inputs.
 
     Raises:
-        InputError: rows are missing, or do not have the shape of samples.
-        MethodError: the model does not take samples of a known shape.
+        InputError: rows are missing, or do not have the shape of samples; or nothing tells which axis counts samples.
+        MethodError: the model does not take samples of a known shape, along the first axis of all that it takes and gives.
     """
+    graph, axes = context.graph, context.selection.axes
     wanted: Arrays = {}
+    if axes.open:
+        raise InputError(axes.question())
+    places = {**{t.name: axes.of_input(t.name) for t in graph.inputs}, axes.score.name: axes.axis}
+    elsewhere = [name for name, axis in places.items() if axis != 0]
+    if elsewhere:
+        raise MethodError(
+            f"rows of a table are expected along the first axis of every input and of the output; '{elsewhere[0]}' has none "
+            f"there ({axes.reason}); exact-shapley and kernel-shap explain any model"
+        )
     for t in graph.inputs:
         rest = (t.shape or (None, None))[1:]
         if t.dtype is None or not all(isinstance(d, int) for d in rest):
@@ -106,6 +117,8 @@ def background_rows(background: Any, x: Mapping[str, Array], what: str = "backgr
     made: Arrays = {}
     for name, array in x.items():
         rows = np.asarray(named[name], object if array.dtype.kind in "OUS" else None)
+        if rows.dtype.kind in "OUS" and array.dtype.kind not in "OUS":
+            raise InputError(f"{what} for '{name}' holds {rows.dtype}, expected numbers ({array.dtype})")
         if rows.ndim != array.ndim or rows.shape[1:] != array.shape[1:] or not len(rows):
             raise InputError(
                 f"{what} holds rows of data like the input: expected [m, {', '.join(map(str, array.shape[1:]))}] for '{name}', "

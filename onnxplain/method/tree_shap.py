@@ -56,7 +56,7 @@ def tree_shap(
             f"how many rows went which way); got {'neither' if data is None else 'both'}"
         )
     shares, what = background is None, "data" if background is None else "background"
-    rows = table_rows(context.graph, data if shares else background, what)
+    rows = table_rows(context, data if shares else background, what)
     most = memory_bytes(table) if isinstance(table, str) else table
     folded = [_folded(t, shares=shares, most=most) for t in read_model(context, rows)]
     b, sources = context.b, context.sources

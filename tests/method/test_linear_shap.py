@@ -126,6 +126,13 @@ def test_the_background_is_folded_when_the_file_is_written(tmp_path: Path) -> No
 
 
 PRODUCT = "(float[n, 3] x) => (float[n, 1] y) <int64[1] axis = {1}> { y = ReduceProd (x, axis) }"
+TRUNCATED = """(float[n, 3] x) => (float[n, 1] y) <float[3, 1] w = {1, 2, 3}> {
+    a = MatMul (x, w)  b = Cast <to = 7> (a)  y = Cast <to = 1> (b) }"""
+VECTOR = "(float[3] x) => (float[1] y) <float[3, 1] w = {1, 2, 3}> { y = MatMul (x, w) }"
+TURNED = """(float[n, 3] x) => (float[n, 1] y) <float[1, 3] w = {1, 2, 3}> {
+    e = Sin (x)  a = Transpose (e)  b = MatMul (w, a)  y = Transpose (b) }"""
+PLAIN = "(float[n, 3] x) => (float[n, 1] y) <float[3, 1] w = {1, 2, 3}> { y = MatMul (x, w) }"
+HOLED = numbers(3) * np.array([[1], [np.nan], [1]], np.float32)
 FREE = "(float[n, t] x) => (float[n, t] y) { y = Neg (x) }"
 
 
@@ -139,6 +146,12 @@ FREE = "(float[n, t] x) => (float[n, t] y) { y = Neg (x) }"
             "is not linear in what mixes column 0 of 'x', column 1 of 'x', column 2",
         ),
         (FREE, {"background": numbers(3)}, MethodError, "needs a table of known width"),
+        (TRUNCATED, {"background": numbers(3)}, MethodError, "Cast 'Cast_2' is not linear in what mixes"),
+        (VECTOR, {"background": numbers(4)}, MethodError, "rows of a table are expected along the first axis"),
+        (VECTOR, {"background": np.ones(4, np.float32)}, MethodError, "rows of a table are expected along the first axis"),
+        (TURNED, {"background": numbers(4)}, MethodError, "'a' [3, n] does not hold the samples along its first axis"),
+        (PLAIN, {"background": HOLED}, InputError, "row 1 of background makes the model give NaN"),
+        (REGRESSOR, {"background": np.full((2, 3), "a")}, InputError, "holds <U1, expected numbers (float32)"),
         (REGRESSOR, {}, InputError, "background is missing: rows of data to compare with, 'x' [rows, 3]"),
         (REGRESSOR, {"background": numbers(3, 2)}, InputError, "expected [m, 3] for 'x', got [3, 2]"),
         (REGRESSOR, {"background": numbers(3), "layer": "i"}, MethodError, "explains the columns of the inputs, no layers"),

@@ -121,7 +121,7 @@ def _live(node: Node, origins: Mapping[str, Mapping[str, Node | None]]) -> list[
 
 
 def _is_linear(node: Node, live: list[int], traits: Traits) -> bool:
-    if max(live) >= len(node.inputs) or (node.op == "Cast" and not (node.y.is_float and node.x.is_float)):
+    if max(live) >= len(node.inputs):
         return False
     # operators: of ai.onnx.ml, those that put the numbers of their inputs elsewhere
     picks = (node.op == "ArrayFeatureExtractor" and live == [0]) or node.op == "FeatureVectorizer"
