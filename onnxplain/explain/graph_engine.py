@@ -23,7 +23,7 @@ from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.ir.ops import traits_of
 from onnxplain.method.baselines import holds_ids
-from onnxplain.propagation.ledger import Ledger, NodeSums
+from onnxplain.propagation.ledger import Ledger, NodeConservation
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.inputs import Nonfinite, first_missing
@@ -239,7 +239,7 @@ class GraphEngine:
             takes = ", ".join(k for k in MEANING if k in names) or "nothing"
             raise MethodError(f"method '{method}' expects no '{kind}' at run time; as it was set up it expects {takes}")
 
-    def _traced(self, question: Question, extra: Mapping[str, Array]) -> list[NodeSums]:
+    def _traced(self, question: Question, extra: Mapping[str, Array]) -> list[NodeConservation]:
         """What every node receives and sends in this run."""
         ledger, runs = Ledger(), []
         rewritten = rewrite_source(self._source.copy(), replace(self._request, target=question.target), observer=ledger)

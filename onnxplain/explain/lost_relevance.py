@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import RelevanceWarning
-from onnxplain.propagation.ledger import GROWTH, NodeSums, passage
+from onnxplain.propagation.ledger import GROWTH, NodeConservation, passage
 
 __all__ = ["seems_lost", "warn_of_passage"]
 
@@ -35,7 +35,7 @@ def seems_lost(attributions: Mapping[str, Any], batched: bool) -> bool:
     return bool((sizes == 0).any() or (sizes >= GROWTH * totals).mean() > 0.5)  # by chance a score may be close to zero
 
 
-def warn_of_passage(method: str, trace: Callable[[], list[NodeSums]]) -> None:
+def warn_of_passage(method: str, trace: Callable[[], list[NodeConservation]]) -> None:
     """Warn where a ledger shows that relevance vanishes or grows, and where.
 
     Args:

@@ -14,7 +14,7 @@ from onnxplain.ir.registry import Rule
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.rule import RelevanceRule, rule_name
 
-__all__ = ["GROWTH", "Ledger", "NodeSums", "Passage", "passage"]
+__all__ = ["GROWTH", "Ledger", "NodeConservation", "Passage", "passage"]
 
 GROWTH = 1e3
 """How many times larger relevance may become before that is reported: what is left of sums then is mostly rounding."""
@@ -24,8 +24,8 @@ NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
-class NodeSums:
-    """What one node received and sent, all samples together.
+class NodeConservation:
+    """The relevance that one node receives and sends, summed over all samples.
 
     Attributes:
         node: the node's name.
@@ -46,6 +46,11 @@ class NodeSums:
     bias: float
     received_size: float
     sent_size: float
+
+    @property
+    def lost(self) -> float:
+        """What neither the inputs nor the bias got: the share of ε, or of a rule that does not conserve."""
+        return self.received - self.sent - self.bias
 
 
 class Ledger:
@@ -72,7 +77,7 @@ class Ledger:
             made[f"{name}/relevance"] = b.Concat(*(_total(b, tensors) for tensors in (*sums, *sizes)), axis=0)
         return made
 
-    def read(self, names: Mapping[str, str], runs: Iterable[Mapping[str, Any]]) -> list[NodeSums]:
+    def read(self, names: Mapping[str, str], runs: Iterable[Mapping[str, Any]]) -> list[NodeConservation]:
         """What the nodes received and sent, in the order of the backward pass.
 
         Args:
@@ -83,7 +88,7 @@ class Ledger:
         for results in runs:
             for name in totals:
                 totals[name] += np.asarray(results[names[f"{name}/relevance"]], np.float64)
-        return [NodeSums(*described, *map(float, totals[described[0]])) for described in self.nodes]
+        return [NodeConservation(*described, *map(float, totals[described[0]])) for described in self.nodes]
 
 
 def _share(b: Builder, of: Tensor | None, message: Tensor) -> Tensor:
@@ -118,8 +123,8 @@ class Passage:
         factor: how many times larger it is behind `grows`.
     """
 
-    vanishes: NodeSums | None = None
-    grows: NodeSums | None = None
+    vanishes: NodeConservation | None = None
+    grows: NodeConservation | None = None
     factor: float = 1.0
 
     def __str__(self) -> str:
@@ -131,7 +136,7 @@ class Passage:
         return "; ".join(said)
 
 
-def passage(rows: Sequence[NodeSums]) -> Passage:
+def passage(rows: Sequence[NodeConservation]) -> Passage:
     """Judge how relevance comes through.
 
     Args:
@@ -145,5 +150,5 @@ def passage(rows: Sequence[NodeSums]) -> Passage:
     return Passage(next(lost, None), grown, 1.0 if grown is None else grown.sent_size / start)
 
 
-def _named(row: NodeSums) -> str:
+def _named(row: NodeConservation) -> str:
     return f"'{row.node}' ({row.operator}, {row.rule})"

@@ -26,7 +26,7 @@ from onnxplain.ir.own_kernels import only_written
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.passes import prepared
-from onnxplain.propagation.ledger import Ledger
+from onnxplain.propagation.ledger import Ledger, NodeConservation
 from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
@@ -35,7 +35,7 @@ from onnxplain.verification.apart import check_apart
 from onnxplain.verification.completeness import check_completeness
 from onnxplain.verification.conservation import balance, judged, judged_change, judged_passage
 from onnxplain.verification.directional import check_slopes
-from onnxplain.verification.findings import CheckReport, Finding, NodeConservation, is_small
+from onnxplain.verification.findings import CheckReport, Finding, is_small
 from onnxplain.verification.original import original_at
 from onnxplain.verification.per_node import check_nodes
 from onnxplain.verification.score import check_score

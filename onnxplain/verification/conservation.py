@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from onnxplain.propagation.ledger import GROWTH, NodeSums, passage
-from onnxplain.verification.findings import Finding, NodeConservation
+from onnxplain.propagation.ledger import GROWTH, NodeConservation, passage
+from onnxplain.verification.findings import Finding
 
 __all__ = ["balance", "judged", "judged_change", "judged_passage"]
 
@@ -14,10 +14,9 @@ CHANGE = 1e-4
 """What a node may lose of the score's change by rounding, as a share of the largest sum of any node."""
 
 
-def balance(rows: Iterable[NodeSums]) -> list[NodeConservation]:
+def balance(rows: Iterable[NodeConservation]) -> list[NodeConservation]:
     """The nodes' balances, the worst first: by what is lost, then by what the bias took."""
-    made = [NodeConservation(r.node, r.operator, r.rule, r.received, r.sent, r.bias) for r in rows]
-    return sorted(made, key=lambda r: (-abs(r.lost), -abs(r.bias)))
+    return sorted(rows, key=lambda r: (-abs(r.lost), -abs(r.bias)))
 
 
 def judged(rows: Sequence[NodeConservation], score: float, arrived: float) -> Finding:
@@ -43,7 +42,7 @@ def judged_change(rows: Sequence[NodeConservation], change: float, arrived: floa
     return Finding("conservation", False, f"{detail}; most at '{worst.node}' ({worst.operator}, {worst.rule}): {worst.lost:.6g}")
 
 
-def judged_passage(rows: Sequence[NodeSums]) -> Finding:
+def judged_passage(rows: Sequence[NodeConservation]) -> Finding:
     """Whether relevance comes through all nodes: none makes it zero, none makes it far larger."""
     found = passage(rows)
     if found.vanishes is None and found.grows is None:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.ir.graph import Graph
+from onnxplain.propagation.ledger import NodeConservation
 
-__all__ = ["CheckReport", "Finding", "NodeConservation", "is_small", "sizes_of"]
+__all__ = ["CheckReport", "Finding", "is_small", "sizes_of"]
 
 EXHAUSTIVE_ELEMENTS = 500_000
 """Elements that all live tensors together may have for every node to be checked always."""
@@ -28,32 +29,6 @@ class Finding:
     name: str
     ok: bool | None
     detail: str
-
-
-@dataclass(frozen=True)
-class NodeConservation:
-    """The relevance that one node receives and sends, summed over all samples.
-
-    Attributes:
-        node: the node's name.
-        operator: its operator.
-        rule: the rule that served it.
-        received: the sum of the relevance on its outputs.
-        sent: the sum of what it sends to its inputs.
-        bias: the share of its bias.
-    """
-
-    node: str
-    operator: str
-    rule: str
-    received: float
-    sent: float
-    bias: float
-
-    @property
-    def lost(self) -> float:
-        """What neither the inputs nor the bias got: the share of ε, or of a rule that does not conserve."""
-        return self.received - self.sent - self.bias
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,8 @@ def test_large_files_are_not_held_and_have_to_stay(tmp_path: Path, monkeypatch: 
 def test_weights_in_other_files_are_found(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(onnx.load(DIGITS), path, save_as_external_data=True, location="weights.bin", size_threshold=1024)
-    Explainer(path, "lrp-epsilon-plus")(images())
+    found, plain = (Explainer(p, "lrp-epsilon-plus")(images()).attribution for p in (path, DIGITS))
+    np.testing.assert_array_equal(found, plain)
 
 
 # -- nobody is accused of rounding, or of drawing random numbers -----------------------------------------------------
