@@ -1,17 +1,13 @@
-"""`Explanation`: the attributions of a batch of samples."""
+"""`Explanation`: attributions of a batch of samples with their tables, figures and pages, which are loaded when asked for."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from onnxplain.errors import InputError, LayerError, nearest
-from onnxplain.io.metadata import sample_axis_in
+from onnxplain.results.explanation_data import ExplanationData
 
 if TYPE_CHECKING:
     import os
@@ -25,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Explanation"]
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(ExplanationData):
     """The attributions of a batch of samples. `explanation[2:5]` is the explanation of some of them.
 
     Attributes:
@@ -58,240 +54,6 @@ class Explanation:
         [((0, 4, 5), 3.07), ((0, 4, 4), 1.65)]
     """
 
-    attributions: Mapping[str, np.ndarray[Any, Any]]
-    inputs: Mapping[str, np.ndarray[Any, Any]]
-    outputs: Mapping[str, Any]
-    target: np.ndarray[Any, Any] | None
-    about: Mapping[str, Any]
-    labels: Sequence[str] = field(default=())
-    delta: np.ndarray[Any, Any] | None = None
-    facts: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-
-    @property
-    def method(self) -> str:
-        """The name of the method."""
-        return str(self.about["method"])
-
-    @property
-    def attribution(self) -> np.ndarray[Any, Any]:
-        """The attribution, if a single tensor was explained.
-
-        Raises:
-            LayerError: several tensors were explained.
-        """
-        if len(self.attributions) != 1:
-            raise LayerError(f"several tensors were explained; choose one of .attributions: {', '.join(self.attributions)}")
-        return next(iter(self.attributions.values()))
-
-    @property
-    def left_out(self) -> Mapping[str, str]:
-        """The model's inputs that got no attribution, with the reason, by name."""
-        return dict(self.about.get("left_out", {}))
-
-    def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
-        """Get an attribution by the name of its tensor.
-
-        Args:
-            name: the explained tensor; None for the first.
-
-        Returns:
-            The name and the array [n, …].
-
-        Raises:
-            LayerError: no explained tensor has this name.
-        """
-        if name is None:
-            return next(iter(self.attributions.items()))
-        if name not in self.attributions:
-            raise LayerError(f"nothing explained is called '{name}'; {nearest(name, self.attributions)}")
-        return name, self.attributions[name]
-
-    def sample_axis(self, name: str | None = None) -> int | None:
-        """The axis of an attribution that counts samples.
-
-        Args:
-            name: which attribution; None for the first.
-
-        Returns:
-            The axis, 0 as a rule; None where nothing counts samples.
-
-        Raises:
-            LayerError: no tensor of this name was explained.
-        """
-        name, _ = self.of(name)
-        entries = self.about.get("attributions", {})
-        made = next((file for file, entry in entries.items() if entry["explains"] == name), name)
-        return sample_axis_in(self.about, made)
-
-    def samples_first(self, name: str | None = None) -> np.ndarray[Any, Any]:
-        """An attribution with the samples along the first axis.
-
-        Args:
-            name: which attribution; None for the first.
-
-        Returns:
-            The array, [n, …]; n is 1 where nothing counts samples.
-
-        Raises:
-            LayerError: no tensor of this name was explained.
-        """
-        axis = self.sample_axis(name)
-        _, values = self.of(name)
-        return values[None] if axis is None else np.moveaxis(values, axis, 0)
-
-    def __len__(self) -> int:
-        return len(self.samples_first())
-
-    def __iter__(self) -> Iterator[Explanation]:
-        """The explanation of each sample."""
-        return (self[i] for i in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """The attribution, as NumPy takes it.
-
-        Raises:
-            LayerError: several tensors were explained.
-            ValueError: it is wanted in another type, and not as a copy.
-        """
-        values = self.attribution
-        kind = values.dtype if dtype is None else np.dtype(dtype)
-        if copy is False and kind != values.dtype:
-            raise ValueError(f"the attribution is {values.dtype}; as {kind} it has to be copied")
-        return values.astype(kind, copy=bool(copy))
-
-    def __getitem__(self, samples: int | slice | Sequence[int] | np.ndarray[Any, Any]) -> Explanation:
-        """The explanation of some of the samples: one by its number, a slice, several numbers, or where an array [n] is true.
-
-        Raises:
-            IndexError: there is no such sample.
-        """
-        chosen = self._chosen(samples)
-        count = len(self)
-
-        def part(value: Any, axis: int | None) -> Any:
-            if not hasattr(value, "__getitem__") or axis is None or np.ndim(value) <= axis or np.shape(value)[axis] != count:
-                return value
-            if isinstance(value, list) and not isinstance(chosen, slice):
-                return [value[int(i)] for i in chosen]
-            return value[(slice(None),) * axis + (chosen,)] if axis else value[chosen]
-
-        def cut(arrays: Mapping[str, Any]) -> dict[str, Any]:
-            return {k: part(v, sample_axis_in(self.about, k)) for k, v in arrays.items()}
-
-        target = self.target[chosen] if self.target is not None and len(self.target) == count else self.target
-        delta = None if self.delta is None else self.delta[chosen]
-        return Explanation(
-            {k: part(v, self.sample_axis(k)) for k, v in self.attributions.items()},
-            cut(self.inputs), cut(self.outputs), target, self.about, self.labels, delta,
-            {k: part(v, 0) for k, v in self.facts.items()},
-        )  # fmt: skip
-
-    def _chosen(self, samples: Any) -> slice | np.ndarray[Any, Any]:
-        """What cuts samples out of an array and keeps their axis."""
-        if isinstance(samples, slice):
-            return samples
-        count, numbers = len(self), np.asarray(samples)
-        if numbers.ndim > 1 or numbers.dtype.kind not in ("iub" if numbers.size else "iubf"):
-            raise TypeError(f"samples are chosen by a number, a slice, several numbers or truths, not by {samples!r}")
-        if not numbers.ndim and numbers.dtype.kind != "b":
-            at = operator.index(samples)
-            if not -count <= at < count:
-                raise IndexError(f"there is no sample {at}; the explanation has {count}")
-            return slice(at % count, at % count + 1)
-        return np.arange(count)[numbers if numbers.size else []]
-
-    def label(self, sample: int) -> str:
-        """Name what was explained about a sample.
-
-        Args:
-            sample: the index of the sample.
-
-        Returns:
-            The name of the class if names are known, else its index; without a class, the description of the target.
-        """
-        if self.target is None:
-            return str(self.about["target"])
-        return self.class_name(int(self.target[sample]))
-
-    def class_name(self, index: int) -> str:
-        """The name of a class.
-
-        Args:
-            index: the index of the class.
-
-        Returns:
-            The name from `labels`, else the key of a map output (ZipMap), else the index as text.
-        """
-        found = self.outputs.get(str(self.about.get("output")))
-        keys = list(found[0]) if isinstance(found, list) and found and isinstance(found[0], Mapping) else ()
-        names = self.labels or keys
-        return str(names[index]) if 0 <= index < len(names) else str(index)
-
-    # -- reading -------------------------------------------------------------------------------------------------
-
-    def pool(self, by: int | Sequence[int] | np.ndarray[Any, Any], name: str | None = None) -> np.ndarray[Any, Any]:
-        """Sum attributions over axes or groups. The total is preserved.
-
-        Args:
-            by: one or more axes to sum over (1 for the channels of an image, -1 for the width of an embedding), or an
-                integer array of group indices in the shape of one sample, or broadcastable to it.
-            name: which attribution; None for the first.
-
-        Returns:
-            The sums, without the axes or as [n, groups].
-
-        Raises:
-            LayerError: no explained tensor has this name.
-            InputError: the group indices are not integers from 0 on.
-        """
-        _, values = self.of(name)
-        if isinstance(by, np.ndarray):
-            values = self.samples_first(name)
-            groups = np.broadcast_to(by, values.shape[1:]).ravel()
-            if groups.dtype.kind not in "iu" or groups.min() < 0:
-                raise InputError("groups must be numbers from 0 on, one per element of a sample")
-            flat = values.reshape(len(values), -1)
-            return np.stack([np.bincount(groups, weights=row, minlength=int(groups.max()) + 1) for row in flat])
-        axes = (by,) if isinstance(by, int) else tuple(by)
-        return np.asarray(values.sum(axis=axes))
-
-    def negative_share(self, name: str | None = None) -> np.ndarray[Any, Any]:
-        """The share of negative attributions in the sum of absolute attributions.
-
-        Args:
-            name: which attribution; None for the first.
-
-        Returns:
-            One number from 0 to 1 per sample, float64 [n]; 0 if all attributions are zero.
-
-        Raises:
-            LayerError: no explained tensor has this name.
-        """
-        values = self.samples_first(name)
-        flat = np.asarray(values, np.float64).reshape(len(values), -1)
-        sizes = np.abs(flat).sum(axis=1)
-        return np.asarray(np.abs(flat.clip(max=0)).sum(axis=1) / np.where(sizes > 0, sizes, 1.0))
-
-    def top(self, k: int = 5, name: str | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
-        """The elements with the largest absolute attributions.
-
-        Args:
-            k: the number of elements per sample.
-            name: which attribution; None for the first.
-
-        Returns:
-            For each sample, a list of (index, value), the largest first.
-
-        Raises:
-            LayerError: no explained tensor has this name.
-        """
-        result = []
-        for row in self.samples_first(name):
-            order = np.argsort(-np.abs(row), axis=None, kind="stable")[:k]
-            places = [tuple(int(i) for i in np.unravel_index(o, row.shape)) for o in order]
-            result.append([(place, float(row[place])) for place in places])
-        return result
-
     def interactions(self, most: int | None = 10, size: int | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
         """The sets of features, or of groups of them, that do most together, by absolute value.
 
@@ -321,22 +83,6 @@ class Explanation:
         from onnxplain.results.interactions import strongest_sets
 
         return strongest_sets(self, most, size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to lists and numbers, ready for JSON.
-
-        Returns:
-            A dict with the keys about, target, labels, delta, facts, attributions and outputs.
-        """
-        return {
-            "about": dict(self.about),
-            "target": None if self.target is None else self.target.tolist(),
-            "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
-            "delta": None if self.delta is None else self.delta.tolist(),
-            "facts": {k: v.tolist() for k, v in self.facts.items()},
-            "attributions": {k: v.tolist() for k, v in self.attributions.items()},
-            "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
-        }
 
     def to_pandas(
         self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
@@ -446,7 +192,3 @@ class Explanation:
         from onnxplain.results.plot.plot import plot
 
         return plot([self], **options)
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
-        return f"Explanation({self.method}, {len(self)} samples, {shapes})"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError, OutputError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.interactions import player_names
 from onnxplain.results.plot.style import short
 from onnxplain.results.plot.views import PlotColumn, columns_of, views_of
@@ -116,20 +116,20 @@ class FeatureTable:
         )  # fmt: skip
 
 
-def is_table(explanation: Explanation) -> bool:
+def is_table(explanation: ExplanationData) -> bool:
     """Whether features, or groups of them, were explained: rows of numbers or texts, not pictures or series."""
     return _of_groups(explanation) or all(
         lifted(explanation, v).ndim <= 2 + int(_about_all(explanation)) for v in explanation.attributions.values()
     )
 
 
-def _about_all(explanation: Explanation) -> bool:
+def _about_all(explanation: ExplanationData) -> bool:
     """Whether all targets were explained."""
     return explanation.target is None and explanation.about.get("target") == "all"
 
 
 def feature_tables(
-    explanations: Sequence[Explanation], features: Sequence[Any] | None = None, *, every: bool = False
+    explanations: Sequence[ExplanationData], features: Sequence[Any] | None = None, *, every: bool = False
 ) -> list[FeatureTable]:
     """One table per explanation, or per target where all are explained.
 
@@ -188,6 +188,6 @@ def _of_column(column: PlotColumn, features: Sequence[Any] | None) -> FeatureTab
     )  # fmt: skip
 
 
-def _of_groups(explanation: Explanation) -> bool:
+def _of_groups(explanation: ExplanationData) -> bool:
     """Whether groups of elements were explained, not the elements themselves."""
     return "group_values" in explanation.facts

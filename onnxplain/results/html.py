@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.io.writer import write_file
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.plot.bars import strongest, value_text
 from onnxplain.results.plot.curves import CurvesBlock
@@ -43,7 +43,7 @@ MOST_ACROSS = 6
 
 
 def write_report(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ExplanationData],
     path: str | Path,
     *,
     features: Sequence[Any] | None = None,
@@ -74,7 +74,7 @@ def write_report(
 
 
 def render_explanations(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ExplanationData],
     *,
     features: Sequence[Any] | None = None,
     samples: int | Sequence[int] | None = None,
@@ -114,7 +114,7 @@ def template(name: str) -> Template:
 
 
 def template_samples(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ExplanationData],
     features: Sequence[Any] | None = None,
     samples: int | Sequence[int] | None = None,
     numbers: Sequence[int] | None = None,
@@ -159,7 +159,7 @@ def _whole(block: CurvesBlock | SurfacesBlock | TreeBlock) -> str:
 # -- methods and facts -----------------------------------------------------------------------------------------------
 
 
-def _methods(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
+def _methods(explanations: Sequence[ExplanationData]) -> list[dict[str, Any]]:
     cards = []
     for name in dict.fromkeys(e.method for e in explanations):
         told = [e.about for e in explanations if e.method == name]
@@ -175,7 +175,7 @@ def _methods(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
     return cards
 
 
-def _facts(explanations: Sequence[Explanation], how: str) -> list[tuple[str, str]]:
+def _facts(explanations: Sequence[ExplanationData], how: str) -> list[tuple[str, str]]:
     first = explanations[0]
     about = first.about
     names = {"input": "chosen when run: each sample's own, named above", "top": "each sample's top prediction"}

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.feature_table import FeatureTable, feature_tables
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class GlobalImportance:
 
 
 def global_importance(
-    explanation: Explanation, by: str | Sequence[Any] | None = None, features: Sequence[str] | None = None
+    explanation: ExplanationData, by: str | Sequence[Any] | None = None, features: Sequence[str] | None = None
 ) -> GlobalImportance:
     """Mean sizes of attributions; of all targets, those of every class for itself.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, MethodError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.prediction import has_samples, lifted, target_name
 
 __all__ = ["InteractionSet", "interaction_columns", "player_names", "set_name", "strongest_sets"]
@@ -20,7 +20,7 @@ InteractionSet = tuple[tuple[int, ...], float]
 """The members of a set, and what they do together."""
 
 
-def player_names(explanation: Explanation, features: Sequence[str] | None = None) -> list[str]:
+def player_names(explanation: ExplanationData, features: Sequence[str] | None = None) -> list[str]:
     """The names of what interacts: the elements of all inputs in order, or groups of them by number.
 
     Args:
@@ -46,7 +46,7 @@ def player_names(explanation: Explanation, features: Sequence[str] | None = None
     return names
 
 
-def _group_names(explanation: Explanation, features: Sequence[str] | None) -> list[str]:
+def _group_names(explanation: ExplanationData, features: Sequence[str] | None) -> list[str]:
     count = int(explanation.facts["group_values"].shape[-1])
     numbers = [lifted(explanation, v) for key, v in explanation.facts.items() if key.partition(".")[0] == "groups"]
     same = all((n == n[:1]).all() for n in numbers)
@@ -63,7 +63,7 @@ def set_name(members: Sequence[int], names: Sequence[str]) -> str:
     return " × ".join(f"({names[m]})" if " + " in names[m] else names[m] for m in members)
 
 
-def strongest_sets(explanation: Explanation, most: int | None = None, size: int | None = None) -> list[list[InteractionSet]]:
+def strongest_sets(explanation: ExplanationData, most: int | None = None, size: int | None = None) -> list[list[InteractionSet]]:
     """For each sample the sets of two and more with the largest interactions by absolute value, the largest first.
 
     Args:
@@ -86,7 +86,7 @@ def strongest_sets(explanation: Explanation, most: int | None = None, size: int 
     return result
 
 
-def interaction_columns(explanation: Explanation, features: Sequence[str] | None = None) -> dict[str, Array]:
+def interaction_columns(explanation: ExplanationData, features: Sequence[str] | None = None) -> dict[str, Array]:
     """The columns of a long table of all sets: sample · target · order · features · interaction (· standard_error).
 
     Raises:
@@ -109,7 +109,7 @@ def interaction_columns(explanation: Explanation, features: Sequence[str] | None
     return table
 
 
-def _sets(explanation: Explanation, sample: int, target: int | None) -> list[tuple[tuple[int, ...], float, float]]:
+def _sets(explanation: ExplanationData, sample: int, target: int | None) -> list[tuple[tuple[int, ...], float, float]]:
     """Sets with their values and errors (NaN where nothing is sampled), single ones among them."""
 
     def of(key: str) -> Array | None:
@@ -134,7 +134,7 @@ def _sets(explanation: Explanation, sample: int, target: int | None) -> list[tup
     return [*single, *pairs]
 
 
-def _matrix(explanation: Explanation) -> Array:
+def _matrix(explanation: ExplanationData) -> Array:
     if "interactions" not in explanation.facts:
         raise MethodError(
             f"'{explanation.method}' leaves no interactions; k-sii, sii, stii, fsii, bii, fbii and moebius of order 2 or more do"
@@ -142,10 +142,10 @@ def _matrix(explanation: Explanation) -> Array:
     return explanation.facts["interactions"]
 
 
-def _every(explanation: Explanation) -> bool:
+def _every(explanation: ExplanationData) -> bool:
     return explanation.target is None and explanation.about.get("target") == "all"
 
 
-def _sample_shape(explanation: Explanation, values: Array) -> tuple[int, ...]:
+def _sample_shape(explanation: ExplanationData, values: Array) -> tuple[int, ...]:
     skipped = int(has_samples(explanation)) + int(_every(explanation))
     return tuple(values.shape[skipped:])

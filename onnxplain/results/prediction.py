@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.io.metadata import sample_axis_in
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 
 __all__ = ["Prediction", "explained_score", "has_samples", "lifted", "named_rows", "predictions", "sample_count", "target_name"]
 
@@ -35,28 +35,28 @@ class Prediction:
     score: float | None
 
 
-def has_samples(explanation: Explanation) -> bool:
+def has_samples(explanation: ExplanationData) -> bool:
     """Whether an axis counts samples."""
     return bool(explanation.about.get("batched", True))
 
 
-def lifted(explanation: Explanation, array: Array) -> Array:
+def lifted(explanation: ExplanationData, array: Array) -> Array:
     """A fact, which has the samples first, as [n, …]; n is 1 for models without an axis for samples."""
     return array if has_samples(explanation) else array[None]
 
 
-def named_rows(explanation: Explanation, name: str, array: Array) -> Array:
+def named_rows(explanation: ExplanationData, name: str, array: Array) -> Array:
     """An input or output with the samples first: [n, …]; n is 1 for models without an axis for samples."""
     axis = sample_axis_in(explanation.about, name)
     return np.moveaxis(array, axis, 0) if axis is not None and array.ndim > axis else array[None] if axis is None else array
 
 
-def sample_count(explanation: Explanation) -> int:
+def sample_count(explanation: ExplanationData) -> int:
     """The number of explained samples."""
     return len(explanation) if has_samples(explanation) else 1
 
 
-def scores(explanation: Explanation) -> Array | None:
+def scores(explanation: ExplanationData) -> Array | None:
     """The output that was explained: [n, …]; None where it is not among the model's outputs."""
     name = str(explanation.about.get("output"))
     found = explanation.outputs.get(name)
@@ -68,7 +68,7 @@ def scores(explanation: Explanation) -> Array | None:
     return values if len(values) == sample_count(explanation) else None
 
 
-def target_name(explanation: Explanation, sample: int) -> str:
+def target_name(explanation: ExplanationData, sample: int) -> str:
     """What was explained about a sample: a class name, an index into a larger output, or the description of the target."""
     if explanation.target is None:
         return str(explanation.about.get("target", ""))
@@ -79,7 +79,7 @@ def target_name(explanation: Explanation, sample: int) -> str:
     return explanation.class_name(index)
 
 
-def explained_score(explanation: Explanation) -> str:
+def explained_score(explanation: ExplanationData) -> str:
     """A description of the explained score, for people."""
     score = explanation.about.get("score", {})
     output = explanation.about.get("output", "output")
@@ -88,7 +88,7 @@ def explained_score(explanation: Explanation) -> str:
     return f"output '{output}' as it is"
 
 
-def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
+def probabilities(explanation: ExplanationData) -> tuple[Array, str] | None:
     """Class probabilities [n, classes] and a description of their origin; None if the output is not a classification."""
     values = scores(explanation)
     if values is None or values.ndim != 2 or values.shape[1] < 2:
@@ -108,7 +108,7 @@ def probabilities(explanation: Explanation) -> tuple[Array, str] | None:
     return powers / powers.sum(axis=1, keepdims=True), f"softmax of output '{explanation.about.get('output')}'"
 
 
-def predictions(explanation: Explanation, most: int = 5) -> tuple[list[Prediction], str]:
+def predictions(explanation: ExplanationData, most: int = 5) -> tuple[list[Prediction], str]:
     """The predictions of all samples.
 
     Args:
@@ -133,7 +133,7 @@ def predictions(explanation: Explanation, most: int = 5) -> tuple[list[Predictio
     return result, how
 
 
-def _score(values: Array | None, explanation: Explanation, sample: int) -> float | None:
+def _score(values: Array | None, explanation: ExplanationData, sample: int) -> float | None:
     if values is None or explanation.target is None:
         return None
     index = int(explanation.target[sample])

@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxplain.errors import OutputError
 from onnxplain.io.writer import write_file
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.html import write_report
 from onnxplain.results.plot.plot import plot
 from onnxplain.results.tables import csv_bytes, parquet_bytes
@@ -25,7 +25,9 @@ EXPLANATION_ENDINGS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
 """File endings of explanations."""
 
 
-def save_explanation(explanation: Explanation | Sequence[Explanation], path: str | os.PathLike[str], **options: Any) -> Path:
+def save_explanation(
+    explanation: ExplanationData | Sequence[ExplanationData], path: str | os.PathLike[str], **options: Any
+) -> Path:
     """Write explanations to a file. Its ending determines the format:
 
     - .npz: arrays (`<name>_attribution`, `target`, inputs and outputs by name) and `about` as JSON text.
@@ -80,13 +82,13 @@ def check_explanation_ending(path: Path, count: int) -> None:
         raise OutputError(f"cannot write {path}: .npz holds one explanation, not {count}; one file per method")
 
 
-def _png(explanations: Sequence[Explanation], *, dpi: int = 200, **options: Any) -> bytes:
+def _png(explanations: Sequence[ExplanationData], *, dpi: int = 200, **options: Any) -> bytes:
     buffer = BytesIO()
     plot(list(explanations), **options).savefig(buffer, format="png", dpi=dpi, metadata={"Software": "onnxplain"})
     return buffer.getvalue()
 
 
-def _npz(explanation: Explanation) -> bytes:
+def _npz(explanation: ExplanationData) -> bytes:
     """The explanation in NumPy's .npz format. The same explanation gives the same bytes."""
     arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
     if explanation.target is not None:
@@ -116,7 +118,7 @@ def _storable(values: Any) -> np.ndarray[Any, Any]:
     return array.astype(str) if array.dtype.kind == "O" else array
 
 
-def _json(explanations: Sequence[Explanation]) -> bytes:
+def _json(explanations: Sequence[ExplanationData]) -> bytes:
     plain = [_plain(e.to_dict()) for e in explanations]
     return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False).encode()
 

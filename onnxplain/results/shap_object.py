@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain._optional import optional
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.feature_table import FeatureTable, feature_tables, is_table
 from onnxplain.results.prediction import lifted, sample_count, scores
 
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 
 
 def to_shap_object(
-    explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
+    explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
 ) -> shap.Explanation:
     """See `Explanation.to_shap`."""
     with optional("shap", "SHAP's objects"):
@@ -52,7 +52,7 @@ def _of_table(table: FeatureTable, interactions: bool) -> Array:
     return table.known_interactions
 
 
-def _base(explanation: Explanation, values: Array, every: bool, count: int) -> Array:
+def _base(explanation: ExplanationData, values: Array, every: bool, count: int) -> Array:
     """The score where nothing is present: as the method says, else what the attributions leave of the score; NaN where it is no
     output of the model. [n] or [n, targets]."""
     if "base_value" in explanation.facts:

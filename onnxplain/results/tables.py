@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.interactions import interaction_columns
 from onnxplain.results.prediction import named_rows, target_name
 
@@ -23,7 +23,9 @@ __all__ = ["csv_bytes", "long_columns", "long_table", "parquet_bytes", "set_tabl
 Array = np.ndarray[Any, Any]
 
 
-def long_columns(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> dict[str, Array]:
+def long_columns(
+    explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None
+) -> dict[str, Array]:
     """The columns of the long table. All have the same length: samples × (targets ×) elements.
 
     - sample: the index of the sample.
@@ -61,7 +63,7 @@ def long_columns(explanation: Explanation, features: Sequence[str] | None = None
     return everything
 
 
-def _part(explanation: Explanation, name: str, features: Sequence[str] | None) -> dict[str, Array]:
+def _part(explanation: ExplanationData, name: str, features: Sequence[str] | None) -> dict[str, Array]:
     values = explanation.samples_first(name)
     every = explanation.target is None and explanation.about.get("target") == "all"
     shape = values.shape[2:] if every else values.shape[1:]
@@ -91,7 +93,7 @@ def _indices(shape: tuple[int, ...]) -> Array:
     return np.array([",".join(map(str, i)) for i in np.ndindex(*shape)], dtype=object)
 
 
-def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array | None:
+def _fed(explanation: ExplanationData, name: str, shape: tuple[int, ...]) -> Array | None:
     """The values of an input in the shape of its attribution. Token ids are repeated over the width of their embedding."""
     if name not in explanation.inputs:
         return None
@@ -103,7 +105,7 @@ def _fed(explanation: Explanation, name: str, shape: tuple[int, ...]) -> Array |
     return None
 
 
-def long_table(explanation: Explanation, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
+def long_table(explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
     """The long table of `long_columns` as a pandas DataFrame.
 
     Args:
@@ -122,7 +124,7 @@ def long_table(explanation: Explanation, features: Sequence[str] | None = None, 
     return _frame(long_columns(explanation, features, name))
 
 
-def set_table(explanation: Explanation, features: Sequence[str] | None = None) -> pd.DataFrame:
+def set_table(explanation: ExplanationData, features: Sequence[str] | None = None) -> pd.DataFrame:
     """The table of sets (see `interaction_columns`) as a pandas DataFrame.
 
     Raises:
@@ -140,7 +142,7 @@ def _frame(columns: dict[str, Array]) -> pd.DataFrame:
 
 
 def csv_bytes(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ExplanationData],
     features: Sequence[str] | None = None,
     name: str | None = None,
     *,
@@ -156,7 +158,7 @@ def csv_bytes(
 
 
 def parquet_bytes(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ExplanationData],
     features: Sequence[str] | None = None,
     name: str | None = None,
     *,
@@ -186,7 +188,7 @@ def parquet_bytes(
 
 
 def _several(
-    explanations: Sequence[Explanation], features: Sequence[str] | None, name: str | None, interactions: bool
+    explanations: Sequence[ExplanationData], features: Sequence[str] | None, name: str | None, interactions: bool
 ) -> dict[str, Array]:
     """The columns of one long table, or of several with a first column that names the method."""
     parts = [interaction_columns(e, features) if interactions else long_columns(e, features, name) for e in explanations]

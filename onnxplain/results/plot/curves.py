@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain.errors import OutputError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.page import Page, wrapped
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, short
 from onnxplain.results.plot.views import PlotView, columns_of, views_of
@@ -32,7 +32,7 @@ WIDE, HIGH, GAP, HEAD, FOOT = 1.62, 1.05, 0.26, 0.22, 0.4
 """In inches: the size of a panel, the gap between panels, the space above and below a panel."""
 
 
-def has_curves(explanation: Explanation) -> bool:
+def has_curves(explanation: ExplanationData) -> bool:
     """Whether the explanation contains curves over a grid of values."""
     return any(key.split(".")[0] == "curves" for key in explanation.facts)
 
@@ -49,7 +49,7 @@ class Curves:
     """What was explained about each sample, as text."""
 
 
-def curves_of(explanation: Explanation) -> Curves:
+def curves_of(explanation: ExplanationData) -> Curves:
     """Collect the curves of an explanation."""
     names = [key for key in explanation.facts if key.split(".")[0] == "curves"]
     among = _of(explanation) == "all"
@@ -65,12 +65,12 @@ def curves_of(explanation: Explanation) -> Curves:
     return Curves(scores, tuple(g[k] for g, k in zip(grid, kept, strict=True)), _targets(explanation, *scores.shape[:2]))
 
 
-def _of(explanation: Explanation) -> str:
+def _of(explanation: ExplanationData) -> str:
     """What the scores belong to, as text: the target, or what they are a mean of."""
     return str(explanation.about.get("mean_of", explanation.about["target"]))
 
 
-def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[str, ...], ...]:
+def _targets(explanation: ExplanationData, count: int, targets: int) -> tuple[tuple[str, ...], ...]:
     of = _of(explanation)
     if of == "all":
         return (tuple(explanation.class_name(t) for t in range(targets)),) * count
@@ -79,7 +79,7 @@ def _targets(explanation: Explanation, count: int, targets: int) -> tuple[tuple[
     return ((explanation.class_name(int(of)) if of.isdigit() else of,),) * count
 
 
-def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> PlotView:
+def _first_target(explanation: ExplanationData, features: Sequence[Any] | None) -> PlotView:
     """RowNames and values of the features; deviations of the first target alone."""
     if _of(explanation) == "all":
         axis = 1 if has_samples(explanation) else 0
@@ -91,7 +91,7 @@ def _first_target(explanation: Explanation, features: Sequence[Any] | None) -> P
 class CurvesBlock:
     """The panels of one explanation, with all samples in each panel. Sizes are in inches."""
 
-    def __init__(self, explanation: Explanation, features: Sequence[Any] | None, samples: Sequence[int] | None) -> None:
+    def __init__(self, explanation: ExplanationData, features: Sequence[Any] | None, samples: Sequence[int] | None) -> None:
         view = _first_target(explanation, features)
         self.explanation, self.curves = explanation, curves_of(explanation)
         count = len(self.curves.scores)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onnxplain.errors import InputError, OutputError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.bars import BarsBlock
 from onnxplain.results.plot.curves import CurvesBlock, has_curves
 from onnxplain.results.plot.image import ImageBlock
@@ -42,7 +42,7 @@ OVERALL = "all samples"
 
 
 def plot(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[ExplanationData],
     *,
     features: Sequence[Any] | None = None,
     samples: int | Sequence[int] | None = None,
@@ -122,7 +122,7 @@ def _page(blocks: Blocks, title: str | None, legend: Callable[..., None] | None 
 
 
 def whole(
-    explanation: Explanation, features: Sequence[Any] | None, samples: int | Sequence[int] | None
+    explanation: ExplanationData, features: Sequence[Any] | None, samples: int | Sequence[int] | None
 ) -> list[CurvesBlock | SurfacesBlock | TreeBlock]:
     """What is drawn of all samples together: curves, maps of pairs, or the tree with filters that are images."""
     count = sample_count(explanation)
@@ -136,7 +136,7 @@ def whole(
 
 
 def _blocks(
-    explanations: Sequence[Explanation], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
+    explanations: Sequence[ExplanationData], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
 ) -> tuple[Blocks, Callable[..., None], str]:
     """The blocks of the figure, the function that draws their legend, and a note about what is not shown."""
     columns = columns_of(explanations)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.page import Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, colours, percent, rim
 from onnxplain.results.plot.views import choose_form, pooled_map
@@ -23,7 +23,7 @@ LEAF, BETWEEN, HEAD, FOOT = 0.56, 0.3, 0.62, 0.5
 """In inches: the width of a leaf, the distance of levels, the space above and below the tree."""
 
 
-def has_pictured_filters(explanation: Explanation) -> bool:
+def has_pictured_filters(explanation: ExplanationData) -> bool:
     """Whether the explanation contains a tree whose filters are images."""
     if "filters" not in explanation.facts:
         return False
@@ -34,7 +34,7 @@ def has_pictured_filters(explanation: Explanation) -> bool:
 class TreeBlock:
     """The tree, from the root down. Sizes are in inches."""
 
-    def __init__(self, explanation: Explanation, samples: Sequence[int]) -> None:
+    def __init__(self, explanation: ExplanationData, samples: Sequence[int]) -> None:
         self.explanation = explanation
         self.filters = [pooled_map(f) for f in self._fact("filters")[0]]
         self.leaves = self._fact("leaves")[0]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, OutputError, nearest
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
 
@@ -48,7 +48,7 @@ class PlotColumn:
     """
 
     heading: str
-    explanation: Explanation
+    explanation: ExplanationData
     signed: bool
     among_all: Array | None = None
 
@@ -107,7 +107,7 @@ class PlotView:
         return str(found[place])
 
 
-def columns_of(explanations: Sequence[Explanation], *, most: int = EVERY) -> list[PlotColumn]:
+def columns_of(explanations: Sequence[ExplanationData], *, most: int = EVERY) -> list[PlotColumn]:
     """The columns of a side-by-side picture; of more than `most` targets those with the highest scores.
 
     Raises:
@@ -130,7 +130,7 @@ def columns_of(explanations: Sequence[Explanation], *, most: int = EVERY) -> lis
     return result
 
 
-def _headings(explanations: Sequence[Explanation]) -> list[str]:
+def _headings(explanations: Sequence[ExplanationData]) -> list[str]:
     """Method names, with the options that distinguish explanations of the same method."""
     names = [e.method for e in explanations]
     result = []
@@ -145,7 +145,7 @@ def _headings(explanations: Sequence[Explanation]) -> list[str]:
     return result
 
 
-def _every_target(heading: str, explanation: Explanation, signed: bool, most: int) -> list[PlotColumn]:
+def _every_target(heading: str, explanation: ExplanationData, signed: bool, most: int) -> list[PlotColumn]:
     values = explanation.samples_first()
     count, targets = values.shape[:2]
     if targets <= most:
@@ -280,7 +280,7 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
     return PlotView(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
 
 
-def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
+def _over_input(explanation: ExplanationData, name: str, values: Array) -> Array:
     """A map [n, 1, places …] enlarged to the places of the input, linearly; in one dimension once for every channel."""
     fed = named_rows(explanation, name, np.asarray(explanation.inputs[name])) if name in explanation.inputs else values
     if fed.ndim != values.ndim or fed.ndim not in (3, 4):
@@ -291,7 +291,7 @@ def _over_input(explanation: Explanation, name: str, values: Array) -> Array:
     return enlarged(values, [e for i, e in enumerate(fed.shape[1:]) if i != channels])
 
 
-def _input_picture(explanation: Explanation) -> Array | None:
+def _input_picture(explanation: ExplanationData) -> Array | None:
     """The first input that is an image."""
     for name, array in explanation.inputs.items():
         values = named_rows(explanation, name, np.asarray(array))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import OutputError
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.feature_table import FeatureTable, feature_tables
 from onnxplain.results.importance import importance_of
 from onnxplain.results.interactions import player_names
@@ -49,7 +49,7 @@ class TabularRequest:
     most: int | None = None
 
 
-def tabular_blocks(explanations: Sequence[Explanation], asked: TabularRequest) -> list[Any]:
+def tabular_blocks(explanations: Sequence[ExplanationData], asked: TabularRequest) -> list[Any]:
     """The blocks of a picture, to be drawn one below the other.
 
     Raises:
@@ -83,14 +83,14 @@ def _scatter(table: FeatureTable, asked: TabularRequest) -> ScatterBlock:
     return ScatterBlock(table, chosen, None if asked.by is None else table.named(asked.by), asked.most)
 
 
-def _importance(explanation: Explanation, asked: TabularRequest) -> ImportanceBlock:
+def _importance(explanation: ExplanationData, asked: TabularRequest) -> ImportanceBlock:
     tables = feature_tables([explanation], asked.features)
     if asked.samples is not None:
         tables = [table.of(asked.samples) for table in tables]
     return ImportanceBlock(importance_of(tables, asked.by), explanation.method, asked.most)
 
 
-def _networks(explanation: Explanation, asked: TabularRequest) -> list[NetworkBlock]:
+def _networks(explanation: ExplanationData, asked: TabularRequest) -> list[NetworkBlock]:
     """Of H-statistics the network of all samples; of interactions the mean over the samples, or that of each chosen one."""
     if "h_statistic" in explanation.facts:
         matrix = lifted(explanation, explanation.facts["h_statistic"])[0]
@@ -118,5 +118,5 @@ def _networks(explanation: Explanation, asked: TabularRequest) -> list[NetworkBl
     return blocks
 
 
-def _is_scaled(explanation: Explanation) -> bool:
+def _is_scaled(explanation: ExplanationData) -> bool:
     return bool(explanation.about.get("options", {}).get("scaled", True))

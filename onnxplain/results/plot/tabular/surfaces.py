@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.results.explanation import Explanation
+from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.interactions import player_names
 from onnxplain.results.plot.page import Page, wrapped
 from onnxplain.results.plot.style import QUIET, colours, short
@@ -23,7 +23,7 @@ WIDE, HIGH, LEFT, GAP, TOP, BOTTOM, HEAD, FOOT = 1.9, 1.6, 0.7, 0.25, 0.14, 0.55
 ACROSS, PANELS = 3, 12
 
 
-def has_surfaces(explanation: Explanation) -> bool:
+def has_surfaces(explanation: ExplanationData) -> bool:
     """Whether a method left surfaces over the values of pairs of features."""
     return "surfaces" in explanation.facts
 
@@ -31,7 +31,7 @@ def has_surfaces(explanation: Explanation) -> bool:
 class SurfacesBlock:
     """A panel per pair, those that move most first; of several targets the first. Sizes in inches."""
 
-    def __init__(self, explanation: Explanation, features: Sequence[str] | None = None) -> None:
+    def __init__(self, explanation: ExplanationData, features: Sequence[str] | None = None) -> None:
         self.explanation = explanation
         surfaces = lifted(explanation, explanation.facts["surfaces"])
         self.every = surfaces.ndim == 5
