@@ -55,6 +55,7 @@ def tree_shap(
             "tree-shap takes background=rows (interventional values) or data=rows (path-dependent values: the file does not say "
             f"how many rows went which way); got {'neither' if data is None else 'both'}"
         )
+    _serves(context.graph, context.target, context.registry.traits)  # before anything is said of rows
     shares, what = background is None, "data" if background is None else "background"
     rows = table_rows(context, data if shares else background, what)
     most = memory_bytes(table) if isinstance(table, str) else table

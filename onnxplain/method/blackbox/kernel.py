@@ -103,8 +103,8 @@ def regression(masks: Array, weights: Array, scores: Array, ends: Array) -> Play
     count = masks.shape[1]
     total = ends[1] - ends[0]
     z = masks.astype(np.float64)
-    y = (scores - ends[0]).reshape(len(masks), -1)
     flat = total.reshape(1, -1)
+    y = (scores - ends[0]).reshape(len(masks), flat.shape[1])  # a single player leaves no masks between none and all
     root = np.sqrt(weights)[:, None]
     others = solve(root * (z[:, :-1] - z[:, -1:]), root * (y - z[:, -1:] * flat)) if count > 1 else np.zeros((0, flat.shape[1]))
     shares = np.concatenate([others, flat - others.sum(axis=0, keepdims=True)])

@@ -404,3 +404,11 @@ def test_on_the_command_line(tmp_path: Any) -> None:
     assert head == "sample,target,order,features,interaction"
     assert len(lines) == 6 * 10
     assert any("sepal length × petal width" in line for line in lines)
+
+
+@pytest.mark.parametrize("method", ["exact-shapley", "kernel-shap", "shapley-sampling", "banzhaf", *INDICES])
+def test_a_single_feature_gets_the_whole_change(method: str) -> None:
+    net = model([node("Sin", "x", "y")], {"x": ["n", 1]}, {"y": ["n", 1]})
+    x = np.array([[1.0], [2.0]], np.float32)
+    found = Explainer(net, method, baseline=0.5)(x, 0)
+    np.testing.assert_allclose(found.attribution, np.sin(x) - np.sin(0.5), rtol=1e-5)
