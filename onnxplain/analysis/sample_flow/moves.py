@@ -184,6 +184,18 @@ def _concatenated(n: Reading) -> SampleStates:
 
 
 def _padded(n: Reading) -> SampleStates:
+    """Pad: nothing is added to the samples, as its pads say, or else as the extents tell."""
+    x, rank, pads = n.place(0), n.rank(0), n.ints(1)
+    axes = n.ints(3) if n.tensor(3) is not None else None if rank is None else range(rank)
+    if x is None or rank is None or not n.only(0) or pads is None or axes is None:
+        return _as_long(n)
+    places = [a % rank for a in axes]
+    added = [] if x.axis not in places else pads[places.index(x.axis) :: len(places)]
+    return n.unknown() if any(added) else x
+
+
+def _as_long(n: Reading) -> SampleStates:
+    """What may add or take along any axis, where it provably leaves the samples as they are."""
     x, out = n.place(0), n.out()
     fits = x is not None and n.only(0) and out is not None and _same(n.dim(0, x.axis), out[x.axis])
     return x if fits else n.unknown()
@@ -292,7 +304,8 @@ MOVES: dict[str, SampleRule] = {
     "Slice": _sliced,
     "Split": _cut,
     "Concat": _concatenated,
-    **dict.fromkeys(("Pad", "CenterCropPad"), _padded),
+    "Pad": _padded,
+    "CenterCropPad": _as_long,
     **dict.fromkeys(("Resize", "Upsample"), _resized),
     "Gather": _gathered,
     "GatherElements": _gathered_elements,
