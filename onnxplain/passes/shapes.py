@@ -9,6 +9,7 @@ import onnx
 import onnx.shape_inference
 from onnx.helper import make_tensor_value_info
 
+from onnxplain.ir.edit import graphs_in
 from onnxplain.passes.loop_shapes import (
     adopt_types,
     assume_states,
@@ -119,8 +120,9 @@ def _infer(model: onnx.ModelProto) -> Infos:
     """Value information of every tensor whose type inference finds, with its shape where it finds that too."""
     work = onnx.ModelProto()
     work.CopyFrom(model)
-    for node in work.graph.node:
-        stand_in(node)
+    for graph in graphs_in(work.graph):
+        for node in graph.node:
+            stand_in(node)
     declare_counters(work.graph)
     lend_constants(work.graph)
     result = onnx.shape_inference.infer_shapes(work, data_prop=True)

@@ -28,7 +28,6 @@ EXCEPTIONS = {
     "attention_23_boolmask_fullymasked": "double: ONNX Runtime has the operator's body from an older standard",
     "attention_23_fullymasked_qk_matmul_output": "double: ONNX Runtime has the operator's body from an older standard",
     "attention_4d_causal_nonpad": "double: ONNX Runtime has the operator's body from an older standard",
-    "averagepool_2d_ceil_last_window_starts_on_pad": "onnx's inference counts a last window that begins in the padding, kernels do not",
 }
 """Cases of which ONNX Runtime and the standard make different things, and what."""
 
