@@ -120,9 +120,10 @@ def _infer(model: onnx.ModelProto) -> Infos:
     """Value information of every tensor whose type inference finds, with its shape where it finds that too."""
     work = onnx.ModelProto()
     work.CopyFrom(model)
+    shapes = {t.name: t.dims for graph in graphs_in(work.graph) for t in graph.initializer}
     for graph in graphs_in(work.graph):
         for node in graph.node:
-            stand_in(node)
+            stand_in(node, shapes)
     declare_counters(work.graph)
     lend_constants(work.graph)
     result = onnx.shape_inference.infer_shapes(work, data_prop=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -41,8 +42,13 @@ SCORES = (
 """Operators of ai.onnx.ml that make so many float32 numbers of each row."""
 
 
-def stand_in(node: onnx.NodeProto) -> None:
-    """Make a node that inference does not know, or gets wrong, one that it gets right."""
+def stand_in(node: onnx.NodeProto, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Make a node that inference does not know, or gets wrong, one that it gets right.
+
+    Args:
+        node: changed where it has to be.
+        shapes: those of constants, by name.
+    """
     if is_join(node):  # of the kernel's result inference knows nothing
         del node.input[0]
         _become(node, "Identity", [node.output[0]])
@@ -60,7 +66,7 @@ def stand_in(node: onnx.NodeProto) -> None:
         if "onesided" not in _attributes(node):  # inference takes 0 for the default, which is 1
             node.attribute.append(make_attribute("onesided", 1))
     elif not node.domain and node.op_type == "ConvTranspose":
-        _transposed(node)
+        _transposed(node, shapes)
 
 
 def _pool(node: onnx.NodeProto) -> None:
@@ -89,18 +95,21 @@ def _pool(node: onnx.NodeProto) -> None:
     node.attribute.append(make_attribute("pads", [*padding, *[0] * n]))
 
 
-def _transposed(node: onnx.NodeProto) -> None:
+def _transposed(node: onnx.NodeProto, shapes: Mapping[str, Sequence[int]]) -> None:
     """A transposed convolution with SAME padding as one with the padding that it means.
 
-    It is what the extents exceed those of the input times the strides by; output_padding counts before, not after.
+    It is what the extents exceed those of the input times the strides by; output_padding counts before, not after. Where the
+    kernel's extent is not known, neither is the result's.
     """
     given = _attributes(node)
-    if not _same(given) or not given.get("output_padding"):
+    if not _same(given) or not any(given.get("output_padding", ())):
         return
-    if "kernel_shape" not in given:  # known from the weight alone: at least as great as the strides, then
-        _drop(node, "output_padding")
+    kernel, extra = given.get("kernel_shape", shapes.get(node.input[1], ())[2:]), given["output_padding"]
+    if not kernel:
+        x = node.input[0]
+        _become(node, "Reshape", [node.output[0]])
+        node.input[:] = [x, ""]
         return
-    kernel, extra = given["kernel_shape"], given["output_padding"]
     n = len(kernel)
     strides, dilations = given.get("strides", [1] * n), given.get("dilations", [1] * n)
     padding = [max((k - 1) * d + 1 + e - s, 0) for k, d, e, s in zip(kernel, dilations, extra, strides, strict=True)]
