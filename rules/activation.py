@@ -116,6 +116,13 @@ def written_gelu(b: Builder, node: Node, dy: Tensor) -> Messages:
     return b.Mul(dy, _gelu_slope(b, node.x, node["scale"], node["factor"]))
 
 
+@rule("Silu", role="elementwise", domain="onnxplain")
+def written_silu(b: Builder, node: Node, dy: Tensor) -> Messages:
+    """y = x · σ(αx): dx = dy · (σ(αx) + αy (1 − σ(αx)))"""
+    gate = node.parts[-2].y
+    return b.Mul(dy, b.Add(gate, b.Mul(b.Mul(node.y, node["scale"]), b.Sub(1, gate))))
+
+
 def _gelu_slope(b: Builder, x: Tensor, scale: float, factor: float) -> Tensor:
     """The same with 2/√π within the exponential: every operator is a pass over memory."""
     u = b.Mul(x, scale)

@@ -5,6 +5,7 @@ from math import inf, prod
 from onnxplain import Builder, Extents, Messages, Node, RuleError, Tensor, rule
 from onnxplain.rulekit import scatter as placing
 from onnxplain.rulekit import windows as geometry
+from onnxplain.rulekit import winners as tiling
 
 # -- averages ----------------------------------------------------------------------------------------------------------
 
@@ -63,7 +64,10 @@ def _lp_share(b: Builder, node: Node, dy: Tensor) -> Tensor:
 def max_pool(b: Builder, node: Node, dy: Tensor, _: Tensor | None = None) -> Messages:
     """dx = Σ dy over the windows whose maximum an element is; of equal elements the first is the maximum."""
     x = node.x
-    geometry.windows(b, node, x)  # refuses what runtimes do differently
+    over = geometry.windows(b, node, x)
+    if tiling.tile(over, x):
+        places = tiling.winners(b, over, x, node.y)
+        return b.moved(node, dy, lambda m: tiling.place_winners(b, over, places, m, x))
     settings = {k: v for k, v in node.attributes.items() if k != "storage_order"}
     first = b.MaxPool(_numbers(b, x), outputs=2, **settings)[1]  # counted through the whole of x
 

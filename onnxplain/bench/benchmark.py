@@ -19,7 +19,7 @@ from onnxplain.bench.machine import machine, today, versions
 from onnxplain.bench.report import BenchReport, Row
 from onnxplain.bench.rounds import Entry, interleaved
 from onnxplain.bench.worker import Worker
-from onnxplain.errors import InputError
+from onnxplain.errors import InputError, OnnxplainError
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import ModelLike, Source, external_tensors, read
@@ -99,6 +99,7 @@ def bench(
     rules: Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    refused: dict[str, str] | None = None,
 ) -> BenchReport:
     """Measure time and memory of explained models against the model's own.
 
@@ -121,6 +122,7 @@ def bench(
         baseline: of the methods that compare with one.
         options: by method, its own options.
         say: told what is done next.
+        refused: gets the reason of every method that the model refuses, which is then left out; None raises it.
 
     Raises:
         OnnxplainError: as `onnxplain.rewrite`.
@@ -146,7 +148,13 @@ def bench(
                 method, target="input", output=output, inputs=inputs, layer=layer, baseline=baseline if compares else None,
                 score=score, sample_axis=sample_axis, registry=registry, options=chosen, batch_size=batch_size,
             )  # fmt: skip
-            done = rewrite_source(source.copy(), request)
+            try:
+                done = rewrite_source(source.copy(), request)
+            except OnnxplainError as error:
+                if refused is None:
+                    raise
+                refused[name] = str(error)
+                continue
             explained = Graph(done.model)
             feeds = {size: explained_feeds(explained, done.about, own[size], 0) for size in sizes}
             files[name] = _file(Path(folder), name, source, done.model.SerializeToString(), feeds, settings)

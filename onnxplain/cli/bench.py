@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from onnxplain.bench.benchmark import bench as run_bench
-from onnxplain.bench.report import check_ending
+from onnxplain.bench.report import BenchReport, check_ending
+from onnxplain.bench.sets import SetReport, bench_set, members
 from onnxplain.cli.options import method_options, model_options, options_of_each
 from onnxplain.cli.show import wrote
-from onnxplain.cli.show_bench import show_bench, working
+from onnxplain.cli.show_bench import show_bench, show_set, working
 from onnxplain.errors import InputError
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.writer import check_writable
@@ -21,9 +22,11 @@ __all__ = ["bench_command"]
 
 
 @click.command("bench")
-@click.argument("model", type=click.Path())
+@click.argument("model", type=click.Path(), required=False)
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
 @model_options
+@click.option("--set", "sets", multiple=True, metavar="A|FILE",
+              help="In place of MODEL: A, some 17 networks of kinds that people deploy, or a file; may be repeated.")  # fmt: skip
 @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
               help="Samples per run; may be repeated.  [default: 1 and 8, or the model's own]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
@@ -41,27 +44,37 @@ __all__ = ["bench_command"]
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
 def bench_command(
-    model: str, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
-    batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...], **chosen: Any,
+    model: str | None, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
+    sets: tuple[str, ...], batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...],
+    **chosen: Any,
 ) -> None:  # fmt: skip
     """Measure what explanations cost: time and memory of the explained models against those of the model itself.
 
-    MODEL and its rewritten files (one per method; separate several methods by commas) run in turn, each in a process of its
-    own. INPUT is read as by `onnxplain explain`; without it, random samples are used.
+    MODEL, or every model of a set, and its rewritten files (one per method; separate several methods by commas) run in turn,
+    each in a process of its own. INPUT is read as by `onnxplain explain`; without it, random samples are used.
     """
     paths = [Path(o) for o in out]
     for path in paths:
         check_ending(path)
         check_writable(path)
     methods = method.split(",")
-    x = read_inputs(files, model_inputs(model)) if files else None
+    if (model is None) == (not sets):
+        raise InputError("give a MODEL, or models by --set, and not both" if sets else "give a MODEL, or models by --set")
+    settings = {
+        **chosen, "batches": batches, "extents": _extents(sizes), "layer": list(layers) or None, "rules": list(rules) or None,
+        "options": options_of_each(methods, method_options(options)), "inputs": list(chosen["inputs"]) or None,
+    }  # fmt: skip
+    report: BenchReport | SetReport
     with working() as say:
-        report = run_bench(
-            model, methods, x, batches=batches, extents=_extents(sizes), layer=list(layers) or None,
-            rules=list(rules) or None, options=options_of_each(methods, method_options(options)), say=say,
-            **{**chosen, "inputs": list(chosen["inputs"]) or None},
-        )  # fmt: skip
-    show_bench(report)
+        if model is None:
+            report = bench_set(members(sets), methods, say=say, **settings)
+        else:
+            x = read_inputs(files, model_inputs(model)) if files else None
+            report = run_bench(model, methods, x, say=say, **settings)
+    if isinstance(report, SetReport):
+        show_set(report)
+    else:
+        show_bench(report)
     for path in paths:
         wrote(report.save(path))
 

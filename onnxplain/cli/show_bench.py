@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from onnxplain.bench.report import COSTLIEST, HEAD, BenchReport, cells
+from onnxplain.bench.sets import SetReport
 from onnxplain.cli.show import _console, _table
 
-__all__ = ["show_bench", "working"]
+__all__ = ["show_bench", "show_set", "working"]
 
 
 @contextmanager
@@ -42,3 +43,16 @@ def show_bench(report: BenchReport) -> None:
         for operator, cost in list(found.items())[:COSTLIEST]:
             shown.add_row(operator, str(int(cost["nodes"])), f"{1e3 * cost['seconds']:.3g}", f"{cost['share']:.0%}")
         out.print(shown)
+
+
+def show_set(report: SetReport) -> None:
+    """Print the ratios of every model, their geometric means, and what was refused."""
+    out = _console()
+    out.print(escape(report.conditions()))
+    head, body = report.table()
+    table = _table(*head, right=head[1:])
+    for row in body:
+        table.add_row(*row)
+    out.print(table)
+    for (model, method), why in report.refused.items():
+        out.print(f"{escape(model)}, {method}: {escape(why)}")

@@ -319,6 +319,7 @@ STANDARD: Mapping[str, OpTraits] = {
     # -- compound operators of canonization -----------------------------------------------------------------------------
     "onnxplain.Activation": _Function(activation="smooth"),
     "onnxplain.Gelu": _Function(activation="smooth", zero_at_zero=True),
+    "onnxplain.Silu": _Function(activation="smooth", zero_at_zero=True),
     "onnxplain.Function": _Function(),
     "onnxplain.Shift": _Function(linear_in="first"),
     "onnxplain.Softmax": OpTraits(nonnegative=True, within_one=True, of_logits=True),

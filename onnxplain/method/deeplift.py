@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from onnxplain.errors import InputError, MethodError
-from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import change_since, contribution, gap, over_targets
-from onnxplain.method.baselines import has_several, reference, references
+from onnxplain.method.baselines import has_several, reference, references, shared_baseline
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import completeness_gap
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.accumulate import RunningMean, accumulate
+from onnxplain.method.sampling.shared import at_shared, differing, stretched
 from onnxplain.propagation.composite import Composite
 from onnxplain.propagation.deeplift.composites import deeplift_composite
 
@@ -44,11 +44,20 @@ def deeplift(context: AttributionContext, *, rule: Rule = "rescale", delta: bool
     for e in context.explained:
         if has_several(context, e):
             raise MethodError(f"several baselines for '{e.name}': deeplift compares with one, deeplift-shap with several")
-    there = context.at({e.tensor: reference(context, e) for e in context.explained})
+    there = at_baseline(context)
     made = compared(there, composite(rule=rule))
     if delta and context.origin is None:
         context.report("delta", gap(context, made, change_since(context, there)))
     return dict(zip(context.sources, made, strict=True))
+
+
+def at_baseline(context: AttributionContext) -> AttributionContext:
+    """The context at the baseline; one that all samples share is computed once, when the file is loaded."""
+    shared = {e.tensor: shared_baseline(context, e) for e in context.explained}
+    rows = {x: row for x, row in shared.items() if row is not None}
+    once = at_shared(context, rows) if len(rows) == len(shared) and context.origin is None else None
+    every = None if once is None else stretched(once, [t for t in differing(context) if t in once.became])
+    return every or context.at({e.tensor: reference(context, e) for e in context.explained})
 
 
 @method(
@@ -96,22 +105,3 @@ def compared(there: AttributionContext, rules: Composite) -> list[Tensor]:
         return [contribution(here, m, b.Sub(b.cast(x, m), b.cast(x0, m))) for m, x, x0 in pairs]
 
     return over_targets(here, attributions)
-
-
-def differing(context: AttributionContext) -> set[Tensor]:
-    """The tensors whose values, not only extents, depend on the explained ones.
-
-    Which of these are missing (NaN) does not: the same ones are at the baseline.
-    """
-    changed = set(context.sources)
-    moved = set(context.sources)
-    for node in context.nodes:
-        facts, outputs = standard_traits(node), [t for t in node.outputs if t is not None]
-        of_source = bool(node.inputs) and node.inputs[0] in moved
-        if of_source and (facts.moves_elements == "first" or facts.recodes):
-            moved.update(outputs)
-        if of_source and node.operator == "IsNaN":
-            continue
-        if not facts.shape_only and any(t is not None and t in changed for t in node.reads):
-            changed.update(outputs)
-    return changed

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from onnxplain.analysis.canonize import GROUPINGS, Grouping
 from onnxplain.analysis.canonize.gelu import group_gelus
 from onnxplain.analysis.canonize.norm import group_norms
+from onnxplain.analysis.canonize.silu import group_silus
 from onnxplain.analysis.layer_depth import NOWHERE, LayerPosition, LayerPositions, layer_positions
 from onnxplain.errors import MethodError, nearest
 from onnxplain.ir.node import Node
@@ -201,7 +202,7 @@ class SelectedRule:
     where: NodePattern | None = None
 
 
-GRADIENT = Composite("gradient", groups=(group_gelus,))
+GRADIENT = Composite("gradient", groups=(group_gelus, group_silus))
 """Every node is served by its operator's gradient rule."""
 
 

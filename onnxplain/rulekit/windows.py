@@ -6,6 +6,7 @@ of transposed convolutions and pooling are made of the same two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -22,6 +23,7 @@ __all__ = [
     "conv_forward",
     "conv_input_gradient",
     "conv_weight_gradient",
+    "repeated",
     "spread",
     "transposed_windows",
     "window_count",
@@ -298,17 +300,7 @@ def _as_spread_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: 
     if shape[0] != group or shape[1] != 1 or group == 1 or min(*first, *last) < 0:
         return None
     taken = [np.arange(v) % s == 0 for v, s in zip(wide, over.strides, strict=True)]
-    repeated = b.Resize(
-        dy,
-        None,
-        b.const([1.0, 1.0, *map(float, over.strides)]),
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-    if dy.shape is not None:
-        repeated = b.know(repeated)
-    spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeated, 0)
+    spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeated(b, dy, over.strides), 0)
     one_by_one = Windows(over.kernel, (1,) * n, over.dilations, Extents(b, first), Extents(b, last))
     return conv_forward(b, one_by_one, spread, b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n), group)
 
@@ -445,6 +437,33 @@ def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: T
     planes = b.Reshape(dy, Extents(b, [-1, 1]).then(Extents.of(b, y, 2)).operand)
     ones = b.const(np.ones((1, 1, *kernel)), x.dtype)
     return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
+
+
+def repeated(b: Builder, t: Tensor, times: Sequence[int]) -> Tensor:
+    """Every pixel of an image several times along each spatial axis.
+
+    Args:
+        b: where nodes are emitted.
+        t: the image, [n, channels, …].
+        times: how often, per spatial axis.
+
+    Returns:
+        The larger image.
+
+    Example:
+        >>> from onnxplain.rulekit.windows import repeated
+        >>> run(repeated(b, b.const([[[1.0, 2.0]]]), [2]))
+        array([[[1., 1., 2., 2.]]], dtype=float32)
+    """
+    made = b.Resize(
+        t,
+        None,
+        b.const([1.0, 1.0, *map(float, times)]),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    return made if t.shape is None else b.know(made)
 
 
 def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: bool) -> Tensor:

@@ -10,11 +10,11 @@ import numpy as np
 
 from onnxplain.analysis.sample_axis import only_axis
 from onnxplain.builder.builder import Builder
-from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.method.attribution import result_like
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.sampling.chunk_size import Chunk, bytes_per_row, rows
+from onnxplain.method.sampling.shared import at_shared
 from onnxplain.method.sampling.tiling import Copies
 
 __all__ = [
@@ -136,20 +136,8 @@ def at_shared_point(context: AttributionContext, points: Points) -> AttributionC
     size = bytes_per_row(context)
     if symbol is None or size is None or (b.ints(size) or [SMALL_ROW + 1])[0] > SMALL_ROW:
         return None
-    found, nodes, at = points(b.const([0])), context.reached(context.sources), {}
-    moved = {*context.sources, *(t for node in nodes for t in node.outputs)}
-    if any(node.bodies or standard_traits(node).random for node in nodes):
-        return None
-    if not all(t is None or t in moved or b.is_constant(t) for node in nodes for t in node.reads):
-        return None
-    for x in context.sources:
-        extents = [1 if d == symbol else d if isinstance(d, int) else 0 for d in x.shape or ()]
-        shared = all(d in (1, e) for d, e in zip((found[x].shape or ())[1:], extents, strict=True))
-        if not b.is_constant(found[x]) or not shared or 0 in extents:
-            return None
-        at[x] = b.Expand(b.Squeeze(found[x], [0]), extents)
-    with b.extents({symbol: 1}):
-        return context.at(at)
+    found = points(b.const([0]))
+    return at_shared(context, {x: b.Squeeze(found[x], [0]) for x in context.sources})
 
 
 def _stacked(context: AttributionContext, points: Mapping[Tensor, Tensor], copies: Copies | None) -> dict[Tensor, Tensor]:

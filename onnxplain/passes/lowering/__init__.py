@@ -14,8 +14,9 @@ from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.ops import Traits
 from onnxplain.passes.lowering.masks import hard_swish, masked, masked_message
-from onnxplain.passes.lowering.pixels import gated, scaled, stretched_channels, summed
+from onnxplain.passes.lowering.pixels import gated, scaled, shifted, stretched_channels, summed
 from onnxplain.passes.lowering.scope import STEEP, Form, Scope
+from onnxplain.passes.lowering.stretch import stretched_late
 
 __all__ = ["STEEP", "lowered"]
 
@@ -33,7 +34,8 @@ def joined(s: Scope, node: Emitted) -> Emitted | None:
 # operators: a choice of forms for each
 LOWERINGS: dict[str, tuple[Form, ...]] = {
     "Where": (hard_swish, masked, masked_message),
-    "Add": (joined,),
+    "Add": (joined, shifted),
+    "Sub": (shifted,),
     "Mul": (gated, scaled),
     "Div": (scaled,),
     "ReduceSum": (summed,),
@@ -46,4 +48,4 @@ def lowered(b: Emitter, traits: Traits) -> list[Emitted]:
     """What has been emitted at the top level, in the forms that run fast; `traits` gives the facts about operators."""
     scope = Scope(b, LOWERINGS, traits)
     scope.read(b.graph.nodes)
-    return scope.lowered(b.nodes)
+    return scope.lowered(stretched_late(b, b.nodes))

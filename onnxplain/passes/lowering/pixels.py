@@ -11,7 +11,7 @@ from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import whole
 from onnxplain.passes.lowering.scope import Scope
 
-__all__ = ["gated", "scaled", "stretched_channels", "summed"]
+__all__ = ["gated", "scaled", "shifted", "stretched_channels", "summed"]
 
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
@@ -59,6 +59,18 @@ def scaled(s: Scope, node: Emitted) -> Emitted | None:
     if abs(factor) > float(np.finfo(np.float32).max):
         return None
     return s.instead(node, "Conv", *s.affine(image, factor), group=s.channels(image))
+
+
+def shifted(s: Scope, node: Emitted) -> Emitted | None:
+    """An image in blocks added to a number, or subtracted from one."""
+    first, second = node.inputs
+    image, number = (second, s.number(first)) if s.number(first) is not None else (first, s.number(second))
+    if image is None or number is None or not s.is_blocked(image) or not s.alike(image, node.outputs[0]):
+        return None
+    subtracted = node.op == "Sub"
+    scale = -1.0 if subtracted and image == second else 1.0
+    shift = -number if subtracted and image == first else number
+    return s.instead(node, "Conv", *s.affine(image, scale, shift), group=s.channels(image))
 
 
 def _over(s: Scope, number: Tensor, size: tuple[int, int] | None) -> Tensor | None:

@@ -87,14 +87,12 @@ def slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor, g
     rounding = b.Mul(b.Add(b.Abs(y), b.Abs(y0)), eps)
     near = b.GreaterOrEqual(rounding, b.Max(b.Mul(b.Abs(dx), b.Max(bend, steep)), b.Mul(b.Abs(dy), small)))
     ends = b.Mul(b.Add(g, g0), 0.5)
-    return b.Where(near, ends, b.Div(dy, b.Where(near, 1, dx)))
+    return b.Where(near, ends, b.Div(dy, dx))
 
 
-def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g: Tensor) -> Tensor:
-    """Δy/Δx, and the derivative g where Δx = 0."""
-    dx = b.Sub(x, x0)
-    same = b.Equal(dx, 0)
-    return b.Where(same, g, b.Div(b.Sub(y, y0), b.Where(same, 1, dx)))
+def exact_slope(b: Builder, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, g0: Tensor) -> Tensor:
+    """Δy/Δx, and the derivative g0 at the baseline where x is there."""
+    return b.Where(b.Equal(x, x0), g0, b.Div(b.Sub(y, y0), b.Sub(x, x0)))
 
 
 def secant(b: Builder, node: Node, other: Node) -> Tensor:
@@ -109,14 +107,14 @@ def secant(b: Builder, node: Node, other: Node) -> Tensor:
         return b.zeros_like(x) if found is None else found
 
     if b.spec(node).traits.piecewise_linear and not node.parts:  # evaluated without rounding: Δy/Δx is right however small Δx
-        return exact_slope(b, x, x0, node.y, other.y, derivative(node))
+        return exact_slope(b, x, x0, node.y, other.y, derivative(other))
     made = slope(b, x, x0, node.y, other.y, derivative(node), derivative(other))
     if not any(_is_root(b, part) for part in node.parts or (node,)):
         return made
     # Where the derivatives are infinite the plain quotient stands, and 0 where nothing changes.
     dx = b.Sub(x, x0)
     same = b.Equal(dx, 0)
-    plain = b.Where(same, 0, b.Div(b.Sub(node.y, other.y), b.Where(same, 1, dx)))
+    plain = b.Where(same, 0, b.Div(b.Sub(node.y, other.y), dx))
     finite = b.Equal(b.Sub(made, made), 0)
     return b.Where(finite, made, plain)
 
@@ -247,7 +245,7 @@ def maximum(b: Builder, node: Node, m: Tensor, *rest: Tensor | None) -> Messages
             continue
         dx = change(b, x)
         same = b.Equal(dx, 0)
-        sent.append(b.Where(same, g, b.Div(b.Add(a, c), b.Where(same, 1, dx))))
+        sent.append(b.Where(same, g, b.Div(b.Add(a, c), dx)))
     return tuple(sent)
 
 
