@@ -66,7 +66,9 @@ def max_pool(b: Builder, node: Node, dy: Tensor, _: Tensor | None = None) -> Mes
     x = node.x
     over = geometry.windows(b, node, x)
     if tiling.tile(over, x):
-        places = tiling.winners(b, over, x, node.y)
+        numbers = _numbers(b, x)
+        y = node.y if numbers == x else b.MaxPool(numbers, **node.attributes)
+        places = tiling.winners(b, over, numbers, y)
         return b.moved(node, dy, lambda m: tiling.place_winners(b, over, places, m, x))
     settings = {k: v for k, v in node.attributes.items() if k != "storage_order"}
     first = b.MaxPool(_numbers(b, x), outputs=2, **settings)[1]  # counted through the whole of x

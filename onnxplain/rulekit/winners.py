@@ -40,7 +40,7 @@ def tile(over: Windows, x: Tensor) -> bool:
 
 
 def winners(b: Builder, over: Windows, x: Tensor, y: Tensor) -> Tensor:
-    """Which element of each window is its first maximum, counted row by row from 0; 0 where none is.
+    """Which element of each window is its first maximum, counted row by row from 0; the last where none is.
 
     Args:
         b: where nodes are emitted.
@@ -65,9 +65,8 @@ def winners(b: Builder, over: Windows, x: Tensor, y: Tensor) -> Tensor:
     apart = Extents(b, [0, side * side]).then(Extents.of(b, y, 1)).operand
     equal = b.Equal(b.Reshape(b.SpaceToDepth(x, blocksize=side), apart), b.Unsqueeze(y, [1]))
     won = b.Split(equal, [1] * side**2, axis=1, outputs=side**2)
-    candidates = list(enumerate(won))
-    last = b.const(np.uint8(0)) if not b.finite(x) else b.const(np.uint8(candidates.pop()[0]))
-    first = reduce(lambda later, own: b.Where(own[1], b.const(np.uint8(own[0])), later), reversed(candidates), last)
+    *before, last = range(side * side)
+    first = reduce(lambda later, i: b.Where(won[i], b.const(np.uint8(i)), later), reversed(before), b.const(np.uint8(last)))
     return b.reshape(first, y)
 
 
