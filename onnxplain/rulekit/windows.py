@@ -23,7 +23,7 @@ __all__ = [
     "conv_forward",
     "conv_input_gradient",
     "conv_weight_gradient",
-    "repeated",
+    "repeat_pixels",
     "spread",
     "transposed_windows",
     "window_count",
@@ -300,7 +300,7 @@ def _as_spread_convolution(b: Builder, over: Windows, dy: Tensor, w: Tensor, x: 
     if shape[0] != group or shape[1] != 1 or group == 1 or min(*first, *last) < 0:
         return None
     taken = [np.arange(v) % s == 0 for v, s in zip(wide, over.strides, strict=True)]
-    spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeated(b, dy, over.strides), 0)
+    spread = b.Where(b.And(b.const(taken[0][:, None]), b.const(taken[1])), repeat_pixels(b, dy, over.strides), 0)
     one_by_one = Windows(over.kernel, (1,) * n, over.dilations, Extents(b, first), Extents(b, last))
     return conv_forward(b, one_by_one, spread, b.Slice(w, [-1] * n, [-END] * n, list(range(2, 2 + n)), [-1] * n), group)
 
@@ -439,7 +439,7 @@ def spread(b: Builder, over: Windows, dy: Tensor, x: Tensor, y: Tensor, count: T
     return b.reshape(conv_input_gradient(b, over, planes, ones, x, y), x)
 
 
-def repeated(b: Builder, t: Tensor, times: Sequence[int]) -> Tensor:
+def repeat_pixels(b: Builder, t: Tensor, times: Sequence[int]) -> Tensor:
     """Every pixel of an image several times along each spatial axis.
 
     Args:
@@ -451,8 +451,8 @@ def repeated(b: Builder, t: Tensor, times: Sequence[int]) -> Tensor:
         The larger image.
 
     Example:
-        >>> from onnxplain.rulekit.windows import repeated
-        >>> run(repeated(b, b.const([[[1.0, 2.0]]]), [2]))
+        >>> from onnxplain.rulekit.windows import repeat_pixels
+        >>> run(repeat_pixels(b, b.const([[[1.0, 2.0]]]), [2]))
         array([[[1., 1., 2., 2.]]], dtype=float32)
     """
     made = b.Resize(

@@ -14,7 +14,7 @@ import numpy as np
 from onnxplain.builder.builder import Builder
 from onnxplain.builder.extents import Extents
 from onnxplain.ir.tensor import Tensor
-from onnxplain.rulekit.windows import Windows, repeated
+from onnxplain.rulekit.windows import Windows, repeat_pixels
 
 __all__ = ["place_winners", "tile", "winners"]
 
@@ -98,7 +98,7 @@ def place_winners(b: Builder, over: Windows, places: Tensor, m: Tensor, x: Tenso
     own = b.Tile(numbers, Extents(b, [1, 1]).then(count).operand)
     # Plane by plane: ONNX Runtime would bring images into its own layout to repeat them, and the larger image out of it again.
     plane = Extents(b, [-1, 1]).then(count).operand
-    places, m = (repeated(b, b.Reshape(t, plane), over.strides) for t in (places, m))
+    places, m = (repeat_pixels(b, b.Reshape(t, plane), over.strides) for t in (places, m))
     placed = b.Where(b.Equal(places, own), m, 0)
     if not covered:
         placed = b.Pad(placed, Extents(b, [0] * 6).then(Extents.of(b, x, 2) - count * over.strides).operand)

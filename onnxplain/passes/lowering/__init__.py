@@ -14,7 +14,7 @@ from onnxplain.builder.emitter import Emitter
 from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.ops import Traits
 from onnxplain.passes.lowering.masks import hard_swish, masked, masked_message
-from onnxplain.passes.lowering.pixels import gated, scaled, shifted, stretched_channels, summed
+from onnxplain.passes.lowering.pixels import gated, offset, scaled, stretched_channels, summed
 from onnxplain.passes.lowering.scope import STEEP, Form, Scope
 from onnxplain.passes.lowering.stretch import stretched_late
 
@@ -34,8 +34,8 @@ def joined(s: Scope, node: Emitted) -> Emitted | None:
 # operators: a choice of forms for each
 LOWERINGS: dict[str, tuple[Form, ...]] = {
     "Where": (hard_swish, masked, masked_message),
-    "Add": (joined, shifted),
-    "Sub": (shifted,),
+    "Add": (joined, offset),
+    "Sub": (offset,),
     "Mul": (gated, scaled),
     "Div": (scaled,),
     "ReduceSum": (summed,),

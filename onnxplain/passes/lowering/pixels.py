@@ -11,7 +11,7 @@ from onnxplain.ir.tensor import Tensor, same_dim
 from onnxplain.passes.lowering.blocks import whole
 from onnxplain.passes.lowering.scope import Scope
 
-__all__ = ["gated", "scaled", "shifted", "stretched_channels", "summed"]
+__all__ = ["gated", "offset", "scaled", "stretched_channels", "summed"]
 
 NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
@@ -61,7 +61,7 @@ def scaled(s: Scope, node: Emitted) -> Emitted | None:
     return s.instead(node, "Conv", *s.affine(image, factor), group=s.channels(image))
 
 
-def shifted(s: Scope, node: Emitted) -> Emitted | None:
+def offset(s: Scope, node: Emitted) -> Emitted | None:
     """An image in blocks added to a number, or subtracted from one."""
     first, second = node.inputs
     image, number = (second, s.number(first)) if s.number(first) is not None else (first, s.number(second))
