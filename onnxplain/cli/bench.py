@@ -15,7 +15,7 @@ from onnxplain.cli.show_bench import show_bench, working
 from onnxplain.errors import InputError
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.writer import check_writable
-from onnxplain.runtime.inputs import model_inputs
+from onnxplain.runtime.inputs import inputs_and_axes
 
 __all__ = ["bench_command"]
 
@@ -54,7 +54,11 @@ def bench_command(
         check_ending(path)
         check_writable(path)
     methods = method.split(",")
-    x = read_inputs(files, model_inputs(model)) if files else None
+    x = None
+    if files:
+        shared = {k: chosen[k] for k in ("output", "score", "sample_axis")}
+        own, axes = inputs_and_axes(model, rules=list(rules) or None, **shared)
+        x = read_inputs(files, own, axes=axes.of_inputs)
     with working() as say:
         report = run_bench(
             model, methods, x, batches=batches, extents=_extents(sizes), layer=list(layers) or None,
