@@ -49,7 +49,7 @@ def greatest(b: Builder, node: Node, m: Tensor, _: Tensor | None = None) -> Mess
     rising = b.Greater(dy, 0)
     size = b.Where(b.Or(b.And(rising, grew), b.And(b.Not(rising), fell)), b.Where(rising, dx, b.Neg(dx)), -np.inf)
     chosen = b.ArgMax(size, axis=-1, keepdims=0)
-    step = b.GatherElements(b.transpose(change(b, x), order), chosen, axis=-1)
+    step = b.GatherElements(b.transpose(change(b, x), order), chosen, axis=x.rank - 1)
     share = b.Mul(m, change(b, node.y))
     still = b.Equal(step, 0)
     multiplier = b.Where(still, 0, b.Div(b.transpose(share, order), b.Where(still, 1, step)))
