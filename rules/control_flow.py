@@ -172,8 +172,8 @@ def scan(b: Builder, node: Node, *dy: Tensor | None) -> Messages:
         num_scan_inputs=count + slices + len(arrived),
         scan_input_axes=[*more, *in_axes, *(out_axes[k] for k in arrived)],
         scan_input_directions=[*(1 for _ in starts), *(1 - d for d in in_directions), *(1 - out_directions[k] for k in arrived)],
-        scan_output_axes=[in_axes[i] for i in sliced],
-        scan_output_directions=[1 - in_directions[i] for i in sliced],
+        scan_output_axes=[in_axes[i] for i in sliced] or None,
+        scan_output_directions=[1 - in_directions[i] for i in sliced] or None,
     )  # fmt: skip
     made = made if isinstance(made, tuple) else (made,)
     inputs = dict(zip(carried, made, strict=False)) | dict(zip((count + i for i in sliced), made[len(begin) :], strict=True))

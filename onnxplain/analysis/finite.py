@@ -1,14 +1,18 @@
-"""Which tensors provably hold no NaN and nothing infinite, but for overflow, as long as the model's inputs hold none."""
+"""Which tensors provably hold no NaN and nothing infinite, but for overflow, as long as the model's inputs hold none; and which
+are made of the model's own infinite numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["finite_tensors"]
+__all__ = ["finite_tensors", "made_of_infinity"]
 
 
 def finite_tensors(
@@ -41,3 +45,22 @@ def finite_tensors(
         if traits(node).multiplies or any(name in mixed for name in live):
             mixed.update(outputs)
     return frozenset(mixed)
+
+
+def made_of_infinity(graph: Graph, tensor: Tensor, traits: Traits) -> bool:
+    """Whether elements of a tensor may be infinite numbers of a small constant, as additive masks have them: looked up in it,
+    chosen by Where, moved, or each put through a function."""
+    seen, ahead = {tensor.name}, [tensor]
+    while ahead:
+        t = ahead.pop()
+        known = graph.value(t)
+        if known is not None and known.dtype.kind == "f" and np.isinf(known).any():
+            return True
+        node = graph.producer(t)
+        facts = None if node is None else traits(node)
+        if node is None or facts is None or not (facts.elementwise or facts.moves_elements or facts.selects_elements):
+            continue
+        fresh = [x for x in node.inputs if x is not None and x.name not in seen]
+        seen.update(x.name for x in fresh)
+        ahead += fresh
+    return False

@@ -12,6 +12,7 @@ from onnxplain.analysis.probabilities import probabilities_of
 from onnxplain.errors import LayerError, nearest
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.markers import LOGITS, UNROUNDED
+from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
@@ -19,6 +20,10 @@ __all__ = ["Score", "find_score"]
 
 TRANSPARENT = {("", "Identity"), ("ai.onnx.ml", "ZipMap")}
 """Operators that pass the score on as it is."""
+
+
+# operators: those by which ensembles and windows average their probabilities, or add them up
+MIXTURES, SCALINGS = ("Add", "GlobalAveragePool", "Mean", "ReduceMean", "ReduceSum", "Sum"), ("Div", "Mul")
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Score:
         kind: "logit" where a final activation was left out, else "output".
         activation: the final activation that was left out.
         ranked: the prediction itself, in the same shape, which decides which element is the top one.
+        mixes: the node that averages or adds up probabilities, which then have no logit of their own; None elsewhere.
     """
 
     tensor: Tensor
@@ -38,6 +44,7 @@ class Score:
     output: str
     kind: str
     activation: str = ""
+    mixes: Node | None = None
 
 
 def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
@@ -63,7 +70,22 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
             if graph.has_tensor(logits):
                 return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
     explained = _before_rounding(graph, tensor) if score == "logit" else tensor
-    return Score(explained, tensor, named.name, "output")
+    return Score(explained, tensor, named.name, "output", mixes=_mixing(graph, explained) if score == "logit" else None)
+
+
+def _mixing(graph: Graph, tensor: Tensor, *, mixed: bool = False) -> Node | None:
+    """The last node on the way from probabilities to a tensor that averages them or adds them up; None where none does."""
+    maker = graph.producer(tensor)
+    while maker is not None and not maker.domain and standard_traits(maker).moves_elements == "first":
+        maker = graph.producer(maker.x)
+    if maker is None or maker.domain:
+        return None
+    if standard_traits(maker).of_logits:
+        return maker if mixed else None
+    if maker.op not in MIXTURES and not (maker.op in SCALINGS and graph.is_constant(maker.input(1))):
+        return None
+    found = any(_mixing(graph, t, mixed=True) is not None for t in maker.inputs if t is not None)
+    return maker if found else None
 
 
 def _activation(graph: Graph, tensor: Tensor) -> str:

@@ -28,7 +28,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
 from onnxplain.method.registry import graph_method
 from onnxplain.passes import prepared
-from onnxplain.runtime.inputs import check_inputs
+from onnxplain.runtime.inputs import axes_of, check_inputs
 from onnxplain.runtime.session import check_providers
 from onnxplain.verification.verify import explained_feeds
 
@@ -134,9 +134,10 @@ def bench(
     source = read(model)
     registry = load_registry(rules)
     graph = Graph(prepared(source.copy(), registry).model)
-    sizes = batch_sizes(graph.inputs, batches)
-    given = None if x is None else check_inputs(x, graph.inputs)
-    own = {size: feeds_of(graph, size, given, extents or {}) for size in sizes}
+    axes = axes_of(graph, output, score, sample_axis, registry.traits)
+    sizes = batch_sizes(axes, batches)
+    given = None if x is None else check_inputs(x, graph.inputs, axes=axes.of_inputs)
+    own = {size: feeds_of(graph, axes, size, given, extents or {}) for size in sizes}
     settings = {"threads": threads, "provider": provider}
     with tempfile.TemporaryDirectory() as folder:
         files = {FORWARD: _file(Path(folder), FORWARD, source, source.model.SerializeToString(), own, settings)}

@@ -189,7 +189,7 @@ class Replayer(Emitter):
             if y is None or y.name not in kernels:
                 return written
             kernel = kernels[y.name]
-            applied = self.replay(kernel, [t if t is None else became.get(t, t) for t in kernel.inputs])
+            applied = self.replay(kernel, [t if t is None else became.get(t, t) for t in kernel.inputs], became)
             return applied.outputs[kernel.outputs.index(y)]
 
         return replace(copy, outputs=tuple(map(result, node.outputs, copy.outputs)))
@@ -250,7 +250,8 @@ class Replayer(Emitter):
         """
         if node.name in self._recorded:
             return self._recorded[node.name]
-        own = self._visible(node)
+        # Beside a kernel of the model's own, which makes what it made, a loop cannot be extended in place.
+        own = self._visible(node) and not any(t is not None and t.name in self.graph.kernels for t in node.outputs)
         states = len(node.inputs) - 2 if node.op == "Loop" else 0
         body = self.rebuild(node.attributes["body"], stacks, lists, states)
         empty = [self.SequenceEmpty(dtype=helper.np_dtype_to_tensor_dtype(np.dtype(t.dtype or np.float32))) for t in lists]

@@ -16,7 +16,7 @@ from onnxplain.cli.show_bench import show_bench, show_set, working
 from onnxplain.errors import InputError
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.writer import check_writable
-from onnxplain.runtime.inputs import model_inputs
+from onnxplain.runtime.inputs import inputs_and_axes
 
 __all__ = ["bench_command"]
 
@@ -69,7 +69,11 @@ def bench_command(
         if model is None:
             report = bench_set(members(sets), methods, say=say, **settings)
         else:
-            x = read_inputs(files, model_inputs(model)) if files else None
+            x = None
+            if files:
+                shared = {k: chosen[k] for k in ("output", "score", "sample_axis")}
+                own, axes = inputs_and_axes(model, rules=list(rules) or None, **shared)
+                x = read_inputs(files, own, axes=axes.of_inputs)
             report = run_bench(model, methods, x, say=say, **settings)
     if isinstance(report, SetReport):
         show_set(report)

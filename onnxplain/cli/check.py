@@ -9,7 +9,7 @@ import click
 from onnxplain.cli.options import method_options, model_options, read_baseline, run_options, settings_of
 from onnxplain.cli.show import show_check
 from onnxplain.io.samples import read_inputs
-from onnxplain.runtime.inputs import model_inputs
+from onnxplain.runtime.inputs import inputs_and_axes
 from onnxplain.verification.check import check as run_check
 
 __all__ = ["check_command"]
@@ -35,7 +35,8 @@ def check_command(
     settings = settings_of(**chosen)
     x = None
     if files:
-        x = read_inputs(files, model_inputs(model), mean=mean, std=std, scale=scale, layout=layout)
+        inputs, axes = inputs_and_axes(model, **{k: settings[k] for k in ("output", "score", "sample_axis", "rules")})
+        x = read_inputs(files, inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes.of_inputs)
     report = run_check(
         model, settings.pop("method"), x, directions=directions, seed=seed, nodes=nodes, providers=provider,
         baseline=read_baseline(baseline), **settings, **method_options(options),

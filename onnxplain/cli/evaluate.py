@@ -17,7 +17,7 @@ from onnxplain.evaluation.report.files import check_evaluation_ending
 from onnxplain.evaluation.spec import split_specs
 from onnxplain.evaluation.study import evaluate as run_evaluate
 from onnxplain.io.samples import headers, read_array, read_arrays, read_inputs, read_labels
-from onnxplain.runtime.inputs import model_inputs
+from onnxplain.runtime.inputs import inputs_and_axes
 
 __all__ = ["evaluate_command"]
 
@@ -73,8 +73,10 @@ def evaluate_command(
     paths = [Path(o) for o in out]
     for path in paths:
         check_evaluation_ending(path)
+    shared = {k: settings[k] for k in ("output", "score", "sample_axis")}
+    inputs, axes = inputs_and_axes(model, rules=list(rules) or None, **shared)
     found = run_evaluate(
-        model, read_inputs(files, model_inputs(model), scale=scale), [m for text in methods for m in split_specs(text)],
+        model, read_inputs(files, inputs, scale=scale, axes=axes.of_inputs), [m for text in methods for m in split_specs(text)],
         [m for text in metrics for m in split_specs(text)] or None, attributions=dict(map(_named, attributions)),
         journal=journal, classes=read_labels(classes) if classes else [],
         features=read_labels(features) if features else headers(files) or [], target=_target(target),

@@ -23,6 +23,7 @@ from onnxplain.cli.options import (
 from onnxplain.cli.show import show_explanation, wrote
 from onnxplain.errors import OutputError, nearest
 from onnxplain.explain.explainer import Explainer
+from onnxplain.io.metadata import sample_axis_in
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.io.writer import check_writable
 from onnxplain.results.explanation import Explanation
@@ -85,7 +86,8 @@ def explain_command(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
             **settings, **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
         )  # fmt: skip
-        arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
+        axes = {t.name: sample_axis_in(explainer.about, t.name) for t in explainer.inputs}
+        arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes)
         explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))
     columns = read_labels(features) if features else headers(files)
     for path in paths:

@@ -15,7 +15,7 @@ from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.writer import check_writable, write_model
 from onnxplain.ir.registry import load_registry
-from onnxplain.runtime.inputs import model_inputs
+from onnxplain.runtime.inputs import inputs_and_axes
 from onnxplain.verification.verify import verify_prediction
 
 __all__ = ["rewrite_command"]
@@ -61,7 +61,9 @@ def rewrite_command(
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
     if inputs_to_verify:
-        verify_prediction(model, request, read_inputs(inputs_to_verify, model_inputs(model)))
+        shared = {k: chosen[k] for k in ("output", "score", "sample_axis")}
+        inputs, axes = inputs_and_axes(model, rules=list(chosen["rules"]) or None, **shared)
+        verify_prediction(model, request, read_inputs(inputs_to_verify, inputs, axes=axes.of_inputs))
     done = rewrite_source(source, request)
     wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
     show_contract(done.model, done.about)

@@ -249,7 +249,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
     if as_json:
         about = {
             "method": plan.method, "rows": [asdict(r) for r in rows], "problem": plan.problem, "unused": plan.unused,
-            "left_out": dict(plan.left_out), "samples": _samples(plan), "lost": plan.lost,
+            "left_out": dict(plan.left_out), "samples": _samples(plan), "lost": plan.lost, "mixes": str(plan.score.mixes or ""),
         }  # fmt: skip
         print(json.dumps(about, indent=2))
         return
@@ -263,6 +263,10 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
         )
         + "".join(f", layer '{escape(e.name)}'" for e in plan.layers)
     )
+    if plan.score.mixes is not None:
+        console.print(
+            f"{escape(str(plan.score.mixes))} mixes probabilities: the result is explained as it is, for it has no logit"
+        )
     table = _table("node", "address", "scope", "makes", "shape", "rule", "why")
     for r in rows:
         style = {"missing": "bold red", "off the way": "dim", "part": "dim"}.get(r.status, "")

@@ -35,7 +35,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
             name: {"explains": e.name, "tensor": e.tensor.name, "kind": e.kind} for name, e in emission.attributions.items()
         },
         "left_out": dict(emission.selection.left_out),
-        "approximated": {name: kernel.operator for name, kernel in emission.selection.graph.kernels.items()},
+        "approximated": emission.selection.graph.approximated(),
         "run_time_inputs": _run_time_inputs(emission.run_time, emission.run_time_inputs),
         **_origin(source),
         "reports": dict(emission.reports),

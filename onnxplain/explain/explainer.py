@@ -235,7 +235,7 @@ class Explainer:
         The arguments are those of `onnxplain.explain.sliding.slide`, which says more.
 
         Args:
-            x: the input array [n, …], along some axes larger than the model's input; or a dict with one such array.
+            x: the input array, [n, …] as a rule, along other axes larger than the model's input; or a dict with one such array.
             target: what to explain in every window.
             stride: the distance between windows, one number or one per axis that is larger.
             combine: "mean" of the windows that cover an element, or their "sum".
@@ -251,4 +251,4 @@ class Explainer:
         """
         if self._engine.overall:
             raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
-        return slide(self, self.inputs, x, target, stride=stride, combine=combine, **run_time)
+        return slide(self, self.inputs, self._engine.axes, x, target, stride=stride, combine=combine, **run_time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -59,7 +59,6 @@ class GraphEngine:
         self._chooses_baseline = wants_baseline
         self._watches = "conservation" in request.method.axioms and not request.compares
         self._made: dict[tuple[Target, tuple[str, ...]], tuple[Rewritten, Session]] = {}
-        self._fewer: dict[tuple[str, ...], GraphEngine] = {}
         self._ready(BY_INDEX)
 
     @property
@@ -116,9 +115,7 @@ class GraphEngine:
         """Explain the predictions for a batch."""
         if question.chosen is not None:
             self._check_range(question.chosen)
-        empty = self._without_elements(question)
-        if empty:
-            return self._beside(empty, question)
+        self._refuse_nothing(question)
         looked_up = self._looked_up(question.given.get("baseline"))
         rewritten, session = self._ready(question.target, looked_up)
         extra = self._extra_feeds(rewritten, session, question, looked_up)
@@ -174,28 +171,16 @@ class GraphEngine:
             "baseline; choose a baseline nearer to the input, or a method that compares with none"
         )
 
-    def _without_elements(self, question: Question) -> list[str]:
-        """Explained inputs of no elements, such as an empty cache, where points are laid between baselines and inputs."""
-        if not self._request.method.multi_point:
-            return []
-        explained = [entry["explains"] for entry in self.about["attributions"].values()]
-        return [name for name in explained if name in question.feeds and not question.feeds[name].size]
+    def _refuse_nothing(self, question: Question) -> None:
+        """Refuse inputs of which none has elements.
 
-    def _beside(self, empty: Sequence[str], question: Question) -> Explanation:
-        """The explanation of the other inputs; those without elements have nothing to explain."""
+        Raises:
+            InputError: there is nothing to explain.
+        """
         explained = [entry["explains"] for entry in self.about["attributions"].values()]
-        kept = tuple(name for name in explained if name in question.feeds and name not in empty)
-        if not kept:
-            raise InputError(f"there is nothing to explain: {', '.join(map(repr, empty))} has no elements")
-        if kept not in self._fewer:
-            baseline = self._request.baseline
-            if isinstance(baseline, Mapping):
-                baseline = {name: value for name, value in baseline.items() if name not in empty}
-            request = replace(self._request, inputs=kept, baseline=baseline)
-            self._fewer[kept] = GraphEngine(self._source, request, self._running, self._first_run)
-        made = self._fewer[kept].explain(question)
-        nothing = {name: np.zeros_like(question.feeds[name]) for name in empty}
-        return replace(made, attributions={n: nothing[n] if n in nothing else made.attributions[n] for n in explained})
+        given = [name for name in explained if name in question.feeds]
+        if given and len(given) == len(explained) and not any(question.feeds[name].size for name in given):
+            raise InputError(f"there is nothing to explain: {', '.join(map(repr, given))} has no elements")
 
     def _check_range(self, chosen: Array) -> None:
         extents = [d for i, d in enumerate(self.axes.score.shape or ()) if i != self.axes.axis]

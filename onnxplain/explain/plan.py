@@ -170,11 +170,12 @@ def plan(
     choose = with_layer_positions(b, graph.nodes, selection.origins or sources, sources, targets, live, choose)
     served = {node.name: (node, choose(node)) for node in live.nodes}
     whole = {part.name: node for node in live.nodes for part in node.parts[:-1]}
+    approximated = graph.approximated()
 
     def reason(node: Node, chosen: SelectedRule | None) -> str:
         said = chosen.reason if chosen is not None else f"in {whole[node.name].name}" if node.name in whole else ""
-        kernel = graph.kernels.get(node.y.name)
-        told = "" if kernel is None else f"approximates {kernel.operator}, which makes its output"
+        kernel = approximated.get(node.y.name)
+        told = "" if kernel is None else f"approximates {kernel}, which makes its output"
         return "; ".join(filter(None, (said, told)))
 
     def row(node: Node) -> PlanRow:

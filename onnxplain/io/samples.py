@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def read_inputs(
     scale: float | None = None,
     layout: str | None = None,
     features_header: bool | None = None,
+    axes: Mapping[str, int | None] | None = None,
 ) -> dict[str, Array]:
     """Read the model's inputs from files.
 
@@ -45,7 +46,7 @@ def read_inputs(
     - .txt: numbers separated by spaces, commas or line breaks.
     - .png, .jpg, .jpeg: pixel values 0..255, rotated as the EXIF data says, never resized.
 
-    Several files for one input are several samples. An array that lacks exactly one axis gets a sample axis in front.
+    Several files for one input are several samples. An array that lacks exactly one axis gets the one that counts samples.
 
     Args:
         paths: files, or `name=file` if the model has several inputs.
@@ -55,6 +56,7 @@ def read_inputs(
         scale: factor on pixel values, applied first, e.g. 1/255; None leaves them as they are.
         layout: order of an image's axes: NCHW, NHWC, NHW, CHW, HWC or HW; None infers it from the input's shape.
         features_header: whether the first line of a .csv names the columns; None checks whether it contains numbers.
+        axes: the axis of each input that counts samples, where it is not the first.
 
     Returns:
         Arrays by input name.
@@ -66,18 +68,19 @@ def read_inputs(
     if not paths:
         raise InputError("no input files; known endings: " + ", ".join(ENDINGS))
     look = Look(mean, std, scale, layout)
+    along = {tensor.name: (axes or {}).get(tensor.name) or 0 for tensor in tensors}
     found: dict[str, list[Array]] = {}
     kinds = set()
     for text in paths:
         name, path = _split(text, tensors)
         kinds.add(path.suffix.lower())
-        for tensor, array in _read(path, name, tensors, look, features_header):
-            found.setdefault(tensor.name, []).append(with_samples(array, tensor))
+        for tensor, array in _read(path, name, tensors, look, features_header, along):
+            found.setdefault(tensor.name, []).append(with_samples(array, tensor, along[tensor.name]))
     if look.is_used and not kinds & set(PICTURES):
         raise InputError(
             f"mean, std, scale and layout are for pictures ({', '.join(PICTURES)}); prepare arrays and tables yourself"
         )
-    return {name: _stack(name, parts) for name, parts in found.items()}
+    return {name: _stack(name, parts, along[name]) for name, parts in found.items()}
 
 
 def read_array(path: str | Path) -> Array:
@@ -147,50 +150,53 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read(path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, header: bool | None) -> list[tuple[Tensor, Array]]:
+def _read(
+    path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, header: bool | None, axes: Mapping[str, int]
+) -> list[tuple[Tensor, Array]]:
     """The arrays in one file, each with the input it is for."""
     named = [t for t in tensors if t.name == name] or (list(tensors) if len(tensors) == 1 else [])
     ending = path.suffix.lower()
     if ending == ".npz":
         return _npz(path, name, named[0] if named else None, tensors)
     if ending == ".csv" and not named:
-        return _columns(path, tensors, header)
+        return [(t, np.moveaxis(array, 0, axes[t.name])) for t, array in _columns(path, tensors, header)]
     if not named:
         names = ", ".join(f"{t.name}={path}" for t in tensors[:3])
         raise InputError(f"the model has {len(tensors)} inputs: say which one {path} is for, e.g. {names}")
-    tensor = named[0]
+    tensor, axis = named[0], axes[named[0].name]
     if ending in PICTURES:
         return [(tensor, read_picture(path, tensor, look))]
     if ending == ".npy":
         return [(tensor, _guarded(path, lambda: np.load(path, allow_pickle=False)))]
     if ending == ".csv":
         rows = read_rows(path, header, tensor)[1]
-        return [(tensor, _shaped(np.array(rows), tensor, path))]
-    return [(tensor, _numbers(path, tensor))]
+        return [(tensor, _shaped(np.array(rows), tensor, path, axis))]
+    return [(tensor, _numbers(path, tensor, axis))]
 
 
-def with_samples(array: Array, tensor: Tensor) -> Array:
-    """Add a sample axis in front of an array that lacks exactly one axis.
+def with_samples(array: Array, tensor: Tensor, axis: int = 0) -> Array:
+    """Add a sample axis to an array that lacks exactly one axis.
 
     Args:
         array: the array.
         tensor: the input it is for.
+        axis: where the sample axis belongs.
 
     Returns:
-        [1, …] if one axis was missing, else the array itself.
+        [1, …], or the 1 along another axis, if one axis was missing; else the array itself.
     """
-    return array[None] if tensor.shape is not None and array.ndim == len(tensor.shape) - 1 else array
+    return np.expand_dims(array, axis) if tensor.shape is not None and array.ndim == len(tensor.shape) - 1 else array
 
 
-def _stack(name: str, parts: Sequence[Array]) -> Array:
+def _stack(name: str, parts: Sequence[Array], axis: int) -> Array:
     """The files of one input as one batch."""
     if len(parts) == 1:
         return parts[0]
-    shapes = {p.shape[1:] for p in parts}
-    if len(shapes) > 1 or any(p.ndim == 0 for p in parts):
+    shapes = {(*p.shape[:axis], *p.shape[axis + 1 :]) for p in parts}
+    if len(shapes) > 1 or any(p.ndim <= axis for p in parts):
         shown = ", ".join(str(list(s)) for s in sorted(shapes))
         raise InputError(f"the files of input '{name}' hold samples of different shapes: {shown}")
-    return np.concatenate(parts)
+    return np.concatenate(parts, axis)
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:
@@ -318,7 +324,7 @@ def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list
     return result
 
 
-def _numbers(path: Path, tensor: Tensor) -> Array:
+def _numbers(path: Path, tensor: Tensor, axis: int = 0) -> Array:
     """The numbers in a text file. Lines of equal length are rows. The input's shape is applied if it is known."""
     lines = [
         (n, re.split(r"[\s,;]+", line.strip().strip(",;"))) for n, line in enumerate(_text(path).splitlines(), 1) if line.strip()
@@ -329,30 +335,32 @@ def _numbers(path: Path, tensor: Tensor) -> Array:
     rows = [[_number(c, path, n, None, i, whole) for i, c in enumerate(cells)] for n, cells in lines]
     even = len({len(r) for r in rows}) == 1
     array = np.array(rows if even else [v for row in rows for v in row])
-    return _shaped(array[0] if even and len(rows) == 1 else array, tensor, path, whole_file=True)
+    return _shaped(array[0] if even and len(rows) == 1 else array, tensor, path, axis, whole_file=True)
 
 
-def _shaped(array: Array, tensor: Tensor, path: Path, *, whole_file: bool = False) -> Array:
+def _shaped(array: Array, tensor: Tensor, path: Path, axis: int, *, whole_file: bool = False) -> Array:
     """Rows reshaped to the input's samples, if their shape is known.
 
     Args:
         array: rows of numbers.
         tensor: the input.
         path: the file they come from, for messages.
+        axis: the axis of the input that counts samples.
         whole_file: whether a sample may span several rows.
 
     Raises:
         InputError: the number of values per row (or in the file) does not fit.
     """
-    if tensor.shape is None or not tensor.shape or not all(isinstance(d, int) for d in tensor.shape[1:]):
+    beside = [d for i, d in enumerate(tensor.shape or ()) if i != axis]
+    sample = [d for d in beside if isinstance(d, int)]
+    if not tensor.shape or len(sample) < len(beside):
         return array
-    sample = tuple(int(d) for d in tensor.shape[1:] if isinstance(d, int))
     size = int(np.prod(sample))
     found = array.size if whole_file else array.shape[1]
     if (found % size if whole_file else found != size) or not found:
         where = "holds" if whole_file else "has rows of"
         raise InputError(f"{path} {where} {found} values, but input '{tensor.name}' {named_dims(tensor)} takes {size} per sample")
-    return array.reshape(-1, *sample)
+    return np.moveaxis(array.reshape(-1, *sample), 0, axis)
 
 
 def _is_number(text: str) -> bool:

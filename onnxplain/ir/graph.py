@@ -130,6 +130,11 @@ class Graph:
             nodes=self._read(graph.nodes, proto.node, table),
         )
 
+    def approximated(self) -> dict[str, str]:
+        """By the names of what they make: the kernels of the model that others are written for. Of a Loop, Scan or If: those in
+        its bodies or branches."""
+        return {name: _rounding(kernel, self._producers.get(name)) for name, kernel in self.kernels.items()}
+
     def tensor(self, name: str) -> Tensor:
         """The tensor of that name, or an error with the nearest names."""
         try:
@@ -206,6 +211,18 @@ class Graph:
         graph.input.extend(value_info(t) for t in inputs)
         graph.output.extend(value_info(t) for t in outputs)
         return self.model
+
+
+def _rounding(kernel: Node, written: Node | None) -> str:
+    """The operator of a kernel, or the operators that its subgraphs have and those written for them have not."""
+    theirs = [] if written is None else _operators_within(written)
+    mine = [op for op in dict.fromkeys(_operators_within(kernel)) if op not in theirs]
+    return ", ".join([op for op in mine if "." in op] or mine) or kernel.operator
+
+
+def _operators_within(node: Node) -> list[str]:
+    """The operators in a node's subgraphs, nested ones included."""
+    return [op for inner in node.bodies.values() for n in inner.nodes for op in (n.operator, *_operators_within(n))]
 
 
 def _only_in_subgraphs(proto: onnx.GraphProto, graph: Any) -> dict[str, Any]:

@@ -7,20 +7,22 @@ tables, or adds in another order. In the file between passes both stand side by 
     y_written = MatMul(a, DequantizeLinear(…))
     y = CastLike(y_own_kernel, y_written)
 
+An If, Loop or Scan with such a kernel in it stands beside its written form as a whole.
+
 So every such file is a valid model with the original's prediction. A `Graph` shows the written nodes, with the kernel's result
 for theirs, so that rules read what the kernel made; what it hands out holds the kernel, and of the written nodes what is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx
 from onnx import helper
 
 from onnxplain.ir.edit import Names, alive, graphs_in, set_nodes
 
-__all__ = ["as_shown", "as_written", "beside", "is_join", "join_names", "only_written"]
+__all__ = ["as_shown", "as_written", "beside", "copied", "is_join", "join_names", "kernel_results", "only_written"]
 
 OWN = "_own_kernel"
 """After a tensor's name: as the model's own kernel makes it."""
@@ -46,8 +48,7 @@ def beside(own: onnx.NodeProto, written: Sequence[onnx.NodeProto], taken: Names)
         written: nodes that make the same outputs.
         taken: the names of the model.
     """
-    kernel, renamed = onnx.NodeProto(), {}
-    kernel.CopyFrom(own)
+    kernel, renamed = copied(own), {}
     kernel.domain = "" if own.op_type in IN_STANDARD_DOMAIN else own.domain
     kernel.name = taken.fresh(f"{own.name}{OWN}")
     joins = []
@@ -63,6 +64,11 @@ def beside(own: onnx.NodeProto, written: Sequence[onnx.NodeProto], taken: Names)
             helper.make_node("CastLike", [kernel.output[i], renamed[name]], [name], name=taken.fresh(f"{own.name}/join"))
         )
     return [kernel, *_renamed(written, renamed), *joins]
+
+
+def kernel_results(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """The names of what the model's own kernels make where others are written for them."""
+    return {node.input[0] for node in nodes if is_join(node)}
 
 
 def join_names(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
@@ -95,12 +101,18 @@ def only_written(model: onnx.ModelProto) -> bool:
     return True
 
 
+def copied(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A copy of a node."""
+    made = onnx.NodeProto()
+    made.CopyFrom(node)
+    return made
+
+
 def _renamed(nodes: Sequence[onnx.NodeProto], names: dict[str, str]) -> list[onnx.NodeProto]:
     """Copies of the nodes with some tensors called otherwise."""
     made = []
     for node in nodes:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
+        copy = copied(node)
         copy.input[:] = [names.get(i, i) for i in node.input]
         copy.output[:] = [names.get(o, o) for o in node.output]
         made.append(copy)

@@ -19,8 +19,10 @@ from onnxplain.method.sampling.chunk_size import Chunk
 __all__ = [
     "attributions",
     "beside_targets",
+    "between",
     "change_since",
     "contribution",
+    "difference",
     "gap",
     "identity_cotangents",
     "inner_method",
@@ -181,7 +183,25 @@ def contribution(context: AttributionContext, slope: Tensor, change: Tensor) -> 
     made = b.Mul(slope, b.cast(change, slope))
     if context.takes_missing:
         return b.Where(b.Greater(b.Abs(change), 0), made, 0)
+    if context.has_infinite:  # of what was masked: 0 times an infinite number
+        made = b.Where(b.Equal(slope, 0), 0, made)
     return b.Where(b.Equal(change, 0), 0, made) if _may_be_steep(context) else made
+
+
+def difference(context: AttributionContext, there: Tensor, here: Tensor) -> Tensor:
+    """The change from `here` to `there`: none between equal infinite numbers."""
+    b = context.b
+    made = b.Sub(there, here)
+    return b.Where(b.Equal(there, here), 0, made) if context.has_infinite else made
+
+
+def between(context: AttributionContext, start: Tensor, end: Tensor, step: Tensor, position: Tensor) -> Tensor:
+    """The point at a share of the way: start + position · step, which is infinite where an end is that it does not leave out."""
+    b = context.b
+    if not context.has_infinite:
+        return b.Add(start, b.Mul(position, step))
+    onward = b.Where(b.Equal(position, 0), 0, b.Mul(position, end))
+    return b.Add(b.Where(b.Equal(position, 1), 0, b.Mul(b.Sub(1, position), start)), onward)
 
 
 def _may_be_steep(context: AttributionContext) -> bool:

@@ -37,6 +37,7 @@ def blur_integrated_gradients(
     chunk: int | str | None = None,
     **options: Any,
 ) -> dict[Tensor, Tensor]:
+    _refuse_infinite(context)
     b = context.b
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise MethodError(f"steps must be at least 1, got {steps!r}")
@@ -81,6 +82,15 @@ def blurred(context: AttributionContext, x: Tensor, sigmas: Tensor, axes: Sequen
         product = b.MatMul(moved, b.Unsqueeze(weights, list(range(1, rank - 2))) if rank > 3 else weights)
         made = b.transpose(product, swapped)
     return b.cast(made, x)
+
+
+def _refuse_infinite(context: AttributionContext) -> None:
+    if context.has_infinite:
+        names = ", ".join(f"'{e.name}'" for e in context.explained)
+        raise MethodError(
+            f"what is explained ({names}) holds infinite numbers of the model's own, of which there is no blur: "
+            "choose what to explain by its name (inputs)"
+        )
 
 
 def blurred_axes(context: AttributionContext, explained: Explained, axes: Sequence[int] | None) -> list[int]:

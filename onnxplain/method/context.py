@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.finite import made_of_infinity
 from onnxplain.analysis.sample_axis import only_axis, shared_symbol
 from onnxplain.analysis.selection import Selection
 from onnxplain.builder.builder import Builder
@@ -246,6 +248,8 @@ class AttributionContext:
             self.b, self.nodes, wanted, target_messages, choose, origins=self.point.origins, masks=self.point.masks
         )
         found = {s: messages[s] if s in messages else self.b.zeros_like(s) for s in wanted}
+        if self.has_infinite and composite is not GRADIENT:  # what was masked had no part: 0 times an infinite number
+            found.update({s: self.b.Where(_undefined(self.b, s, found[s]), 0, found[s]) for s in wanted})
         if self.takes_missing:  # a missing value takes no part
             found.update({s: self.b.Where(self.b.IsNaN(s), 0, found[s]) for s in wanted})
         return found
@@ -327,6 +331,14 @@ class AttributionContext:
                 elements.update(t for t in node.outputs if t is not None)
         return False
 
+    @cached_property
+    def has_infinite(self) -> bool:
+        """Whether elements of what is explained may be infinite numbers of the model's own, as an additive mask that is looked up
+        has them. Inputs hold none."""
+        if self.origin is not None:
+            return self.origin[0].has_infinite
+        return any(made_of_infinity(self.graph, e.tensor, self.registry.traits) for e in self.explained if e.kind != "input")
+
     @property
     def symbol(self) -> Dim:
         """The symbol of the sample axis where many points can be tiled along it; None where the model takes one at a time."""
@@ -383,6 +395,11 @@ class AttributionContext:
             return made
         axis = copies.axis(own.tensor) + lead if along is None else along
         return made if made.dim(axis) == 1 else copies.tile(made, axis)
+
+
+def _undefined(b: Builder, x: Tensor, message: Tensor) -> Tensor:
+    """Where a tensor is infinite and its message no number."""
+    return b.And(b.Equal(b.Abs(x), np.inf), b.IsNaN(message))
 
 
 def _looks_for_missing(node: Node) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import change_since, contribution, gap, over_targets
+from onnxplain.method.attribution import change_since, contribution, difference, gap, over_targets
 from onnxplain.method.baselines import has_several, reference, references, shared_baseline
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.path import completeness_gap
@@ -102,6 +102,6 @@ def compared(there: AttributionContext, rules: Composite) -> list[Tensor]:
     def attributions(seeded: AttributionContext) -> list[Tensor]:
         found = seeded.gradient(rules, references=references, reference_nodes=there.nodes)
         pairs = [(found[x], x, x0) for x, x0 in zip(here.sources, there.sources, strict=True)]
-        return [contribution(here, m, b.Sub(b.cast(x, m), b.cast(x0, m))) for m, x, x0 in pairs]
+        return [contribution(here, m, difference(here, b.cast(x, m), b.cast(x0, m))) for m, x, x0 in pairs]
 
     return over_targets(here, attributions)

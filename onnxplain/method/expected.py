@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.analysis.explained import Explained
 from onnxplain.errors import MethodError
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import beside_targets, contribution
+from onnxplain.method.attribution import beside_targets, between, contribution, difference
 from onnxplain.method.baselines import references
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.noise import SEEDED, check_draws, noisy
@@ -74,7 +74,7 @@ def expected_gradients(
         return noisy(context, numbers, index, level=noise_level, unit=noise_unit, seed=seed, noise=noise, draws=samples)
 
     def step(numbers: Tensor, index: int) -> Tensor:
-        return b.Sub(start(numbers, index), reference(numbers, index))
+        return difference(context, start(numbers, index), reference(numbers, index))
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
@@ -83,8 +83,7 @@ def expected_gradients(
             samples_at = (context.explained[i].axis or 0) + 1
             beside = [axis for axis in range(1, x.rank + 1) if axis != samples_at]
             position = b.Unsqueeze(position, beside) if beside else position
-            moved = b.Add(reference(numbers, i), b.Mul(position, step(numbers, i)))
-            made[x] = moved
+            made[x] = between(context, reference(numbers, i), start(numbers, i), step(numbers, i), position)
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ def noisy(
         low, high = x, x
         if context.takes_missing:
             low, high = (b.Where(b.IsNaN(x), beyond, x) for beyond in (np.inf, -np.inf))
+        elif context.has_infinite:  # the range of the others, which noise leaves infinite
+            low, high = (b.Where(b.Equal(b.Abs(x), np.inf), beyond, x) for beyond in (np.inf, -np.inf))
         scale = b.Mul(b.Sub(b.ReduceMax(high, others, keepdims=1), b.ReduceMin(low, others, keepdims=1)), level)
     else:
         scale = b.const(level, x.dtype)

@@ -14,7 +14,7 @@ from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import beside_targets, change_since, contribution, gap, score
+from onnxplain.method.attribution import beside_targets, between, change_since, contribution, difference, gap, score
 from onnxplain.method.baselines import fits, has_several, reference, references, shared_baseline, still_missing
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import find_method, method
@@ -99,14 +99,14 @@ def integrate(
 
     def step(numbers: Tensor, index: int) -> Tensor:
         start, end = ends(numbers, index)
-        return b.Sub(end, start)
+        return difference(context, end, start)
 
     def points(numbers: Tensor) -> dict[Tensor, Tensor]:
         made = {}
         for i, x in enumerate(context.sources):
-            start, _ = ends(numbers, i)
-            moved = b.Add(start, b.Mul(pick(positions, numbers, x, x.rank + 1), step(numbers, i)))
-            made[x] = moved
+            start, end = ends(numbers, i)
+            position = pick(positions, numbers, x, x.rank + 1)
+            made[x] = between(context, start, end, step(numbers, i), position)
         return made
 
     def place(numbers: Tensor, index: int, value: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import contribution
+from onnxplain.method.attribution import contribution, difference
 from onnxplain.method.baselines import reference
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.registry import method
@@ -22,4 +22,4 @@ __all__: list[str] = []
 def taylor(context: AttributionContext) -> dict[Tensor, Tensor]:
     roots = {e.tensor: reference(context, e) for e in context.explained}
     slopes = context.gradient(at=roots)
-    return {x: contribution(context, slopes[x], context.b.Sub(x, root)) for x, root in roots.items()}
+    return {x: contribution(context, slopes[x], difference(context, x, root)) for x, root in roots.items()}

@@ -70,24 +70,25 @@ def shifted(context: AttributionContext, x: Tensor, by: Tensor, axes: Sequence[i
     front = b.transpose(x, order)
     extents = [b.dim(x, axis) for axis in axes]
     rest = [b.dim(x, axis) for axis in others]
-    flat = b.Reshape(front, b.Concat(b.Shape(x, start=0, end=1), [-1], *rest, axis=0))
+    size = b.ReduceProd(b.Concat(*extents, axis=0), keepdims=1)
+    flat = b.Reshape(front, b.Concat(b.Shape(x, start=0, end=1), size, *rest, axis=0), allowzero=1)
     one = b.Concat(b.Shape(x, start=0, end=1), [1], *rest, axis=0)
     longer = b.Concat(flat, b.Expand(b.const(fill, x.dtype), one), axis=1)  # its last element is what is outside
-    size, inside, at = b.const([1]), None, None
+    stride, inside, at = b.const([1]), None, None
     for i in reversed(range(len(axes))):
         places = b.Unsqueeze(b.Range(0, b.Squeeze(extents[i]), 1), list(range(1, len(axes) - i)))
         step = b.Reshape(b.Slice(by, [i], [i + 1], [1]), [-1] + [1] * len(axes))
         came_from = b.Sub(b.Unsqueeze(places, list(range(i + 1))), step)
         fits = b.And(b.GreaterOrEqual(came_from, 0), b.Less(came_from, extents[i]))
         inside = fits if inside is None else b.And(inside, fits)
-        at = b.Mul(came_from, size) if at is None else b.Add(at, b.Mul(came_from, size))
-        size = b.Mul(size, extents[i])
-    index = b.Reshape(b.Where(inside, at, size), b.Concat(b.Shape(by, start=0, end=1), [-1], axis=0))
+        at = b.Mul(came_from, stride) if at is None else b.Add(at, b.Mul(came_from, stride))
+        stride = b.Mul(stride, extents[i])
+    index = b.Reshape(b.Where(inside, at, size), b.Concat(b.Shape(by, start=0, end=1), size, axis=0), allowzero=1)
     if x.dim(0) == 1:
         moved = b.Gather(b.Squeeze(longer, [0]), index, axis=0)
     else:
         moved = b.GatherND(longer, b.Unsqueeze(index, [2]), batch_dims=1)
-    back = b.Reshape(moved, b.Concat(b.Shape(by, start=0, end=1), *extents, *rest, axis=0))
+    back = b.Reshape(moved, b.Concat(b.Shape(by, start=0, end=1), *extents, *rest, axis=0), allowzero=1)
     return b.transpose(back, [int(i) for i in np.argsort(order)])
 
 

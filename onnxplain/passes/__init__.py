@@ -23,6 +23,7 @@ from onnxplain.passes.final_logits import early_logits, final_logits
 from onnxplain.passes.fold_norm import fold_batch_norm
 from onnxplain.passes.inline import inline_functions
 from onnxplain.passes.integer_products import float_products
+from onnxplain.passes.last_windows import settle_last_windows
 from onnxplain.passes.lift import lift_constants
 from onnxplain.passes.merge import merge_dequantized
 from onnxplain.passes.opset import normalize_opset
@@ -55,6 +56,7 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "lower-opset": normalize_opset,  # what kept the model's operator set high may be gone
     "unrounded-scores": unrounded_scores,
     "infer-shapes": infer_shapes,
+    "settle-last-windows": settle_last_windows,
     "fold-constants": fold_constants,
     "settle-branches": settle_branches,
     "merge-sigmoids": merge_sigmoids,

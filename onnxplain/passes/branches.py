@@ -6,13 +6,17 @@ import numpy as np
 import onnx
 
 from onnxplain.ir.edit import Names, defined, names_in, set_nodes
+from onnxplain.ir.own_kernels import kernel_results
 from onnxplain.passes.expand import rename
 
 __all__ = ["settle_branches"]
 
 
 def settle_branches(model: onnx.ModelProto) -> bool:
-    """Replace every If of the top level whose condition is a constant by its branch, branches within it too."""
+    """Replace every If of the top level whose condition is a constant by its branch, branches within it too.
+
+    One that keeps making the prediction beside what is written for it stays as it is.
+    """
     changed = False
     while _settle_once(model):
         changed = True
@@ -22,12 +26,15 @@ def settle_branches(model: onnx.ModelProto) -> bool:
 def _settle_once(model: onnx.ModelProto) -> bool:
     graph = model.graph
     scalars = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) == 1 and t.data_type == onnx.TensorProto.BOOL}
-    if not any(n.op_type == "If" and not n.domain and n.input[0] in scalars for n in graph.node):
+    kept = kernel_results(graph.node)
+    known = (n for n in graph.node if n.op_type == "If" and not n.domain and n.input[0] in scalars)
+    settled = {n.output[0] for n in known if not kept.intersection(n.output)}
+    if not settled:
         return False
     taken = names_in(model.graph)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        if node.op_type == "If" and not node.domain and node.input[0] in scalars:
+        if node.output and node.output[0] in settled:
             chosen = "then_branch" if onnx.numpy_helper.to_array(scalars[node.input[0]]).item() else "else_branch"
             branch = next(a.g for a in node.attribute if a.name == chosen)
             nodes += _taken(node, branch, taken)

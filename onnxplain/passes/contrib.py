@@ -9,6 +9,7 @@ stay beside it to make the prediction (`ir/own_kernels.py`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from onnxplain.ir.edit import Names, graphs_in, names_in, set_nodes, subgraphs
 from onnxplain.ir.emitted import Emitted, tensor_proto, written
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
-from onnxplain.ir.own_kernels import beside
+from onnxplain.ir.own_kernels import beside, copied, kernel_results
 from onnxplain.ir.registry import Expansion, Registry, load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes.shapes import infer_shapes
@@ -155,13 +156,38 @@ class _Writer:
         b.constants = self.constants
         names: dict[str, str] = {}
         nodes: list[onnx.NodeProto] = []
+        outermost = graph is self.model.graph
+        kept = kernel_results(graph.node)
         for node in graph.node:
+            if kept.intersection(node.output):  # by an earlier expansion
+                nodes.append(node)
+                continue
+            own = copied(node)
             for inner in subgraphs(node):
                 self.rewrite(inner, types)
             made = self.expanded(b, node, types, names)
-            keeps = (node.domain, node.op_type) in self.keeps and graph is self.model.graph
-            nodes += beside(node, made, self.draft.names) if keeps and not _is_same(made, node) else made
+            rounds = not _is_same(made, node) if (node.domain, node.op_type) in self.keeps else self.approximates(own, node)
+            if rounds and outermost:
+                self.refuse_sequences(own, types)
+                made = beside(own, made, self.draft.names)
+            nodes += made
         set_nodes(graph, nodes)
+
+    def approximates(self, own: onnx.NodeProto, node: onnx.NodeProto) -> bool:
+        """Whether what is written in a node's branches or bodies only approximates kernels that its own copy has there."""
+        before, after = (
+            Counter((n.domain, n.op_type) for g in subgraphs(each) for inner in graphs_in(g) for n in inner.node)
+            for each in (own, node)
+        )
+        return any(key in self.keeps for key in before - after)
+
+    def refuse_sequences(self, own: onnx.NodeProto, types: Types) -> None:
+        """Note a node that cannot stand beside what is written for it: no join takes a sequence."""
+        if any(name in types and types[name].HasField("sequence_type") for name in own.output):
+            self.refused.append(
+                f"  {own.op_type} '{own.name}' returns a sequence, and kernels in it round: what is written for them would "
+                "change the prediction; export it with a tensor instead"
+            )
 
     def expanded(
         self, b: Builder, node: onnx.NodeProto, types: dict[str, onnx.TypeProto], names: dict[str, str]

@@ -57,15 +57,25 @@ def correct_states(model: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
     return wrong
 
 
-def declare_results(model: onnx.ModelProto) -> None:
-    """Give what a Loop returns the shapes that its states keep."""
-    outputs = {o.name: o for o in model.graph.output}
-    for node in model.graph.node:
-        for (_, inner, _), name in zip(_states(node), node.output, strict=False):
-            if name and _has_shape(inner):
-                info = outputs[name] if name in outputs else model.graph.value_info.add()
-                info.type.CopyFrom(inner.type)
-                info.name = name
+def declare_results(model: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
+    """Give what a Loop returns the shapes that its states keep, as far as inference found them to; whether any does."""
+    outputs, declared = {o.name: o for o in model.graph.output}, False
+    known = {v.name for v in (*inferred.graph.value_info, *inferred.graph.output) if _has_shape(v)}
+    for node, result in zip(model.graph.node, inferred.graph.node, strict=True):
+        for (_, inner, _), (_, _, made), name in zip(_states(node), _states(result), node.output, strict=False):
+            if not name or name in known or not _has_shape(inner) or not _has_shape(made):
+                continue
+            before, after = inner.type.tensor_type.shape.dim, made.type.tensor_type.shape.dim
+            if len(before) != len(after):
+                continue
+            info = outputs[name] if name in outputs else model.graph.value_info.add()
+            info.type.CopyFrom(inner.type)
+            info.name = name
+            for mine, theirs in zip(info.type.tensor_type.shape.dim, after, strict=True):
+                if mine != theirs:
+                    mine.Clear()
+            declared = True
+    return declared
 
 
 def _states(node: onnx.NodeProto) -> list[tuple[str, onnx.ValueInfoProto, onnx.ValueInfoProto]]:

@@ -131,7 +131,7 @@ def _infer(model: onnx.ModelProto) -> Infos:
         result = onnx.shape_inference.infer_shapes(work, data_prop=True)
         while correct_states(work, result):
             result = onnx.shape_inference.infer_shapes(work, data_prop=True)
-        declare_results(work)
+    if declare_results(work, result):
         result = onnx.shape_inference.infer_shapes(work, data_prop=True)
     for node, done in zip(model.graph.node, result.graph.node, strict=True):
         adopt_types(node, done)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike, find_sample_axes
+from onnxplain.analysis.score import find_score
+from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, nearest
 from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import Graph, named_dims
+from onnxplain.ir.ops import Traits
+from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
 
-__all__ = ["Nonfinite", "check_inputs", "first_missing", "model_inputs"]
+__all__ = ["Nonfinite", "axes_of", "check_inputs", "first_missing", "inputs_and_axes", "model_inputs"]
 
 
 Nonfinite: TypeAlias = Literal["none", "missing", "all"]
@@ -123,3 +129,32 @@ def _uneven(
 def model_inputs(model: ModelLike) -> tuple[Tensor, ...]:
     """The inputs a model takes."""
     return Graph(prepared(read(model)).model).inputs
+
+
+def inputs_and_axes(
+    model: ModelLike,
+    *,
+    output: str | None = None,
+    score: str = "logit",
+    sample_axis: SampleAxisLike = AUTO,
+    rules: str | Path | Iterable[str | Path] | None = None,
+) -> tuple[tuple[Tensor, ...], SampleAxes]:
+    """The inputs a model takes, and which of their axes count samples, seen from the output that is explained.
+
+    Args:
+        model: a path, the bytes of a file, or a ModelProto.
+        output, score, sample_axis, rules: as in `onnxplain.rewrite`.
+
+    Raises:
+        LayerError: no such output.
+        InputError: the user says what does not fit the inputs.
+    """
+    registry = load_registry(rules)
+    graph = Graph(prepared(read(model), registry).model)
+    return graph.inputs, axes_of(graph, output, score, sample_axis, registry.traits)
+
+
+def axes_of(graph: Graph, output: str | None, score: str, sample_axis: SampleAxisLike, traits: Traits) -> SampleAxes:
+    """Which axes of a prepared model count samples, seen from the output that is explained; as `inputs_and_axes`."""
+    named = None if output is None else resolve(graph.model, output)
+    return find_sample_axes(graph, find_score(graph, named, score), sample_axis, traits)

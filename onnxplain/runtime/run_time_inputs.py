@@ -48,12 +48,14 @@ def run_time_feeds(
     result = {}
     for explained, name in names.items():
         mine = value.get(explained) if isinstance(value, Mapping) else value
+        like = feeds.get(explained)
+        if mine is None and kind == "baseline" and like is not None and not like.size:
+            mine = 0  # what has no elements needs none
         if mine is None or isinstance(mine, str):
             raise InputError(f"the {kind} of '{explained}' must be a number or an array")
         array = np.asarray(mine, dtype=FIXED[inputs[name].type])
         if not np.isfinite(array).all():
             raise InputError(f"the {kind} of '{explained}' holds NaN or infinity")
-        like = feeds.get(explained)
         if like is not None:
             several = [*inputs[name].shape[:1]] == ["references"]
             array = _fitted("references" if several else kind, explained, array, like, axes.get(explained))

@@ -46,8 +46,39 @@ def scan_body() -> onnx.GraphProto:
     return onnx.helper.make_graph(nodes, "body", given, [info("after", 1, None), info("made", 1, None)])
 
 
+def padded_as_by_pytorch(begins: str) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
+    """Pads that are put together at run time, the last axis first, by the exporter of TorchScript: pairs, turned round.
+
+    The first four are of the last two axes, the rest, `begins` among them, of the samples.
+    """
+    nodes = [
+        node("Shape", "x", "s"), node("Gather", "s two", "d"), node("Cast", "d", "f", to=1), node("Cast", "f", "e", to=7),
+        node("Unsqueeze", "e zero", "u"), node("Concat", f"u one one one {begins} zero", "flat", axis=0),
+        node("Reshape", "flat pairs", "rows"), node("Slice", "rows last least zero last", "back"),
+        node("Transpose", "back", "turned", perm=[1, 0]), node("Reshape", "turned last", "long"), node("Cast", "long", "pads", to=7),
+        node("Tanh", "x", "t"), node("Pad", "t pads", "y"),
+    ]  # fmt: skip
+    return nodes, {
+        "two": np.int64(2), "zero": ints(0), "one": ints(1), "pairs": ints(-1, 2), "last": ints(-1), "least": ints(-(2**63) + 1),
+    }  # fmt: skip
+
+
 KEPT: dict[str, tuple[list[onnx.NodeProto], list[Any], Mapping[str, Any], int]] = {
     "elementwise": ([node("Tanh", "x", "y")], ["batch", 4], {}, 0),
+    "stretched to extents of 32 bits, as TensorFlow writes them": (
+        [
+            node("Unsqueeze", "x two", "h"), node("Shape", "x", "s"), node("Cast", "s", "short", to=6),
+            node("Slice", "short zero one zero", "n"), node("Concat", "n beside", "wide", axis=0), node("Cast", "wide", "long", to=7),
+            node("Expand", "h long", "e"), node("Tanh", "e", "y"),
+        ],
+        ["batch", 4],
+        {"two": ints(2), "zero": ints(0), "one": ints(1), "beside": np.array([4, 2], np.int32)},
+        0,
+    ),
+    "cut from 0 to the end, as TensorFlow writes it": (
+        [node("Slice", "x begin end axes", "y")], ["batch", 4], {"begin": ints(0, 1), "end": ints(10**9, 3), "axes": ints(0, 1)}, 0,
+    ),
+    "padded by what is known at run time only": (padded_as_by_pytorch("zero")[0], ["batch", 2, 3], padded_as_by_pytorch("zero")[1], 0),
     "broadcast to a longer operand": ([node("Add", "x w", "y")], ["batch", 4], {"w": weights(2, 1, 4)}, 1),
     "rows times a matrix": ([node("MatMul", "x w", "y")], ["batch", 4], {"w": weights(4, 2)}, 0),
     "a matrix times columns": ([node("MatMul", "w x", "y")], [4, "batch"], {"w": weights(2, 4)}, 1),
@@ -166,6 +197,12 @@ def test_what_mixes_samples_has_no_axis_for_them(name: str) -> None:
         if changed.shape[axis] == N and np.delete(np.moveaxis(changed, axis, 0), 0, 0).max() == 0
     ]  # fmt: skip
     assert not alone
+
+
+def test_pads_that_may_add_samples_prove_nothing() -> None:
+    nodes, constants = padded_as_by_pytorch("u")
+    _, axes = followed(nodes, ["batch", 2, 3], constants)
+    assert (axes.axis, set(axes.open)) == (None, {"x"})
 
 
 def test_what_is_not_known_is_neither_proven_nor_disproved() -> None:

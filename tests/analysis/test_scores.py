@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxplain import Explainer, rewrite, verify
-from tests.support.models import node
+from onnxplain import Explainer, plan, rewrite, verify
+from tests.support.models import model, node
 
 ML = "ai.onnx.ml"
 WEIGHTS = (3 * np.random.default_rng(0).normal(size=(6, 3))).astype(np.float32)
@@ -183,3 +183,35 @@ def test_classes_of_a_zipmap_have_the_order_of_their_labels(labels: list[Any], m
     text = json.loads(found.save(tmp_path / "e.json").read_text(encoding="utf-8"))
     assert text["labels"] == [str(v) for v in labels]
     assert list(text["outputs"]["y"][0]) == [str(v) for v in labels]
+
+
+MIXED: dict[str, list[Any]] = {
+    "an average over steps": [node("Softmax", "l", "p", axis=-1), node("ReduceMean", "p one", "y", keepdims=0)],
+    "an ensemble": [
+        node("Softmax", "l", "p", axis=-1), node("Sigmoid", "l", "q"), node("Add", "p q", "s"), node("Mul", "s half", "m"),
+        node("ReduceMean", "m one", "y", keepdims=0),
+    ],
+    "turned afterwards": [
+        node("Softmax", "l", "p", axis=-1), node("ReduceMean", "p one", "m", keepdims=1), node("Squeeze", "m one", "y"),
+    ],
+}  # fmt: skip
+PLAIN: dict[str, list[Any]] = {
+    "logits that are averaged": [node("ReduceMean", "l one", "y", keepdims=0)],
+    "attention, whose weights are no prediction": [
+        node("Softmax", "l", "p", axis=-1), node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "t p", "o"),
+        node("ReduceMean", "o one", "y", keepdims=0),
+    ],
+    "probabilities themselves": [node("ReduceMean", "l one", "m", keepdims=0), node("Softmax", "m", "y", axis=-1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*MIXED, *PLAIN])
+def test_probabilities_that_are_mixed_are_said_to_have_no_logit(name: str) -> None:
+    weights = {"w": np.ones((4, 3), np.float32), "one": np.array([1]), "half": np.float32(0.5)}
+    nodes = [node("MatMul", "x w", "l"), *(MIXED | PLAIN)[name]]
+    found = plan(model(nodes, {"x": ["n", 5, 4]}, {"y": ["n", 3]}, weights)).score
+    assert (found.mixes is not None) == (name in MIXED)
+    if name in MIXED:
+        assert found.kind == "output"
+        assert found.mixes is not None
+        assert found.mixes.op == "ReduceMean"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.bench import serving
 from onnxplain.bench.benchmark import bench
 from onnxplain.bench.feeding import batch_sizes, feeds_of
@@ -26,6 +27,8 @@ from onnxplain.bench.worker import Worker, WorkerError
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import Graph
+from onnxplain.ir.ops import standard_traits
+from onnxplain.runtime.inputs import axes_of
 from tests.support.models import model, node
 from tests.support.paths import ROOT
 
@@ -225,26 +228,63 @@ def graph(*shape: Any) -> Graph:
     return Graph(model([node("Relu", "x", "y")], {"x": list(shape)}, {"y": list(shape)}))
 
 
+def axes(made: Graph, sample_axis: Any = "auto") -> SampleAxes:
+    return axes_of(made, None, "logit", sample_axis, standard_traits)
+
+
 def test_batches_are_free_or_the_models_own() -> None:
-    assert batch_sizes(graph("n", 3).inputs, []) == [1, 8]
-    assert batch_sizes(graph("n", 3).inputs, [2, 5]) == [2, 5]
-    assert batch_sizes(graph(4, 3).inputs, []) == [4]
-    assert batch_sizes(graph(4, 3).inputs, [4]) == [4]
+    free, fixed = axes(graph("n", 3)), axes(graph(4, 3))
+    assert batch_sizes(free, []) == [1, 8]
+    assert batch_sizes(free, [2, 5]) == [2, 5]
+    assert batch_sizes(fixed, []) == [4]
+    assert batch_sizes(fixed, [4]) == [4]
     with pytest.raises(InputError, match="exported for batches of 4"):
-        batch_sizes(graph(4, 3).inputs, [8])
+        batch_sizes(fixed, [8])
 
 
 def test_given_samples_are_repeated_in_turn() -> None:
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    made = feeds_of(graph("n", 3), 5, {"x": x}, {})["x"]
-    np.testing.assert_array_equal(made, x[[0, 1, 0, 1, 0]])
+    made = graph("n", 3)
+    np.testing.assert_array_equal(feeds_of(made, axes(made), 5, {"x": x}, {})["x"], x[[0, 1, 0, 1, 0]])
 
 
 def test_made_up_samples_take_extents_by_name() -> None:
-    assert feeds_of(graph("n", "t", 3), 4, None, {"t": 6})["x"].shape == (4, 6, 3)
-    assert feeds_of(graph("n", "t", 3), 4, None, {})["x"].shape == (4, 8, 3)
+    made = graph("n", "t", 3)
+    assert feeds_of(made, axes(made), 4, None, {"t": 6})["x"].shape == (4, 6, 3)
+    assert feeds_of(made, axes(made), 4, None, {})["x"].shape == (4, 8, 3)
     with pytest.raises(InputError, match="no axis of an input is called 'k'; free axes: n, t"):
-        feeds_of(graph("n", "t", 3), 4, None, {"k": 6})
+        feeds_of(made, axes(made), 4, None, {"k": 6})
+
+
+def time_first() -> Graph:
+    """Steps, samples, features; the steps are summed up."""
+    nodes = [node("Mul", "x x", "xx"), node("ReduceSum", "xx time", "y", keepdims=0)]
+    return Graph(model(nodes, {"x": ["t", "n", 3]}, {"y": ["n", 3]}, {"time": np.array([0])}))
+
+
+def test_samples_that_come_second_are_repeated_there() -> None:
+    made, x = time_first(), np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    np.testing.assert_array_equal(feeds_of(made, axes(made), 3, {"x": x}, {})["x"], x[:, [0, 1, 0]])
+    assert feeds_of(made, axes(made), 5, None, {"t": 4})["x"].shape == (4, 5, 3)
+    assert batch_sizes(axes(made), [2]) == [2]
+
+
+def test_a_batch_of_what_counts_no_samples_is_refused() -> None:
+    """The mean over all rows: none of them is a sample."""
+    made = Graph(model([node("Mul", "x x", "xx"), node("ReduceMean", "xx", "y", keepdims=0)], {"x": ["n", 3]}, {"y": []}))
+    assert batch_sizes(axes(made), []) == [1]
+    with pytest.raises(InputError, match=r"nothing counts samples in this model \('y' is a single number\); leave --batch out"):
+        batch_sizes(axes(made), [2])
+
+
+def test_a_batch_along_an_axis_that_may_count_samples_is_asked_for() -> None:
+    made = Graph(model([node("Bend", "x", "y", domain="my.ops")], {"x": ["t", "n", 3]}, {"y": ["k", 5]}))
+    with pytest.raises(InputError, match=r"nothing tells which axis of 'x' \[t, n, 3\] counts samples"):
+        batch_sizes(axes(made), [2])
+    assert batch_sizes(axes(made), []) == [1]
+    assert feeds_of(made, axes(made), 1, None, {})["x"].shape == (1, 1, 3)
+    said = axes(made, {"x": 1, "y": 0})
+    assert feeds_of(made, said, 2, None, {"t": 4})["x"].shape == (4, 2, 3)
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

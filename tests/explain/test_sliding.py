@@ -65,6 +65,50 @@ def test_baselines_go_to_every_window() -> None:
     np.testing.assert_allclose(found.attribution.sum(), parts, rtol=1e-4)
 
 
+def steps(shape: list[Any]) -> Explainer:
+    """Time first: the squares of all steps, each weighted, summed up."""
+    weights = {"w": np.arange(1, 7, dtype=np.float32)[:, None, None], "time": np.array([0])}
+    nodes = [node("Mul", "x x", "xx"), node("Mul", "xx w", "h"), node("ReduceSum", "h time", "y", keepdims=0)]
+    return Explainer(model(nodes, {"x": shape}, {"y": shape[1:]}, weights), "gradient", progress=False)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_windows_of_time_where_samples_come_second(samples: int) -> None:
+    """Every step is in six windows but those at the ends; step t has the weight w of its place in each."""
+    x = RANDOM.random((9, samples, 2)).astype(np.float32)
+    found = steps([6, "n", 2]).slide(x, [1] * samples, combine="sum")
+    weights = np.zeros(9)
+    for start in range(4):
+        weights[start : start + 6] += np.arange(1, 7)
+    expected = np.zeros_like(x)
+    expected[:, :, 1] = 2 * x[:, :, 1] * weights[:, None]
+    np.testing.assert_allclose(found.attribution, expected, rtol=1e-4)
+    assert found.outputs["y"].shape == (samples, 2)
+    np.testing.assert_array_equal(found.target, [1] * samples)
+
+
+def test_windows_where_nothing_counts_samples() -> None:
+    """A fixed extent of one beside the time: each window is a run of its own."""
+    made = model(
+        [node("Mul", "x x", "xx"), node("ReduceSum", "xx", "y", keepdims=0)], {"x": [4, 2]}, {"y": []},
+    )  # fmt: skip
+    x = RANDOM.random((7, 2)).astype(np.float32)
+    found = Explainer(made, "gradient", progress=False).slide(x, 0)
+    np.testing.assert_allclose(found.attribution, 2 * x, rtol=1e-5)
+    sums = [(x[i : i + 4] ** 2).sum() for i in range(4)]
+    np.testing.assert_allclose(found.outputs["y"], np.mean(sums), rtol=1e-5)
+
+
+def test_one_element_of_several_axes_for_each_sample() -> None:
+    made = model([node("Mul", "x x", "y")], {"x": ["n", 2, 3]}, {"y": ["n", 2, 3]})
+    x = RANDOM.random((2, 2, 5)).astype(np.float32)
+    found = Explainer(made, "gradient", progress=False).slide(x, [(0, 1), (1, 2)], combine="sum")
+    expected = np.zeros_like(x)
+    expected[0, 0, 1:4] = 2 * x[0, 0, 1:4]
+    expected[1, 1, 2:5] = 2 * x[1, 1, 2:5]
+    np.testing.assert_allclose(found.attribution, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("shape", "target", "options", "words"),
     [

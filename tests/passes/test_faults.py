@@ -20,6 +20,7 @@ from onnxplain.passes import (
     dense,
     expand,
     inline,
+    last_windows,
     linear_map,
     merge,
     opset,
@@ -240,6 +241,11 @@ FAULTS = {
     "two that means yes": Fault(
         "settle-yes-or-no", model([helper.make_node("Gemm", ["x", "w"], ["y"], transB=2)], {"x": ["n", 4]}, {"y": ["n", 4]}, {"w": floats(4, 4)}),
         X, replaced(yes_or_no, "_meant", lambda op, name, value: 0),
+    ),
+    "padding of the last window": Fault(
+        "settle-last-windows",
+        model([node("MaxPool", "x", "y", kernel_shape=[2], strides=[2], pads=[1, 1], ceil_mode=1)], {"x": ["n", 2, 5]}, {"y": ["n", 2, 3]}),
+        floats(2, 2, 5), replaced(last_windows, "_ends", lambda given, extents: [0, 1]),
     ),
     "places of sparse values": Fault(
         "write-out-sparse", sparse(), floats(2, 3),

@@ -17,6 +17,7 @@ from onnxplain import Explainer
 from tests.support.linear_cases import Array, random
 from tests.support.models import run
 from tests.support.spellings.attention import ATTENTION, WIDTH
+from tests.support.spellings.channel_norms import CHANNEL_NORMS, CHANNELS
 from tests.support.spellings.functions import ACTIVATIONS
 from tests.support.spellings.kinds import TOKENS, Spelling, Spellings
 from tests.support.spellings.sample_norms import STATISTICS
@@ -112,6 +113,49 @@ def test_softmax_sample_norms_and_attention(layer: str, method: str) -> None:
         for how, spelt in ALONG[layer].items()
     }
     assert_alike(nets, method, (TOKENS[0], 5), 1e-4 if layer == "L2 norm" else 1e-5)
+
+
+def as_function(net: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with all between the first map and the last three nodes as a call of a local function."""
+    first, *inside = net.graph.node[:-3]
+    made = {name for n in inside for name in n.output}
+    reads = list(dict.fromkeys(name for n in inside for name in n.input if name not in made))
+    (result,) = inside[-1].output
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("my", 1)]
+    call = onnx.helper.make_node("Layer", reads, [result], "call", domain="my")
+    nodes = [first, call, *net.graph.node[-3:]]
+    wrapped = onnx.ModelProto()
+    wrapped.CopyFrom(net)
+    del wrapped.graph.node[:]
+    wrapped.graph.node.extend(nodes)
+    wrapped.functions.append(onnx.helper.make_function("my", "Layer", reads, [result], inside, opsets[:1]))
+    del wrapped.opset_import[:]
+    wrapped.opset_import.extend(opsets)
+    return wrapped
+
+
+@pytest.mark.parametrize("method", methods("attnlrp", "deeplift"))
+@pytest.mark.parametrize(
+    ("layer", "how"), [("attention", "PyTorch, legacy"), ("attention", "packed"), ("layer norm", "TensorFlow")]
+)
+def test_layers_as_local_functions(layer: str, how: str, method: str) -> None:
+    wide = WIDTH if layer == "attention" else 7
+    plain = between(ALONG[layer][how], random(5, 7, seed=1), random(TOKENS[0] * wide, 3, seed=9), TOKENS[0])
+    assert_alike({how: plain, "as a function": as_function(plain)}, method, (TOKENS[0], 5))
+
+
+@pytest.mark.parametrize("method", methods("lrp-epsilon-plus", "deeplift"))
+@pytest.mark.parametrize("layer", CHANNEL_NORMS)
+def test_norms_over_places(layer: str, method: str) -> None:
+    """Behind a convolution, which makes the channels."""
+
+    def net(spelt: Spelling) -> onnx.ModelProto:
+        w = Writer()
+        made = spelt(w, w.Conv("x", random(CHANNELS[0], 2, 3, seed=1), pads=[1, 1]))
+        flat = w.Reshape(made, np.array([-1, CHANNELS[0] * CHANNELS[1]]))
+        return w.model(w.MatMul(flat, random(CHANNELS[0] * CHANNELS[1], 3, seed=9)), {"x": ("n", 2, CHANNELS[1])})
+
+    assert_alike({how: net(spelt) for how, spelt in CHANNEL_NORMS[layer].items()}, method, (2, CHANNELS[1]), 3e-5)
 
 
 @pytest.mark.parametrize(("layer", "how"), [("ReLU", "a mask by Sign"), ("hard tanh", "nested Where"), ("symlog", "Sign")])

@@ -177,3 +177,34 @@ def test_a_sequence_that_grows_is_not_recorded() -> None:
     t3 = np.tanh(t2)
     slope = (1 - t1**2) * (cotangent[:1] + (1 - t2**2) * (cotangent[1:2] + (1 - t3**2) * cotangent[2:]))
     np.testing.assert_allclose(found, slope, rtol=1e-5)
+
+
+def test_a_scan_over_constants_alone() -> None:
+    """s ← sin(s) · k for constants k: no slice has a message to return."""
+    body = helper.make_graph(
+        [node("Sin", "s", "t"), node("Mul", "t k", "after")],
+        "body",
+        [helper.make_tensor_value_info("s", FLOAT, ["n", 3]), helper.make_tensor_value_info("k", FLOAT, [3])],
+        [helper.make_tensor_value_info("after", FLOAT, ["n", 3])],
+    )
+    factors = np.float32([[1, 2, 3], [2, 1, 0.5]])
+    scanned = model([node("Scan", "x ks", "y", body=body, num_scan_inputs=1)], {"x": ["n", 3]}, {"y": ["n", 3]}, {"ks": factors})
+    x = np.float32([[0.3, -0.2, 1], [0.1, 0.7, -1.2]])
+    inner = np.sin(x) * factors[0]
+    expected = np.cos(inner) * factors[1] * np.cos(x) * factors[0]
+    found = Explainer(scanned, "gradient")(x, 1).attribution
+    np.testing.assert_allclose(found, expected * [0, 1, 0], rtol=1e-5, atol=1e-7)
+
+
+def test_a_state_whose_shape_the_file_states() -> None:
+    """What the loop returns has that shape where every step keeps it, and none where a step does not."""
+    nodes = [node("Sin", "a", "t"), node("Mul", "t x", "a_next")]
+    for shape, known in (([2, 3], True), ([3], False)):
+        loop = looped(nodes, {"a": "a0"}, "y")
+        body = helper.get_node_attr_value(loop, "body")
+        body.input[2].CopyFrom(helper.make_tensor_value_info("a", FLOAT, shape))
+        loop.attribute[0].g.CopyFrom(body)
+        held = made([loop], {"a0": shape, "x": [2, 3]})
+        prepare(held)
+        result = next(v for v in (*held.graph.value_info, *held.graph.output) if v.name == "y").type.tensor_type
+        assert (result.HasField("shape") and len(result.shape.dim) == 2) is known

@@ -101,8 +101,11 @@ def test_lstm(kind: str, method: str) -> None:
     compare(*lstms(**LSTMS[kind]), {"x": x}, method)
 
 
-def products(kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """[2, 3, 6, 6] → [2, 4], on integers scaled afterwards and on the numbers they stand for."""
+def products(kind: str, bias: str = "") -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """[2, 3, 6, 6] → [2, 4], on integers scaled afterwards and on the numbers they stand for.
+
+    A `bias` is rounded by an operator, as early quantizers do it, and added to the integers.
+    """
     dense = kind == "matrix"
     shape, axes = ((108, 4), (0,)) if dense else ((4, 3, 3, 3), (0, 1, 2, 3) if kind == "convolution" else (1, 2, 3))
     w = RANDOM.standard_normal(shape).astype(np.float32)
@@ -123,6 +126,12 @@ def products(kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     if dense:
         integers.pop("places"), numbers.pop("places")
     real = [node("MatMul" if dense else "Conv", "f v", "p")]
+    if bias:
+        numbers["a"] = integers["a"] = RANDOM.standard_normal(4).astype(np.float32)
+        integers["wide"] = np.array([1, -1] if dense else [1, 4, 1, 1])
+        steps = [node("Mul", "s ws", "t"), node("Div", "a t", "e"), node(bias, "e", "g"), node("Cast", "g", "h", to=6)]
+        own[2:3] = [*steps, node("Reshape", "h wide", "r"), node("Add", "i r", "j"), node("Cast", "j", "c", to=1)]
+        real = [node("MatMul", "f v", "u"), node("Add", "u a", "p")] if dense else [node("Conv", "f v a", "p")]
     shapes = {"x": [2, 3, 6, 6]}, {"y": [2, 4]}
     return model([*flat, *own, *ends], *shapes, integers), model([*flat, *real, *ends], *shapes, numbers)
 
@@ -131,6 +140,12 @@ def products(kind: str) -> tuple[onnx.ModelProto, onnx.ModelProto]:
 @pytest.mark.parametrize("kind", ["matrix", "convolution", "filters"])
 def test_products_of_integers(kind: str, method: str) -> None:
     compare(*products(kind), {"x": RANDOM.standard_normal((2, 3, 6, 6)).astype(np.float32)}, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("kind", "bias"), [("convolution", "Floor"), ("convolution", "Round"), ("matrix", "Floor")])
+def test_a_bias_that_is_added_as_integers(kind: str, bias: str, method: str) -> None:
+    compare(*products(kind, bias), {"x": RANDOM.standard_normal((2, 3, 6, 6)).astype(np.float32)}, method)
 
 
 @pytest.mark.parametrize("baseline", [0.0, 0.4, -3.0])

@@ -33,6 +33,9 @@ a fixed batch, half precision, eight bits."""
 
 SOME = ("gradient", "integrated-gradients", "lrp-epsilon")
 
+AT_POINTS = ("integrated-gradients", "path-integrated-gradients", "smoothgrad", "expected-gradients", "deeplift-shap")
+"""Methods that lay out points, for inputs of no elements."""
+
 BASIC = ("gradient", "saliency", "sensitivity", "input-x-gradient", "taylor")
 """Methods that no model here may refuse."""
 
@@ -75,6 +78,7 @@ def cases() -> list[Case]:
     found += [Case(s, m, run_time) for m, s in TABLES_FOR.items()]
     found += [Case(s, m, run_time) for s in FAMILIES_ON for m in families()]
     found += [Case(s, m, run_time) for s in SOME_ON for m in SOME]
+    found += [Case("past_of_cancer", m, run_time) for m in AT_POINTS]
     forms: dict[str, dict[str, Any]] = {
         "top": {},
         "index": {"target": 3},
@@ -148,6 +152,8 @@ def feeds(name: str) -> dict[str, np.ndarray]:
     """The first two samples of a fixture, in the types of the model made from it."""
     with np.load(FIXTURES / name.partition("_of_")[2] / "data.npz" if "_of_" in name else FIXTURES / name / "data.npz") as data:
         arrays = {k: np.ascontiguousarray(v[:2]) for k, v in data.items() if k != "label"}
+    if name.startswith("past"):
+        arrays["past"] = np.zeros((2, 0), np.float32)
     return {k: v.astype(np.float16) for k, v in arrays.items()} if name.startswith("float16") else arrays
 
 
@@ -233,6 +239,22 @@ def _qdq(model: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.load(after)
 
 
+def _past(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with a second input, of any number of columns and none in these tests, whose squares are added to every feature."""
+    (x,) = model.graph.input
+    for node in model.graph.node:
+        node.input[:] = ["moved" if name == x.name else name for name in node.input]
+    model.graph.input.append(onnx.helper.make_tensor_value_info("past", onnx.TensorProto.FLOAT, ["batch", "columns"]))
+    for made in (
+        onnx.helper.make_node("Mul", ["past", "past"], ["squares"]),
+        onnx.helper.make_node("ReduceSum", ["squares", "rows"], ["sums"]),
+        onnx.helper.make_node("Add", [x.name, "sums"], ["moved"]),
+    )[::-1]:
+        model.graph.node.insert(0, made)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "rows"))
+    return model
+
+
 def _linear(model: onnx.ModelProto) -> onnx.ModelProto:
     """What comes before the first activation."""
     end = next(n for n in model.graph.node if n.op_type == "Add").output[0]
@@ -256,6 +278,7 @@ MADE: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
     "fixed_of_digits": _fixed,
     "float16_of_digits": _float16,
     "qdq_of_digits": _qdq,
+    "past_of_cancer": _past,
     "linear_of_cancer_sklearn": _linear,
     "trees_of_cancer_sklearn": _trees,
 }

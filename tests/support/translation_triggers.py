@@ -124,6 +124,14 @@ TRIGGERS: dict[str, Callable[[], Case]] = {
         "{ y = my.F(x) }",
         functions='<domain: "my", opset_import: ["" : 18]> F <k: float = 0.5> (x) => (y) { y = LeakyRelu<alpha: float = @k>(x) }',
     ),
+    "settle-last-windows": lambda: case(
+        [
+            node("Unsqueeze", "x axis", "u"),
+            node("MaxPool", "u", "p", kernel_shape=[2], strides=[2], pads=[0, 1], ceil_mode=1),
+            node("Squeeze", "p axis", "y"),
+        ],
+        {"axis": np.array([1])},
+    ),
     "settle-yes-or-no": lambda: case([node("Gemm", "x w", "y", transB=2)], W),
     "lift-constants": lambda: text(
         """{ s = ReduceSum<keepdims = 0>(x) b = Greater(s, s)

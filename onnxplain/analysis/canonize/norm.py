@@ -22,13 +22,14 @@ SIZE, RATE = var("size"), var("rate")
 MEAN = behind(STRETCHES, op.ReduceMean(X, ...) | op.ReduceSum(X, ...) / number() | op.ReduceSum(X, ...) * number())
 CENTRED = X - MEAN
 NORMED = CENTRED / SIZE | CENTRED * RATE
+MOVED = behind(STRETCHES, NORMED)  # a group norm is scaled channel by channel, in the extents that its input had
 WHOLE = behind(STRETCHES, op[NORMS](X, ...).named("whole"))
 
 EARLIER = frozenset({"Sub", "Mul", "Div", *NORMS, *STRETCHES})  # operators: what the last steps read
 
-SUMS = ((NORMED * A | NORMED) + C, X * RATE + (C - MEAN * RATE), (WHOLE * A | WHOLE) + C)
+SUMS = ((MOVED * A | MOVED) + C, X * RATE + (C - MEAN * RATE), (WHOLE * A | WHOLE) + C)
 # operators: last steps
-SPELLINGS = {"Add": SUMS, "Mul": (NORMED * A | NORMED,), "Div": (NORMED,)}
+SPELLINGS = {"Add": SUMS, "Mul": (MOVED * A | NORMED,), "Div": (NORMED,)}
 """Ways to write (x − μ) / σ · a + c, or less of it, by the last step; the rate is 1 / σ, or a / σ."""
 
 

@@ -9,8 +9,8 @@ from onnxplain.ir.tensor import Dim
 __all__ = ["EACH_PLACE", "EACH_ROW", "ELEMENTWISE", "MOVES", "REDUCED"]
 
 
-LAST = 2**31 - 1
-"""What exporters write for the end of an axis, or more."""
+LAST = 10**9
+"""What exporters write for the end of an axis, or more: this tf2onnx, others the greatest integer of 32 or 64 bits."""
 
 
 def _through(n: Reading) -> SampleStates:
@@ -185,13 +185,15 @@ def _concatenated(n: Reading) -> SampleStates:
 
 def _padded(n: Reading) -> SampleStates:
     """Pad: nothing is added to the samples, as its pads say, or else as the extents tell."""
-    x, rank, pads = n.place(0), n.rank(0), n.ints(1)
+    x, rank, pads = n.place(0), n.rank(0), n.dims(1)
     axes = n.ints(3) if n.tensor(3) is not None else None if rank is None else range(rank)
     if x is None or rank is None or not n.only(0) or pads is None or axes is None:
         return _as_long(n)
     places = [a % rank for a in axes]
     added = [] if x.axis not in places else pads[places.index(x.axis) :: len(places)]
-    return n.unknown() if any(added) else x
+    if None in added:
+        return _as_long(n)
+    return n.unknown() if any(amount != 0 for amount in added) else x
 
 
 def _as_long(n: Reading) -> SampleStates:

@@ -36,7 +36,7 @@ class Made(Protocol):
 def contents(
     tensor: Tensor, maker: Callable[[Tensor], Made | None], values: Callable[[Tensor], Sequence[int] | None], depth: int = DEEPEST
 ) -> tuple[Dim, ...] | None:
-    """The values of a tensor with at most one axis, as extents: numbers, symbols, or None for one that is unknown.
+    """The values of a small tensor, row by row, as extents: numbers, symbols, or None for one that is unknown.
 
     Args:
         tensor: the tensor.
@@ -50,11 +50,12 @@ def contents(
     found = values(tensor)
     if found is not None:
         return tuple(found) if len(found) <= LONGEST else None
-    if tensor.shape is None or len(tensor.shape) > 1:
+    if tensor.shape is None or (len(tensor.shape) > 1 and not tensor.is_static):
         return None
     node = maker(tensor)
     rule = None if node is None or node.domain or not depth else RULES.get(node.op)
-    if node is None or rule is None:
+    rows = (tensor, *(() if node is None else filter(None, node.inputs)))
+    if node is None or rule is None or (node.op not in ANY_RANK and any(t.shape is None or len(t.shape) > 1 for t in rows)):
         return _unknown(tensor)
     made = rule(_Reader(node, lambda t: contents(t, maker, values, depth - 1)))
     return _unknown(tensor) if made is None else made
@@ -79,6 +80,15 @@ class _Reader:
         found = self.tensor(index)
         return None if found is None else self.follow(found)
 
+    def rows(self) -> np.ndarray[Any, Any] | None:
+        """The values of the first operand in its shape."""
+        x, dims = self.tensor(), self.dims()
+        if x is None or dims is None or (x.rank > 1 and not x.is_static):
+            return None
+        made = np.empty(len(dims), object)
+        made[:] = dims
+        return made.reshape(x.static_shape) if x.rank > 1 else made.reshape([-1] * x.rank)
+
     def ints(self, index: int) -> tuple[int, ...] | None:
         return numbers(self.dims(index))
 
@@ -98,8 +108,12 @@ def _same(n: _Reader) -> tuple[Dim, ...] | None:
 
 
 def _cast(n: _Reader) -> tuple[Dim, ...] | None:
-    x = n.tensor()
-    return n.dims() if x is not None and x.dtype == np.int32 and n.node.attributes["to"] == onnx.TensorProto.INT64 else None
+    """Extents as integers of another width: those that are known to fit, and symbols, which are extents themselves."""
+    x, to = n.tensor(), n.node.attributes["to"]
+    if x is None or x.dtype not in (np.int32, np.int64) or to not in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
+        return None
+    widest, dims = np.iinfo(np.int32 if to == onnx.TensorProto.INT32 else np.int64), n.dims()
+    return None if dims is None else tuple(None if isinstance(d, int) and not widest.min <= d <= widest.max else d for d in dims)
 
 
 def _concat(n: _Reader) -> tuple[Dim, ...] | None:
@@ -116,11 +130,22 @@ def _gather(n: _Reader) -> tuple[Dim, ...] | None:
 
 
 def _slice(n: _Reader) -> tuple[Dim, ...] | None:
-    dims, starts, ends = n.dims(), n.ints(1), n.ints(2)
-    steps = (1,) if n.tensor(4) is None else n.ints(4)
-    if dims is None or starts is None or ends is None or not steps or steps[0] < 1:
+    rows, starts, ends = n.rows(), n.ints(1), n.ints(2)
+    if rows is None or starts is None or ends is None:
         return None
-    return dims[starts[0] : ends[0] : steps[0]]
+    axes = tuple(range(len(starts))) if n.tensor(3) is None else n.ints(3)
+    steps = (1,) * len(starts) if n.tensor(4) is None else n.ints(4)
+    if axes is None or steps is None:
+        return None
+    cut = [slice(None)] * rows.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        cut[axis] = slice(start, end, step)
+    return tuple(rows[tuple(cut)].ravel())
+
+
+def _transpose(n: _Reader) -> tuple[Dim, ...] | None:
+    rows = n.rows()
+    return None if rows is None else tuple(rows.transpose(n.node.attributes.get("perm")).ravel())
 
 
 def _arithmetic(one: Callable[[Dim, Dim], Dim]) -> Callable[[_Reader], tuple[Dim, ...] | None]:
@@ -172,6 +197,7 @@ RULES: dict[str, Callable[[_Reader], tuple[Dim, ...] | None]] = {
     "Concat": _concat,
     "Gather": _gather,
     "Slice": _slice,
+    "Transpose": _transpose,
     "Add": _arithmetic(_add),
     "Sub": _arithmetic(_subtract),
     "Mul": _arithmetic(lambda a, b: product_of([a, b])),
@@ -179,4 +205,7 @@ RULES: dict[str, Callable[[_Reader], tuple[Dim, ...] | None]] = {
     "Max": _arithmetic(_maximum),
     "Min": _arithmetic(_minimum),
 }
-"""Operators that tensors of extents are made with. Their results have at most one axis, or they are not asked for."""
+"""Operators that tensors of extents are made with."""
+
+# operators: those whose implementation knows of several axes
+ANY_RANK = ("Cast", "Identity", "Reshape", "Shape", "Size", "Slice", "Squeeze", "Transpose", "Unsqueeze")

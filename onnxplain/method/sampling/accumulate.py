@@ -189,8 +189,9 @@ class Sum:
         weighted = b.MatMul(self.weight(numbers, values), b.Reshape(values, [0, -1]))
         rest = (values.shape or ())[1:]
         extents = [d if isinstance(d, int) else -1 for d in rest]
-        quick = extents.count(-1) == 1 and 0 not in extents
-        return [b.Add(state[0], b.Reshape(weighted, extents if quick else b.Slice(b.Shape(values), [1], [values.rank])))]
+        if extents.count(-1) == 1 and 0 not in extents:
+            return [b.Add(state[0], b.Reshape(weighted, extents))]
+        return [b.Add(state[0], b.Reshape(weighted, b.Slice(b.Shape(values), [1], [values.rank]), allowzero=1))]
 
     def finish(self, b: Builder, state: Sequence[Tensor], count: Tensor) -> Tensor:
         return state[0]

@@ -56,7 +56,8 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
     if static and prod(extents) <= READABLE_ELEMENTS:
         mixed = b.const(_mixed(_Arrays(), np.arange(_even(prod(extents))), of_element) % HALF)
     else:
-        elements = b.Range(0, b.Squeeze(b.Mul(b.Div(b.Add(count, 1), 2), 2)), 1)
+        pairs = b.Div(b.Add(b.Max(count, 1), 1), 2)  # one, where there are no elements: a split needs two parts
+        elements = b.Range(0, b.Squeeze(b.Mul(pairs, 2)), 1)
         mixed = b.Mod(_mixed(_Graph(b), elements, of_element), HALF)
     if draws <= READABLE_ELEMENTS:
         drawn = b.Gather(b.const(_mixed(_Arrays(), np.arange(draws), of_draw) % HALF), numbers)
@@ -69,7 +70,10 @@ def normal_like(b: Builder, numbers: Tensor, like: Tensor, axis: int | None, see
     angle = b.Mul(second, 2 * pi)
     pairs = b.Concat(b.Mul(radius, b.Cos(angle)), b.Mul(radius, b.Sin(angle)), axis=1)
     cut = b.Slice(pairs, [0], count, [1])
-    made = b.Reshape(cut, [-1, *extents] if static else b.Concat([-1], *shape, axis=0))
+    if static and 0 not in extents:
+        made = b.Reshape(cut, [-1, *extents])
+    else:
+        made = b.Reshape(cut, b.Concat(b.Shape(numbers), *shape, axis=0), allowzero=1)
     return b.shaped(made, (*(numbers.shape or (None,)), *extents))  # the row was cut to `count` elements, known at run time only
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,30 +43,33 @@ class Copies:
             parts = [part for part in (before, self.count, after) if isinstance(part, Tensor) or part]
             return self.b.shaped(self.b.Tile(x, self.b.Concat(*parts, axis=0)), x.shape)
         wide = self.b.Expand(self.b.Unsqueeze(x, [axis]), self.b.Concat(before, self.count, [1], after, axis=0))
-        return self.b.shaped(self.b.Reshape(wide, self._extents(x, axis, [-1])), x.shape)
+        return self.b.shaped(self._laid(wide, x, axis), x.shape)
 
     def merge(self, x: Tensor, like: Tensor) -> Tensor:
         """[count, …, n, …] → […, count·n, …], the points of the copies as one batch; `like` is […, n, …]."""
         axis = self.axis(like)
         moved = self.b.transpose(x, [*range(1, axis + 1), 0, *range(axis + 1, like.rank + 1)])
-        return self.b.shaped(self.b.Reshape(moved, self._extents(like, axis, [-1])), like.shape)
+        return self.b.shaped(self._laid(moved, like, axis), like.shape)
 
     def split(self, x: Tensor, like: Tensor) -> Tensor:
         """[…, count·n, …] → [count, …, n, …]; `like` is […, n, …]."""
         axis = self.axis(like)
-        wide = self.b.Reshape(x, self._extents(self.b.shaped(x, like.shape), axis, [self.count, -1]))
+        wide = self._laid(x, self.b.shaped(x, like.shape), axis, apart=True)
         assert like.shape is not None
         wide = self.b.shaped(wide, (*like.shape[:axis], "points", *like.shape[axis:]))
         return self.b.transpose(wide, [axis, *(i for i in range(like.rank + 1) if i != axis)])
 
-    def _extents(self, x: Tensor, axis: int, middle: Sequence[Tensor | int]) -> Tensor | list[int]:
-        """The extents of `x` with others in place of the one along `axis`."""
-        parts: list[Tensor | int] = []
-        for i, extent in enumerate(x.shape or ()):
-            if i != axis:
-                parts.append(extent if isinstance(extent, int) else self.b.dim(x, i))
-        wanted = [*parts[:axis], *middle, *parts[axis:]]
-        numbers = [part for part in wanted if isinstance(part, int)]
-        if len(numbers) == len(wanted):
-            return numbers
-        return self.b.Concat(*([part] if isinstance(part, int) else part for part in wanted), axis=0)
+    def _laid(self, x: Tensor, like: Tensor, axis: int, *, apart: bool = False) -> Tensor:
+        """The elements of `x` in the extents of `like`, but those of all copies along `axis`, or with `apart` copies and samples.
+
+        Where another extent may turn out to be 0, nothing can be left for the reshaping to work out (-1).
+        """
+        b, static = self.b, all(isinstance(d, int) and d for i, d in enumerate(like.shape or ()) if i != axis)
+        here = b.const([-1]) if static else b.dim(like, axis)
+        if apart:
+            middle = [self.count, here if static else b.Div(here, self.count)]
+        else:
+            middle = [here if static else b.Mul(self.count, here)]
+        around = [[d] if isinstance(d, int) else b.dim(like, i) for i, d in enumerate(like.shape or ())]
+        wanted = b.Concat(*around[:axis], *middle, *around[axis + 1 :], axis=0)
+        return b.Reshape(x, wanted, allowzero=None if static else 1)

@@ -12,6 +12,7 @@ from onnxplain.propagation.deeplift.bounds import bounded
 from onnxplain.propagation.deeplift.control_flow import control
 from onnxplain.propagation.deeplift.products import factors
 from onnxplain.propagation.deeplift.quantization import rounding, written_out
+from onnxplain.propagation.deeplift.ranks import greatest
 from onnxplain.propagation.deeplift.reveal_cancel import reveal_cancel
 
 __all__ = ["deeplift_composite"]
@@ -36,6 +37,7 @@ QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 BASE: tuple[tuple[NodePattern, Rule], ...] = (
     (NodePattern(operators=MAXIMA), deeplift.maximum),
+    (NodePattern(operators=("TopK",)), greatest),
     (NodePattern(operators=("Where",)), deeplift.average),
     (NodePattern(operators=("Div",)), deeplift.quotient),
     (NodePattern(operators=QUADRATIC), deeplift.midpoint),

@@ -144,8 +144,9 @@ def linear(b: Builder, node: Node, *m: Tensor | None) -> Messages:
         raise RuleError(f"DeepLIFT has no rule for it with live operands {live}: it is linear in the first only")
     if node.op == "RoiAlign" and node["mode"] == "max":
         raise RuleError("DeepLIFT has no rule for its maxima over interpolated points; export it with averages")
-    if node.get("reduction", "none") not in ("none", "add", b"none", b"add"):
-        raise RuleError(f"DeepLIFT has no rule for its reduction '{node['reduction']}'")
+    reduction = node.get("reduction", "none")
+    if reduction not in ("none", "add", "max", "min"):
+        raise RuleError(f"DeepLIFT has no rule for its reduction '{reduction}'; export it as a product of what is gathered")
     if node.get("post_transform", "NONE") != "NONE":
         raise RuleError(f"DeepLIFT has no rule for its post_transform {node['post_transform']}; export it without")
     for i, x in enumerate(node.reads):
@@ -154,6 +155,9 @@ def linear(b: Builder, node: Node, *m: Tensor | None) -> Messages:
                 f"its input {i} ('{x.name}') changes with what is explained, in a way that has no multiplier (an index, a shape, "
                 "a rounded value); explain a tensor behind it (--layer)"
             )
+    if reduction in ("max", "min"):
+        assert m[0] is not None
+        return maximum(b, node, m[0])
     return tuple(b.gradient(node, *m))
 
 
@@ -230,10 +234,11 @@ def average(b: Builder, node: Node, *m: Tensor | None) -> Messages:
     "as DeepExplainer and Captum do for max pooling",
 )  # fmt: skip
 def maximum(b: Builder, node: Node, m: Tensor, *rest: Tensor | None) -> Messages:
-    """Maxima and minima over windows, axes or operands."""
+    """Maxima and minima over windows, axes or operands, those of a scatter among them."""
     other = reference_of(b, node)
     dy = change(b, node.y)
-    own = b.Greater(dy, 0) if not node.op.endswith("Min") else b.Less(dy, 0)
+    lowest = node.op.endswith("Min") or node.get("reduction") == "min"
+    own = b.Less(dy, 0) if lowest else b.Greater(dy, 0)
     share = b.Mul(m, dy)
     here = b.gradient(node, b.Where(own, share, 0))
     there = b.gradient(other, b.Where(own, 0, share))
