@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from digits import SIDE, Digits, moved
 
+from examples.tutorial.digits import SIDE, Digits, moved
 from onnxplain import Composite, Explainer, Explanation
 from onnxplain.propagation.lrp.composites import uniform
 from onnxplain.propagation.lrp.input_bounds import box_between

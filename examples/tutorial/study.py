@@ -1,27 +1,27 @@
 """The figures of Montavon, Samek, Müller 2017 on digits; writes docs/tutorial.md's tables and its figures.
 
-Needs onnxplain[all] alone: python examples/tutorial/study.py. With MNIST and a folder that train.py filled from it, tables are
-printed and figures go into the folder: python examples/tutorial/study.py MNIST.npz FOLDER.
+Needs onnxplain[all] alone: python examples/tutorial/study.py. With MNIST and a folder that fixtures/studies/digits.py filled from
+it, tables are printed and figures go into the folder: python examples/tutorial/study.py MNIST.npz FOLDER.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from digits import load
-from figures import draw
-from measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
-from prototypes import search
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from examples.page import DOCS, fill, run
+from examples.tutorial.digits import load
+from examples.tutorial.figures import draw
+from examples.tutorial.measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
+from examples.tutorial.prototypes import search
 from onnxplain import Prototypes
 from onnxplain.concepts.picture import plot_prototypes
 from onnxplain.results.plot.style import percent
 
-DOCS = FOLDER.parent.parent / "docs"
 SHOWN = (1, 2, 4, 8, 16)
 """Numbers of patches removed in the table."""
 
@@ -65,17 +65,6 @@ def prototype_table(rows: Mapping[str, Prototypes], data: object) -> str:
     return "\n".join(lines)
 
 
-def write(made: Mapping[str, str], page: Path) -> None:
-    """Put every table into its block of the page."""
-    text = page.read_text(encoding="utf-8")
-    for name, table in made.items():
-        pattern = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
-        text, count = pattern.subn(lambda block, table=table: f"{block[1]}{table}\n{block[2]}", text)
-        if count != 1:
-            raise ValueError(f"{page.name} has {count} blocks '{name}', expected one")
-    page.write_text(text, encoding="utf-8")
-
-
 def main(file: Path | None, folder: Path) -> None:
     """Measure, say, and draw; write the page for the committed model."""
     digits = load(file)
@@ -90,11 +79,11 @@ def main(file: Path | None, folder: Path) -> None:
     plot_prototypes(rows, data=digits.train).savefig(out / "tutorial_prototypes.png", dpi=150, metadata={"Software": None})
     draw(found, out)
     if file is None:
-        write(made, DOCS / "tutorial.md")
+        fill("tutorial.md", made)
 
 
 if __name__ == "__main__":
     arguments = [Path(a) for a in sys.argv[1:]]
     if len(arguments) not in (0, 2):
         sys.exit("usage: study.py [MNIST.npz FOLDER]")
-    main(*arguments) if arguments else main(None, FOLDER)
+    run(main, *(arguments or (None, FOLDER)))
