@@ -26,6 +26,7 @@ demo-web: $(VENV)/demo.stamp $(WEB)/node_modules/.package-lock.json
 studies: $(VENV)/demo.stamp
 	$(BIN)/python examples/sinusoid/study.py
 	$(BIN)/python examples/risk/study.py
+	$(BIN)/python examples/arm/study.py
 	$(BIN)/python examples/toy/study.py
 	$(BIN)/python examples/tutorial/study.py
 

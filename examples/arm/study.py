@@ -1,43 +1,52 @@
-"""Does a network of an arm know how its joints move the hand? Its explanations against the derivatives of the arm itself.
+"""Does a network of an arm know how its joints move the hand? Its explanations against the arm itself; writes docs/arm.md.
 
-x = sin θ₁ + sin(θ₁ + θ₂), y = cos θ₁ + cos(θ₁ + θ₂). Needs onnxplain and matplotlib alone; writes docs/arm.png.
-
-Run: python examples/arm/study.py [picture.png]
+x = sin θ₁ + sin(θ₁ + θ₂), y = cos θ₁ + cos(θ₁ + θ₂). Needs onnxplain[plot] alone: python examples/arm/study.py. With a folder
+that fixtures/studies/arm.py filled from another seed it only prints what it measures there: python examples/arm/study.py FOLDER.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from onnxplain import Explainer
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from examples.page import DOCS, fill, run
+from onnxplain import Explainer, Explanation
+from onnxplain.results.plot.style import percent
 
-HERE = Path(__file__).resolve().parent
-MODEL = HERE / "model.onnx"
+FOLDER = Path(__file__).resolve().parent
 SAMPLES, SEED = 50_000, 1
 THRESHOLDS = (1.5, 2, 3, 4)
+STEPS = (3, 6, 12)
+"""Degrees that an angle is moved to either side; the source does not give its own."""
+PUBLISHED = {1.5: ((99.50, 77.8), (99.78, 79.5)), 2: ((99.80, 58.3), (99.82, 57.2)), 3: ((99.82, 37.0), (99.79, 36.3)),
+             4: ((99.86, 27.4), (99.86, 25.9))}  # fmt: skip
+"""By threshold, for x and y: how often the angle named moves the hand further, and the share of samples in which one is named."""
+AXES = ("x", "y")
+STILL = 0.3
+"""Of at most 2: smaller derivatives hardly move the hand."""
 METHODS: dict[str, dict[str, Any]] = {
     "gradient": {},
     "smoothgrad": {"samples": 32, "noise_level": 0.05, "noise_unit": "absolute"},
 }
 """The second averages over a small neighbourhood (in radians), where ReLU makes the gradient jump."""
 
+Array = np.ndarray[Any, Any]
 
-def arm(angles: np.ndarray) -> np.ndarray:
+
+def arm(angles: Array) -> Array:
     """Where the hand is, [n, 2] = (x, y)."""
     first, both = angles[:, 0], angles.sum(axis=1)
     return np.stack([np.sin(first) + np.sin(both), np.cos(first) + np.cos(both)], axis=1)
 
 
-def derivatives(angles: np.ndarray) -> np.ndarray:
+def derivatives(angles: Array) -> Array:
     """How the joints move the hand, [n, 2, 2]: ∂(x, y) / ∂(θ₁, θ₂)."""
     first, both = angles[:, 0], angles.sum(axis=1)
     x = np.stack([np.cos(first) + np.cos(both), np.cos(both)], axis=1)
@@ -45,106 +54,192 @@ def derivatives(angles: np.ndarray) -> np.ndarray:
     return np.stack([x, y], axis=1)
 
 
-def verdicts(slopes: np.ndarray, threshold: float) -> np.ndarray:
-    """Which joint rules a coordinate: 1 or 2 where it acts more than `threshold` times as strongly as the other, else 0."""
+def verdicts(slopes: Array, threshold: float) -> Array:
+    """Which joint is named: 1 or 2 where it is at least `threshold` times as important as the other, else 0."""
     one, two = np.abs(slopes[..., 0]), np.abs(slopes[..., 1])
-    return np.where(one > threshold * two, 1, np.where(two > threshold * one, 2, 0))
+    return np.where(one >= threshold * two, 1, np.where(two >= threshold * one, 2, 0))
 
 
-def agreement(found: np.ndarray, true: np.ndarray, threshold: float) -> dict[str, float]:
-    """How faithful verdicts drawn from explanations are to the arm: `same` is the share of all samples and coordinates with the
-    verdict of the true derivatives; `right` the share of those where a joint was said to rule in which it truly is the stronger;
-    `ruled` is how many these are."""
-    mine, theirs = verdicts(found, threshold), verdicts(true, threshold)
-    stronger = verdicts(true, 1)
-    return {
-        "same": float((mine == theirs).mean()),
-        "right": float((mine == stronger)[mine > 0].mean()),
-        "ruled": float((mine > 0).mean()),
-    }
+class Network:
+    """The model of a folder."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self.path = folder / "model.onnx"
+        self._gradient = self._explainer("gradient")
+
+    def _explainer(self, method: str, **options: Any) -> Explainer:
+        return Explainer(self.path, method, batch_size=5000, progress=False, providers="cpu", threads=1, **options)
+
+    def explained(self, angles: Array, method: str = "gradient") -> Explanation:
+        """Both coordinates explained: attributions [n, 2, 2] as `derivatives`."""
+        explainer = self._gradient if method == "gradient" else self._explainer(method, **METHODS[method])
+        return explainer(angles.astype(np.float32), "all")
+
+    def hand(self, angles: Array) -> Array:
+        """Where the network says the hand is: float64 [n, 2]."""
+        return np.asarray(self._gradient(angles.astype(np.float32), 0).outputs["hand"], np.float64)
 
 
-def study() -> dict[str, dict[str, float]]:
-    """Print what was found; the numbers by method."""
-    angles = np.random.default_rng(SEED).uniform(-np.pi, np.pi, (SAMPLES, 2)).astype(np.float32)
+@dataclass(frozen=True)
+class Faithful:
+    """How far explanations by a method are those of the arm."""
+
+    slope: float
+    """Root mean square error of the derivatives."""
+    r2: float
+    cosine: float
+    """Median cosine with the true derivatives."""
+    right: Mapping[float, float]
+    """By threshold: of the joints named, the share in which it truly is the stronger."""
+    same: Mapping[float, float]
+    """By threshold: the share of all samples and coordinates whose verdict is that of the true derivatives."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that was measured."""
+
+    angles: Array
+    """float32 [n, 2], none of them trained on."""
+    error: float
+    """Root mean square error of the hand's place."""
+    beyond: float
+    """The same where either angle is up to π outside the range of the training."""
+    named: Mapping[float, Array]
+    """By threshold: the share of samples in which a joint is named, for x and y."""
+    truly: Mapping[float, Array]
+    """The same by the arm's own derivatives."""
+    moved: Mapping[int, Mapping[float, Array]]
+    """By step and threshold: how often the joint named moves the hand further along the axis, for x and y."""
+    misses: Array
+    """Where it does not, at the largest step and the lowest threshold: bool [n, 2]."""
+    edge: tuple[float, float]
+    """Shares of the misses, and of all samples, where the largest step leaves the range of the training."""
+    still: tuple[float, float]
+    """Shares of the misses, and of all samples and axes, where neither joint acts on the axis with more than STILL."""
+    faithful: Mapping[str, Faithful]
+
+
+def further(network: Network, angles: Array, degrees: float) -> Array:
+    """How far the network's hand moves along each axis when each joint alone is moved to either side, the farther of both
+    counting: [n, 2, 2] as `derivatives`."""
+    here, found = network.hand(angles), []
+    for joint in range(2):
+        step = np.radians(degrees) * np.eye(2)[joint]
+        found.append(np.max([np.abs(network.hand(angles + side * step) - here) for side in (1, -1)], axis=0))
+    return np.stack(found, axis=-1)
+
+
+def hits(named: Array, moves: Array) -> Array:
+    """Whether the joint named makes the larger movement: bool as `named`."""
+    return np.asarray(np.where(named == 1, moves[..., 0] > moves[..., 1], moves[..., 1] > moves[..., 0]))
+
+
+def measure(folder: Path = FOLDER) -> Study:
+    """Explain, move, and compare."""
+    random = np.random.default_rng(SEED)
+    network = Network(folder)
+    angles = random.uniform(0, 2 * np.pi, (SAMPLES, 2)).astype(np.float32)
     true = derivatives(angles.astype(np.float64))
-    numbers: dict[str, dict[str, float]] = {}
-    console = Console(highlight=False, width=120)
-    slopes, table = Table(box=None), Table(box=None)
-    for column in ("gradients against the arm's own", "root mean square error", "R²", "median cosine"):
-        slopes.add_column(column, justify="right" if column != "gradients against the arm's own" else "left")
-    for column in ("explained by", "a joint rules if it acts", "said to rule", "and is the stronger", "verdict as the arm's own"):
-        table.add_column(column, justify="right" if column != "explained by" else "left")
-    for method, options in METHODS.items():
-        explanation = Explainer(MODEL, method, batch_size=5000, progress=False, **options)(angles, "all")
-        found = explanation.attribution.astype(np.float64)
-        off = found - true
-        cosine = (found * true).sum(axis=-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(true, axis=-1)
-        error = explanation.outputs["hand"] - arm(angles)
-        mine = numbers[method] = {
-            "place": float(np.sqrt((error**2).mean())),
-            "slope": float(np.sqrt((off**2).mean())),
-            "r2": 1 - float((off**2).sum() / ((true - true.mean(axis=0)) ** 2).sum()),
-            "cosine": float(np.median(cosine)),
-        }
-        slopes.add_row(method, f"{mine['slope']:.4f}", f"{mine['r2']:.5f}", f"{mine['cosine']:.5f}")
-        for threshold in THRESHOLDS:
-            share = agreement(found, true, threshold)
-            mine |= {f"{name}_{threshold}": value for name, value in share.items()}
-            row = f"{share['ruled']:.1%}", f"{share['right']:.2%}", f"{share['same']:.2%}"
-            table.add_row(method, f"{threshold} times as strongly", *row)
-    place = numbers["gradient"]["place"]
-    console.print(f"{SAMPLES:,} samples, none of them trained on; root mean square error of the hand's place {place:.4f}\n")
-    console.print(slopes)
-    console.print()
-    console.print(table)
-    return numbers
+    explained = {method: network.explained(angles, method) for method in METHODS}
+    slopes = {method: e.attribution.astype(np.float64) for method, e in explained.items()}
+    named = {t: verdicts(slopes["gradient"], t) for t in THRESHOLDS}
+    moves = {step: further(network, angles, step) for step in STEPS}
+    right = {step: {t: hits(n, moved) for t, n in named.items()} for step, moved in moves.items()}
+    lowest, widest = THRESHOLDS[0], STEPS[-1]
+    misses = (named[lowest] > 0) & ~right[widest][lowest]
+    margin = np.radians(widest)
+    edge = ((angles < margin) | (angles > 2 * np.pi - margin)).any(axis=1)
+    still = np.abs(true).max(axis=2) < STILL
+    wide = random.uniform(-np.pi, 3 * np.pi, (SAMPLES, 2))
+    outside = wide[((wide < 0) | (wide > 2 * np.pi)).any(axis=1)]
+    return Study(
+        angles=angles,
+        error=_rms(explained["gradient"].outputs["hand"] - arm(angles.astype(np.float64))),
+        beyond=_rms(network.hand(outside) - arm(outside)),
+        named={t: (n > 0).mean(axis=0) for t, n in named.items()},
+        truly={t: (verdicts(true, t) > 0).mean(axis=0) for t in THRESHOLDS},
+        moved={
+            step: {t: np.array([h[:, a][named[t][:, a] > 0].mean() for a in range(2)]) for t, h in found.items()}
+            for step, found in right.items()
+        },
+        misses=misses,
+        edge=(float(np.broadcast_to(edge[:, None], misses.shape)[misses].mean()), float(edge.mean())),
+        still=(float(still[misses].mean()), float(still.mean())),
+        faithful={method: faithful(found, true) for method, found in slopes.items()},
+    )
 
 
-def draw(out: Path) -> None:
-    """The gradients of x and y over both angles, as arrows: the network's and the arm's, one over the other."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _rms(error: Array) -> float:
+    return float(np.sqrt((np.asarray(error, np.float64) ** 2).mean()))
 
-    from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET
 
-    line = np.linspace(-np.pi, np.pi, 17)
-    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    fine = np.linspace(-3.5, 3.5, 121)
-    plane = np.stack(np.meshgrid(fine, fine), axis=-1).reshape(-1, 2).astype(np.float32)
-    explainer = Explainer(MODEL, "gradient")
-    found, true = explainer(grid.astype(np.float32), "all").attribution, derivatives(grid)
-    heights = explainer(plane, 0).outputs["hand"]
-    figure = Figure(figsize=(9.2, 4.9), facecolor="white")
-    FigureCanvasAgg(figure)
+def faithful(found: Array, true: Array) -> Faithful:
+    """Explanations [n, 2, 2] against the arm's own derivatives."""
+    cosine = (found * true).sum(axis=-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(true, axis=-1)
+    stronger = verdicts(true, 1)
+    mine = {t: verdicts(found, t) for t in THRESHOLDS}
+    return Faithful(
+        slope=_rms(found - true),
+        r2=1 - float(((found - true) ** 2).sum() / ((true - true.mean(axis=0)) ** 2).sum()),
+        cosine=float(np.median(cosine)),
+        right={t: float((m == stronger)[m > 0].mean()) for t, m in mine.items()},
+        same={t: float((m == verdicts(true, t)).mean()) for t, m in mine.items()},
+    )
 
-    def panel(axes: Axes, which: int, name: str) -> None:
-        ground = heights[:, which].reshape(121, 121)
-        axes.imshow(ground, origin="lower", extent=(-3.5, 3.5) * 2, cmap="Greys", alpha=0.45, vmin=-2.4, vmax=2.8)
-        common = {"angles": "xy", "scale_units": "xy", "scale": 5.2, "pivot": "mid"}
-        axes.quiver(*grid.T, true[:, which, 0], true[:, which, 1], color=AGAINST, width=0.0075, **common)
-        axes.quiver(*grid.T, found[:, which, 0], found[:, which, 1], color=FOR, width=0.0028, **common)
-        axes.set_xlabel("θ₁", color=INK)
-        axes.set_ylabel("θ₂", color=INK)
-        axes.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
-        ticks = [-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi]
-        axes.set_xticks(ticks, ["−π", "−π/2", "0", "π/2", "π"])
-        axes.set_yticks(ticks, ["−π", "−π/2", "0", "π/2", "π"])
-        axes.tick_params(colors=QUIET, labelsize=8)
-        axes.set_title(name, fontsize=10, color=INK)
-        for spine in axes.spines.values():
-            spine.set_color(QUIET)
 
-    for which, (axes, name) in enumerate(zip(figure.subplots(1, 2), ("∂x / ∂(θ₁, θ₂)", "∂y / ∂(θ₁, θ₂)"), strict=True)):
-        panel(axes, which, name)
-    figure.suptitle("How two joints move the hand", x=0.06, y=0.985, ha="left", fontsize=12, weight="bold", color=INK)
-    figure.text(0.06, 0.905, "the arm's own derivatives", color=AGAINST, fontsize=8.5)
-    figure.text(0.25, 0.905, "the network's explanation", color=FOR, fontsize=8.5)
-    figure.text(0.44, 0.905, "ground: the predicted coordinate, dark is high", color=QUIET, fontsize=8.5)
-    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.1, top=0.83, wspace=0.16)
-    figure.savefig(out, dpi=120)
+def tables(study: Study) -> str:
+    """What was measured beside what was published."""
+    rows = [
+        f"Root mean square error of the hand's place: {study.error:.4f} in the range of the training (published: at most 0.01), "
+        f"{study.beyond:.2f} where an angle is up to π outside it.",
+        "",
+        "| threshold | axis | samples with a joint named | by the arm itself | published | "
+        + " | ".join(f"named joint moves the hand further, ±{s}°" for s in STEPS)
+        + " | published |",
+        "|---|---|---|---|---|" + "---|" * (len(STEPS) + 1),
+    ]
+    for t in THRESHOLDS:
+        for axis, name in enumerate(AXES):
+            hit, share = PUBLISHED[t][axis]
+            cells = [f"{100 * study.named[t][axis]:.1f} %", f"{100 * study.truly[t][axis]:.1f} %", f"{share:.1f} %"]
+            cells += [f"{100 * study.moved[s][t][axis]:.2f} %" for s in STEPS]
+            rows.append(f"| {t if not axis else ''} | {name} | {' | '.join(cells)} | {hit:.2f} % |")
+    edges, stills = ([percent(v) for v in pair] for pair in (study.edge, study.still))
+    rows += [
+        "",
+        f"Of the {study.misses.sum()} misses at threshold {THRESHOLDS[0]} and ±{STEPS[-1]}°, {stills[0]} lie where neither joint "
+        f"moves the hand by more than {STILL} a radian along the axis ({stills[1]} of all samples and axes do), and {edges[0]} "
+        f"where moving an angle by {STEPS[-1]}° leaves the range of the training ({edges[1]} of all samples do).",
+        "",
+        "| explained by | root mean square error of the derivatives | R² | median cosine |",
+        "|---|---|---|---|",
+    ]
+    rows += [f"| `{method}` | {f.slope:.3f} | {f.r2:.4f} | {f.cosine:.5f} |" for method, f in study.faithful.items()]
+    rows += [
+        "",
+        "| threshold | " + " | ".join(f"`{m}`: truly the stronger | verdict of the arm itself" for m in study.faithful) + " |",
+        "|---|" + "---|---|" * len(study.faithful),
+    ]
+    for t in THRESHOLDS:
+        cells = [f"{100 * part[t]:.2f} %" for f in study.faithful.values() for part in (f.right, f.same)]
+        rows.append(f"| {t} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def main(folder: Path) -> None:
+    """Measure and say; write the page and its figures for the committed model."""
+    if not (folder / "model.onnx").exists():
+        raise ValueError(f"{folder} has no model.onnx; expected a folder that fixtures/studies/arm.py filled")
+    study = measure(folder)
+    made = tables(study)
+    print(made)
+    if folder == FOLDER:
+        from examples.arm.picture import draw
+
+        fill("arm.md", made)
+        draw(study, Network(folder), DOCS)
 
 
 if __name__ == "__main__":
-    study()
-    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parent.parent / "docs" / "arm.png")
+    run(main, Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -82,12 +82,13 @@ def wanted(chance: Array, slope: Array) -> Array:
     return np.where(up, float(MOST), 0.0)
 
 
-def flipped(said: Explained, score: Array) -> Array:
-    """Whether a prediction turns when its 1 … TOP first items get the answer that speaks most against it: bool [n, 4, TOP]."""
+def flipped(said: Explained, score: Array, answers: Array | None = None) -> Array:
+    """Whether a prediction turns when its 1 … TOP first items get other answers, by default those that speak most against it:
+    bool [n, 4, TOP]."""
     place = np.argsort(np.argsort(-score, axis=2, kind="stable"), axis=2)
-    against, turns = wanted(said.chance, said.slope), []
+    changed, turns = wanted(said.chance, said.slope) if answers is None else answers, []
     for count in range(1, TOP + 1):
-        moved = np.where(place < count, against, said.answers[:, None])
+        moved = np.where(place < count, changed, said.answers[:, None])
         now = np.einsum("naa->na", said.ask(moved))
         turns.append((now < 0.5) != (said.chance < 0.5))
     return np.stack(turns, axis=-1)
@@ -138,6 +139,9 @@ class Skill:
 class Ward:
     """What was measured on one stack of forms, every form by a network that had not seen it."""
 
+    seed: int
+    parts: Sequence[Explained]
+    """The forms by the network that had not seen them."""
     skill: Mapping[str, Skill]
     """Of the network, of decision trees, and of the rule without raters' errors."""
     flips: Mapping[str, Array]
@@ -171,6 +175,8 @@ def measure(seed: int) -> Ward:
     turned = {r: np.concatenate([_turned(p, r, random) for p in parts]) for r in RANKINGS}
     places = {"importance": [second(p) for p in parts], "random": [second(p, random) for p in parts]}
     return Ward(
+        seed=seed,
+        parts=parts,
         skill={
             "network": Skill.of(said, seen),
             "decision trees": Skill.of(trees[order], seen),

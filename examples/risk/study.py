@@ -13,7 +13,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.page import DOCS, fill
+from examples.page import DOCS, fill, run
+from examples.risk import published
 from examples.risk.measuring import RANKINGS, Ward, measure, weights
 from examples.risk.one_form import example
 from examples.risk.picture import draw
@@ -28,20 +29,35 @@ WARDS = 10
 def picture(wards: Sequence[Ward], path: Path) -> None:
     """Draw what was measured."""
     turned = {r: over(wards, lambda w, r=r: w.flips[r]) for r in RANKINGS}
-    published = {"published": (PUBLISHED, np.zeros_like(PUBLISHED))}
-    draw(over(wards, lambda w: w.importance)[0], weights(), turned | published, path)
+    source = {"published": (PUBLISHED, np.zeros_like(PUBLISHED))}
+    draw(over(wards, lambda w: w.importance)[0], weights(), turned | source, path)
 
 
 def main(count: int | None) -> None:
     """Measure and say; write the page and its figures."""
     wards = [measure(seed) for seed in track(range(count or WARDS), "wards", None)]
-    made = tables(wards)
-    print(made)
+    made = tables(wards, [published.measure(ward) for ward in wards])
+    print("\n\n".join(made.values()))
     if count is None:
         fill("risk.md", made)
         picture(wards, DOCS / "risk.png")
         draw_form(example(), DOCS / "risk_form.png")
 
 
+def wanted(arguments: list[str]) -> int | None:
+    """How many wards the command line asks for.
+
+    Raises:
+        ValueError: it is no whole number above 0.
+    """
+    if not arguments:
+        return None
+    if len(arguments) > 1 or not arguments[0].isdigit() or int(arguments[0]) < 1:
+        raise ValueError(
+            f"expected a number of wards, found {' '.join(arguments)!r}; the forms are made up and cannot be replaced"
+        )
+    return int(arguments[0])
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    run(lambda: main(wanted(sys.argv[1:])))

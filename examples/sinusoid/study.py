@@ -1,7 +1,7 @@
-"""Do explanations find the channels that hold a signal, and the points that carry it? Writes docs/sinusoid.md and its figure.
+"""Do explanations find the channels that hold a signal, and the points that carry it? Writes docs/sinusoid.md and its figures.
 
-Needs onnxplain[plot] alone: python examples/sinusoid/study.py. With a folder that train.py filled from another seed it only
-prints what it measures there: python examples/sinusoid/study.py FOLDER.
+Needs onnxplain[plot] alone: python examples/sinusoid/study.py. With a folder that a script of fixtures/studies/
+filled from another seed it only prints what it measures there: python examples/sinusoid/study.py FOLDER.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.page import DOCS, fill
+from examples.page import DOCS, arrays, fill, run
+from examples.sinusoid import published
 from onnxplain import Explainer
 from onnxplain.results.plot.style import percent
 from onnxplain.runtime.session import Session
@@ -89,12 +90,26 @@ class Study:
 
 
 def load(folder: Path = FOLDER) -> Task:
-    """A test set."""
-    with np.load(folder / "test.npz") as data:
-        signal = data["signal"].astype(np.float32) * data["step"]
-        steps = np.arange(signal.shape[-1]) / signal.shape[-1]
-        angle = data["phase"][:, None] + 2 * np.pi * data["periods"][:, None] * steps
-        return Task(signal, data["label"].astype(np.int64), data["weight"], angle)
+    """A test set.
+
+    Raises:
+        ValueError: the file is missing or holds something else.
+    """
+    path = folder / "test.npz"
+    data = arrays(path, ("signal", "step", "phase", "periods", "label", "weight"))
+    count = data["signal"].shape[0] if data["signal"].ndim == 3 else 0
+    if (
+        not count
+        or len(data["weight"]) != data["signal"].shape[1]
+        or {data[k].shape for k in ("phase", "periods", "label")} != {(count,)}
+    ):
+        raise ValueError(
+            f"{path} holds signals {list(data['signal'].shape)}; expected [n, channels, steps] with a weight for each channel"
+        )
+    signal = data["signal"].astype(np.float32) * data["step"]
+    steps = np.arange(signal.shape[-1]) / signal.shape[-1]
+    angle = data["phase"][:, None] + 2 * np.pi * data["periods"][:, None] * steps
+    return Task(signal, data["label"].astype(np.int64), data["weight"], angle)
 
 
 def of_channels(task: Task, attribution: Array) -> Channels:
@@ -238,22 +253,37 @@ def tables(study: Study) -> str:
     return "\n".join(rows)
 
 
-def write(study: Study, made: str) -> None:
-    """Put the tables into the page, and draw its figure."""
-    from examples.sinusoid.picture import draw
+def write(study: Study, results: Mapping[str, published.Result], made: Mapping[str, str]) -> None:
+    """Put the tables into the page, and draw its figures."""
+    from examples.sinusoid import picture, picture_published
 
     fill("sinusoid.md", made)
-    draw(study, COUNTS, DOCS / "sinusoid.png")
+    picture.draw(study, COUNTS, DOCS / "sinusoid.png")
+    picture_published.draw(results, DOCS / "sinusoid_published.png")
 
 
 def main(folder: Path) -> None:
-    """Measure and say; write the page for the committed model."""
-    study = measure(load(folder), folder)
-    made = tables(study)
-    print(made)
+    """Measure and say; write the page for the committed models.
+
+    Raises:
+        ValueError: the folder has neither data set, or other data.
+    """
+    if not ((folder / "series.npz").exists() or (folder / "test.npz").exists()):
+        raise ValueError(
+            f"{folder} has no series.npz and no test.npz; expected a folder that a script of fixtures/studies/ filled"
+        )
+    made, results = {}, {}
+    if (folder / "series.npz").exists():
+        results = {name: published.measure(name, folder) for name in published.SETS}
+        made["published"] = published.tables(results)
+        print(made["published"], end="\n\n")
+    if (folder / "test.npz").exists():
+        study = measure(load(folder), folder)
+        made["study"] = tables(study)
+        print(made["study"])
     if folder == FOLDER:
-        write(study, made)
+        write(study, results, made)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    run(main, Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

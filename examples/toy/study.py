@@ -1,4 +1,4 @@
-"""A triangle in the plane: the vectors of several methods around a boundary that is known. Writes docs/toy.md and its figure.
+"""A triangle in the plane: the vectors of several methods around a boundary that is known. Writes docs/toy.md and its figures.
 
 Needs onnxplain[plot] alone: python examples/toy/study.py
 """
@@ -33,6 +33,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "integrated gradients": ("integrated-gradients", {"baseline": 0.0, "steps": 200}),
     "LRP-ε": ("lrp-epsilon", {}),
 }
+PUBLISHED = "gradient of the probability"
+"""The vectors of the source's figure."""
 SHARES = ("integrated gradients", "LRP-ε")
 """Those that share out the score."""
 
@@ -64,6 +66,10 @@ def grid(side: int) -> Array:
 class Study:
     """All that was measured."""
 
+    learned: Array
+    """The points learned from: [m, 2]."""
+    inside: Array
+    """Whether each of them is inside: bool [m]."""
     accuracy: float
     """On new points."""
     points: Array
@@ -94,6 +100,8 @@ def measure(side: int = SIDE, fine: int = 200) -> Study:
 
     points = grid(side)
     return Study(
+        learned=x,
+        inside=y[:, 0] > 0,
         accuracy=float(((said(new)[0] > 0.5) == (depth(new)[0] > 0)).mean()),
         points=points,
         vectors={name: by(m, points, **options).attribution.astype(np.float64) for name, (m, options) in METHODS.items()},
@@ -142,14 +150,17 @@ def explained(study: Study, name: str) -> float:
 
 
 def main() -> None:
-    """Measure and say; write the page and its figure."""
-    from examples.toy.picture import draw
+    """Measure and say; write the page and its figures."""
+    from examples.toy.picture import draw, draw_published
 
     study = measure()
     made = tables(study)
     print(made)
     fill("toy.md", made)
     draw(study.points, study.vectors, study.ground, CORNERS, DOCS / "toy.png")
+    draw_published(
+        study.learned, study.inside, study.points, study.vectors[PUBLISHED], study.ground, CORNERS, DOCS / "toy_published.png"
+    )
 
 
 if __name__ == "__main__":

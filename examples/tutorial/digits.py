@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from examples.page import arrays
 from onnxplain.results.plot.style import enlarged
 
 SIDE, DIGIT = 28, 20
@@ -37,12 +38,9 @@ def load(file: Path | None = None) -> Digits:
     """
     if file is None:
         return stand_in()
-    with np.load(file) as found:
-        missing = {"x_train", "y_train", "x_test", "y_test"} - set(found.files)
-        if missing:
-            raise ValueError(f"{file} has no {', '.join(sorted(missing))}; expected MNIST as Keras ships it")
-        parts = [found[name] for name in ("x_train", "x_test")]
-        labels = [found[name].astype(np.int64) for name in ("y_train", "y_test")]
+    found = arrays(file, ("x_train", "y_train", "x_test", "y_test"))
+    parts = [found[name] for name in ("x_train", "x_test")]
+    labels = [found[name].astype(np.int64) for name in ("y_train", "y_test")]
     for part in parts:
         if part.shape[1:] != (SIDE, SIDE) or part.dtype != np.uint8:
             raise ValueError(f"{file} holds {part.dtype} {list(part.shape)}; expected uint8 [n, {SIDE}, {SIDE}]")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from digits import SIDE
-from measure import BEST, METHODS, PATCH, Measured, area
 
+from examples.tutorial.digits import SIDE
+from examples.tutorial.measure import BEST, METHODS, PATCH, Measured, area
 from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colours, percent, rim, short
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from digits import SIDE, Digits, moved
 
+from examples.tutorial.digits import SIDE, Digits, moved
 from onnxplain import Composite, Explainer, Explanation
-from onnxplain.propagation.lrp.composites import uniform
+from onnxplain.propagation.lrp.composites import layered, uniform
 from onnxplain.propagation.lrp.input_bounds import box_between
-from onnxplain.propagation.lrp.linear_rules import alpha_beta
+from onnxplain.propagation.lrp.linear_rules import alpha_beta, epsilon, w_square
 from onnxplain.runtime.session import Session
 
 FOLDER = Path(__file__).resolve().parent
@@ -28,13 +28,36 @@ PAIRS, FILTERS = 110, 2
 """Pairs of test pictures that are drawn (those of one class are left out), and filters shown."""
 DRAWS, SEED = 10, 0
 BEST = "LRP α1β0"
+BOX = box_between(0.0, 1.0)
+NETWORKS = {
+    "maxpool": "max pooling",
+    "free": "biases of either sign",
+    "deep": "five convolutions",
+    "dense": "three dense layers, no convolution",
+}
+"""Networks that differ from the first in one thing."""
 
 Array = np.ndarray[Any, Any]
 
 
 def lrp(alpha: float, pixels: str = "box") -> Composite:
     """LRP-αβ with β = α − 1 in every layer; at the pixels the box rule, between 0 and 1, or αβ too."""
-    return uniform(f"alpha{alpha:g}", alpha_beta(alpha, alpha - 1), first=box_between(0.0, 1.0) if pixels == "box" else None)
+    return uniform(f"alpha{alpha:g}", alpha_beta(alpha, alpha - 1), first=BOX if pixels == "box" else None)
+
+
+def setups(alpha: float) -> dict[str, Composite]:
+    """The αβ-rule with one part of the set-up changed at a time."""
+    rule = alpha_beta(alpha, alpha - 1)
+    return {
+        "as above": lrp(alpha),
+        "biases left out of the shares": uniform("ignore", alpha_beta(alpha, alpha - 1, bias="ignore"), first=BOX),
+        "biases' shares spread over the inputs": uniform("spread", alpha_beta(alpha, alpha - 1, bias="distribute"), first=BOX),
+        "w² at the pixels": uniform("squares", rule, first=w_square()),
+        "αβ at the pixels": lrp(alpha, "αβ"),
+        "ε in the dense layer": layered("dense", convolution=rule, dense=epsilon(), first=BOX),
+        "α1β0 in the dense layer": layered("top", convolution=rule, dense=alpha_beta(1, 0), first=BOX),
+        "α1β0 in the convolutions": layered("below", convolution=alpha_beta(1, 0), dense=rule, first=BOX),
+    }
 
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -89,8 +112,10 @@ class Measured:
     """Of the first SAMPLES test pictures by METHODS."""
     label: Array
     """Their classes."""
-    plain: Mapping[str, float]
-    """Mean share of negative relevance with αβ at the pixels too."""
+    setups: Mapping[str, tuple[float, float]]
+    """Mean shares of negative relevance by α2β1 and α3β2 with one part of the set-up changed."""
+    networks: Mapping[str, tuple[float, float, float]]
+    """The same of other networks, with that of simple Taylor first."""
     largest: Mapping[str, tuple[float, float]]
     """‖R(x) − R(x′)‖₁ / ‖x − x′‖₂ over steps of one pixel: the median and the largest."""
     track: Track
@@ -131,14 +156,24 @@ class Bench:
 
     # -- negative relevance --------------------------------------------------------------------------------------
 
-    def plain(self) -> dict[str, float]:
-        """Mean shares of negative relevance without a rule of its own at the pixels."""
+    def setups(self) -> dict[str, tuple[float, float]]:
+        """Mean shares of negative relevance by α2β1 and α3β2 with one part of the set-up changed at a time."""
+        by_alpha = [{words: self._negative("lrp", composite=c) for words, c in setups(alpha).items()} for alpha in (2, 3)]
+        return {words: (by_alpha[0][words], by_alpha[1][words]) for words in by_alpha[0]}
+
+    def networks(self) -> dict[str, tuple[float, float, float]]:
+        """Mean shares of negative relevance in other networks: simple Taylor, α2β1, α3β2."""
         return {
-            f"LRP α{alpha}β{alpha - 1}": float(
-                self._explainer("lrp", composite=lrp(alpha, "αβ"))(self.x).negative_share().mean()
+            words: (
+                self._negative("input-x-gradient", name),
+                self._negative("lrp", name, composite=lrp(2)),
+                self._negative("lrp", name, composite=lrp(3)),
             )
-            for alpha in (1, 2, 3)
-        }  # fmt: skip
+            for name, words in NETWORKS.items()
+        }
+
+    def _negative(self, method: str, model: str = "model", **options: Any) -> float:
+        return float(self._explainer(method, model, **options)(self.x).negative_share().mean())
 
     # -- continuity ----------------------------------------------------------------------------------------------
 
@@ -252,4 +287,4 @@ def measure(digits: Digits, folder: Path = FOLDER) -> Measured:
     pair, halves = bench.two()
     curves = bench.selectivity(explained)
     label = digits.test_label[:SAMPLES]
-    return Measured(explained, label, bench.plain(), largest, track, curves, grids, gridded, pair, halves)
+    return Measured(explained, label, bench.setups(), bench.networks(), largest, track, curves, grids, gridded, pair, halves)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from digits import SIDE, Digits
 from onnx import helper, numpy_helper
 
+from examples.tutorial.digits import SIDE, Digits
 from onnxplain import GaussianRBM, Prototypes, prototype
 
 CODE = 24

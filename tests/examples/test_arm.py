@@ -1,56 +1,81 @@
-"""The arm example: what its README says of the network and its explanations."""
+"""The arm study: what its page says of the network and its explanations."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from tests.support.paths import ROOT
-
-EXAMPLE = ROOT / "examples" / "arm"
+from examples import page
+from examples.arm import study
 
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("arm_study", EXAMPLE / "study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def measured() -> study.Study:
+    return study.measure()
 
 
-def test_derivatives_of_the_arm_are_those_of_its_formula(example: ModuleType) -> None:
+def test_derivatives_of_the_arm_are_those_of_its_formula() -> None:
     angles = np.random.default_rng(0).uniform(-3, 3, (20, 2))
     for joint in range(2):
         step = np.eye(2)[joint] * 1e-6
-        slope = (example.arm(angles + step) - example.arm(angles - step)) / 2e-6
-        np.testing.assert_allclose(example.derivatives(angles)[:, :, joint], slope, atol=1e-8)
+        slope = (study.arm(angles + step) - study.arm(angles - step)) / 2e-6
+        np.testing.assert_allclose(study.derivatives(angles)[:, :, joint], slope, atol=1e-8)
 
 
-def test_numbers(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    found = example.study()
-    for method, best in (("gradient", 0.998), ("smoothgrad", 0.999)):
-        numbers = found[method]
-        assert numbers["place"] <= 0.01
-        assert numbers["r2"] > best
-        for threshold in (1.5, 2, 3, 4):
-            assert numbers[f"right_{threshold}"] > 0.9986
-            assert numbers[f"same_{threshold}"] > 0.95
-    table = (EXAMPLE / "README.md").read_text()
-    for threshold in (1.5, 2, 3, 4):
-        row = next(line for line in table.splitlines() if line.startswith(f"| {threshold} |"))
-        told = [float(cell.strip(" %")) for cell in row.split("|")[3:-1]]
-        wanted = [100 * found[m][f"{n}_{threshold}"] for m in ("gradient", "smoothgrad") for n in ("right", "same")]
-        np.testing.assert_allclose(told, wanted, atol=0.05)
-    assert "smoothgrad" in capsys.readouterr().out
+def test_a_joint_is_named_by_the_ratio_of_importances() -> None:
+    slopes = np.array([[3.0, -1.0], [1.0, 2.0], [1.0, -1.1], [-2.0, 1.0]])
+    np.testing.assert_array_equal(study.verdicts(slopes, 2), [1, 2, 0, 1])
+    moves = np.array([[0.2, 0.1], [0.1, 0.2], [0.1, 0.2], [0.1, 0.2]])
+    np.testing.assert_array_equal(study.hits(study.verdicts(slopes, 2), moves)[[0, 1, 3]], [True, True, False])
 
 
-def test_picture(example: ModuleType, tmp_path: Path) -> None:
+def test_the_joint_named_moves_the_hand_further_as_published(measured: study.Study) -> None:
+    assert measured.error <= 0.01
+    for threshold, published in study.PUBLISHED.items():
+        for axis, (hit, share) in enumerate(published):
+            assert 100 * measured.named[threshold][axis] == pytest.approx(share, abs=2.5)
+            assert measured.named[threshold][axis] == pytest.approx(measured.truly[threshold][axis], abs=0.005)
+            assert 100 * measured.moved[12][threshold][axis] == pytest.approx(hit, abs=0.4)
+            assert measured.moved[6][threshold][axis] > 0.998
+            assert measured.moved[3][threshold][axis] > 0.999
+
+
+def test_misses_lie_where_the_hand_stands_still(measured: study.Study) -> None:
+    missed, every = measured.still
+    assert missed > 0.9 > 9 * every
+    missed, every = measured.edge
+    assert every < missed < 0.5
+
+
+def test_beyond_the_training_the_network_knows_no_period(measured: study.Study) -> None:
+    assert measured.beyond > 100 * measured.error
+
+
+@pytest.mark.parametrize(("method", "r2"), [("gradient", 0.998), ("smoothgrad", 0.999)])
+def test_derivatives_are_those_of_the_arm(measured: study.Study, method: str, r2: float) -> None:
+    found = measured.faithful[method]
+    assert found.r2 > r2
+    assert min(found.right.values()) > 0.998
+    assert min(found.same.values()) > 0.95
+
+
+def test_the_page_says_what_is_measured(measured: study.Study) -> None:
+    said, now = (page.numbers(text) for text in (page.filled("arm.md"), study.tables(measured)))
+    np.testing.assert_allclose(said, now, atol=0.02, rtol=0.02)
+
+
+def test_the_pictures_are_drawn(measured: study.Study, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib, from the extra 'plot'")
-    example.draw(tmp_path / "arm.png")
-    assert (tmp_path / "arm.png").stat().st_size > 20_000
+    from examples.arm.picture import draw
+
+    draw(measured, study.Network(), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"arm.png", "arm_slopes.png", "arm_misses.png"}
+    assert all(p.stat().st_size > 30_000 for p in tmp_path.iterdir())
+
+
+def test_another_folder_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        page.run(study.main, tmp_path)
+    assert "has no model.onnx; expected a folder" in capsys.readouterr().err

@@ -67,7 +67,15 @@ def test_the_page_says_what_is_measured(measured: study.Study) -> None:
 
 def test_the_picture_is_drawn(measured: study.Study, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib, from the extra 'plot'")
-    from examples.toy.picture import draw
+    from examples.toy.picture import draw, draw_published
 
     draw(measured.points, measured.vectors, measured.ground, study.CORNERS, tmp_path / "toy.png")
     assert (tmp_path / "toy.png").stat().st_size > 20_000
+    whole = (measured.learned, measured.inside, measured.points, measured.vectors[study.PUBLISHED])
+    draw_published(*whole, measured.ground, study.CORNERS, tmp_path / "published.png")
+    assert (tmp_path / "published.png").stat().st_size > 20_000
+
+
+def test_the_training_data_are_the_triangle(measured: study.Study) -> None:
+    np.testing.assert_array_equal(measured.inside, study.depth(measured.learned)[0] > 0)
+    assert len(measured.learned) == study.POINTS
