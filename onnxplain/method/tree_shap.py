@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.ops import Traits
 from onnxplain.ir.tensor import Tensor
-from onnxplain.method.attribution import gap, over_targets, score
+from onnxplain.method.attribution import gap, over_targets, score, with_target_axis
 from onnxplain.method.background import table_rows
 from onnxplain.method.context import AttributionContext
 from onnxplain.method.pairs import chosen_pairs
 from onnxplain.method.registry import method
 from onnxplain.method.sampling.chunk_size import memory_bytes
+from onnxplain.method.trees.coalitions import behind_transform, columns_used, played
 from onnxplain.method.trees.deep_emit import summed_up
 from onnxplain.method.trees.emit import looked_up
 from onnxplain.method.trees.forest import Forest, forest_of
@@ -32,8 +33,9 @@ __all__: list[str] = []
 
 
 def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
-    """Raises where the score is no linear map of tree ensembles."""
-    terms(graph, score, traits)
+    """Raises where the score is no linear map of tree ensembles, nor their probability."""
+    if not behind_transform(graph, score):
+        terms(graph, score, traits)
 
 
 @method(
@@ -72,6 +74,8 @@ def tree_shap(
     most = memory_bytes(table) if isinstance(table, str) else table
     b, sources = context.b, context.sources
     slots = _slots(pairs, sum(elements(s) for s in sources))
+    if behind_transform(context.graph, context.target):
+        return _of_probabilities(context, rows, slots, delta, shares)
     folded = [_folded(t, shares=shares, most=most, slots=slots) for t in read_model(context, rows)]
     used = slots.used(n for f in folded for n in f.tables.slots)
     scores = [r.scores for f in folded for r in f.table.reads]
@@ -89,11 +93,49 @@ def tree_shap(
     if slots.paired:
         context.report("interactions", attributions.pop())
     absent = _absent(context, {r.scores: r.trees.margins(f.table.rows).mean(axis=0) for f in folded for r in f.table.reads})
-    context.report("base_value", score(absent))
-    if delta:
-        change = score(context.with_point(target=b.Sub(context.target, absent.target)))
-        context.report("delta", gap(context, attributions, change))
+    _report(context, attributions, absent.target, delta)
     return dict(zip(sources, attributions, strict=True))
+
+
+def _report(context: AttributionContext, attributions: Sequence[Tensor], absent: Tensor, delta: bool) -> None:
+    """The score where all columns are absent, and what the attributions miss of the way from there."""
+    context.report("base_value", score(context.with_point(target=absent)))
+    if delta:
+        change = score(context.with_point(target=context.b.Sub(context.target, absent)))
+        context.report("delta", gap(context, attributions, change))
+
+
+def _of_probabilities(
+    context: AttributionContext, rows: Mapping[str, Array], slots: Slots, delta: bool, shares: bool
+) -> dict[Tensor, Tensor]:
+    """The values of a score behind a transform."""
+    if shares:
+        raise MethodError(
+            "probabilities behind a transform are no sum of trees, and have no values along paths; give background=rows, or "
+            "explain the margin (score='logit')"
+        )
+    b, columns = context.b, columns_used(context)
+    found = played(context, rows, slots, columns)
+    used = np.unique([*range(slots.players), *found.by_slot])
+    numbers = {slot: score(context.with_point(target=t)) for slot, t in found.by_slot.items()}
+    some = score(context)
+    none = b.Expand(b.const(0, some.dtype), b.Shape(some))
+    values = b.Concat(*(b.Unsqueeze(b.cast(numbers.get(s, none), some), [some.rank]) for s in used.tolist()), axis=some.rank)
+    every, start, attributions = context.identity_cotangents is not None, 0, list[Tensor]()
+    for x in context.sources:
+        width = elements(x)
+        mine = b.Slice(values, [start], [start + width], [some.rank])
+        ends = [d for d in (x.shape or ())[1:] if isinstance(d, int)]
+        wide = mine if ends == [width] else b.Reshape(mine, b.Concat(b.Shape(some), ends, axis=0) if ends else b.Shape(some))
+        attributions.append(b.shaped(wide, with_target_axis(context, x.shape, 1)))
+        start += width
+    if slots.paired:
+        flat = b.Reshape(values, [-1, len(used)]) if every else values
+        matrix = _matrix(b, flat, b.Slice(flat, [0], [slots.players], [1]), slots, used)
+        extents = b.Concat(b.Shape(some), [slots.players, slots.players], axis=0)
+        context.report("interactions", b.Reshape(matrix, extents) if every else matrix)
+    _report(context, attributions, found.base, delta)
+    return dict(zip(context.sources, attributions, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
