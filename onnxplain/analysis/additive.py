@@ -80,7 +80,7 @@ def is_affine(node: Node, depends: Sequence[int], traits: Traits) -> bool:
         return False  # whole numbers are rounded
     how = traits(node).linear_in
     together = how == "together" or (how == "each" and len(depends) == 1) or (how == "first" and list(depends) == [0])
-    return together or _is_affine_model(node)
+    return together or _is_affine_model(node) or _puts_elsewhere(node, depends)
 
 
 def _is_affine_model(node: Node) -> bool:
@@ -90,7 +90,16 @@ def _is_affine_model(node: Node) -> bool:
     # operators: the models that are weighted sums
     if node.op == "SVMRegressor":
         return node.get("kernel_type", "LINEAR") == "LINEAR" and not node.get("one_class", 0)
+    if node.op == "SVMClassifier":  # without probabilities the score is the distance from the planes
+        return node.get("kernel_type", "LINEAR") == "LINEAR" and not node.get("prob_a")
     return node.op in ("LinearRegressor", "LinearClassifier")  # operators: as above
+
+
+def _puts_elsewhere(node: Node, depends: Sequence[int]) -> bool:
+    """Whether a node of ai.onnx.ml only puts the numbers of its inputs elsewhere."""
+    # operators: those that do
+    picks = (node.op == "ArrayFeatureExtractor" and list(depends) == [0]) or node.op == "FeatureVectorizer"
+    return node.domain == "ai.onnx.ml" and picks
 
 
 def _named(column: Column) -> str:

@@ -262,8 +262,7 @@ class GraphEngine:
         attributions = {entry["explains"]: results.pop(name) for name, entry in about["attributions"].items()}
         delta = about["reports"].get("delta")
         gap = None if delta is None else np.atleast_1d(results.pop(delta))
-        base = about["reports"].get("base_value")
-        facts = {} if base is None else {"base_value": np.atleast_1d(results.pop(base))}
+        facts = {key: np.atleast_1d(results.pop(name)) for key, name in about["reports"].items() if key != "delta"}
         return Explanation(attributions, question.feeds, results, question.chosen, about, delta=gap, facts=facts)
 
     def _named_top(self, explanation: Explanation, chosen: Array) -> Explanation:

@@ -76,7 +76,9 @@ class FeatureTable:
             MethodError: the method leaves none.
         """
         if self.interactions is None:
-            raise MethodError(f"{self.heading} leaves no interactions; k-sii, sii, stii, fsii, bii, fbii and moebius do")
+            raise MethodError(
+                f"{self.heading} leaves no interactions; k-sii, sii, stii, fsii, bii, fbii, moebius and tree-shap with pairs do"
+            )
         return self.interactions
 
     def value(self, sample: int, feature: int) -> str:

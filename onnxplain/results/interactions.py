@@ -137,7 +137,8 @@ def _sets(explanation: ExplanationData, sample: int, target: int | None) -> list
 def _matrix(explanation: ExplanationData) -> Array:
     if "interactions" not in explanation.facts:
         raise MethodError(
-            f"'{explanation.method}' leaves no interactions; k-sii, sii, stii, fsii, bii, fbii and moebius of order 2 or more do"
+            f"'{explanation.method}' leaves no interactions; k-sii, sii, stii, fsii, bii, fbii and moebius of order 2 or more "
+            "do, and tree-shap with pairs"
         )
     return explanation.facts["interactions"]
 

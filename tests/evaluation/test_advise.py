@@ -103,9 +103,20 @@ def test_layers_with_nothing_between_can_be_one() -> None:
     assert advise(read_twice).of("depth").found["merging"] == []
 
 
-def test_a_linear_model_needs_no_more_than_its_gradient() -> None:
+def test_a_linear_model_of_a_table_has_exact_values() -> None:
     made = model([node("Gemm", "x w b", "y")], {"x": ["n", 4]}, {"y": ["n", 2]}, {"w": weights(4, 2), "b": weights(2)})
+    assert advise(made).suggestion.method == "linear-shap"
+
+
+def test_a_linear_model_of_pictures_needs_no_more_than_its_gradient() -> None:
+    nodes = [node("Flatten", "x", "f"), node("Gemm", "f w b", "y")]
+    made = model(nodes, {"x": ["n", 1, 8, 8]}, {"y": ["n", 2]}, {"w": weights(64, 2), "b": weights(2)})
     assert advise(made).suggestion.method == "input-x-gradient"
+
+
+def test_trees_have_exact_values() -> None:
+    for name in ("gradient_boosting", "xgboost_two", "lightgbm_three"):
+        assert advise(FIXTURES / "trees" / f"{name}.onnx").suggestion.method == "tree-shap"
 
 
 def test_saturating_activations_suggest_differences() -> None:
@@ -175,10 +186,10 @@ def test_the_method_suggested_serves_the_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["forest", "mixed", "xgboost"])
-def test_trees_are_explained_by_forward_passes(name: str) -> None:
+def test_trees_of_any_export_have_exact_values(name: str) -> None:
     advice = advise(FIXTURES / "blackbox" / f"{name}.onnx")
-    assert find_method(advice.suggestion.method).forward_only
-    assert "TreeEnsemble" in advice.suggestion.reason
+    assert advice.suggestion.method == "tree-shap"
+    assert "a sum of trees" in advice.suggestion.reason
     assert advice.statements == ()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from onnxplain import Explainer, OnnxplainError, plan, rewrite
 from onnxplain.errors import InputError, MethodError
+from tests.support.models import model as built
 from tests.support.models import run
 
 RNG = np.random.default_rng(0)
@@ -165,3 +166,27 @@ def test_refused(text: str, settings: dict[str, Any], error: type[OnnxplainError
 
 def test_plan_names_the_node_that_mixes() -> None:
     assert "ReduceProd" in plan(model(PRODUCT), "linear-shap").problem
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_support_vectors_with_a_linear_kernel_and_picked_scores(classes: int) -> None:
+    """Distances from the planes of SVMClassifier, the order of which ArrayFeatureExtractor turns around."""
+    rng = np.random.default_rng(0)
+    vectors, pairs = 4 * classes, classes * (classes - 1) // 2
+    machine = onnx.helper.make_node(
+        "SVMClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", kernel_type="LINEAR", kernel_params=[0.25, 0.0, 3.0],
+        classlabels_ints=list(range(classes)), vectors_per_class=[4] * classes, post_transform="NONE",
+        support_vectors=rng.normal(size=vectors * 3).tolist(), rho=rng.normal(size=pairs).tolist(),
+        coefficients=rng.normal(size=vectors * (classes - 1)).tolist(),
+    )  # fmt: skip
+    picked = onnx.helper.make_node("ArrayFeatureExtractor", ["scores", "order"], ["y"], domain="ai.onnx.ml")
+    width = 2 if classes == 2 else pairs
+    made = built([machine, picked], {"x": ["n", 3]}, {"y": ["n", width]}, {"order": np.arange(width)[::-1].copy()})
+    made.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 3))
+    usual, x = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
+    for target in range(width):
+        found, every = (
+            Explainer(made, m, background=usual, providers="cpu")(x, target=target) for m in ("linear-shap", "exact-shapley")
+        )
+        assert np.abs(every.attribution).max() > 0.1
+        assert found.attribution == pytest.approx(every.attribution, abs=1e-5)

@@ -91,6 +91,7 @@ def cases() -> list[Case]:
         "mask": {"target": "input", "mask": {"max_pool2d": "input"}},
     }
     found += [Case("digits", "gradient", tuple(s.items()), note) for note, s in forms.items()]
+    found.append(Case(TABLES_FOR["tree-shap"], "tree-shap", (*run_time, ("pairs", "all")), "interactions"))
     found.append(Case("digits", "smoothgrad", (*run_time, ("noise", "input"), ("samples", 3)), "noise"))
     return found
 

@@ -10,7 +10,7 @@ from onnxplain.analysis.trees.ensemble import LEAF, MEMBER, Array, Ensemble, ave
 from onnxplain.errors import MethodError, ModelError
 from onnxplain.ir.node import Node
 
-__all__ = ["TREES", "check_transform", "is_ensemble", "read_ensemble", "transform_of", "tree_count"]
+__all__ = ["TREES", "is_ensemble", "read_ensemble", "transform_of", "tree_count"]
 
 ML = "ai.onnx.ml"
 
@@ -224,17 +224,3 @@ def transform_of(node: Node) -> str:
     """The transform that an operator applies to its sums, as classifiers name it."""
     given = node.get("post_transform", 0)
     return _word(given) if isinstance(given, str | bytes) else ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")[given]
-
-
-def check_transform(node: Node) -> None:
-    """Refuse an ensemble whose outputs are no sums of its leaves.
-
-    Raises:
-        MethodError: it transforms them.
-    """
-    how = transform_of(node)
-    if how != "NONE":
-        raise MethodError(
-            f"{node} ends with {how}, so that its output is no sum of its trees; explain the margin (score='logit'), or use "
-            "exact-shapley or kernel-shap, which explain any model"
-        )

@@ -123,9 +123,7 @@ def _live(node: Node, origins: Mapping[str, Mapping[str, Node | None]]) -> list[
 def _is_linear(node: Node, live: list[int], traits: Traits) -> bool:
     if max(live) >= len(node.inputs):
         return False
-    # operators: of ai.onnx.ml, those that put the numbers of their inputs elsewhere
-    picks = (node.op == "ArrayFeatureExtractor" and live == [0]) or node.op == "FeatureVectorizer"
-    return is_affine(node, live, traits) or (node.domain == "ai.onnx.ml" and picks)
+    return is_affine(node, live, traits)
 
 
 def _why_not(node: Node, score: Tensor, live: list[int]) -> str:

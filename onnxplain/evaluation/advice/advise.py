@@ -107,6 +107,10 @@ def advise(model: ModelLike, *, output: str | None = None, rules: str | Path | I
 
 def suggest(s: Structure) -> Suggestion:
     """The method that suits a structure."""
+    if s.exact:
+        what = "a sum of trees" if s.exact == "tree-shap" else "a sum of terms of one column each"
+        reason = f"the score is {what}, so that a file can hold its exact SHAP values"
+        return Suggestion(s.exact, "rows of background", reason, ("exact-shapley", "kernel-shap"))
     if s.blocked or s.missing:
         why = s.blocked.partition(";")[0] if s.blocked else f"no rule serves {', '.join(s.missing[:3])}"
         method, *rest = [part.strip().split(" ")[0] for part in instead(s.tensors).split("-m ")[1:]]
@@ -115,6 +119,9 @@ def suggest(s: Structure) -> Suggestion:
     bends = bool(
         s.activations or s.recurrent or s.attention or s.gates or s.products or s.norms or s.control or s.pools.get("max")
     )
+    if not bends and set(s.inputs.values()) == {"table"}:
+        reason = "nothing bends between a table and the score: the model is linear, and the SHAP values of its columns are exact"
+        return Suggestion("linear-shap", "rows of background", reason, ("input-x-gradient", "kernel-shap"))
     if not bends:
         reason = "nothing bends between input and score: the model is linear, and the parts that inputs add up to are exact"
         return Suggestion("input-x-gradient", "nothing else", reason, ("gradient",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -18,13 +19,14 @@ from onnxplain.analysis.score import Score, find_score
 from onnxplain.analysis.spatial_axes import Axes, layouts
 from onnxplain.analysis.tensor_names import addresses, resolve
 from onnxplain.builder.builder import Builder
-from onnxplain.errors import LayerError
+from onnxplain.errors import LayerError, MethodError
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
 from onnxplain.ir.ops import Activation, OpTraits
-from onnxplain.ir.registry import load_registry
+from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.ir.tensor import Tensor, same_dim
+from onnxplain.method.registry import all_methods
 from onnxplain.passes import prepared, simplified
 from onnxplain.propagation.backward import live_nodes
 from onnxplain.propagation.composite import Composite, RuleSelector, effective_role
@@ -56,7 +58,8 @@ class Structure:
 
     `inputs` says of each explained input whether it is an "image", a "series", a "table" or "tokens". `depth` is the number of
     linear layers on the longest way. `merging` are layers that read another one with nothing between that bends. `blocked` says
-    why no gradient leads from the score to an input; then nothing else is counted.
+    why no gradient leads from the score to an input; then nothing else is counted but `exact`, the method that has exact SHAP
+    values of such a model, where there is one.
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class Structure:
     score: str = ""
     activation: str = ""
     blocked: str = ""
+    exact: str = ""
 
     def of_kind(self, kind: str) -> tuple[LinearLayer, ...]:
         """The layers of one kind."""
@@ -113,13 +117,28 @@ def read_structure(
         graph.tensor(output)  # which may not exist
     try:
         scored = find_score(graph, output)
-        explained = find_sources(graph, scored.tensor, None, registry.role)
     except LayerError as error:
         return Structure(tensors=graph.inputs, dropout=dropout, blocked=str(error))
+    try:
+        explained = find_sources(graph, scored.tensor, None, registry.role)
+    except LayerError as error:
+        return Structure(tensors=graph.inputs, dropout=dropout, blocked=str(error), exact=_exact(graph, scored.tensor, registry))
     b, choose = Builder(graph), RuleSelector(Composite("structure", canonize=True), registry)
     live = live_nodes(b, graph.nodes, [e.tensor for e in explained], [scored.tensor], choose).nodes
     places = layer_positions(live, choose.is_layer)
     return _Reader(source, graph, called, choose, live, places, explained).structure(scored, dropout)
+
+
+def _exact(graph: Graph, score: Tensor, registry: Registry) -> str:
+    """The method that knows models of this kind, of tables, and has exact values of their columns."""
+    if any(t.shape is None or t.rank > 2 for t in graph.inputs):
+        return ""
+    for method in all_methods().values():
+        if method.attributes_to == "column" and method.serves is not None:
+            with suppress(MethodError):
+                method.serves(graph, score, registry.traits)
+                return method.name
+    return ""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 from onnxplain.errors import InputError, MethodError
 from onnxplain.method.blackbox.bins import FeatureColumn, feature_columns
 from onnxplain.method.blackbox.dependence import surface_facts
-from onnxplain.method.blackbox.moving import arranged_curves, chosen_pairs, scores_where
+from onnxplain.method.blackbox.moving import arranged_curves, scores_where
 from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
+from onnxplain.method.pairs import chosen_pairs
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 

@@ -10,8 +10,9 @@ import numpy as np
 from onnxplain.errors import MethodError
 from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.bins import FeatureColumn, feature_columns
-from onnxplain.method.blackbox.moving import arranged_curves, chosen_pairs, filled, scores_where
+from onnxplain.method.blackbox.moving import arranged_curves, filled, scores_where
 from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResult
+from onnxplain.method.pairs import chosen_pairs
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.errors import MethodError
 from onnxplain.method.blackbox.bins import FeatureColumn
 from onnxplain.method.blackbox.task import PerturbationContext
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.scorer import Array
 from onnxplain.runtime.session import Arrays
 
-__all__ = ["Change", "arranged_curves", "chosen_pairs", "filled", "scores_where"]
+__all__ = ["Change", "arranged_curves", "filled", "scores_where"]
 
 Change: TypeAlias = "Mapping[int, Any]"
 """By the number of a feature, the value it takes in all samples, or in each, [n]."""
@@ -50,27 +48,6 @@ def _changed(context: PerturbationContext, table: Sequence[FeatureColumn], chang
                     block[:, table[feature].index] = values[samples] if isinstance(values, np.ndarray) else values
         feeds[name] = flat.reshape(-1, *x.shape[1:])
     return feeds
-
-
-def chosen_pairs(given: Any, features: int) -> list[tuple[int, int]]:
-    """The pairs of features that an option names: none, "all", or pairs of numbers.
-
-    Raises:
-        MethodError: it names something else.
-    """
-    if given is None:
-        return []
-    if isinstance(given, str):
-        if given != "all":
-            raise MethodError(f"pairs='{given}' is unknown; give 'all', or pairs of numbers of features such as [[0, 2], [1, 3]]")
-        return list(combinations(range(features), 2))
-    numbers = np.asarray(given)
-    if numbers.dtype.kind not in "iu" or numbers.ndim != 2 or numbers.shape[1] != 2 or (numbers[:, 0] == numbers[:, 1]).any():
-        raise MethodError(f"pairs takes pairs of numbers of two features such as [[0, 2], [1, 3]], or 'all'; got {given!r}")
-    beyond = numbers[(numbers < 0) | (numbers >= features)]
-    if len(beyond):
-        raise MethodError(f"pairs names feature {beyond[0]}, but there are {features}, counted from 0")
-    return [(int(a), int(b)) for a, b in numbers]
 
 
 def arranged_curves(context: PerturbationContext, curves: Array, grids: Sequence[Array]) -> tuple[Arrays, Arrays]:

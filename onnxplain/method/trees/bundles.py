@@ -13,6 +13,7 @@ from math import prod
 
 from onnxplain.analysis.trees.ensemble import Array
 from onnxplain.analysis.trees.leaves import Leaf, Split, Tree
+from onnxplain.method.trees.slots import Slots
 
 __all__ = ["Bundle", "Prices", "bundled"]
 
@@ -65,23 +66,24 @@ class _Best:
     whole: Classes | None
 
 
-def bundled(tree: Tree, player_of: Array, outputs: int, prices: Prices) -> tuple[list[Bundle], list[Leaf]]:
+def bundled(tree: Tree, player_of: Array, outputs: int, prices: Prices, slots: Slots) -> tuple[list[Bundle], list[Leaf]]:
     """The cheapest bundles of a tree, and the leaves that a table would be too large for.
 
     Args:
         tree: the tree.
         player_of: which player each feature belongs to.
-        outputs: how many numbers a leaf gives each player.
+        outputs: how many numbers a leaf gives each slot.
         prices: what things cost.
+        slots: those of players.
     """
     best: list[_Best] = []
     for part in _from_below(tree.top):
         if isinstance(part, Leaf):
-            best.append(_leaf(part, tree, player_of, outputs, prices))
+            best.append(_leaf(part, tree, player_of, outputs, prices, slots))
             continue
         parts = best[-len(part.parts) :]
         del best[-len(part.parts) :]
-        best.append(_split(parts, tree, player_of, outputs, prices))
+        best.append(_split(parts, tree, player_of, outputs, prices, slots))
     return list(best[0].bundles), list(best[0].alone)
 
 
@@ -95,17 +97,17 @@ def _from_below(top: Split | Leaf) -> Iterable[Split | Leaf]:
     return reversed(order)
 
 
-def _leaf(leaf: Leaf, tree: Tree, player_of: Array, outputs: int, prices: Prices) -> _Best:
+def _leaf(leaf: Leaf, tree: Tree, player_of: Array, outputs: int, prices: Prices, slots: Slots) -> _Best:
     classes: Classes = {f: (s, tree.cells[f].every & ~s) for f, s in leaf.asks.items() if s != tree.cells[f].every}
     width = len({int(player_of[f]) for f in classes})
-    made, cost = _bundle((leaf,), classes, player_of, outputs, prices)
-    alone = prices.alone + prices.pair * width * width * outputs
+    made, cost = _bundle((leaf,), classes, player_of, outputs, prices, slots)
+    alone = prices.alone + prices.pair * width * width * outputs * (width if slots.paired else 1)
     if made is None or alone < cost:
         return _Best((), (leaf,), alone, (leaf,), classes if made else None)
     return _Best((made,), (), cost, (leaf,), classes)
 
 
-def _split(parts: list[_Best], tree: Tree, player_of: Array, outputs: int, prices: Prices) -> _Best:
+def _split(parts: list[_Best], tree: Tree, player_of: Array, outputs: int, prices: Prices, slots: Slots) -> _Best:
     bundles = tuple(b for p in parts for b in p.bundles)
     alone = tuple(leaf for p in parts for leaf in p.alone)
     apart, leaves = sum(p.cost for p in parts), tuple(leaf for p in parts for leaf in p.leaves)
@@ -113,7 +115,7 @@ def _split(parts: list[_Best], tree: Tree, player_of: Array, outputs: int, price
     if len(wholes) < len(parts):
         return _Best(bundles, alone, apart, (), None)
     classes = _refined(wholes[0], wholes[1], tree)
-    made, cost = _bundle(leaves, classes, player_of, outputs, prices)
+    made, cost = _bundle(leaves, classes, player_of, outputs, prices, slots)
     if made is None:
         return _Best(bundles, alone, apart, (), None)
     if cost <= apart:
@@ -131,12 +133,12 @@ def _refined(one: Classes, other: Classes, tree: Tree) -> Classes:
 
 
 def _bundle(
-    leaves: tuple[Leaf, ...], classes: Classes, player_of: Array, outputs: int, prices: Prices
+    leaves: tuple[Leaf, ...], classes: Classes, player_of: Array, outputs: int, prices: Prices, slots: Slots
 ) -> tuple[Bundle | None, float]:
     rows = prod(len(c) for c in classes.values())
     if rows > MOST_ROWS:
         return None, float("inf")
     players = tuple(sorted({int(player_of[f]) for f in classes}))
-    numbers, steps = len(players) * outputs, sum(len(c) for c in classes.values()) * 1.5 - len(classes)
+    numbers, steps = slots.count(players) * outputs, sum(len(c) for c in classes.values()) * 1.5 - len(classes)
     cost = prices.lookup + prices.number * numbers + prices.comparison * steps + prices.byte * rows * numbers * 4
     return Bundle(leaves, classes, players, rows), cost

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from onnxplain.analysis.trees.leaves import Leaf, Tree
 from onnxplain.method.trees.comparisons import RAW, Threshold, steps
 from onnxplain.method.trees.forest import Rooted
 from onnxplain.method.trees.patterns import asked_of
+from onnxplain.method.trees.slots import NONE, Slots
 
 __all__ = ["Conditions", "Deep", "Leaves", "deep_leaves"]
 
@@ -49,13 +51,13 @@ class Leaves:
 
     Attributes:
         conditions: int64 [leaves, k].
-        players: int64 [leaves, k].
+        slots: what gets something, int64 [leaves, k], or [leaves, k + pairs], −1 for pairs that nobody asks for.
         shares: how much of the data satisfies each, float64 [leaves, k]; 1 where shares play no part.
         values: what leaves count in each direction, float64 [leaves, directions].
     """
 
     conditions: Array
-    players: Array
+    slots: Array
     shares: Array
     values: Array
 
@@ -71,7 +73,9 @@ class Deep:
 Key = tuple[int, tuple[tuple[int, int], ...]]
 
 
-def deep_leaves(alone: Sequence[tuple[Rooted, Leaf]], player_of: Array, directions: int, dtype: np.dtype[Any]) -> Deep | None:
+def deep_leaves(
+    alone: Sequence[tuple[Rooted, Leaf]], player_of: Array, directions: int, dtype: np.dtype[Any], slots: Slots
+) -> Deep | None:
     """What leaves without tables ask; None where there are none."""
     if not alone:
         return None
@@ -86,19 +90,24 @@ def deep_leaves(alone: Sequence[tuple[Rooted, Leaf]], player_of: Array, directio
         ]
         groups.setdefault(-(-len(mine) // WIDEN) * WIDEN, []).append((rooted, leaf, mine, list(asked)))
     made = _conditions([(trees[tree], asks) for tree, asks in numbers], dtype)
-    return Deep(made, tuple(_group(k, group, player_of, directions) for k, group in sorted(groups.items()) if k))
+    return Deep(made, tuple(_group(k, group, player_of, directions, slots) for k, group in sorted(groups.items()) if k))
 
 
-def _group(k: int, group: Sequence[tuple[Rooted, Leaf, list[int], list[int]]], player_of: Array, directions: int) -> Leaves:
-    conditions, players = (np.zeros((len(group), k), np.int64) for _ in range(2))
+def _group(
+    k: int, group: Sequence[tuple[Rooted, Leaf, list[int], list[int]]], player_of: Array, directions: int, slots: Slots
+) -> Leaves:
+    conditions = np.zeros((len(group), k), np.int64)
+    of = np.full((len(group), k + (comb(k, 2) if slots.paired else 0)), NONE)
     shares, values = np.ones((len(group), k)), np.zeros((len(group), directions))
     for i, (rooted, leaf, numbers, asked) in enumerate(group):
-        conditions[i, : len(numbers)], players[i, : len(asked)] = numbers, asked
+        conditions[i, : len(numbers)] = numbers
+        players = [*asked, *[0] * (k - len(asked))]
+        of[i] = [*players, *slots.of_pairs(players)]
         np.add.at(values[i], list(rooted.directions), rooted.values[leaf.node])
         if leaf.shares:
             features = asked_of(leaf, rooted.tree, player_of)
             shares[i, : len(asked)] = [np.prod([leaf.shares[f] for f in fs]) for fs in features.values()]
-    return Leaves(conditions, players, shares, values)
+    return Leaves(conditions, of, shares, values)
 
 
 def _conditions(asked: Sequence[tuple[Tree, tuple[tuple[int, int], ...]]], dtype: np.dtype[Any]) -> Conditions:

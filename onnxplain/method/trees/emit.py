@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxplain.analysis.trees.ensemble import Array
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.trees.comparisons import compared
@@ -12,26 +13,26 @@ from onnxplain.method.trees.tables import Tables, Width
 __all__ = ["looked_up"]
 
 
-def looked_up(b: Builder, x: Tensor, tables: Tables, players: int, directions: int, weights: Tensor) -> Tensor:
+def looked_up(b: Builder, x: Tensor, tables: Tables, used: Array, directions: int, weights: Tensor) -> Tensor:
     """The contributions that tables hold.
 
     Args:
         b: emits into the graph.
         x: the features [n, features], in the type in which trees compare.
         tables: those of the forest.
-        players: how many players there are.
+        used: the slots that get something, in rising order.
         directions: how many directions contributions count in.
         weights: how much each direction counts for each sample, [n, directions].
 
     Returns:
-        [n, players]
+        [n, slots used]
     """
     numbers = _row_numbers(b, x, tables)
     parts, at = [], 0
     for width in tables.widths:
         mine = b.Slice(numbers, [at], [at + len(width.starts)], [1])
         at += len(width.starts)
-        parts.append(_summed(b, mine, width, players, weights if directions > 1 else None))
+        parts.append(_summed(b, mine, width, used, weights if directions > 1 else None))
     made = b.total(parts)
     return made if directions > 1 else b.Mul(made, weights)
 
@@ -47,15 +48,15 @@ def _row_numbers(b: Builder, x: Tensor, tables: Tables) -> Tensor:
     return made
 
 
-def _summed(b: Builder, numbers: Tensor, width: Width, players: int, weights: Tensor | None) -> Tensor:
-    """The contributions of bundles of one width, [n, players]."""
+def _summed(b: Builder, numbers: Tensor, width: Width, used: Array, weights: Tensor | None) -> Tensor:
+    """The contributions of bundles of one width, [n, slots used]."""
     bundles, outputs = width.directions.shape
-    each = width.players.shape[1]
+    each = width.slots.shape[1]
     rows = b.Gather(width.table, numbers, axis=0)
     if weights is not None:
         chosen = b.Gather(weights, width.directions.ravel(), axis=1)
         rows = b.Mul(b.Reshape(rows, [0, bundles * outputs, each]), b.Unsqueeze(chosen, [2]))
-    of = np.repeat(width.players[:, None], outputs, axis=1).ravel()
-    sums = b.cast(b.Equal(of.astype(np.int32)[:, None], np.arange(players, dtype=np.int32)), rows)
+    of = np.searchsorted(used, np.repeat(width.slots[:, None], outputs, axis=1).ravel())
+    sums = b.cast(b.Equal(of.astype(np.int32)[:, None], np.arange(len(used), dtype=np.int32)), rows)
     made = b.MatMul(b.Reshape(rows, [0, bundles * outputs * each]), sums)
     return made

@@ -12,7 +12,7 @@ import onnx
 
 from onnxplain.analysis.columns import Column, ColumnFlow, Columns
 from onnxplain.analysis.trees.ensemble import LEAF, Array, Ensemble
-from onnxplain.analysis.trees.read import check_transform, is_ensemble, read_ensemble
+from onnxplain.analysis.trees.read import is_ensemble, read_ensemble
 from onnxplain.analysis.trees.tail import Term, terms_of
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, MethodError
@@ -91,17 +91,14 @@ def terms(graph: Graph, score: Tensor, traits: Traits) -> list[Term]:
     """The functions of ensembles that a score is a linear map of.
 
     Raises:
-        MethodError: there are none, the score is no linear map of them, or they are no sums of trees.
+        MethodError: there are none, or the score is no linear map of them.
     """
     if not any(is_ensemble(node) for node in graph.nodes):
         raise MethodError(
             "the model has no tree ensemble (TreeEnsemble, TreeEnsembleRegressor, TreeEnsembleClassifier); onnxplain advise "
             "names methods that suit it"
         )
-    found = terms_of(graph, score, traits)
-    for term in found:
-        check_transform(term.node)
-    return found
+    return terms_of(graph, score, traits)
 
 
 def _behind(graph: Graph, x: Tensor) -> tuple[Tensor, Array | None]:

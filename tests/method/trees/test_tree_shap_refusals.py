@@ -97,12 +97,6 @@ def test_columns_that_are_mixed_before_the_trees() -> None:
         rewrite(made, "tree-shap", background=background())
 
 
-def test_probabilities_of_a_classifier() -> None:
-    path = FIXTURES / "trees" / "gradient_boosting_two.onnx"
-    with pytest.raises(MethodError, match="ends with LOGISTIC"):
-        rewrite(path, "tree-shap", score="probability", background=np.zeros((3, 6), np.float32))
-
-
 def test_a_base_value_that_the_runtime_leaves_out() -> None:
     made = forest(Plan(features=3, trees=2, depth=2, outputs=2))
     (names,) = (a for a in made.graph.node[0].attribute if a.name == "target_ids")
