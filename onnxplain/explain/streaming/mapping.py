@@ -163,7 +163,7 @@ def map(
     sink_for(goal, form, work, 1)
     _check_goal(goal, work, resume=resume, overwrite=overwrite)
     names = [method] if isinstance(method, str) else list(method)
-    running = {"providers": providers, "threads": threads, "progress": False, "trust": trust}
+    running: dict[str, Any] = {"providers": providers, "threads": threads, "progress": False, "trust": trust}
     own = {name: dict((options or {}).get(name, {})) for name in names}
     explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
     kept = tuple(dict.fromkeys([*keep, *(c for c in (cohort, target_column) if c is not None)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import Any
 
@@ -35,18 +36,14 @@ class _Channel:
 
     def put(self, item: Any) -> None:
         while not self._stopped.is_set():
-            try:
+            with suppress(Full):
                 return self._queue.put(item, timeout=PATIENCE)
-            except Full:
-                continue
         raise _Stopped
 
     def get(self) -> Any:
         while not self._stopped.is_set():
-            try:
+            with suppress(Empty):
                 return self._queue.get(timeout=PATIENCE)
-            except Empty:
-                continue
         raise _Stopped
 
 

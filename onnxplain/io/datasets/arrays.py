@@ -36,7 +36,7 @@ class ArrayData:
     tensors: Sequence[Tensor]
 
     def __post_init__(self) -> None:
-        counts = {name: len(array) if array.ndim else 0 for name, array in self._arrays.items()}
+        counts = {name: int(array.shape[0]) if array.ndim else 0 for name, array in self._arrays.items()}
         if len(set(counts.values())) > 1:
             raise InputError(
                 f"the arrays disagree on the number of samples: {', '.join(f'{n!r} has {c}' for n, c in counts.items())}"
@@ -66,7 +66,7 @@ class ArrayData:
     def count(self) -> int:
         """The number of samples."""
         first = next(iter(self._arrays.values()))
-        return len(first) if first.ndim else 0
+        return int(first.shape[0]) if first.ndim else 0
 
     @property
     def features(self) -> list[str] | None:

@@ -260,7 +260,9 @@ class FileSink:
             write_file(goal, lambda file, arrays=arrays: write_npz(file, arrays))  # type: ignore[misc]
 
     def finish(self, parts: int) -> None:
-        """Move the folder into its place."""
+        """Move the folder into its place, without what a killed run left half-written."""
+        for left in (self.work / "files").rglob(f"{'.' + '?' * 16}.tmp"):
+            left.unlink()
         _moved(self.work / "files", self.path)
 
 
