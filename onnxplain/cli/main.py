@@ -27,6 +27,7 @@ COMMANDS = {
     "bench": ("bench", "Measure what explanations cost: time and memory."),
     "advise": ("advise", "Point out what in a model's structure helps or hinders explanations."),
     "tcav": ("tcav", "Test whether the score of a class depends on a concept given by examples."),
+    "drift": ("drift", "Compare the attributions of two runs of `onnxplain map`."),
     "prototype": ("prototype", "Search for the input with the highest score for a class."),
 }
 """By name of the command: its module in this package, and a summary."""

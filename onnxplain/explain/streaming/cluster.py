@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,19 @@ class PartWorker:
         return {"done": done, "lost": lost, "failed": [b""] * len(done)}
 
 
+def _check_reachable(address: str) -> None:
+    """Say at once that nothing listens there; Ray itself would wait for minutes.
+
+    Raises:
+        ProviderError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ProviderError(f"no Ray cluster at {address}: {error}; give HOST:PORT, as `ray start --head` prints it") from None
+
+
 def run_on_ray(job: Job, parts: Sequence[int], actors: int, address: str | None, tell: Tell) -> None:
     """Explain parts on a Ray cluster. The data and the output must lie where all its machines reach them.
 
@@ -66,6 +80,8 @@ def run_on_ray(job: Job, parts: Sequence[int], actors: int, address: str | None,
         import ray
         import ray.data
     if not ray.is_initialized():
+        if address not in (None, "auto", "local"):
+            _check_reachable(str(address))
         try:
             ray.init(address, num_cpus=None if address else max(2, actors), log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:

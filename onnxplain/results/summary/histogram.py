@@ -38,11 +38,12 @@ class LogHistogram:
     def of(cls, values: Array) -> LogHistogram:
         """Of numbers [n, features]; those that are not finite are left out."""
         features = values.shape[1]
-        sizes = np.clip(np.abs(values), SMALLEST, LARGEST)
+        finite = np.isfinite(values)
+        sizes = np.clip(np.abs(np.where(finite, values, 0)), SMALLEST, LARGEST)
         step = np.minimum((np.log(sizes / SMALLEST) / np.log(GROWTH)).astype(np.int64), SIDE - 1)
         place = np.where(values > 0, SIDE + 1 + step, np.where(values < 0, SIDE - 1 - step, SIDE))
         flat = place + np.arange(features) * (2 * SIDE + 1)
-        counts = np.bincount(flat[np.isfinite(values)], minlength=features * (2 * SIDE + 1))
+        counts = np.bincount(flat[finite], minlength=features * (2 * SIDE + 1))
         return cls(counts.reshape(features, -1).astype(np.int64))
 
     def __add__(self, other: LogHistogram) -> LogHistogram:
