@@ -17,7 +17,10 @@ __all__ = ["triton_config", "write_triton"]
 
 TYPES = {
     **{kind: kind for kind in ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "STRING")},
-    "FLOAT16": "FP16", "FLOAT": "FP32", "DOUBLE": "FP64", "BFLOAT16": "BF16",
+    "FLOAT16": "FP16",
+    "FLOAT": "FP32",
+    "DOUBLE": "FP64",
+    "BFLOAT16": "BF16",
 }
 """Triton's names of ONNX's element types (its model configuration, "datatypes")."""
 

@@ -86,8 +86,8 @@ class Drift:
 def drift(first: Summary, second: Summary, name: str | None = None) -> Drift:
     """Compare the attributions of two runs.
 
-    The population stability index is Σ (b − a) ln(b / a) over ten bins, a and b the shares of the two runs in them. The bins hold a
-    tenth of the first run each, as nearly as its histogram tells. Below 0.1 there is usually no change, above 0.25 a large one
+    The population stability index is Σ (b − a) ln(b / a) over ten bins, a and b the shares of the two runs in them. The bins hold
+    a tenth of the first run each, as nearly as its histogram tells. Below 0.1 there is usually no change, above 0.25 a large one
     (Siddiqi 2006, Credit Risk Scorecards, chapter 10).
 
     Args:
