@@ -16,7 +16,7 @@ from onnxplain.explain.explainer import Explainer
 from onnxplain.io.datasets.dataset import Array, Block, DataSet, Problem
 from onnxplain.io.writer import write_file
 from onnxplain.results.explanation import Explanation
-from onnxplain.results.streams.columns import columns_of, joined_columns
+from onnxplain.results.streams.columns import joined_columns, sample_columns
 from onnxplain.results.streams.sink import Sink
 from onnxplain.results.summary.summary import Summary
 
@@ -101,7 +101,7 @@ class Job:
 
     def _columns(self, block: Block) -> dict[str, Array]:
         explanations = {label: self._one(explainer, block) for label, explainer in self.explainers.items()}
-        columns = columns_of(block.index, explanations)
+        columns = sample_columns(block.index, explanations)
         return {"index": columns.pop("index"), **block.columns, **columns}
 
     def _one(self, explainer: Explainer, block: Block) -> Explanation:

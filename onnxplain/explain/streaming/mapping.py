@@ -52,6 +52,14 @@ class Mapped:
         count: how many samples the data has.
         problems: the samples that are missing, each with its `index`, `key` and `reason`.
         batch: samples in one run.
+
+    Example:
+        >>> import tempfile
+        >>> import onnxplain
+        >>> out = f"{tempfile.mkdtemp()}/digits"
+        >>> done = onnxplain.map("fixtures/digits/model.onnx", "fixtures/digits/data.npz", out, form="npy", progress=False)
+        >>> done.count, done.summary["image_attribution"].shape
+        (20, (1, 8, 8))
     """
 
     path: Path
@@ -132,9 +140,15 @@ def map(
         resume: whether to go on with a run that was stopped. Where none was, a new one begins.
         overwrite: whether to replace what is at `out`.
         progress: whether to show a bar; None shows it on a terminal.
-        mean, std, scale, layout: how pixel values become input values, as the command line's `--mean` and so on.
+        mean: subtracted from scaled pixel values; one number, or one per channel.
+        std: scaled pixel values are divided by it; one number, or one per channel.
+        scale: factor on pixel values, applied first, e.g. 1/255.
+        layout: order of an image's axes; None infers it from the input's shape.
         options: options of each method, by its name.
-        providers, threads, trust, **settings: as in `Explainer`.
+        providers: as in `Explainer`.
+        threads: as in `Explainer`.
+        trust: as in `Explainer`.
+        **settings: what else an `Explainer` takes, as `layer`, and options for all methods.
 
     Returns:
         Where the results are, and which samples are missing. Beside `out` there are `<out>.summary.npz` and, where samples are

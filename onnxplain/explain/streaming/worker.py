@@ -15,10 +15,10 @@ from typing import IO, Any
 from onnxplain.errors import OnnxplainError
 from onnxplain.explain.streaming.pipeline import run_parts
 
-__all__ = ["main"]
+__all__ = ["serve_parts"]
 
 
-def main() -> None:
+def serve_parts() -> None:
     """Explain parts until there are no more."""
     told = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may write among what is told
@@ -51,4 +51,4 @@ def _parts(given: IO[bytes], tell: Any) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    main()
+    serve_parts()

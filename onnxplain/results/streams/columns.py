@@ -10,12 +10,12 @@ import numpy as np
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.results.explanation import Explanation
 
-__all__ = ["columns_of", "joined_columns"]
+__all__ = ["joined_columns", "sample_columns"]
 
 Array = np.ndarray[Any, Any]
 
 
-def columns_of(index: Array, explanations: Mapping[str, Explanation]) -> dict[str, Array]:
+def sample_columns(index: Array, explanations: Mapping[str, Explanation]) -> dict[str, Array]:
     """The columns of some samples, by name, each with the samples first.
 
     They are `index`; the model's outputs, once; `target`; and for each method `<tensor>_attribution`, `delta` and the facts that
