@@ -87,8 +87,8 @@ class ParquetSink:
         return self.work / f"{part:06}.parquet"
 
 
-OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
-"""How Parquet is written: numbers of attributions seldom repeat."""
+OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+"""How Parquet is written: attributions seldom repeat, and compressing them takes longer than most explanations."""
 
 
 def _table(columns: Mapping[str, Any], keys: Sequence[str] | None, ragged: bool) -> Any:

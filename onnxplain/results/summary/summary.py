@@ -60,26 +60,22 @@ class AttributionSummary:
         """Of attributions [n, …], or a list of n arrays, with the samples' numbers and their labels by kind."""
         same = not isinstance(values, list)
         shape = values.shape[1:] if same else ()
-        flat = np.asarray(values, np.float64).reshape(len(index), -1) if same else np.array([[np.mean(v)] for v in values], float)
+        flat = np.asarray(values).reshape(len(index), -1) if same else np.array([[np.mean(v)] for v in values], np.float32)
         fewer = flat if flat.shape[1] <= MOST_FEATURES else flat.reshape(-1, 1)
-        grouped, sizes = flat, np.abs(flat)
-        if flat.shape[1] > MOST_IN_GROUPS:
-            grouped, small = flat.mean(axis=1, keepdims=True), sizes.mean(axis=1, keepdims=True)
-        else:
-            small = sizes
-        groups = {"all": (len(index), sizes.sum(axis=0), flat.sum(axis=0))}
+        sizes = np.abs(flat)
+        groups = {"all": (len(index), sizes.sum(axis=0, dtype=float), flat.sum(axis=0, dtype=float))}
+        whole = flat.shape[1] <= MOST_IN_GROUPS
+        grouped, small = (a if whole else a.mean(axis=1, keepdims=True, dtype=float) for a in (flat, sizes))
         for kind, label in labels.items():
-            for name in np.unique(label):
-                rows = label == name
-                groups[f"{kind}={name}"] = int(rows.sum()), small[rows].sum(axis=0), grouped[rows].sum(axis=0)
-        of_class: dict[str, list[tuple[float, int]]] = {}
-        for name in np.unique(labels["class"]) if "class" in labels else ():
-            rows = np.flatnonzero(labels["class"] == name)
-            of_class[str(name)] = _first((float(flat[r].sum()), int(index[r])) for r in rows)
+            order, names = np.argsort(label, kind="stable"), np.unique(label)
+            starts = np.searchsorted(label[order], names)
+            counts = np.diff([*starts, len(label)])
+            sums = [np.add.reduceat(a[order], starts, axis=0, dtype=float) for a in (small, grouped)]
+            groups |= {f"{kind}={n}": (int(c), s, t) for n, c, s, t in zip(names, counts, *sums, strict=True)}
         features = flat if flat.shape[1] <= MOST_FEATURES else flat[:, :0]
-        return cls(
-            tuple(shape), _bounded(groups), (flat**2).sum(axis=0), LogHistogram.of(fewer), _examples(features, index), of_class
-        )
+        of_class = _strongest(flat.sum(axis=1, dtype=float), index, labels["class"]) if "class" in labels else {}
+        squares = np.square(flat).sum(axis=0, dtype=float)
+        return cls(tuple(shape), _bounded(groups), squares, LogHistogram.of(fewer), _examples(features, index), of_class)
 
     def __add__(self, other: AttributionSummary) -> AttributionSummary:
         if self.shape != other.shape or self.squares.shape != other.squares.shape:
@@ -244,7 +240,31 @@ def _bounded(groups: dict[str, tuple[int, Any, Any]]) -> dict[str, tuple[int, An
 
 def _examples(flat: Array, index: Array) -> tuple[Array, Array]:
     """Of every feature the samples where its attribution is largest."""
-    return _kept(np.repeat(np.asarray(index, np.int64)[None], flat.shape[1], axis=0), flat.T)
+    found = [_leading(np.abs(column)) for column in flat.T]
+    numbers, values = np.full((len(found), EXAMPLES), -1, np.int64), np.full((len(found), EXAMPLES), np.nan)
+    for feature, rows in enumerate(found):
+        numbers[feature, : len(rows)], values[feature, : len(rows)] = index[rows], flat[rows, feature]
+    return numbers, values
+
+
+def _leading(values: Array) -> Array:
+    """Where the largest values stand, the largest first; of equal ones the first."""
+    values = np.where(np.isfinite(values), values, -np.inf)
+    if len(values) <= EXAMPLES:
+        return np.argsort(-values, kind="stable")
+    least = np.partition(values, len(values) - EXAMPLES)[len(values) - EXAMPLES]
+    near = np.flatnonzero(values >= least)
+    return np.asarray(near[np.argsort(-values[near], kind="stable")[:EXAMPLES]])
+
+
+def _strongest(totals: Array, index: Array, label: Array) -> dict[str, list[tuple[float, int]]]:
+    """By class, the samples with the largest sums."""
+    made = {}
+    for name in np.unique(label)[:MOST_GROUPS]:
+        rows = np.flatnonzero(label == name)
+        rows = rows[_leading(totals[rows])]
+        made[str(name)] = [(float(totals[r]), int(index[r])) for r in rows]
+    return made
 
 
 def _kept(numbers: Array, values: Array) -> tuple[Array, Array]:
