@@ -29,6 +29,8 @@ WHERE_USED = {
         "matplotlib",
         "PIL",
         "pandas",
+        "ray",
+        "zarr",
         "pyarrow",
         "sklearn",
         "scipy",

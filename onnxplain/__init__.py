@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onnxplain.explain.explainer import Explainer
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
+    from onnxplain.explain.streaming.mapping import Mapped, map
     from onnxplain.ir.node import Node
     from onnxplain.ir.ops import OpTraits
     from onnxplain.ir.registry import Messages, expansion, rule
@@ -43,6 +44,7 @@ _HOME = {
     "Extents": "builder.extents",
     "GaussianRBM": "concepts.rbm",
     "Messages": "ir.registry",
+    "Mapped": "explain.streaming.mapping",
     "Node": "ir.node",
     "NodePattern": "propagation.composite",
     "OnnxplainError": "errors",
@@ -56,6 +58,7 @@ _HOME = {
     "check": "verification.check",
     "evaluate": "evaluation.study",
     "expansion": "ir.registry",
+    "map": "explain.streaming.mapping",
     "methods": "explain.catalog",
     "operators": "explain.catalog",
     "plan": "explain.plan",
@@ -76,6 +79,7 @@ __all__ = [
     "Explanation",
     "Extents",
     "GaussianRBM",
+    "Mapped",
     "Messages",
     "Node",
     "NodePattern",
@@ -91,6 +95,7 @@ __all__ = [
     "check",
     "evaluate",
     "expansion",
+    "map",
     "methods",
     "operators",
     "plan",

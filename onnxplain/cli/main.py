@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "explain": ("explain", "Explain predictions."),
+    "map": ("map", "Explain a whole data set in a stream, in bounded memory; it can stop anywhere and go on."),
     "rewrite": ("rewrite", "Write a model that returns its prediction and its explanation."),
     "plan": ("plan", "Show the rule that serves each node, and the operators without a rule."),
     "check": ("check", "Check a method on your own model and input: finite differences, and the method's own axioms."),
@@ -26,6 +27,7 @@ COMMANDS = {
     "bench": ("bench", "Measure what explanations cost: time and memory."),
     "advise": ("advise", "Point out what in a model's structure helps or hinders explanations."),
     "tcav": ("tcav", "Test whether the score of a class depends on a concept given by examples."),
+    "drift": ("drift", "Compare the attributions of two runs of `onnxplain map`."),
     "prototype": ("prototype", "Search for the input with the highest score for a class."),
 }
 """By name of the command: its module in this package, and a summary."""

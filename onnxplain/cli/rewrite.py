@@ -9,10 +9,12 @@ import click
 
 from onnxplain.cli.options import mask_option, method_options, model_options, read_baseline, read_masks, settings_of
 from onnxplain.cli.show import show_contract, wrote
+from onnxplain.errors import OutputError
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
+from onnxplain.io.triton import write_triton
 from onnxplain.io.writer import check_writable, write_model
 from onnxplain.ir.registry import load_registry
 from onnxplain.runtime.inputs import inputs_and_axes
@@ -23,7 +25,9 @@ __all__ = ["rewrite_command"]
 
 @click.command("rewrite")
 @click.argument("model", type=click.Path())
-@click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model.")
+@click.option("-o", "--out", metavar="FILE", help="Where to write the explained model.")
+@click.option("--triton", "repository", metavar="DIR", help="Write it into a model repository of Triton, with its configuration.")
+@click.option("--triton-name", metavar="NAME", help="What Triton calls it.  [default: MODEL_METHOD]")
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / cotangent: the host chooses at run time.")  # fmt: skip
@@ -44,15 +48,19 @@ __all__ = ["rewrite_command"]
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite_command(
-    model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
-    batch_size: int | None, inputs_to_verify: tuple[str, ...], options: tuple[str, ...], **chosen: Any,
+    model: str, out: str | None, repository: str | None, triton_name: str | None, target: str | None, baseline: str | None,
+    masks: tuple[str, ...], only_attribution: bool, batch_size: int | None, inputs_to_verify: tuple[str, ...],
+    options: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
     The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, followed by those of the explanation.
     With --verify, the file is not written if its prediction differs from that of the model.
     """
-    check_writable(Path(out))
+    if out is None and repository is None:
+        raise OutputError("say where to write: -o FILE, or --triton DIR for a model repository")
+    if out is not None:
+        check_writable(Path(out))
     settings = settings_of(**chosen)
     registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
@@ -65,5 +73,12 @@ def rewrite_command(
         inputs, axes = inputs_and_axes(model, rules=list(chosen["rules"]) or None, **shared)
         verify_prediction(model, request, read_inputs(inputs_to_verify, inputs, axes=axes.of_inputs))
     done = rewrite_source(source, request)
-    wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
+    if out is not None:
+        wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
+    if repository is not None:
+        name = triton_name or f"{Path(model).stem}_{request.method.name}"
+        made = write_triton(
+            done.model, done.about, Path(repository), name, source=source.folder, lazy_weights=source.lazy_weights
+        )  # fmt: skip
+        wrote(made / "config.pbtxt")
     show_contract(done.model, done.about)

@@ -29,7 +29,7 @@ class RunSettings:
     Attributes:
         providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
-        batch_size: samples (or perturbed copies) per run; None takes all at once, or what memory allows.
+        batch_size: samples (or perturbed copies) per run; None takes what a bound on memory allows.
         progress: whether to show a progress bar; None shows it on a terminal.
         trust: whether to take it on trust that the prediction is the original's, instead of comparing on the first run.
     """

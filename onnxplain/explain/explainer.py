@@ -21,7 +21,7 @@ from onnxplain.explain.graph_engine import GraphEngine
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
-from onnxplain.io.reader import ModelLike, Source, read
+from onnxplain.io.reader import ModelLike, Source, read, read_bytes
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
@@ -46,8 +46,8 @@ class Explainer:
         model: a path, the bytes of a file, or a ModelProto.
         method: a name from `onnxplain.methods()`.
         providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
-        batch_size: samples per run. None takes all at once, or as many as a model of fixed batch size takes. For methods that
-            need forward passes only: how many perturbed copies run at a time.
+        batch_size: samples per run. None takes as many as a model of fixed batch size takes; of others as many as their tensors
+            fit into 64 MB (1 GB on a GPU). For methods that need forward passes only: how many perturbed copies run at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         labels: names of the classes, for pictures and tables.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
@@ -128,7 +128,9 @@ class Explainer:
         return made
 
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
-        source = read(model)
+        self._prepare(read(model), request, running, labels)
+
+    def _prepare(self, source: Source, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
         first_run = FirstRun(source, request, running)
         self._start(prepared(replace(source, origin=None), request.registry), request, running, labels, first_run)
 
@@ -144,11 +146,21 @@ class Explainer:
         self._engine: Engine = engine(source, request, running, first_run)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """What a pickle or a copy holds: the prepared model and what is asked for. Sessions are made anew."""
-        return self._source, self._request, self._running, self.labels, self._first_run
+        """What a pickle or a copy holds: what is asked for, and the model once - as it was handed over until its prediction
+        was compared, else prepared. Sessions are made anew."""
+        given = self._first_run.handed_over
+        asked = self._request, self._running, self.labels
+        if given is not None:
+            return "handed over", given, self._source.folder, self._source.name, *asked
+        return "prepared", self._source, *asked, self._first_run
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._start(*state)
+        kind, *rest = state
+        if kind == "prepared":
+            self._start(*rest)
+        else:
+            given, folder, name, *asked = rest
+            self._prepare(read_bytes(given, folder, name), *asked)
 
     # -- the explained model -------------------------------------------------------------------------------------
 

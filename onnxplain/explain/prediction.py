@@ -86,6 +86,11 @@ class PredictionCheck:
         self._source = replace(source, model=onnx.ModelProto(), lazy_weights=None)
         self._request, self._running = request, running
 
+    @property
+    def handed_over(self) -> bytes | None:
+        """The bytes of the original; None of a large file."""
+        return self._origin.given if isinstance(self._origin.given, bytes) else None
+
     def __call__(self, feeds: Mapping[str, Array], results: Mapping[str, Any], explained: onnx.ModelProto) -> Verdict:
         """Compare a run of the explained model with the original.
 
@@ -181,6 +186,11 @@ class FirstRun:
 
     def __init__(self, source: Source, request: Request, running: RunSettings) -> None:
         self._check = None if running.trust else PredictionCheck(source, request, running)
+
+    @property
+    def handed_over(self) -> bytes | None:
+        """The bytes of the original, if it is still to be compared with and no large file."""
+        return None if self._check is None else self._check.handed_over
 
     def __call__(self, feeds: Mapping[str, Array], results: Mapping[str, Any], explained: onnx.ModelProto) -> None:
         """Compare a run with the original, unless one was compared before.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,13 +99,14 @@ def _inferred(shape: tuple[Dim, ...]) -> str | None:
     return "" if len(shape) == 2 else None
 
 
-def read_picture(path: Path, tensor: Tensor, look: Look) -> Array:
+def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | None = None) -> Array:
     """Read an image as one sample of an input.
 
     Args:
         path: a .png or .jpg file.
         tensor: the model's input. Its shape determines the number of channels and the size the image must have.
         look: how pixel values become input values.
+        content: the file's content where it lies within another file; the path then names it in errors.
 
     Returns:
         The sample, [1, …]; without the sample axis if the input's layout has none.
@@ -120,7 +121,7 @@ def read_picture(path: Path, tensor: Tensor, look: Look) -> Array:
     layout = picture_layout(tensor, look.layout)
     extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
     try:
-        with Image.open(path) as opened:
+        with Image.open(path if content is None else content) as opened:
             picture = ImageOps.exif_transpose(opened)
             wanted = extents.get("C", 1 if "C" not in layout else None)
             pixels = _pixels(picture, wanted if isinstance(wanted, int) else None, path, tensor)

@@ -19,7 +19,7 @@ from onnxplain.errors import ModelError
 from onnxplain.io.lazy_weights import WORTHWHILE, Held, all_tensors, read_past
 from onnxplain.io.origin import Origin
 
-__all__ = ["ModelLike", "Source", "external_tensors", "read"]
+__all__ = ["ModelLike", "Source", "external_tensors", "read", "read_bytes"]
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 """A model: a path, the bytes of a file, or a ModelProto."""
@@ -81,9 +81,9 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
     """
     if isinstance(model, onnx.ModelProto):
         data = model.SerializeToString(deterministic=True)
-        return _parsed(data, None, model.graph.name or "model")
+        return read_bytes(data, None, model.graph.name or "model")
     if isinstance(model, bytes):
-        return _parsed(model, None, "model")
+        return read_bytes(model, None, "model")
     path = Path(model)
     try:
         if hold and path.stat().st_size >= WORTHWHILE:
@@ -94,10 +94,21 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
         raise ModelError(f"no file at {path}") from None
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
-    return _parsed(data, path.resolve().parent, path.name, origin if len(data) >= WORTHWHILE else None)
+    return read_bytes(data, path.resolve().parent, path.name, origin if len(data) >= WORTHWHILE else None)
 
 
-def _parsed(data: bytes, folder: Path | None, name: str, origin: Origin | None = None) -> Source:
+def read_bytes(data: bytes, folder: Path | None, name: str, origin: Origin | None = None) -> Source:
+    """Read a model from the bytes of its file.
+
+    Args:
+        data: the bytes.
+        folder: the folder of its external data; None if unknown.
+        name: what errors call it.
+        origin: what the user passed; None for these bytes.
+
+    Raises:
+        ModelError: as `read`.
+    """
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

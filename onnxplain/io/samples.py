@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -16,7 +16,20 @@ from onnxplain.io.images import PICTURES, Look, read_picture
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["headers", "read_array", "read_arrays", "read_header", "read_inputs", "read_labels"]
+__all__ = [
+    "cell_number",
+    "guarded",
+    "headers",
+    "read_array",
+    "read_arrays",
+    "read_header",
+    "read_inputs",
+    "read_labels",
+    "read_rows",
+    "read_sample",
+    "starts_with_names",
+    "with_samples",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -99,7 +112,7 @@ def read_array(path: str | Path) -> Array:
     ending = path.suffix.lower()
     any_shape = Tensor(path.name)
     if ending == ".npy":
-        return np.asarray(_guarded(path, lambda: np.load(path, allow_pickle=False)))
+        return np.asarray(guarded(path, lambda: np.load(path, allow_pickle=False)))
     if ending == ".npz":
         return np.asarray(_npz(path, None, any_shape, [any_shape])[0][1])
     if ending in PICTURES:
@@ -120,11 +133,43 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
         InputError: the file cannot be read.
     """
     path = _existing(Path(path))
-    archive = _guarded(path, lambda: np.load(path, allow_pickle=False))
+    archive = guarded(path, lambda: np.load(path, allow_pickle=False))
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise InputError(f"cannot read {path}: it is no .npz archive")
     with archive:
-        return {name: np.asarray(_guarded(path, lambda n=name: archive[n])) for name in archive.files}  # type: ignore[misc]
+        return {name: np.asarray(guarded(path, lambda n=name: archive[n])) for name in archive.files}  # type: ignore[misc]
+
+
+def read_sample(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | None = None) -> Array:
+    """Read the one sample in a file.
+
+    Args:
+        path: a .npy, a .txt, or a picture. A text stays what it is where the input takes text.
+        tensor: the input it is for.
+        look: how pixel values become input values.
+        content: the file's content where it lies within another file.
+
+    Returns:
+        The sample, without the axis of samples where the input has one.
+
+    Raises:
+        InputError: the file cannot be read, or does not hold one sample for this input.
+    """
+    given: Any = path if content is None else content
+    ending = path.suffix.lower()
+    text = tensor.dtype is not None and tensor.dtype.kind in "OUS"
+    if ending in PICTURES:
+        array = read_picture(path, tensor, look, content)
+    elif ending == ".npy":
+        array = with_samples(np.asarray(guarded(path, lambda: np.load(given, allow_pickle=False))), tensor)
+    elif text:
+        rank = 1 if tensor.shape is None else len(tensor.shape)
+        array = np.full((1,) * rank, _text(path, content), object)
+    else:
+        array = with_samples(_numbers(path, tensor, content=content), tensor)
+    if tensor.shape is None or array.ndim != len(tensor.shape) or not array.ndim or len(array) != 1:
+        raise InputError(f"{path} holds {list(array.shape)}, and not one sample of input '{tensor.name}' {named_dims(tensor)}")
+    return np.asarray(array[0])
 
 
 def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, Path]:
@@ -167,7 +212,7 @@ def _read(
     if ending in PICTURES:
         return [(tensor, read_picture(path, tensor, look))]
     if ending == ".npy":
-        return [(tensor, _guarded(path, lambda: np.load(path, allow_pickle=False)))]
+        return [(tensor, guarded(path, lambda: np.load(path, allow_pickle=False)))]
     if ending == ".csv":
         rows = read_rows(path, header, tensor)[1]
         return [(tensor, _shaped(np.array(rows), tensor, path, axis))]
@@ -199,8 +244,12 @@ def _stack(name: str, parts: Sequence[Array], axis: int) -> Array:
     return np.concatenate(parts, axis)
 
 
-def _guarded(path: Path, read: Callable[[], Any]) -> Any:
-    """Call `read` and turn its errors into an InputError with the file's name."""
+def guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Call `read` and turn its errors into an InputError with the file's name.
+
+    Raises:
+        InputError: it raised an error of reading.
+    """
     try:
         return read()
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
@@ -213,7 +262,7 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def _npz(path: Path, name: str | None, tensor: Tensor | None, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Array]]:
-    archive = _guarded(path, lambda: np.load(path, allow_pickle=False))
+    archive = guarded(path, lambda: np.load(path, allow_pickle=False))
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise InputError(f"cannot read {path}: it is no .npz archive")
     with archive:
@@ -221,12 +270,12 @@ def _npz(path: Path, name: str | None, tensor: Tensor | None, tensors: Sequence[
         if tensor is not None and tensor.name not in keys:
             if len(keys) != 1:
                 raise InputError(f"{path} holds no array '{tensor.name}'; {nearest(tensor.name, keys)}")
-            return [(tensor, _guarded(path, lambda: archive[keys[0]]))]
+            return [(tensor, guarded(path, lambda: archive[keys[0]]))]
         wanted = [tensor] if tensor is not None else list(tensors)
         lost = [t.name for t in wanted if t.name not in keys]
         if lost and len(lost) == len(wanted):
             raise InputError(f"{path} holds none of the inputs {', '.join(lost)}; it holds {', '.join(keys) or 'nothing'}")
-        return [(t, _guarded(path, lambda n=t.name: archive[n])) for t in wanted if t.name in keys]  # type: ignore[misc]
+        return [(t, guarded(path, lambda n=t.name: archive[n])) for t in wanted if t.name in keys]  # type: ignore[misc]
 
 
 # -- tables and text -------------------------------------------------------------------------------------------------
@@ -287,7 +336,7 @@ def read_rows(
         raise InputError(f"{path} is empty")
     is_text = tensor is not None and tensor.dtype is not None and tensor.dtype.kind in "OUS"
     if header is None:
-        header = not is_text and not all(_is_number(c) or c.lower() in MISSING for c in rows[0][1])
+        header = starts_with_names(rows[0][1], is_text)
     names = rows.pop(0)[1] if header else None
     if not rows and convert:
         raise InputError(f"{path} holds a header and no rows")
@@ -324,10 +373,12 @@ def _columns(path: Path, tensors: Sequence[Tensor], header: bool | None) -> list
     return result
 
 
-def _numbers(path: Path, tensor: Tensor, axis: int = 0) -> Array:
+def _numbers(path: Path, tensor: Tensor, axis: int = 0, content: IO[bytes] | None = None) -> Array:
     """The numbers in a text file. Lines of equal length are rows. The input's shape is applied if it is known."""
     lines = [
-        (n, re.split(r"[\s,;]+", line.strip().strip(",;"))) for n, line in enumerate(_text(path).splitlines(), 1) if line.strip()
+        (n, re.split(r"[\s,;]+", line.strip().strip(",;")))
+        for n, line in enumerate(_text(path, content).splitlines(), 1)
+        if line.strip()
     ]
     if not lines:
         raise InputError(f"{path} is empty")
@@ -371,8 +422,27 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def starts_with_names(cells: Sequence[str], is_text: bool) -> bool:
+    """Whether the first row of a table names its columns: it holds more than numbers, in a table of numbers."""
+    return not is_text and not all(_is_number(c) or c.lower() in MISSING for c in cells)
+
+
 def _number(text: str, path: Path, line: int, names: Sequence[str] | None, place: int, whole: bool) -> float | int:
     where = f"{path}, line {line}, column '{names[place]}'" if names else f"{path}, line {line}, value {place + 1}"
+    return cell_number(text, where, whole)
+
+
+def cell_number(text: str, where: str, whole: bool) -> float | int:
+    """The number in a cell of a table; NaN where a value is missing.
+
+    Args:
+        text: the cell.
+        where: the cell's place, for messages.
+        whole: whether the input takes whole numbers only.
+
+    Raises:
+        InputError: it is no number, or missing where whole numbers are needed.
+    """
     if text.lower() in MISSING:
         if whole:
             what = f"'{text}' is no number" if text else "the cell is empty"
@@ -384,9 +454,10 @@ def _number(text: str, path: Path, line: int, names: Sequence[str] | None, place
         raise InputError(f"{where}: '{text}' is no number") from None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, content: IO[bytes] | None = None) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes() if content is None else content.read()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"cannot read {path}: it is no text in UTF-8") from None
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import OutputError
+from onnxplain.io.npz import write_npz
 from onnxplain.io.writer import write_file
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.html import write_report
@@ -20,6 +20,8 @@ from onnxplain.results.plot.plot import plot
 from onnxplain.results.tables import csv_bytes, parquet_bytes
 
 __all__ = ["EXPLANATION_ENDINGS", "check_explanation_ending", "save_explanation"]
+
+Array = np.ndarray[Any, Any]
 
 EXPLANATION_ENDINGS = (".npz", ".json", ".csv", ".parquet", ".png", ".html")
 """File endings of explanations."""
@@ -60,7 +62,8 @@ def save_explanation(
     if form == ".png":
         return write_file(path, _png(several, **options))
     if form == ".npz":
-        return write_file(path, _npz(several[0], **options))
+        arrays = _arrays(several[0], **options)
+        return write_file(path, lambda file: write_npz(file, arrays))
     if form == ".json":
         return write_file(path, _json(several, **options))
     return write_file(path, csv_bytes(several, **options) if form == ".csv" else parquet_bytes(several, **options))
@@ -88,8 +91,8 @@ def _png(explanations: Sequence[ExplanationData], *, dpi: int = 200, **options: 
     return buffer.getvalue()
 
 
-def _npz(explanation: ExplanationData) -> bytes:
-    """The explanation in NumPy's .npz format. The same explanation gives the same bytes."""
+def _arrays(explanation: ExplanationData) -> dict[str, Array]:
+    """What a .npz of an explanation holds."""
     arrays = {f"{name}_attribution": values for name, values in explanation.attributions.items()}
     if explanation.target is not None:
         arrays["target"] = explanation.target
@@ -100,14 +103,7 @@ def _npz(explanation: ExplanationData) -> bytes:
     for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
         for name, values in named.items():
             arrays[name if name not in arrays else f"{kind}.{name}"] = _storable(values)
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
-    return buffer.getvalue()
+    return arrays
 
 
 def _storable(values: Any) -> np.ndarray[Any, Any]:

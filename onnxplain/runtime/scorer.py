@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.chunks import run_in_chunks
+from onnxplain.runtime.footprint import bytes_of_a_sample, sizes_of_symbols
 from onnxplain.runtime.session import Arrays, Providers, Session
 
 __all__ = ["Array", "ForwardResult", "Scorer"]
@@ -96,7 +96,7 @@ class Scorer:
     @property
     def on_device(self) -> bool:
         """Whether the model runs on something other than the CPU."""
-        return self._alone.providers[0] != "CPUExecutionProvider"
+        return self._alone.on_device
 
     @cached_property
     def sampled(self) -> set[str]:
@@ -237,22 +237,9 @@ class Scorer:
 
     def bytes_per_row(self, feeds: Arrays) -> int:
         """About how many bytes the tensors of one sample take, all of them together."""
-        symbols: dict[str, int] = {}
-        fed = self.as_fed(feeds) if self.batched else feeds
-        for tensor in self.inputs:
-            for axis, extent in enumerate(tensor.shape or ()):
-                if isinstance(extent, str):
-                    symbols[extent] = fed[tensor.name].shape[axis + int(not self.batched)]
-        if isinstance(self.axes.extent, str):
-            symbols[self.axes.extent] = 1
-        total = sum(v[:1].nbytes for k, v in feeds.items() if k in self.sampled)
-        for node in self.graph.nodes:
-            for made in node.outputs:
-                if made is not None:
-                    extents = [d if isinstance(d, int) else symbols.get(d or "", 1) for d in made.shape or ()]
-                    width = made.dtype.itemsize if made.dtype is not None else 4
-                    total += width * prod(extents)
-        return max(1, total // (self.fixed or 1))
+        fed = self.as_fed(feeds) if self.batched else {n: v[0] for n, v in feeds.items()}
+        made = bytes_of_a_sample(self.graph, self.axes, sizes_of_symbols(self.axes, fed))
+        return max(1, made + sum(v[:1].nbytes for n, v in feeds.items() if n in self.sampled) // (self.fixed or 1))
 
     def usual_rows(self, feeds: Arrays) -> int:
         """Copies of a sample in one run where nothing is said."""

@@ -101,6 +101,11 @@ class Session:
             found[name] = [{label: row[label] for label in self._classes[name]} for row in found[name]]
         return found
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the model runs on something other than the CPU."""
+        return self.providers[0] != "CPUExecutionProvider"
+
     def end_profiling(self) -> Path:
         """The file with the time every node took so far, for a session made with `profile`."""
         return Path(self._session.end_profiling())

@@ -11,6 +11,7 @@ import pytest
 
 from onnxplain import Explainer, rewrite
 from onnxplain.errors import InputError, LayerError, MethodError, ProviderError, TargetError
+from onnxplain.runtime.session import Session
 from tests.support.models import model, node, run
 from tests.support.paths import FIXTURES
 
@@ -374,3 +375,32 @@ def test_cuda_that_is_not_there_is_an_error_and_auto_is_silent(capfd: pytest.Cap
         pytest.skip("an NVIDIA device is present: there is nothing missing to refuse")
     with pytest.raises(ProviderError, match="cuda"):
         Explainer(DIGITS, providers="cuda")
+
+
+def test_large_batches_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is said of the batch size, and what the tensors of a run take stays bounded; the numbers are the same."""
+    images = np.random.default_rng(0).random((20_000, 1, 8, 8), np.float32)
+    sizes = []
+    run = Session.run
+
+    def watched(self: Session, feeds: dict[str, np.ndarray], outputs: object = None) -> dict[str, object]:
+        sizes.append(len(feeds["image"]))
+        return run(self, feeds)
+
+    monkeypatch.setattr(Session, "run", watched)
+    parts = Explainer(DIGITS, trust=True, progress=False)(images)
+    assert sum(sizes) == 20_000
+    assert max(sizes) < 20_000
+    whole = Explainer(DIGITS, trust=True, batch_size=20_000)(images)
+    assert sizes[-1] == 20_000
+    np.testing.assert_allclose(parts.attribution, whole.attribution, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_with_an_output_of_all_samples_runs_at_once() -> None:
+    made = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[n,4000] x) => (float[n,4000] y, float[1,4000] mean) '
+        "<int64[1] a = {0}> { y = Mul(x, x) mean = ReduceMean(x, a) }"
+    )
+    x = np.random.default_rng(0).random((9000, 4000), np.float32)
+    found = Explainer(made, progress=False, trust=True)(x, target=0)
+    np.testing.assert_allclose(found.outputs["mean"], x.mean(axis=0, keepdims=True), rtol=1e-4)

@@ -89,3 +89,38 @@ def test_weights_left_in_a_large_file_come_along(tmp_path: Path) -> None:
     other = pickle.loads(pickle.dumps(held))
     np.testing.assert_array_equal(onnx.numpy_helper.to_array(other.model.graph.initializer[0]), w)
     assert other.sha256 == held.sha256
+
+
+def test_no_weight_is_held_twice() -> None:
+    """Neither before its first run, when the original is still to be compared with, nor after."""
+    weight = np.random.default_rng(0).standard_normal((400, 400)).astype(np.float32)
+    made = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[n,400] x) => (float[n,400] y) { y = MatMul(x, w) }'
+    )
+    made.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    explainer = Explainer(made, "gradient")
+    x = np.ones((1, 400), np.float32)
+    for _ in range(2):
+        stored = pickle.dumps(explainer)
+        assert stored.count(weight[0].tobytes()) == 1
+        np.testing.assert_array_equal(pickle.loads(stored)(x).attribution, explainer(x).attribution)
+
+
+def test_explanations_and_joblib(tmp_path: Path) -> None:
+    import joblib
+
+    explainer = Explainer(DIGITS, "lrp-epsilon", labels=list("abcdefghij"))
+    joblib.dump({"explainer": explainer, "explanation": explainer(image())}, tmp_path / "both")
+    found = joblib.load(tmp_path / "both")
+    np.testing.assert_array_equal(found["explainer"](image()).attribution, found["explanation"].attribution)
+    assert found["explanation"].label(0) == "d"
+
+
+@pytest.mark.slow
+def test_in_processes_of_joblib() -> None:
+    import joblib
+
+    explainer = Explainer(DIGITS, "lrp-epsilon")
+    parts = joblib.Parallel(n_jobs=2)(joblib.delayed(explainer)(image() * scale) for scale in (1, 2))
+    for part, scale in zip(parts, (1, 2), strict=True):
+        np.testing.assert_array_equal(part.attribution, explainer(image() * scale).attribution)

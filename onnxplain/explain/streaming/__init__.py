@@ -1,0 +1,1 @@
+"""Explanations of whole data sets: read, run and written in a stream, by threads, processes or a cluster."""

@@ -1,0 +1,325 @@
+"""`onnxplain.map`: the explanations of a whole data set as a stream, in bounded memory, that can stop anywhere and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from pathlib import Path
+from typing import IO, Any
+
+from onnxplain.analysis.target import TargetLike
+from onnxplain.errors import InputError, OutputError
+from onnxplain.explain.explainer import Explainer
+from onnxplain.explain.streaming.cluster import run_on_ray
+from onnxplain.explain.streaming.job import Job
+from onnxplain.explain.streaming.local import run_here
+from onnxplain.explain.streaming.pace import LARGEST, Pace, amount_of_memory, measured
+from onnxplain.explain.streaming.progress import watched
+from onnxplain.io.datasets.dataset import Block, Choice, Problem
+from onnxplain.io.datasets.files import digest
+from onnxplain.io.datasets.opening import open_data
+from onnxplain.io.images import Look
+from onnxplain.io.reader import ModelLike
+from onnxplain.io.writer import check_writable, write_file
+from onnxplain.results.streams.sink import sink_for
+from onnxplain.results.summary.summary import Summary
+from onnxplain.runtime.session import Providers
+
+__all__ = ["ENGINES", "Mapped", "map"]
+
+ENGINES = ("local", "ray")
+
+SHORT = 2.0
+"""Seconds that a part takes, at most, unless one batch takes longer: what a killed run loses."""
+
+LARGE = 32 * 10**6
+"""Bytes of results in a part, at most, unless one batch has more."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a run over a data set left.
+
+    Attributes:
+        path: where the results are.
+        count: how many samples the data has.
+        problems: the samples that are missing, each with its `index`, `key` and `reason`.
+        batch: samples in one run.
+
+    Example:
+        >>> import tempfile
+        >>> import onnxplain
+        >>> out = f"{tempfile.mkdtemp()}/digits"
+        >>> done = onnxplain.map("fixtures/digits/model.onnx", "fixtures/digits/data.npz", out, form="npy", progress=False)
+        >>> done.count, done.summary["image_attribution"].shape
+        (20, (1, 8, 8))
+    """
+
+    path: Path
+    count: int
+    problems: tuple[Problem, ...]
+    batch: int
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What the attributions come to over all samples.
+
+        Raises:
+            InputError: the file beside the results is gone.
+        """
+        return Summary.load(beside(self.path, "summary.npz"))
+
+
+def map(
+    model: ModelLike,
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    method: str | Sequence[str] = "gradient",
+    *,
+    form: str | None = None,
+    target: TargetLike = None,
+    target_column: str | None = None,
+    columns: Sequence[str] | None = None,
+    key: str | None = None,
+    keep: Sequence[str] = (),
+    cohort: str | None = None,
+    memory: str | int = "1GB",
+    batch_size: int | None = None,
+    part: int | None = None,
+    processes: int = 1,
+    engine: str = "local",
+    address: str | None = None,
+    on_error: str = "stop",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    scale: float | None = None,
+    layout: str | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    providers: Providers = None,
+    threads: int | None = None,
+    trust: bool = False,
+    **settings: Any,
+) -> Mapped:
+    """Explain every sample of a data set, in a stream: memory does not grow with the number of samples.
+
+    Results are written in parts. A run that was stopped or killed goes on from the last finished part, and leaves the bytes
+    that it would have left at once.
+
+    Args:
+        model: a path, bytes or a ModelProto.
+        data: a folder of pictures, arrays (.npy) or texts (.txt), a sample each; .npy, .npz or .zarr with the samples along the
+            first axis; a table (.csv, .parquet, .arrow, .feather); WebDataset archives (.tar) or a folder of them; or `name=file`
+            for each input of a model with several.
+        out: where results go: a .parquet file, a .zarr store, or a folder (with `form`).
+        method: one method or several, which share what is read.
+        form: "parquet"; "npy", a folder of arrays that can be mapped into memory; "zarr"; "npz", one file a sample. None reads it
+            from the ending of `out`.
+        target: what is explained of every sample, as in `Explainer`.
+        target_column: the column of a table that says which index is explained.
+        columns: the columns of a table that are features, in the model's order; None for all that are not used otherwise.
+        key: the column of a table that names a sample.
+        keep: columns of a table that are handed on to the results.
+        cohort: one of them, by which the summary tells cohorts apart.
+        memory: what the run may take beside the loaded model: bytes, or "1GB".
+        batch_size: samples in one run; None measures how many are fast within `memory`.
+        part: samples in a part; None takes what runs for about two seconds.
+        processes: how many run at a time on this machine; `memory` is for all of them together.
+        engine: "local", or "ray" for a cluster.
+        address: of a running Ray cluster; None starts one on this machine.
+        on_error: whether a sample that cannot be read or explained is an error ("stop"), or recorded and left out ("skip").
+        resume: whether to go on with a run that was stopped. Where none was, a new one begins.
+        overwrite: whether to replace what is at `out`.
+        progress: whether to show a bar; None shows it on a terminal.
+        mean: subtracted from scaled pixel values; one number, or one per channel.
+        std: scaled pixel values are divided by it; one number, or one per channel.
+        scale: factor on pixel values, applied first, e.g. 1/255.
+        layout: order of an image's axes; None infers it from the input's shape.
+        options: options of each method, by its name.
+        providers: as in `Explainer`.
+        threads: as in `Explainer`.
+        trust: as in `Explainer`.
+        **settings: what else an `Explainer` takes, as `layer`, and options for all methods.
+
+    Returns:
+        Where the results are, and which samples are missing. Beside `out` there are `<out>.summary.npz` and, where samples are
+        missing, `<out>.errors.csv`.
+
+    Raises:
+        InputError: the data does not fit the model, or a sample failed and `on_error` is "stop".
+        OutputError: `out` exists, an unfinished run is another, or the disk is full. What was done is kept.
+        OnnxplainError: as `Explainer`.
+
+    Example:
+        >>> import tempfile
+        >>> import onnxplain
+        >>> out = f"{tempfile.mkdtemp()}/cancer.parquet"
+        >>> done = onnxplain.map("fixtures/cancer/model.onnx", "fixtures/cancer/cancer_samples.csv", out, progress=False)
+        >>> done.count, done.problems
+        (5, ())
+    """
+    if on_error not in ("stop", "skip") or engine not in ENGINES or processes < 1:
+        raise InputError(
+            f"on_error is 'stop' or 'skip', engine 'local' or 'ray', processes at least 1; got {on_error!r}, "
+            f"{engine!r}, {processes}"
+        )
+    allowed, goal = amount_of_memory(memory), Path(out)
+    work = goal.with_name(f".{goal.name}.parts")
+    sink_for(goal, form, work, 1)
+    _check_goal(goal, work, resume=resume, overwrite=overwrite)
+    names = [method] if isinstance(method, str) else list(method)
+    running: dict[str, Any] = {"providers": providers, "threads": threads, "progress": False, "trust": trust}
+    own = {name: dict((options or {}).get(name, {})) for name in names}
+    explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
+    kept = tuple(dict.fromkeys([*keep, *(c for c in (cohort, target_column) if c is not None)]))
+    chosen = Choice(None if columns is None else tuple(columns), key, kept)
+    paths = [data] if isinstance(data, str | os.PathLike) else list(data)
+    tensors = next(iter(explainers.values())).inputs
+    source = open_data([os.fspath(p) for p in paths], tensors, Look(mean, std, scale, layout), chosen)
+    if not source.count:
+        raise InputError(f"{paths[0]} holds no samples")
+    sink, stop = sink_for(goal, form, work, 1), on_error == "stop"
+    unsized = Job(explainers, source, target, target_column, sink, work, 1, 1, stop, cohort, source.features)
+    asked = {
+        "model": next(iter(explainers.values())).about["source_sha256"],
+        "methods": {name: e.about["options"] for name, e in explainers.items()},
+        "settings": digest({k: repr(v) for k, v in sorted({**settings, "options": options}.items())}),
+        "target": [repr(target), target_column],
+        "data": dict(source.state()),
+        "look": [repr(v) for v in (mean, std, scale, layout)],
+        "columns": [list(columns or ()), key, list(kept), cohort],
+        "form": form or goal.suffix,
+        "on_error": on_error,
+    }
+    with _held(work, overwrite=overwrite) as plan:
+        job = _planned(unsized, plan, asked, goal, form, allowed // processes, batch_size, part)
+        left = [p for p in range(job.parts) if not job.is_done(p)]
+        with watched(source.count, min(source.count, (job.parts - len(left)) * job.size), progress) as tell:
+            if left and engine == "ray":
+                run_on_ray(job, left, processes, address, tell)
+            elif left:
+                run_here(job, left, processes, tell)
+        return _finished(job, goal)
+
+
+def beside(path: Path, ending: str) -> Path:
+    """A file beside the results."""
+    return path.with_name(f"{path.name}.{ending}")
+
+
+def _check_goal(goal: Path, work: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse what exists already, before any work.
+
+    Raises:
+        OutputError: there are results, or an unfinished run, and nothing is said of them; or they cannot be written.
+    """
+    if not goal.is_dir():
+        check_writable(goal)
+    if goal.exists() and not overwrite and not (resume and work.exists()):
+        hint = "; that run is complete" if resume else ""
+        raise OutputError(f"{goal} exists{hint}; name another, or replace it with overwrite (--overwrite)")
+    if work.exists() and not resume and not overwrite:
+        raise OutputError(
+            f"a run that was to write {goal} is not complete; go on with resume (--resume), or begin anew with overwrite "
+            "(--overwrite)"
+        )
+
+
+@contextlib.contextmanager
+def _held(work: Path, *, overwrite: bool) -> Iterator[Path]:
+    """The folder for parts, held by this process alone; gives the path of the plan."""
+    if overwrite and work.exists():
+        shutil.rmtree(work)
+    try:
+        work.mkdir(exist_ok=True)
+        lock = open(work / "lock", "a")  # noqa: SIM115 - held while the run lasts
+    except OSError as error:
+        raise OutputError(f"cannot write {work}: {error.strerror}") from None
+    with lock:
+        _lock(lock, work)
+        yield work / "plan.json"
+
+
+def _lock(file: IO[str], work: Path) -> None:
+    """Keep other processes away; where the system has no such locks, nothing is kept."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(f"another run is writing {work}; wait for it, or name another output") from None
+
+
+def _planned(
+    job: Job, plan: Path, asked: dict[str, Any], goal: Path, form: str | None, memory: int, batch: int | None, part: int | None
+) -> Job:
+    """The job with the sizes that an unfinished run had, or with measured ones."""
+    asked = json.loads(json.dumps(asked, default=repr))
+    if plan.exists():
+        found = json.loads(plan.read_bytes())
+        other = [k for k in asked if found["asked"].get(k) != asked[k]]
+        if other:
+            raise OutputError(
+                f"the unfinished run for {goal} is another: it differs in {', '.join(other)}; ask for the same, or begin anew "
+                "with overwrite (--overwrite)"
+            )
+        return replace(
+            job, batch=found["batch"], size=found["part"], sink=sink_for(goal, form, plan.parent, found["part"], job.data.ragged)
+        )
+    pace, sample = _tried(job, memory, batch)
+    fast = max(1, min(int(SHORT / max(pace.seconds, 1e-9)), LARGE // max(1, pace.bytes_of_results)))
+    size = part or max(1, fast // pace.batch) * pace.batch
+    sink = sink_for(goal, form, plan.parent, size, job.data.ragged)
+    sink.begin(sample, job.data.count)
+    write_file(plan, json.dumps({"asked": asked, "batch": pace.batch, "part": size}).encode())
+    return replace(job, batch=pace.batch, size=size, sink=sink)
+
+
+def _tried(job: Job, memory: int, batch: int | None) -> tuple[Pace, dict[str, Any]]:
+    """What the first samples that can be explained take, and the columns of one.
+
+    Raises:
+        InputError: none of the first samples can be explained; the message tells why of the first.
+    """
+    first, most = None, min(LARGEST, batch or LARGEST)
+    for start in range(0, min(job.data.count, 10 * most), most):
+        for item in job.data.read(start, start + most):
+            if isinstance(item, Block) and job.explain(one := next(item.one_by_one()))[0]:
+                about = next(iter(job.explainers.values())).about
+                fixed = None if about["batched"] else 1
+                pace = measured(item, job.explain, memory, batch, fixed)
+                return pace, job.explain(one)[0]
+            first = first or (item if isinstance(item, Problem) else job.explain(next(item.one_by_one()))[2][0])
+    assert first is not None
+    raise InputError(f"none of the first samples can be explained; sample {first.key}: {first.reason}")
+
+
+def _finished(job: Job, goal: Path) -> Mapped:
+    """Join the parts, and write what stands beside the results."""
+    problems = tuple(job.problems())
+    found = [Summary.load(p) for n in range(job.parts) if (p := job.work / f"{n:06}.summary.npz").exists()]
+    if found:
+        summary = replace(reduce(lambda a, b: a + b, found), features=job.features)
+        write_file(beside(goal, "summary.npz"), summary.write)
+    errors = beside(goal, "errors.csv")
+    if problems:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(
+            [("index", "key", "reason"), *((p.index, p.key, p.reason) for p in problems)]
+        )
+        write_file(errors, text.getvalue().encode())
+    else:
+        errors.unlink(missing_ok=True)
+    job.sink.finish(job.parts)
+    shutil.rmtree(job.work)
+    return Mapped(goal, job.data.count, problems, job.batch)
