@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from onnxplain.cli.options import mask_option, method_options, model_options, read_baseline, read_masks, settings_of
-from onnxplain.cli.show import show_contract, wrote
+from onnxplain.cli.outputs import deliver, force_option, outputs
+from onnxplain.cli.show import show_contract
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
-from onnxplain.io.writer import check_writable, write_model
+from onnxplain.io.writer import write_model
 from onnxplain.ir.registry import load_registry
 from onnxplain.runtime.inputs import model_inputs
 from onnxplain.verification.verify import verify_prediction
@@ -23,7 +23,8 @@ __all__ = ["rewrite_command"]
 
 @click.command("rewrite")
 @click.argument("model", type=click.Path())
-@click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model.")
+@click.option("-o", "--out", required=True, metavar="FILE", help="Where to write the explained model; - for standard output.")
+@force_option
 @model_options
 @click.option("-t", "--target", default=None, metavar="T",
               help="As for explain; or input / cotangent: the host chooses at run time.")  # fmt: skip
@@ -44,7 +45,7 @@ __all__ = ["rewrite_command"]
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite_command(
-    model: str, out: str, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
+    model: str, out: str, force: bool, target: str | None, baseline: str | None, masks: tuple[str, ...], only_attribution: bool,
     batch_size: int | None, inputs_to_verify: tuple[str, ...], options: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
@@ -52,7 +53,7 @@ def rewrite_command(
     The file runs wherever ONNX Runtime runs. Its inputs and outputs are the original ones, followed by those of the explanation.
     With --verify, the file is not written if its prediction differs from that of the model.
     """
-    check_writable(Path(out))
+    (path,) = outputs([out], force, model)
     settings = settings_of(**chosen)
     registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
@@ -63,5 +64,5 @@ def rewrite_command(
     if inputs_to_verify:
         verify_prediction(model, request, read_inputs(inputs_to_verify, model_inputs(model)))
     done = rewrite_source(source, request)
-    wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
+    deliver(path, lambda file: write_model(done.model, file, source.folder, source.lazy_weights))
     show_contract(done.model, done.about)

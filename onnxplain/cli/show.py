@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import onnx
 from rich import box
@@ -29,7 +30,7 @@ from onnxplain.verification.findings import CheckReport
 
 __all__ = [
     "show_check", "show_contract", "show_explanation", "show_method", "show_methods", "show_operators", "show_plain_model",
-    "show_plan", "wrote",
+    "show_plan", "to_stderr", "wrote",
 ]  # fmt: skip
 
 LAYER = {
@@ -64,9 +65,17 @@ REPORTS = {
 """Outputs beside the attributions, and what they are."""
 
 
+def to_stderr() -> None:
+    """Let this call of the command line print to standard error, because standard output carries a file."""
+    click.get_current_context().find_root().meta[to_stderr.__module__] = True
+
+
 def _console() -> Console:
     # In a pipe or file, rows are not broken at 80 columns: other programs read them.
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    context = click.get_current_context(silent=True)
+    aside = context is not None and context.find_root().meta.get(to_stderr.__module__, False)
+    stream = sys.stderr if aside else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
