@@ -65,7 +65,7 @@ def prototype_command(
     )  # fmt: skip
     show_prototypes(found, names)
     for path in paths:
-        deliver(path, partial(found.save, **({"labels": names} if path.suffix == ".png" else {})))
+        deliver(path, partial(found.save, labels=names) if path.suffix == ".png" else found.save)
 
 
 def _classes(text: str) -> str | list[int]:

@@ -12,6 +12,7 @@ from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
+from onnxplain.runtime.guarded import guarded
 
 __all__ = ["Nonfinite", "check_inputs", "first_missing", "model_inputs"]
 
@@ -120,6 +121,7 @@ def _uneven(
     ]
 
 
+@guarded
 def model_inputs(model: ModelLike) -> tuple[Tensor, ...]:
     """The inputs a model takes."""
     return Graph(prepared(read(model)).model).inputs

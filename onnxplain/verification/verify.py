@@ -21,6 +21,7 @@ from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor, is_float
 from onnxplain.passes.weights import without_weights
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Arrays, Providers, Session
@@ -30,6 +31,7 @@ from onnxplain.verification.findings import CheckReport, Finding
 __all__ = ["explained_feeds", "own_inputs", "verify", "verify_prediction"]
 
 
+@guarded
 def verify(
     file: ModelLike, model: ModelLike | None = None, x: Any = None, *, providers: Providers = None, seed: int = 0
 ) -> CheckReport:
@@ -101,6 +103,7 @@ def verify_prediction(model: ModelLike, request: Request, x: Any, *, providers: 
     return Finding("prediction", verdict.kept, verdict.detail)
 
 
+@guarded
 def own_inputs(file: ModelLike) -> tuple[Tensor, ...]:
     """The inputs of an explained file that are the model's own."""
     model = read(file).model

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-
 from tests.fuzz import inputs, journals, metadata, models
 
 __all__ = ["KINDS", "run_case"]

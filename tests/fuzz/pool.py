@@ -144,7 +144,7 @@ def _judged(kind: str, number: int, folder: Path) -> tuple[str, str, str, bool]:
         inner = error.__cause__
         if type(error).__name__ == "InternalError":
             return ("memory" if isinstance(inner, MemoryError) else "crash"), _place(inner or error), repr(inner)[:300], True
-        if "\n" in text or "\r" in text or "\x1b" in text or not text.strip():
+        if len(text) > 3000 or any(not c.isprintable() and c != "\n" for c in text) or not text.strip():
             return "crash", f"no clear line: {_place(error)}", repr(text)[:300], True
         return "refused", "", text[:300], True
     except MemoryError as error:
