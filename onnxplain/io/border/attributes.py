@@ -53,6 +53,8 @@ def attribute_problem(op: str, attribute: AttributeProto, known: Signature | Non
         return f"lacks the graph of its attribute '{name}'"
     if kind == AttributeProto.TENSOR and not attribute.HasField("t"):
         return f"lacks the tensor of its attribute '{name}'"
+    if op == "Transpose" and name == "perm" and sorted(attribute.ints) != list(range(len(attribute.ints))):
+        return f"has {list(attribute.ints)[:10]} as 'perm', which is no order of axes"
     if op in WINDOWS and name in POSITIVE:
         return _window_problem(name, [attribute.i] if kind == AttributeProto.INT else attribute.ints)
     return ""

@@ -11,7 +11,7 @@ from onnxplain.ir.edit import subgraphs
 
 __all__ = ["MOST_NODES", "check_functions"]
 
-MOST_NODES = 1_000_000
+MOST_NODES = 200_000
 """Nodes that a model may have once its functions are written out where they are called."""
 
 Key = tuple[str, str, str]
@@ -22,7 +22,7 @@ def check_functions(model: onnx.ModelProto, name: str) -> None:
     """Check that the functions of a model can be written out.
 
     Raises:
-        ModelError: a function calls itself, one name stands for two, or more than a million nodes would result.
+        ModelError: a function calls itself, one name stands for two, or more than `MOST_NODES` nodes would result.
     """
     functions = {_key(f): f for f in model.functions}
     if len(functions) < len(model.functions):
