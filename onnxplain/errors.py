@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 __all__ = [
@@ -24,6 +25,10 @@ __all__ = [
     "nearest",
     "visible",
 ]
+
+
+LONG = re.compile(r"\S{401,}")
+"""Words that nobody reads: names of thousands of letters."""
 
 
 class OnnxplainError(Exception):
@@ -118,13 +123,15 @@ class RelevanceWarning(UserWarning):
 
 
 def visible(text: str) -> str:
-    """Text from a file as it may be shown: control characters, and those that turn the direction of writing, as escapes.
+    """Text from a file as it may be shown: control characters, and those that turn the direction of writing, as escapes, and words
+    without end cut short.
 
     Example:
         >>> from onnxplain.errors import visible
         >>> visible("red: \\x1b[31m")
         'red: \\\\x1b[31m'
     """
+    text = LONG.sub(lambda found: f"{found[0][:100]}…{found[0][-20:]}", text)
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

@@ -85,7 +85,7 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
         attributes=frozenset(schema.attributes),
         inputs=(schema.min_input, schema.max_input),
         outputs=(schema.min_output, schema.max_output),
-        attribute_kinds={n: int(a.type.value) for n, a in schema.attributes.items()},
+        attribute_kinds={n: int(a.type.value) for n, a in schema.attributes.items()},  # type: ignore[attr-defined]
         required=frozenset(n for n, a in schema.attributes.items() if a.required),
         optional_inputs=frozenset(i for i, p in enumerate(schema.inputs) if p.option != OpSchema.FormalParameterOption.Single),
     )

@@ -89,7 +89,7 @@ def look(rng: random.Random, folder: Path) -> None:
             ["plan", str(path)],
         )
     )
-    found = CliRunner().invoke(main, command)
+    found = CliRunner().invoke(main, ["--debug", *command])
     if found.exception is not None and not isinstance(found.exception, SystemExit):
         raise found.exception
     if "\x1b[2J" in found.output:

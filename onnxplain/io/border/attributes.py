@@ -10,7 +10,7 @@ from onnxplain.ir.schema import Signature
 
 __all__ = ["attribute_problem"]
 
-KINDS = {
+KINDS: dict[int, str] = {
     AttributeProto.FLOAT: "a number", AttributeProto.INT: "an integer", AttributeProto.STRING: "text",
     AttributeProto.TENSOR: "a tensor", AttributeProto.GRAPH: "a graph", AttributeProto.SPARSE_TENSOR: "a sparse tensor",
     AttributeProto.TYPE_PROTO: "a type", AttributeProto.FLOATS: "numbers", AttributeProto.INTS: "integers",
