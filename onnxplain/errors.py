@@ -123,8 +123,8 @@ class RelevanceWarning(UserWarning):
 
 
 def visible(text: str) -> str:
-    """Text from a file as it may be shown: control characters, and those that turn the direction of writing, as escapes, and words
-    without end cut short.
+    """Text from a file as it may be shown: control characters, and those that turn the direction of writing, as escapes; words
+    without end are cut short.
 
     Example:
         >>> from onnxplain.errors import visible

@@ -29,6 +29,7 @@ COMMANDS = {
     "advise": ("advise", "Point out what in a model's structure helps or hinders explanations."),
     "tcav": ("tcav", "Test whether the score of a class depends on a concept given by examples."),
     "prototype": ("prototype", "Search for the input with the highest score for a class."),
+    "debug-bundle": ("debug_bundle", "Write what a report of a mistake needs, without the model's weights."),
 }
 """By name of the command: its module in this package, and a summary."""
 
@@ -46,7 +47,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(f"onnxplain.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name}_command")
+        found = getattr(import_module(f"onnxplain.cli.{COMMANDS[cmd_name][0]}"), f"{COMMANDS[cmd_name][0]}_command")
         assert isinstance(found, click.Command)
         return found
 

@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from onnxplain.cli.text import escape
 from onnxplain.explain.catalog import HOW, Coverage
 from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
@@ -104,14 +104,18 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     console = _console()
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
-    console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
+    console.print(
+        f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(about['target'])}"
+    )
     for name in explanation.attributions:
         values = explanation.samples_first(name)
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
         if entry["kind"] == "map":
             console.print(f"a map of '{escape(name)}', made from the layer '{escape(entry['tensor'])}' {list(values.shape[1:])}")
         if entry["kind"] == "embedding":
-            console.print(f"'{name}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'")
+            console.print(
+                f"'{escape(name)}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'"
+            )
         columns = ("sample", "target", "total", "negative", f"largest attributions of '{escape(name)}'")
         table = _table(*columns, right=("sample", "total", "negative"))
         negative = explanation.negative_share(name)
@@ -297,7 +301,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
 def show_check(report: CheckReport, as_json: bool = False) -> None:
     """Print one line per check."""
     if as_json:
-        print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2, ensure_ascii=False))
+        print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2))
         return
     console = _console()
     signs = {True: "[green]✓[/green]", False: "[bold red]✗[/bold red]", None: "[yellow]·[/yellow]"}

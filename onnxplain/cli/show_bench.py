@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 
 from onnxplain.bench.report import COSTLIEST, HEAD, BenchReport, cells
 from onnxplain.cli.show import _console, _table
+from onnxplain.cli.text import escape
 
 __all__ = ["show_bench", "working"]
 

@@ -26,6 +26,7 @@ WRITING = {
     "explain": (["explain", MODEL, THREE], ".npz"),
     "evaluate": (["evaluate", MODEL, THREE, "-m", "gradient", "-q", "sparseness"], ".json"),
     "bench": (["bench", MODEL, "--rounds", "1", "--seconds", "0", "--batch", "1"], ".json"),
+    "debug-bundle": (["debug-bundle", MODEL], ".zip"),
     "prototype": (["prototype", MODEL, "-t", "3", "--starts", "1"], ".npz"),
 }
 """Every command that takes `-o`, with an ending that it writes."""

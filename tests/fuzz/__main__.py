@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from tests.fuzz.cases import KINDS
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--kind", choices=list(KINDS))
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--cases", type=int, help="how many, however long it takes")
     parser.add_argument("--number", type=int, help="run one case in this process, with its traceback")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -43,7 +45,8 @@ def main() -> int:
     import onnxplain.evaluation.journal
     import onnxplain.verification.verify  # noqa: F401 - before the processes are forked
 
-    found = list(outcomes(numbered(kinds, given.first), time.monotonic() + given.seconds))
+    until = None if given.cases else time.monotonic() + given.seconds
+    found = list(outcomes(islice(numbered(kinds, given.first), given.cases), until))
     clean()
     show(found)
     if given.json:
