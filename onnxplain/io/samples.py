@@ -263,7 +263,7 @@ def read_rows(
     try:
         rows = [(lines.line_num, [c.strip() for c in row]) for row in lines if any(c.strip() for c in row)]
     except csv.Error as error:
-        raise InputError(f"{path}, line {lines.line_num + 1}, is no row of a table: {error}") from None
+        raise InputError(f"{path}, line {lines.line_num}, is no row of a table: {error}") from None
     if not rows:
         raise InputError(f"{path} is empty")
     is_text = tensor is not None and tensor.dtype is not None and tensor.dtype.kind in "OUS"
