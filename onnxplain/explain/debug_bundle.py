@@ -30,13 +30,16 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnx-graphsurgeo
 SMALL = 64
 """Elements up to which integers stay: shapes, axes and counts, without which nothing can be told."""
 
+FEW = 8
+"""Elements up to which any constant stays: factors, and the scales of a resize."""
+
 INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 
 
 def debug_bundle(model: ModelLike, attempt: Callable[[], Any] | None = None) -> bytes:
     """A .zip for a report: `structure.onnx`, the model with zeros for weights, and `report.json`.
 
-    Names of tensors, nodes and functions stay, single numbers, and up to 64 integers, which describe shapes. Weights,
+    Names of tensors, nodes and functions stay, and constants of up to 8 numbers or 64 integers, which describe shapes. Weights,
     documentation and metadata are left out. The file loads and can be rewritten as the model can.
 
     Args:
@@ -138,7 +141,7 @@ def _strip(node: onnx.NodeProto) -> None:
 def _stays(tensor: TensorProto) -> bool:
     external = tensor.data_location == TensorProto.EXTERNAL
     count = prod(tensor.dims)
-    return not external and (count <= 1 or (tensor.data_type in INTEGERS and count <= SMALL))
+    return not external and (count <= FEW or (tensor.data_type in INTEGERS and count <= SMALL))
 
 
 def _zeros(tensor: TensorProto) -> onnx.SparseTensorProto:
