@@ -171,7 +171,8 @@ def _blank(tensor: TensorProto) -> None:
 
 def _happened(error: Exception) -> dict[str, Any]:
     """An error with its way through the package; no paths of the machine."""
-    chain, told = error, []
+    chain: BaseException | None = error
+    told: list[dict[str, Any]] = []
     while chain is not None and len(told) < 4:
         frames = traceback.extract_tb(chain.__traceback__)
         told.append(
@@ -180,7 +181,7 @@ def _happened(error: Exception) -> dict[str, Any]:
                 "through": [f"{_place(f.filename)}:{f.lineno} {f.name}" for f in frames],
             }
         )
-        chain = chain.__cause__  # type: ignore[assignment]
+        chain = chain.__cause__
     return {"errors": told}
 
 
