@@ -1,6 +1,8 @@
 # make demo   set everything up and explain real digits: pictures and a page in out/
 # make demo-web   a page that explains a digit as you draw it; prints its address
 # make test   set everything up and run lint, types and tests
+# make fuzz   mutants of models, inputs, metadata and journals for an hour
+# make reliability  half an hour of them, counted in docs/reliability.md
 # make hosts  only the tests of explained models in C++, Node and the browser
 # make slow   the long sweeps, left out of `make test`
 # make studies  run the studies again: tables and figures in docs/
@@ -13,7 +15,7 @@ BIN := $(VENV)/bin
 WEB := examples/web
 PORT ?= 8000
 
-.PHONY: demo demo-web studies comparison test hosts lint slow clean
+.PHONY: demo demo-web studies comparison test fuzz reliability hosts lint slow clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python fixtures/demo.py
@@ -36,6 +38,12 @@ comparison: $(VENV)/demo.stamp
 
 test: lint
 	$(BIN)/pytest -m "not slow" -n 2
+
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz --seconds 3600 --first $$(date +%s) --json out/fuzz.json
+
+reliability: $(VENV)/test.stamp
+	$(BIN)/python -m tests.fuzz --seconds 1800 --page docs/reliability.md
 
 hosts: $(VENV)/test.stamp
 	$(BIN)/pytest -m "cpp or node or browser" -n 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 __all__ = [
     "InputError",
+    "InternalError",
     "LayerError",
     "MethodError",
     "MetricError",
@@ -20,7 +22,13 @@ __all__ = [
     "RuleError",
     "TargetError",
     "UnsupportedOperatorError",
+    "nearest",
+    "visible",
 ]
+
+
+LONG = re.compile(r"\S{401,}")
+"""Words that nobody reads: names of thousands of letters."""
 
 
 class OnnxplainError(Exception):
@@ -34,6 +42,10 @@ class OnnxplainError(Exception):
         ...     print(type(error).__name__, "-", error)
         MethodError - no method 'deeplifft'; did you mean 'deeplift'...
     """
+
+    def __str__(self) -> str:
+        """The message; control characters in names that come from files are written out, so that none reaches a terminal."""
+        return visible(super().__str__())
 
 
 class ModelError(OnnxplainError):
@@ -102,8 +114,25 @@ class OutputError(OnnxplainError):
     """A result cannot be written where it was asked for."""
 
 
+class InternalError(OnnxplainError):
+    """A mistake of onnxplain's own. Its cause is the error that nobody foresaw; the command line exits with 3."""
+
+
 class RelevanceWarning(UserWarning):
     """Relevance became exactly zero on its way, or far larger than the score. The message names the node."""
+
+
+def visible(text: str) -> str:
+    """Text from a file as it may be shown: control characters, and those that turn the direction of writing, as escapes; words
+    without end are cut short.
+
+    Example:
+        >>> from onnxplain.errors import visible
+        >>> visible("red: \\x1b[31m")
+        'red: \\\\x1b[31m'
+    """
+    text = LONG.sub(lambda found: f"{found[0][:100]}…{found[0][-20:]}", text)
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:

@@ -28,6 +28,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
 from onnxplain.method.registry import graph_method
 from onnxplain.passes import prepared
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import axes_of, check_inputs
 from onnxplain.runtime.session import check_providers
 from onnxplain.verification.verify import explained_feeds
@@ -77,6 +78,7 @@ def session_worker(path: Path, settings: Mapping[str, Any]) -> Worker:
     return Worker(command, {"PYTHONPATH": root} if "site-packages" not in root else None)
 
 
+@guarded
 def bench(
     model: ModelLike,
     methods: Sequence[str] = ("gradient",),

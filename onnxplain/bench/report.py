@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from onnxplain.bench.spread import Spread, ratio
 from onnxplain.errors import OutputError
+from onnxplain.io.table import csv_text
 from onnxplain.io.writer import write_file
 
 __all__ = ["COSTLIEST", "ENDINGS", "HEAD", "BenchReport", "Row", "cells", "check_ending"]
@@ -110,11 +109,8 @@ class BenchReport:
 
     def csv(self) -> str:
         """The rows as CSV with a header."""
-        out = io.StringIO()
-        writer = csv.DictWriter(out, list(self.rows[0].to_dict()))
-        writer.writeheader()
-        writer.writerows(r.to_dict() for r in self.rows)
-        return out.getvalue()
+        rows = [r.to_dict() for r in self.rows]
+        return csv_text(rows[0], (row.values() for row in rows), newline="\r\n")
 
     def markdown(self) -> str:
         """The rows as a table, with the conditions of the measurement and the most expensive operators."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,11 +10,10 @@ from onnxplain.bench.benchmark import bench as run_bench
 from onnxplain.bench.report import BenchReport, check_ending
 from onnxplain.bench.sets import SetReport, bench_set, members
 from onnxplain.cli.options import method_options, model_options, options_of_each
-from onnxplain.cli.show import wrote
+from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_bench import show_bench, show_set, working
 from onnxplain.errors import InputError
 from onnxplain.io.samples import read_inputs
-from onnxplain.io.writer import check_writable
 from onnxplain.runtime.inputs import inputs_and_axes
 
 __all__ = ["bench_command"]
@@ -42,10 +40,13 @@ __all__ = ["bench_command"]
     "--baseline", type=float, default=0.0, show_default=True, help="Value of the reference input, for methods that need one."
 )
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
-@click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
+@click.option("-o", "--out", multiple=True, metavar="FILE",
+              help="Write .md, .json or .csv; may be repeated.  [-.md: to standard output]")  # fmt: skip
+@force_option
 def bench_command(
     model: str | None, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
     sets: tuple[str, ...], batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...],
+    force: bool,
     **chosen: Any,
 ) -> None:  # fmt: skip
     """Measure what explanations cost: time and memory of the explained models against those of the model itself.
@@ -53,10 +54,9 @@ def bench_command(
     MODEL, or every model of a set, and its rewritten files (one per method; separate several methods by commas) run in turn,
     each in a process of its own. INPUT is read as by `onnxplain explain`; without it, random samples are used.
     """
-    paths = [Path(o) for o in out]
+    paths = outputs(out, force, model, *files)
     for path in paths:
         check_ending(path)
-        check_writable(path)
     methods = method.split(",")
     if (model is None) == (not sets):
         raise InputError("give a MODEL, or models by --set, and not both" if sets else "give a MODEL, or models by --set")
@@ -80,7 +80,7 @@ def bench_command(
     else:
         show_bench(report)
     for path in paths:
-        wrote(report.save(path))
+        deliver(path, report.save)
 
 
 def _extents(given: tuple[str, ...]) -> dict[str, int]:

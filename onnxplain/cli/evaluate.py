@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from onnxplain.cli.options import sample_axis_option, trust_option
-from onnxplain.cli.show import wrote
+from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_evaluation import show_evaluation
 from onnxplain.errors import InputError, nearest
 from onnxplain.evaluation.report.files import check_evaluation_ending
@@ -31,7 +31,9 @@ __all__ = ["evaluate_command"]
               help="Attributions from elsewhere (.npy, .npz), in the shape of the input; may be repeated.")  # fmt: skip
 @click.option("-q", "--metric", "metrics", multiple=True, metavar="METRIC",
               help='A metric, e.g. "deletion(replace=mean)"; a family; or all; may be repeated.')  # fmt: skip
-@click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .md .csv .json .parquet or .png; may be repeated.")
+@click.option("-o", "--out", multiple=True, metavar="FILE",
+              help="Write .html .md .csv .json .parquet or .png; may be repeated.  [-.md: to standard output]")  # fmt: skip
+@force_option
 @click.option("-t", "--target", default=None, metavar="T",
               help="top, an index, 3,10 (per axis), 3;5 (per sample), or labels (the true classes).  [default: top]")  # fmt: skip
 @click.option("--labels", metavar="FILE", help="The true classes, a number per sample: .npy .csv .txt, or FILE.npz:NAME.")
@@ -58,7 +60,7 @@ __all__ = ["evaluate_command"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate_command(
     model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],
-    out: tuple[str, ...], target: str | None, labels: str | None, masks: str | None, baseline: str | None,
+    out: tuple[str, ...], force: bool, target: str | None, labels: str | None, masks: str | None, baseline: str | None,
     journal: str | None, name: str | None, classes: str | None, features: str | None,
     rules: Sequence[str], scale: float | None, provider: str,
     as_json: bool, **settings: Any,
@@ -70,7 +72,7 @@ def evaluate_command(
 
     Shortest use: onnxplain evaluate MODEL.onnx DATA.npy -m gradient -m lrp-epsilon -o report.html
     """
-    paths = [Path(o) for o in out]
+    paths = outputs(out, force, model, journal, *files)
     for path in paths:
         check_evaluation_ending(path)
     shared = {k: settings[k] for k in ("output", "score", "sample_axis")}
@@ -84,7 +86,7 @@ def evaluate_command(
         baseline=_baseline(baseline), input=name, providers=provider, rules=list(rules) or None, **settings,
     )  # fmt: skip
     for path in paths:
-        wrote(found.save(path))
+        deliver(path, found.save)
     if as_json or not paths:
         show_evaluation(found, as_json)
 

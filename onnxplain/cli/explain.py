@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from onnxplain.cli.options import (
     settings_of,
     trust_option,
 )
-from onnxplain.cli.show import show_explanation, wrote
+from onnxplain.cli.outputs import deliver, force_option, outputs
+from onnxplain.cli.show import show_explanation
 from onnxplain.errors import OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.io.samples import headers, read_inputs, read_labels
-from onnxplain.io.writer import check_writable
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
 from onnxplain.results.save import check_explanation_ending, save_explanation
@@ -40,7 +41,9 @@ __all__ = ["explain_command"]
 @click.option("-t", "--target", default=None, metavar="T",
               help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), or all; 7,3;6,5: one of these "
                    "per sample.")  # fmt: skip
-@click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .html .png .npz .json .csv or .parquet; may be repeated.")
+@click.option("-o", "--out", multiple=True, metavar="FILE",
+              help="Write .html .png .npz .json .csv or .parquet; may be repeated.  [-.json: to standard output]")  # fmt: skip
+@force_option
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input has its own).")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples per run.")
@@ -59,9 +62,9 @@ __all__ = ["explain_command"]
 @trust_option
 @run_options
 def explain_command(
-    model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
-    batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None, feature: tuple[str, ...], by: str | None,
-    interactions: bool, top: int, provider: str, mean: list[float] | None,
+    model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], force: bool, labels: str | None,
+    features: str | None, batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None,
+    feature: tuple[str, ...], by: str | None, interactions: bool, top: int, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
@@ -71,9 +74,8 @@ def explain_command(
     input are a batch. Several methods, separated by commas, are shown side by side.
     """
     settings = settings_of(**chosen)
-    paths = [Path(o) for o in out]
+    paths = outputs(out, force, model, *files)
     for path in paths:
-        check_writable(path)
         check_explanation_ending(path, len(settings["method"].split(",")))
     pictured = _picture(paths, form, feature, by)
     names = read_labels(labels) if labels else []
@@ -98,7 +100,7 @@ def explain_command(
             named["interactions"] = True
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
-        wrote(save_explanation(explanations, path, **named))
+        deliver(path, partial(save_explanation, explanations, **named))
     if not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [])

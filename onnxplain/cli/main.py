@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from onnxplain._version import __version__
-from onnxplain.errors import OnnxplainError
+from onnxplain.errors import InternalError, OnnxplainError, visible
 
 __all__ = ["COMMANDS", "main"]
 
@@ -29,8 +31,13 @@ COMMANDS = {
     "tcav": ("tcav", "Test whether the score of a class depends on a concept given by examples."),
     "drift": ("drift", "Compare the attributions of two runs of `onnxplain map`."),
     "prototype": ("prototype", "Search for the input with the highest score for a class."),
+    "debug-bundle": ("debug_bundle", "Write what a report of a mistake needs, without the model's weights."),
 }
 """By name of the command: its module in this package, and a summary."""
+
+
+MISTAKE = 3
+"""The exit status of errors that are mistakes of onnxplain's own."""
 
 
 class _Group(click.Group):
@@ -42,7 +49,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(f"onnxplain.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name}_command")
+        found = getattr(import_module(f"onnxplain.cli.{COMMANDS[cmd_name][0]}"), f"{COMMANDS[cmd_name][0]}_command")
         assert isinstance(found, click.Command)
         return found
 
@@ -57,9 +64,29 @@ class _Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             click.echo(f"onnxplain: {error}", err=True)
+            ctx.exit(MISTAKE if isinstance(error, InternalError) else 2)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except MemoryError:
+            if ctx.params.get("debug"):
+                raise
+            click.echo("onnxplain: there is not enough memory; take a smaller batch or fewer samples", err=True)
             ctx.exit(2)
-        except BrokenPipeError:
-            ctx.exit(0)
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"onnxplain: {unforeseen(error)}", err=True)
+            ctx.exit(MISTAKE)
+
+
+def unforeseen(error: Exception) -> str:
+    """An error that nobody foresaw, in one line."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    what = visible(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}".removesuffix(": "))
+    return (
+        f"an error that is a mistake of onnxplain's own ({what}, in {Path(where.filename).name}, line {where.lineno}); "
+        "please report it, with the file that `onnxplain debug-bundle MODEL` writes; `onnxplain --debug …` shows the traceback"
+    )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -12,6 +12,7 @@ import click
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.errors import InputError, MethodError
+from onnxplain.io.plain import from_json
 from onnxplain.io.samples import read_array, read_arrays
 from onnxplain.method.registry import find_method
 
@@ -145,11 +146,13 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise MethodError(f"--option takes NAME=VALUE, got '{pair}'")
         try:
-            value = json.loads(text)
+            value = from_json(text)
         except json.JSONDecodeError:
             value = (
                 read_arrays(Path(text)) if text.endswith(".npz") else read_array(Path(text)) if text.endswith(".npy") else text
             )
+        except ValueError as error:
+            raise MethodError(f"--option {name}: {error}") from None
         result[name.replace("-", "_")] = value
     return result
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import click
 
 from onnxplain.cli.concept_options import concept_options, concept_settings
-from onnxplain.cli.show import wrote
+from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_concepts import show_prototypes
 from onnxplain.concepts.picture import check_path
 from onnxplain.concepts.prototype import prototype as run_prototype
@@ -24,7 +24,9 @@ __all__ = ["prototype_command"]
 @click.command("prototype")
 @click.argument("model", type=click.Path())
 @click.option("-t", "--target", required=True, metavar="T", help="The class: an index, several (0,1,2), or all.")
-@click.option("-o", "--out", multiple=True, required=True, metavar="FILE", help="Write .png or .npz; may be repeated.")
+@click.option("-o", "--out", multiple=True, required=True, metavar="FILE",
+              help="Write .png or .npz; may be repeated.  [-.npz: to standard output]")  # fmt: skip
+@force_option
 @click.option("--penalty", "penalties", multiple=True, metavar="NAME[=STRENGTH]",
               help="l2 or tv (total variation), or none; may be repeated.  [default: l2]")  # fmt: skip
 @click.option(
@@ -42,7 +44,8 @@ __all__ = ["prototype_command"]
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @concept_options
 def prototype_command(
-    model: str, target: str, out: tuple[str, ...], penalties: tuple[str, ...], expert: tuple[str, ...], weight: float,
+    model: str, target: str, out: tuple[str, ...], force: bool, penalties: tuple[str, ...], expert: tuple[str, ...],
+    weight: float,
     decoder: str | None, score: str, bounds: tuple[float, float] | None, starts: int, labels: str | None,
     scale: float | None, seed: int, **chosen: Any,
 ) -> None:  # fmt: skip
@@ -50,7 +53,7 @@ def prototype_command(
 
     Shortest use: onnxplain prototype MODEL.onnx -t all --bounds 0 1 -o prototypes.png
     """
-    paths = [Path(o) for o in out]
+    paths = outputs(out, force, model, decoder, *expert)
     for path in paths:
         check_path(path)
     names = read_labels(labels) if labels else []
@@ -62,7 +65,7 @@ def prototype_command(
     )  # fmt: skip
     show_prototypes(found, names)
     for path in paths:
-        wrote(found.save(path, **({"labels": names} if path.suffix == ".png" else {})))
+        deliver(path, partial(found.save, labels=names) if path.suffix == ".png" else found.save)
 
 
 def _classes(text: str) -> str | list[int]:

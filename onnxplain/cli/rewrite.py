@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from onnxplain.cli.options import mask_option, method_options, model_options, read_baseline, read_masks, settings_of
+from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show import show_contract, wrote
 from onnxplain.errors import OutputError
 from onnxplain.explain.request import Request
@@ -15,7 +16,7 @@ from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.triton import write_triton
-from onnxplain.io.writer import check_writable, write_model
+from onnxplain.io.writer import write_model
 from onnxplain.ir.registry import load_registry
 from onnxplain.runtime.inputs import inputs_and_axes
 from onnxplain.verification.verify import verify_prediction
@@ -25,7 +26,8 @@ __all__ = ["rewrite_command"]
 
 @click.command("rewrite")
 @click.argument("model", type=click.Path())
-@click.option("-o", "--out", metavar="FILE", help="Where to write the explained model.")
+@click.option("-o", "--out", metavar="FILE", help="Where to write the explained model; - for standard output.")
+@force_option
 @click.option("--triton", "repository", metavar="DIR", help="Write it into a model repository of Triton, with its configuration.")
 @click.option("--triton-name", metavar="NAME", help="What Triton calls it.  [default: MODEL_METHOD]")
 @model_options
@@ -48,9 +50,9 @@ __all__ = ["rewrite_command"]
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 def rewrite_command(
-    model: str, out: str | None, repository: str | None, triton_name: str | None, target: str | None, baseline: str | None,
-    masks: tuple[str, ...], only_attribution: bool, batch_size: int | None, inputs_to_verify: tuple[str, ...],
-    options: tuple[str, ...], **chosen: Any,
+    model: str, out: str | None, force: bool, repository: str | None, triton_name: str | None, target: str | None,
+    baseline: str | None, masks: tuple[str, ...], only_attribution: bool, batch_size: int | None,
+    inputs_to_verify: tuple[str, ...], options: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
@@ -59,8 +61,7 @@ def rewrite_command(
     """
     if out is None and repository is None:
         raise OutputError("say where to write: -o FILE, or --triton DIR for a model repository")
-    if out is not None:
-        check_writable(Path(out))
+    paths = outputs([] if out is None else [out], force, model)
     settings = settings_of(**chosen)
     registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
@@ -73,8 +74,8 @@ def rewrite_command(
         inputs, axes = inputs_and_axes(model, rules=list(chosen["rules"]) or None, **shared)
         verify_prediction(model, request, read_inputs(inputs_to_verify, inputs, axes=axes.of_inputs))
     done = rewrite_source(source, request)
-    if out is not None:
-        wrote(write_model(done.model, Path(out), source.folder, source.lazy_weights))
+    for path in paths:
+        deliver(path, lambda file: write_model(done.model, file, source.folder, source.lazy_weights))
     if repository is not None:
         name = triton_name or f"{Path(model).stem}_{request.method.name}"
         made = write_triton(

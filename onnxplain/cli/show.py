@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import onnx
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from onnxplain.cli.text import escape
 from onnxplain.explain.catalog import HOW, Coverage
 from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
@@ -29,7 +30,7 @@ from onnxplain.verification.findings import CheckReport
 
 __all__ = [
     "show_check", "show_contract", "show_explanation", "show_method", "show_methods", "show_operators", "show_plain_model",
-    "show_plan", "wrote",
+    "show_plan", "to_stderr", "wrote",
 ]  # fmt: skip
 
 LAYER = {
@@ -64,9 +65,17 @@ REPORTS = {
 """Outputs beside the attributions, and what they are."""
 
 
+def to_stderr() -> None:
+    """Let this call of the command line print to standard error, because standard output carries a file."""
+    click.get_current_context().find_root().meta[to_stderr.__module__] = True
+
+
 def _console() -> Console:
     # In a pipe or file, rows are not broken at 80 columns: other programs read them.
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    context = click.get_current_context(silent=True)
+    aside = context is not None and context.find_root().meta.get(to_stderr.__module__, False)
+    stream = sys.stderr if aside else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -95,14 +104,18 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     console = _console()
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
-    console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {about['target']}")
+    console.print(
+        f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(about['target'])}"
+    )
     for name in explanation.attributions:
         values = explanation.samples_first(name)
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
         if entry["kind"] == "map":
             console.print(f"a map of '{escape(name)}', made from the layer '{escape(entry['tensor'])}' {list(values.shape[1:])}")
         if entry["kind"] == "embedding":
-            console.print(f"'{name}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'")
+            console.print(
+                f"'{escape(name)}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'"
+            )
         columns = ("sample", "target", "total", "negative", f"largest attributions of '{escape(name)}'")
         table = _table(*columns, right=("sample", "total", "negative"))
         negative = explanation.negative_share(name)
@@ -292,7 +305,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
 def show_check(report: CheckReport, as_json: bool = False) -> None:
     """Print one line per check."""
     if as_json:
-        print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2, ensure_ascii=False))
+        print(json.dumps({"ok": report.ok, "findings": [asdict(f) for f in report.findings]}, indent=2))
         return
     console = _console()
     signs = {True: "[green]✓[/green]", False: "[bold red]✗[/bold red]", None: "[yellow]·[/yellow]"}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-from rich.markup import escape
-
 from onnxplain.cli.show import _console, _table
+from onnxplain.cli.text import escape
 from onnxplain.evaluation.advice.advise import Advice
 
 __all__ = ["show_advice"]
@@ -22,7 +21,7 @@ VERDICT_WORDS = {
 def show_advice(advice: Advice, as_json: bool) -> None:
     """Print one row per finding, then the recommended method."""
     if as_json:
-        print(json.dumps(advice.to_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(advice.to_dict(), indent=2))
         return
     out, structure = _console(), advice.structure
     if structure.inputs:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 
 from onnxplain.bench.report import COSTLIEST, HEAD, BenchReport, cells
 from onnxplain.bench.sets import SetReport
 from onnxplain.cli.show import _console, _table
+from onnxplain.cli.text import escape
 
 __all__ = ["show_bench", "show_set", "working"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from onnxplain.cli.show import _console, _table
+from onnxplain.cli.text import escape
 from onnxplain.concepts.prototype import Prototypes
 from onnxplain.concepts.tcav import Tcav
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
 from onnxplain.cli.show import _console, _table
+from onnxplain.cli.text import escape
 from onnxplain.evaluation.metric import all_metrics, metric_named
 from onnxplain.evaluation.report.evaluation import Evaluation
 from onnxplain.evaluation.report.files import EVALUATION_WRITERS

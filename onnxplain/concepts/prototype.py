@@ -16,6 +16,7 @@ from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.reader import ModelLike
 from onnxplain.ir.registry import load_registry
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.session import Providers
 
@@ -132,6 +133,7 @@ class Prototypes:
         return save_prototypes(self, Path(path), **options)
 
 
+@guarded
 def prototype(
     model: ModelLike,
     target: int | str | Sequence[int],

@@ -14,6 +14,7 @@ from onnxplain.concepts.vectors import ConceptVector, concept_vector
 from onnxplain.errors import InputError, LayerError, TargetError
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.reader import ModelLike
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.progress import track
 
 __all__ = ["ConceptScore", "Tcav", "tcav"]
@@ -107,6 +108,7 @@ class Tcav:
         ]  # fmt: skip
 
 
+@guarded
 def tcav(
     model: ModelLike,
     layer: str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -10,8 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from onnxplain.errors import OutputError
+from onnxplain.io.parts import lock
+from onnxplain.io.plain import from_json
 
 __all__ = ["Journal", "Key"]
+
+MEND = "cut the journal off before it, or name another file"
 
 Key = tuple[str, str, int]
 """Subject, metric, sample."""
@@ -43,7 +46,8 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write the journal {path}: {error.strerror}") from None
         try:
-            _lock(self._file, path)
+            if not lock(self._file):
+                raise OutputError(f"another evaluation is writing the journal {path}; wait for it or name another")
             self._read(path, json.loads(json.dumps(about)), json.loads(json.dumps(meanings)))
         except BaseException:
             self.close()
@@ -86,12 +90,14 @@ class Journal:
         else:
             _same(path, lines[0].get("journal"), about)
         known: dict[str, dict[str, Any]] = {"subject": {}, "metric": {}}
-        for line in lines[1:]:
+        for number, line in enumerate(lines[1:], 2):
             if "means" in line:
                 known[line["kind"]][line["label"]] = line["means"]
-            else:
-                key = line.pop("subject"), line.pop("metric"), line.pop("sample")
-                self.found[key] = line
+                continue
+            key = line.pop("subject"), line.pop("metric"), line.pop("sample")
+            if self.found.get(key, line) != line:
+                raise OutputError(f"{path}, line {number}, is another result of {' '.join(map(str, key))}; {MEND}")
+            self.found[key] = line
         new = []
         for kind, labels in meanings.items():
             for label, means in labels.items():
@@ -106,12 +112,20 @@ class Journal:
 
     def _line(self, path: Path, number: int, line: bytes) -> dict[str, Any]:
         try:
-            made = json.loads(line)
-            if not isinstance(made, dict):
-                raise ValueError
+            made = from_json(line)
         except ValueError:
-            raise OutputError(f"{path}, line {number}, is no line of a journal; name another file") from None
+            made = None
+        if not isinstance(made, dict) or not (number == 1 or _is_entry(made)):
+            raise OutputError(f"{path}, line {number}, is no line of a journal; {MEND}")
         return made
+
+
+def _is_entry(line: Mapping[str, Any]) -> bool:
+    """Whether a line says what a label means, or holds the result of a sample."""
+    if "means" in line:
+        return line.get("kind") in ("subject", "metric") and isinstance(line.get("label"), str)
+    named = all(isinstance(line.get(key), str) for key in ("subject", "metric"))
+    return named and type(line.get("sample")) is int and line["sample"] >= 0
 
 
 def _same(path: Path, there: Any, here: dict[str, Any]) -> None:
@@ -126,14 +140,3 @@ def _same(path: Path, there: Any, here: dict[str, Any]) -> None:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:12] + "…" if " " not in text else text[:57] + "…"
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep other processes from writing the same journal; where the system has no such locks, nothing is kept."""
-    with contextlib.suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(f"another evaluation is writing the journal {path}; wait for it or name another") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain.errors import InputError
+from onnxplain.io.plain import from_json
 from onnxplain.io.samples import read_array
 
 __all__ = ["Spec", "read_spec", "split_specs"]
@@ -68,8 +69,8 @@ def _split(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return from_json(text)
     except json.JSONDecodeError:
-        if text.endswith(".npy"):
-            return read_array(Path(text))
-        return text
+        return read_array(Path(text)) if text.endswith(".npy") else text
+    except ValueError as error:
+        raise InputError(f"'{text[:40]}…' is no value: {error}") from None

@@ -22,6 +22,7 @@ from onnxplain.evaluation.report.examples import chosen, examples_of
 from onnxplain.evaluation.spec import Spec, read_spec
 from onnxplain.evaluation.subject import Subject
 from onnxplain.io.reader import ModelLike
+from onnxplain.runtime.guarded import guarded
 
 __all__ = ["DEFAULT_METRICS", "evaluate"]
 
@@ -37,6 +38,7 @@ BATCH = 64
 """Samples that go through a metric together, at most."""
 
 
+@guarded
 def evaluate(
     model: ModelLike,
     x: Any,

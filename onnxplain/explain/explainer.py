@@ -30,6 +30,7 @@ from onnxplain.method.context import Baseline
 from onnxplain.method.masks import Masks
 from onnxplain.passes import prepared
 from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.session import Providers
 
@@ -127,6 +128,7 @@ class Explainer:
         made._begin(model, request, running or RunSettings(), labels)
         return made
 
+    @guarded
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
         self._prepare(read(model), request, running, labels)
 
@@ -200,6 +202,7 @@ class Explainer:
 
     # -- explaining ----------------------------------------------------------------------------------------------
 
+    @guarded
     def __call__(
         self,
         x: Any,

@@ -27,6 +27,7 @@ from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
 from onnxplain.propagation.composite import RuleSelector, SelectedRule, effective_role
 from onnxplain.propagation.rule import rule_name
+from onnxplain.runtime.guarded import guarded
 
 __all__ = ["Plan", "PlanRow", "plan"]
 
@@ -113,6 +114,7 @@ def _unserved(method: Method, graph: Graph, score: Score, registry: Registry) ->
     return ""
 
 
+@guarded
 def plan(
     model: ModelLike,
     method: str = "gradient",

@@ -21,10 +21,12 @@ from onnxplain.ir.registry import load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.method.masks import Masks
 from onnxplain.propagation.observer import Observer
+from onnxplain.runtime.guarded import guarded
 
 __all__ = ["rewrite", "rewrite_source"]
 
 
+@guarded
 def rewrite(
     model: ModelLike,
     method: str = "gradient",
@@ -96,6 +98,7 @@ def rewrite(
     return rewrite_source(source, request, whole=True).model
 
 
+@guarded
 @collector_at_rest
 def rewrite_source(source: Source, request: Request, *, observer: Observer | None = None, whole: bool = False) -> Rewritten:
     """As `rewrite`, for a model already read, which is used up.

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from onnxplain._optional import optional
+from onnxplain.io.json_schema import problems_of
 
 __all__ = ["metadata_problems", "metadata_schema"]
 
@@ -29,11 +29,5 @@ def metadata_problems(about: Mapping[str, Any]) -> list[str]:
 
     Returns:
         One line per violation, with its place in the metadata; empty if the metadata conforms.
-
-    Raises:
-        MissingDependencyError: jsonschema is not installed.
     """
-    with optional("verify", "checks of metadata"):
-        from jsonschema import Draft202012Validator
-    errors = sorted(Draft202012Validator(metadata_schema()).iter_errors(about), key=lambda e: list(map(str, e.absolute_path)))
-    return [f"{'.'.join(map(str, e.absolute_path)) or 'the object'}: {e.message}" for e in errors]
+    return list(problems_of(about, metadata_schema()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,14 @@ __all__ = ["LAYOUTS", "PICTURES", "Look", "picture_layout", "read_picture"]
 
 Array = np.ndarray[Any, Any]
 
-PICTURES = (".png", ".jpg", ".jpeg")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """File endings of images."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+"""What images are opened as, by their content, whatever their names: no other decoder is started."""
+MOST_PIXELS = 1 << 27
+"""Pixels of the largest image that is decoded, 134 million."""
+SIDEWAYS = (5, 6, 7, 8)
+"""Values of the EXIF orientation that exchange height and width."""
 LAYOUTS = ("NCHW", "NHWC", "NHW", "CHW", "HWC", "HW")
 """Orders of axes: N samples, C channels, H height, W width."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -103,7 +110,7 @@ def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | No
     """Read an image as one sample of an input.
 
     Args:
-        path: a .png or .jpg file.
+        path: a file whose content is PNG, JPEG, WebP, BMP, TIFF or GIF.
         tensor: the model's input. Its shape determines the number of channels and the size the image must have.
         look: how pixel values become input values.
         content: the file's content where it lies within another file; the path then names it in errors.
@@ -121,13 +128,21 @@ def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | No
     layout = picture_layout(tensor, look.layout)
     extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
     try:
-        with Image.open(path if content is None else content) as opened:
+        given = path if content is None else content
+        with warnings.catch_warnings(), Image.open(given, formats=FORMATS) as opened:
+            warnings.simplefilter("ignore")  # sizes are checked here, and damage is an error below
+            _check_header(opened, extents, tensor, path)
             picture = ImageOps.exif_transpose(opened)
             wanted = extents.get("C", 1 if "C" not in layout else None)
             pixels = _pixels(picture, wanted if isinstance(wanted, int) else None, path, tensor)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot read {path} as a picture: {str(error).splitlines()[0]}") from error
-    _check_size(pixels, extents, tensor, path)
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(f"cannot read {path} as a picture: its content is none of {', '.join(FORMATS)}") from None
+    except Exception as error:  # decoders raise whatever they meet in damaged files
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"cannot read {path} as a picture: {reason}") from error
+    _check_size(pixels.shape[0], pixels.shape[1], extents, tensor, path)
     values = _normalised(pixels, look, path)
     if tensor.dtype is not None and tensor.is_float:
         values = values.astype(tensor.dtype)
@@ -163,8 +178,19 @@ def _pixels(picture: Image, channels: int | None, path: Path, tensor: Tensor) ->
     return array if array.ndim == 3 else array[..., None]
 
 
-def _check_size(pixels: Array, extents: dict[str, Dim], tensor: Tensor, path: Path) -> None:
-    height, width = pixels.shape[:2]
+def _check_header(opened: Image, extents: dict[str, Dim], tensor: Tensor, path: Path) -> None:
+    """What can be told of a picture before its pixels are decoded."""
+    width, height = opened.size
+    if opened.format in ("GIF", "TIFF", "WEBP") and getattr(opened, "n_frames", 1) > 1:
+        raise InputError(f"{path} holds {opened.n_frames} pictures; save the one that is meant")  # type: ignore[attr-defined]
+    if width * height > MOST_PIXELS:
+        raise InputError(f"{path} is {height:,}×{width:,} pixels, more than {MOST_PIXELS:,} in all; make it smaller")
+    if opened.getexif().get(0x0112) in SIDEWAYS:
+        width, height = height, width
+    _check_size(height, width, extents, tensor, path)
+
+
+def _check_size(height: int, width: int, extents: dict[str, Dim], tensor: Tensor, path: Path) -> None:
     wanted = [extents.get("H"), extents.get("W")]
     if any(isinstance(w, int) and w != found for w, found in zip(wanted, (height, width), strict=True)):
         h, w = (e if isinstance(e, int) else f for e, f in zip(wanted, (height, width), strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from onnxplain.errors import ModelError
+from onnxplain.io.plain import from_json
 
 __all__ = ["CONTRACT", "METADATA_KEY", "read_metadata", "sample_axis_in", "write_metadata"]
 
@@ -57,8 +58,8 @@ def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             try:
-                found = json.loads(entry.value)
-            except json.JSONDecodeError as error:
+                found = from_json(entry.value)
+            except ValueError as error:
                 raise ModelError(f"the metadata '{METADATA_KEY}' is damaged: no JSON ({error}); write the file again") from None
             if not isinstance(found, dict):
                 raise ModelError(f"the metadata '{METADATA_KEY}' is damaged: expected an object; write the file again")

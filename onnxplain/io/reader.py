@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import uses_external_data
 
 from onnxplain.errors import ModelError
+from onnxplain.io.border import check_border
 from onnxplain.io.lazy_weights import WORTHWHILE, Held, all_tensors, read_past
 from onnxplain.io.origin import Origin
 
@@ -84,6 +85,8 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
         return read_bytes(data, None, model.graph.name or "model")
     if isinstance(model, bytes):
         return read_bytes(model, None, "model")
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"a model is a path, the bytes of a file, or a ModelProto; this is {type(model).__name__}")
     path = Path(model)
     try:
         if hold and path.stat().st_size >= WORTHWHILE:
@@ -149,36 +152,9 @@ def _check(model: onnx.ModelProto, folder: Path | None, name: str, size: int) ->
     """Check that nothing is missing: a file that was cut off between two fields still decodes."""
     if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
         raise ModelError(f"{name} is no ONNX model: it holds no graph ({size:,} bytes)")
-    _check_whole(model, name)
-    if folder is not None:
-        _check_external(model, folder)
-
-
-def _check_whole(model: onnx.ModelProto, name: str) -> None:
-    """Check that every tensor used is produced somewhere."""
-    graph = model.graph
-    known = {v.name for v in graph.input} | {i.name for i in graph.initializer}
-    known |= {i.values.name for i in graph.sparse_initializer} | {o for n in graph.node for o in n.output}
-    lost = [o.name for o in graph.output if o.name not in known]
-    lost += [i for n in graph.node for i in n.input if i and i not in known]
-    if lost or not graph.output:
-        what = f"'{lost[0]}' is used but nothing makes it" if lost else "it has no outputs"
-        raise ModelError(f"{name} is damaged or cut off: {what}; export it again")
+    check_border(model, folder, name)
 
 
 def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """The initializers whose values are stored in other files."""
     return (t for t in all_tensors(model) if uses_external_data(t))
-
-
-def _check_external(model: onnx.ModelProto, folder: Path) -> None:
-    """Check that the files with external data exist and are long enough."""
-    for tensor in external_tensors(model):
-        info = ExternalDataInfo(tensor)
-        path = folder / info.location
-        if not path.is_file():
-            raise ModelError(f"the external data of '{tensor.name}' is missing: no file at {path}; keep it beside the model")
-        end = (info.offset or 0) + (info.length or 0)
-        size = path.stat().st_size
-        if size < end:
-            raise ModelError(f"the external data file {path} is cut off: '{tensor.name}' needs {end:,} bytes, it has {size:,}")

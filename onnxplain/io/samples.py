@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from onnxplain.errors import InputError, nearest
+from onnxplain.io.arrays import array_names, read_npy, read_npz
 from onnxplain.io.images import PICTURES, Look, read_picture
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 
 __all__ = [
     "cell_number",
-    "guarded",
     "headers",
     "read_array",
     "read_arrays",
@@ -57,7 +57,7 @@ def read_inputs(
     - .csv: one row per sample, columns in the model's order. If the model has several inputs, the header names them.
       Empty cells and NA are missing values (NaN) if the input takes fractions.
     - .txt: numbers separated by spaces, commas or line breaks.
-    - .png, .jpg, .jpeg: pixel values 0..255, rotated as the EXIF data says, never resized.
+    - .png, .jpg, .webp, .bmp, .tiff, .gif: pixel values 0..255, rotated as the EXIF data says, never resized.
 
     Several files for one input are several samples. An array that lacks exactly one axis gets the one that counts samples.
 
@@ -112,7 +112,7 @@ def read_array(path: str | Path) -> Array:
     ending = path.suffix.lower()
     any_shape = Tensor(path.name)
     if ending == ".npy":
-        return np.asarray(guarded(path, lambda: np.load(path, allow_pickle=False)))
+        return read_npy(path)
     if ending == ".npz":
         return np.asarray(_npz(path, None, any_shape, [any_shape])[0][1])
     if ending in PICTURES:
@@ -133,11 +133,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
         InputError: the file cannot be read.
     """
     path = _existing(Path(path))
-    archive = guarded(path, lambda: np.load(path, allow_pickle=False))
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(f"cannot read {path}: it is no .npz archive")
-    with archive:
-        return {name: np.asarray(guarded(path, lambda n=name: archive[n])) for name in archive.files}  # type: ignore[misc]
+    return read_npz(path, array_names(path))
 
 
 def read_sample(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | None = None) -> Array:
@@ -155,13 +151,12 @@ def read_sample(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | Non
     Raises:
         InputError: the file cannot be read, or does not hold one sample for this input.
     """
-    given: Any = path if content is None else content
     ending = path.suffix.lower()
     text = tensor.dtype is not None and tensor.dtype.kind in "OUS"
     if ending in PICTURES:
         array = read_picture(path, tensor, look, content)
     elif ending == ".npy":
-        array = with_samples(np.asarray(guarded(path, lambda: np.load(given, allow_pickle=False))), tensor)
+        array = with_samples(read_npy(path, content), tensor)
     elif text:
         rank = 1 if tensor.shape is None else len(tensor.shape)
         array = np.full((1,) * rank, _text(path, content), object)
@@ -212,7 +207,7 @@ def _read(
     if ending in PICTURES:
         return [(tensor, read_picture(path, tensor, look))]
     if ending == ".npy":
-        return [(tensor, guarded(path, lambda: np.load(path, allow_pickle=False)))]
+        return [(tensor, read_npy(path))]
     if ending == ".csv":
         rows = read_rows(path, header, tensor)[1]
         return [(tensor, _shaped(np.array(rows), tensor, path, axis))]
@@ -244,38 +239,21 @@ def _stack(name: str, parts: Sequence[Array], axis: int) -> Array:
     return np.concatenate(parts, axis)
 
 
-def guarded(path: Path, read: Callable[[], Any]) -> Any:
-    """Call `read` and turn its errors into an InputError with the file's name.
-
-    Raises:
-        InputError: it raised an error of reading.
-    """
-    try:
-        return read()
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "; store text as a fixed-width array (astype(str))" if "allow_pickle" in reason else ""
-        raise InputError(f"cannot read {path}: {reason}{hint}") from error
-
-
 # -- arrays ----------------------------------------------------------------------------------------------------------
 
 
 def _npz(path: Path, name: str | None, tensor: Tensor | None, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Array]]:
-    archive = guarded(path, lambda: np.load(path, allow_pickle=False))
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(f"cannot read {path}: it is no .npz archive")
-    with archive:
-        keys = list(archive.files)
-        if tensor is not None and tensor.name not in keys:
-            if len(keys) != 1:
-                raise InputError(f"{path} holds no array '{tensor.name}'; {nearest(tensor.name, keys)}")
-            return [(tensor, guarded(path, lambda: archive[keys[0]]))]
-        wanted = [tensor] if tensor is not None else list(tensors)
-        lost = [t.name for t in wanted if t.name not in keys]
-        if lost and len(lost) == len(wanted):
-            raise InputError(f"{path} holds none of the inputs {', '.join(lost)}; it holds {', '.join(keys) or 'nothing'}")
-        return [(t, guarded(path, lambda n=t.name: archive[n])) for t in wanted if t.name in keys]  # type: ignore[misc]
+    keys = array_names(path)
+    if tensor is not None and tensor.name not in keys:
+        if len(keys) != 1:
+            raise InputError(f"{path} holds no array '{tensor.name}'; {nearest(tensor.name, keys)}")
+        return [(tensor, read_npz(path, keys)[keys[0]])]
+    wanted = [tensor] if tensor is not None else list(tensors)
+    lost = [t.name for t in wanted if t.name not in keys]
+    if lost and len(lost) == len(wanted):
+        raise InputError(f"{path} holds none of the inputs {', '.join(lost)}; it holds {', '.join(keys) or 'nothing'}")
+    arrays = read_npz(path, [t.name for t in wanted if t.name in keys])
+    return [(t, arrays[t.name]) for t in wanted if t.name in keys]
 
 
 # -- tables and text -------------------------------------------------------------------------------------------------
@@ -331,7 +309,10 @@ def read_rows(
     first = text.partition("\n")[0]
     delimiter = next((d for d in (",", ";", "\t") if d in first), ",")
     lines = csv.reader(text.splitlines(), delimiter=delimiter)
-    rows = [(lines.line_num, [c.strip() for c in row]) for row in lines if any(c.strip() for c in row)]
+    try:
+        rows = [(lines.line_num, [c.strip() for c in row]) for row in lines if any(c.strip() for c in row)]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {lines.line_num}, is no row of a table: {error}") from None
     if not rows:
         raise InputError(f"{path} is empty")
     is_text = tensor is not None and tensor.dtype is not None and tensor.dtype.kind in "OUS"
@@ -449,6 +430,8 @@ def cell_number(text: str, where: str, whole: bool) -> float | int:
             raise InputError(f"{where}: {what}, and the input takes whole numbers only")
         return float("nan")
     try:
+        if "_" in text:  # Python's spelling of numbers, nobody else's
+            raise ValueError
         return int(text) if whole and re.fullmatch(r"[+-]?\d+", text) else float(text)
     except ValueError:
         raise InputError(f"{where}: '{text}' is no number") from None
@@ -457,9 +440,14 @@ def cell_number(text: str, where: str, whole: bool) -> float | int:
 def _text(path: Path, content: IO[bytes] | None = None) -> str:
     try:
         data = path.read_bytes() if content is None else content.read()
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read {path}: it is no text in UTF-8") from None
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"; UTF-32 begins so too
+            raise InputError(f"cannot read {path}: it is text in UTF-16 or UTF-32; save it in UTF-8")
+        text = data.decode("utf-8-sig")
+        if "\0" in text:
+            raise InputError(f"cannot read {path}: it is no text: it holds NUL")
+        return text
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {path}: it is no text in UTF-8 (byte {error.start:,}); save it in UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
 

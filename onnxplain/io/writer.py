@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import OutputError
 from onnxplain.io.lazy_weights import Held, all_tensors
+from onnxplain.io.parts import part_of
 
 __all__ = ["check_writable", "write_file", "write_model"]
 
@@ -65,18 +65,13 @@ def write_file(path: str | os.PathLike[str], content: bytes | Writer) -> Path:
     if path.exists() and not path.is_file():  # a pipe or a device must not be replaced by a file
         return _write_through(path, content)
     real = Path(os.path.realpath(path))
-    temporary = real.parent / f".{secrets.token_hex(8)}.tmp"
     try:
-        with open(temporary, "xb") as file:
+        with part_of(real) as file:
             file.write(content) if isinstance(content, bytes) else content(file)
-        if real.exists():
-            shutil.copymode(real, temporary)
-        os.replace(temporary, real)
+            if real.exists():
+                shutil.copymode(real, file.name)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -114,7 +109,10 @@ def write_model(model: onnx.ModelProto, path: Path, folder: Path | None, lazy_we
     own = None if lazy_weights is None else lazy_weights.name
     made: list[Path] = []
     try:
-        for location in sorted({ExternalDataInfo(t).location for t in all_tensors(model) if uses_external_data(t)} - {own}):
+        locations = sorted({ExternalDataInfo(t).location for t in all_tensors(model) if uses_external_data(t)} - {own})
+        if any(os.path.realpath(path) == os.path.realpath(path.parent / location) for location in locations):
+            raise OutputError(f"cannot write {path}: weights of the model are read from a file of that name; name another file")
+        for location in locations:
             made += _bring(location, folder, path)
         return write_file(path, lambda file: _write_pieces(pieces, lazy_weights, file))
     except BaseException:

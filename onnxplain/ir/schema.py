@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,8 @@ class Signature:
 
     A type class is the schema's name for a set of types ("T") or one fixed type ("tensor(int64)"): parameters of the
     same class carry the same data type. `integer_classes` are those that allow integers only. `attributes` are the names of all,
-    `inputs` and `outputs` the least and the greatest number of them.
+    `attribute_kinds` their kinds (of `onnx.AttributeProto`), `required` those that may not be left out; `inputs` and `outputs`
+    are the least and the greatest number of them, `optional_inputs` the places that may stay empty.
     """
 
     since: int
@@ -32,6 +34,9 @@ class Signature:
     attributes: frozenset[str] = frozenset()
     inputs: tuple[int, int] = (0, 2**31)
     outputs: tuple[int, int] = (0, 2**31)
+    attribute_kinds: Mapping[str, int] = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+    optional_inputs: frozenset[int] = frozenset()
 
     def input_class(self, index: int) -> str:
         """The type class of input `index`; the last parameter of a variadic operator repeats."""
@@ -80,6 +85,9 @@ def signature(op: str, domain: str, version: int) -> Signature | None:
         attributes=frozenset(schema.attributes),
         inputs=(schema.min_input, schema.max_input),
         outputs=(schema.min_output, schema.max_output),
+        attribute_kinds={n: int(a.type.value) for n, a in schema.attributes.items()},  # type: ignore[attr-defined]
+        required=frozenset(n for n, a in schema.attributes.items() if a.required),
+        optional_inputs=frozenset(i for i, p in enumerate(schema.inputs) if p.option != OpSchema.FormalParameterOption.Single),
     )
 
 

@@ -17,7 +17,6 @@ first = true
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain.errors import MethodError, nearest
+from onnxplain.io.plain import from_toml
 from onnxplain.ir.registry import Rule
 from onnxplain.method.own_composite import own_composite
 from onnxplain.method.registry import find_method
@@ -33,11 +33,6 @@ from onnxplain.propagation.lrp import linear_rules as lrp
 from onnxplain.propagation.lrp import role_rules as lrp_roles
 from onnxplain.propagation.lrp.input_bounds import box_between
 from onnxplain.propagation.lrp.settings import unfit
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 __all__ = ["RULES", "read_composite", "rule_settings"]
 
@@ -77,10 +72,10 @@ def read_composite(path: str | Path) -> Composite:
             once.
     """
     try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        given = from_toml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MethodError(f"cannot read the composite {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise MethodError(f"the composite {path} is no TOML: {error}") from None
     problems = [f"unknown key '{key}'; known: name, base, rule" for key in given if key not in ("name", "base", "rule")]
     problems += [

@@ -51,9 +51,12 @@ def _taken(call: onnx.NodeProto, branch: onnx.GraphProto, taken: Names) -> list[
     own += [t.name for t in branch.initializer]
     renamed = {name: taken.fresh(f"{call.name}.{name}") for name in own}
     nodes = list(branch.node)
-    for result, output in zip(branch.output, call.output, strict=True):
-        nodes.append(onnx.helper.make_node("Identity", [result.name], [output]))
-    rename(nodes, {**renamed, **{o: o for o in call.output}}, call, taken)
+    rename(nodes, renamed, call, taken)
+    ends = [
+        onnx.helper.make_node("Identity", [renamed.get(result.name, result.name)], [output])
+        for result, output in zip(branch.output, call.output, strict=True)
+    ]
+    rename(ends, {}, call, taken)
     for tensor in branch.initializer:
         tensor.name = renamed[tensor.name]
-    return nodes
+    return [*nodes, *ends]

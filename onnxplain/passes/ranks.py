@@ -20,6 +20,9 @@ from onnxplain.ir.registry import Registry, load_registry
 
 __all__ = ["prove_inner_ranks", "proven_ranks"]
 
+DEPTH = 3
+"""How deep branches within branches are looked into: every level takes four times as long as the one around it."""
+
 Ranks: TypeAlias = "MutableMapping[str, int]"
 
 
@@ -39,7 +42,8 @@ def proven_ranks(
     found: dict[str, int] = {}
     ranks: Ranks = ChainMap(found, known)
     sizes = {t.name: t.dims[0] for t in model.graph.initializer if len(t.dims) == 1}
-    sizes |= {v.name: v.type.tensor_type.shape.dim[0].dim_value for v in values if known.get(v.name) == 1}  # 0: not known
+    rows = ((v.name, v.type.tensor_type.shape.dim) for v in values)
+    sizes |= {name: dims[0].dim_value for name, dims in rows if len(dims) == 1}  # 0: not known
     walk = _Walk(registry or load_registry(), {o.domain: o.version for o in model.opset_import}, sizes)
     while walk.once(model.graph, ranks):
         pass
@@ -72,7 +76,7 @@ class _Walk:
     """Goes through all nodes, forward and backward, and notes the ranks that they prove."""
 
     def __init__(self, registry: Registry, versions: Mapping[str, int], sizes: Mapping[str, int]) -> None:
-        self.registry, self.versions, self.sizes = registry, versions, sizes
+        self.registry, self.versions, self.sizes, self.depth = registry, versions, sizes, 0
 
     def once(self, graph: onnx.GraphProto, ranks: Ranks) -> bool:
         """Whether anything new was proven."""
@@ -103,7 +107,7 @@ class _Walk:
         """Ranks that a node proves, from what is known of its inputs and outputs."""
         first = node.input[0] if node.input else ""
         settings = {a.name: a for a in node.attribute}
-        if "then_branch" in settings and node.op_type == "If":
+        if "then_branch" in settings and node.op_type == "If" and self.depth < DEPTH and any(o not in ranks for o in node.output):
             yield from self._of_branches(node, [settings["then_branch"].g, settings["else_branch"].g], ranks)
         if node.domain:
             if self._keeps(node):
@@ -160,11 +164,13 @@ class _Walk:
     ) -> Iterator[tuple[str, int | None]]:
         """What both branches return in the same rank. Where they differ, one is never taken, and what follows says which."""
         inner = []
+        self.depth += 1
         for branch in branches:
             table: Ranks = ChainMap({}, dict(ranks))
             while self.once(branch, table):
                 pass
             inner.append([table.get(o.name) for o in branch.output])
+        self.depth -= 1
         for name, *found in zip(node.output, *inner, strict=True):
             if len(set(found)) == 1:
                 yield name, found[0]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, OutputError
+from onnxplain.io.table import csv_text
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.interactions import interaction_columns
 from onnxplain.results.prediction import named_rows, target_name
@@ -149,12 +149,9 @@ def csv_bytes(
     interactions: bool = False,
 ) -> bytes:
     """The long tables, or those of sets of features, as CSV with a header; numbers have all digits that they need."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = _several(explanations, features, name, interactions)
-    writer.writerow(columns)
-    writer.writerows(zip(*([str(v) for v in column] for column in columns.values()), strict=True))
-    return text.getvalue().encode()
+    cells = ([str(v) for v in column] for column in columns.values())
+    return csv_text(columns, zip(*cells, strict=True)).encode()
 
 
 def parquet_bytes(

@@ -18,6 +18,7 @@ from onnxplain.ir.ops import Traits
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
+from onnxplain.runtime.guarded import guarded
 
 __all__ = ["Nonfinite", "axes_of", "check_inputs", "first_missing", "inputs_and_axes", "model_inputs"]
 
@@ -126,6 +127,7 @@ def _uneven(
     ]
 
 
+@guarded
 def model_inputs(model: ModelLike) -> tuple[Tensor, ...]:
     """The inputs a model takes."""
     return Graph(prepared(read(model)).model).inputs

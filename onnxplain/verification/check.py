@@ -28,6 +28,7 @@ from onnxplain.method.context import Baseline
 from onnxplain.passes import prepared
 from onnxplain.propagation.ledger import Ledger, NodeConservation
 from onnxplain.propagation.observer import Observer
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Providers, Session
@@ -43,6 +44,7 @@ from onnxplain.verification.score import check_score
 __all__ = ["check"]
 
 
+@guarded
 def check(
     model: ModelLike,
     method: str = "gradient",

@@ -21,23 +21,27 @@ from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor, is_float
 from onnxplain.passes.weights import without_weights
+from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.axioms import Outcome, check_promises
+from onnxplain.verification.claims import claims, made_again
 from onnxplain.verification.findings import CheckReport, Finding
 
 __all__ = ["explained_feeds", "own_inputs", "verify", "verify_prediction"]
 
 
+@guarded
 def verify(
     file: ModelLike, model: ModelLike | None = None, x: Any = None, *, providers: Providers = None, seed: int = 0
 ) -> CheckReport:
     """Verify an explained file: whether it is what its metadata says.
 
-    Checked are: the metadata against its schema and against the graph; the graph, by ONNX's own checker; a run, whose results
-    have to be finite and shaped like what they explain; an index beyond the last, which has to give NaN; and the method's axioms,
-    as far as the file holds what that takes. With the model the file was made from, also its hash, its inputs and its prediction.
+    Checked are: the metadata against its schema, and every claim of it against the graph and the method; the graph, by ONNX's own
+    checker; a run, whose results have to be finite and shaped like what they explain; an index beyond the last, which has to give
+    NaN; and the method's axioms, as far as the file holds what that takes. With the model the file was made from, also its hash,
+    its inputs and its prediction, and whether the method that is named makes the same attributions of it once more.
 
     Args:
         file: the explained model, as a path, bytes or a ModelProto.
@@ -67,10 +71,10 @@ def verify(
     findings = [_metadata(about)]
     if findings[0].ok:
         graph = Graph(source.copy().model)
-        findings += [_names(about, graph), _standard(source)]
+        findings += [_names(about, graph), claims(about, graph), _standard(source)]
         origin = None if model is None else read(model)
         findings.append(_origin(about, origin))
-        if all(f.ok is not False for f in findings[:3]):
+        if all(f.ok is not False for f in findings[:4]):
             findings += _run(source, graph, about, origin, x, providers, seed)
     return CheckReport(tuple(findings))
 
@@ -101,6 +105,7 @@ def verify_prediction(model: ModelLike, request: Request, x: Any, *, providers: 
     return Finding("prediction", verdict.kept, verdict.detail)
 
 
+@guarded
 def own_inputs(file: ModelLike) -> tuple[Tensor, ...]:
     """The inputs of an explained file that are the model's own."""
     model = read(file).model
@@ -181,6 +186,7 @@ def _run(
         yield _beyond(about, session, feeds)
     if origin is not None:
         yield _prediction(about, source, origin, session, feeds, results, providers)
+        yield made_again(about, origin, feeds, results, providers)
     yield from check_promises(Outcome(about, source, feeds, results, providers))
 
 

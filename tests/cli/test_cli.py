@@ -93,7 +93,7 @@ def test_picture_and_table_inputs(tmp_path: Path) -> None:
 def test_targets_from_the_shell(tmp_path: Path) -> None:
     explainer, picture = Explainer(MODEL), np.load(THREE)
     for text, target in (("3", 3), ("top", None), ("3-5", {3: 1, 5: -1}), ("all", "all"), ("-1", -1)):
-        good("explain", MODEL, THREE, "-t", text, "-o", tmp_path / "e.npz")
+        good("explain", MODEL, THREE, "-t", text, "--force", "-o", tmp_path / "e.npz")
         with np.load(tmp_path / "e.npz") as written:
             np.testing.assert_array_equal(written["image_attribution"], explainer(picture, target).attribution)
 
@@ -101,7 +101,7 @@ def test_targets_from_the_shell(tmp_path: Path) -> None:
 def test_explain_with_a_wrong_name_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "e.npz"
     out.write_bytes(b"precious")
-    refused("explain", MODEL, THREE, "-t", 11, "-o", out)
+    refused("explain", MODEL, THREE, "-t", 11, "--force", "-o", out)
     assert out.read_bytes() == b"precious"
 
 

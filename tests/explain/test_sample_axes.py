@@ -351,7 +351,7 @@ class TestAsked:
         np.save(tmp_path / "x.npy", x)
         paths = [str(tmp_path / "m.onnx"), str(tmp_path / "x.npy")]
         for said in (["--sample-axis", "x=1"], ["--sample-axis", "1"], ["--sample-axis", "x=-2", "--sample-axis", "y=0"], []):
-            done = CliRunner().invoke(main, ["explain", *paths, *said, "-t", "1", "-o", str(tmp_path / "e.npz")])
+            done = CliRunner().invoke(main, ["explain", *paths, *said, "-t", "1", "--force", "-o", str(tmp_path / "e.npz")])
             assert done.exit_code == 0, done.output
             with np.load(tmp_path / "e.npz") as made:
                 np.testing.assert_allclose(made["x_attribution"], Explainer(sequences_first())(x, 1).attribution, atol=1e-5)

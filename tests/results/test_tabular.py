@@ -361,7 +361,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     labels = tmp_path / "cohorts.txt"
     labels.write_text("a\nb\na\nb\na\nb\n")
     out = tmp_path / "made.png"
-    start = ["explain", model, str(rows), "-m", "exact-shapley", "-t", "0"]
+    start = ["explain", model, str(rows), "-m", "exact-shapley", "-t", "0", "--force"]
     for extra in (
         ["waterfall"],
         ["importance", "--by", str(labels)],

@@ -11,6 +11,7 @@ from onnxplain.analysis.forward_only_advice import instead
 from onnxplain.evaluation.advice.statements import Statement, counted, statements
 from onnxplain.evaluation.advice.structure import Structure, read_structure
 from onnxplain.io.reader import ModelLike
+from onnxplain.runtime.guarded import guarded
 
 __all__ = ["Advice", "Suggestion", "advise"]
 
@@ -80,6 +81,7 @@ class Advice:
         }
 
 
+@guarded
 def advise(model: ModelLike, *, output: str | None = None, rules: str | Path | Iterable[str | Path] | None = None) -> Advice:
     """Say what in a model's structure helps or hinders explanations, and suggest a method. The graph is read; nothing is run.
 

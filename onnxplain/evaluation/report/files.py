@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from onnxplain._optional import optional
 from onnxplain.errors import OutputError, nearest
 from onnxplain.evaluation.report.evaluation import Evaluation
 from onnxplain.evaluation.report.page import render_evaluation
+from onnxplain.io.table import csv_text
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import short
 
@@ -61,12 +61,8 @@ def _long(evaluation: Evaluation) -> dict[str, list[Any]]:
 
 
 def _csv(evaluation: Evaluation) -> bytes:
-    text = StringIO()
     rows = evaluation.table()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return csv_text(rows[0], (row.values() for row in rows)).encode()
 
 
 def _json(evaluation: Evaluation) -> bytes:

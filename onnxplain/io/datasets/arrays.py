@@ -12,9 +12,9 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, nearest
+from onnxplain.io.arrays import reading
 from onnxplain.io.datasets.dataset import Array, Block, Problem
 from onnxplain.io.npz import mapped_npz
-from onnxplain.io.samples import guarded
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["ArrayData"]
@@ -93,12 +93,12 @@ class ArrayData:
 def _opened(path: Path) -> dict[str, Any]:
     """The arrays of a file by name, none of them read."""
     if path.suffix == ".npy":
-        array: Array = guarded(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+        array: Array = reading(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
         return {"": array}
     if path.suffix == ".npz":
-        found: dict[str, Any] = guarded(path, lambda: mapped_npz(path))
+        found: dict[str, Any] = reading(path, lambda: mapped_npz(path))
         return found
     with optional("zarr", "Zarr stores"):
         import zarr
-    store: Any = guarded(path, lambda: zarr.open(str(path), mode="r"))
+    store: Any = reading(path, lambda: zarr.open(str(path), mode="r"))
     return {"": store} if isinstance(store, zarr.Array) else dict(store.arrays())

@@ -13,8 +13,9 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, nearest
+from onnxplain.io.arrays import reading
 from onnxplain.io.datasets.dataset import Array, Block, Choice, Problem
-from onnxplain.io.samples import cell_number, guarded, starts_with_names
+from onnxplain.io.samples import cell_number, starts_with_names
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 
@@ -210,7 +211,7 @@ class CsvTable:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
         if not rows:
             raise InputError(f"{path} is empty")
-        head = guarded(path, lambda: first.decode("utf-8-sig"))
+        head = reading(path, lambda: first.decode("utf-8-sig"))
         self._delimiter = next((d for d in (",", ";", "\t") if d in head), ",")
         cells = [c.strip() for c in next(csv.reader([head], delimiter=self._delimiter))]
         self._header = starts_with_names(cells, text)
@@ -225,7 +226,7 @@ class CsvTable:
         with open(self._path, "rb") as file:
             file.seek(self._offsets[number])
             data = file.read(self._offsets[number + 1] - self._offsets[number])
-        reader = csv.reader(guarded(self._path, lambda: data.decode("utf-8-sig")).splitlines(True), delimiter=self._delimiter)
+        reader = csv.reader(reading(self._path, lambda: data.decode("utf-8-sig")).splitlines(True), delimiter=self._delimiter)
         numbered = [
             (reader.line_num + self._lines[number], [c.strip() for c in row]) for row in reader if any(map(str.strip, row))
         ]
@@ -274,7 +275,7 @@ class ArrowTable:
 
     def chunk(self, number: int, wanted: Mapping[str, str]) -> Parsed:
         """Decode the wanted columns of one chunk."""
-        batch = guarded(self._path, lambda: self._batch(number, list(wanted)))
+        batch = reading(self._path, lambda: self._batch(number, list(wanted)))
         return Parsed({n: self._column(batch.column(n), n, kind) for n, kind in wanted.items()}, {})
 
     def _batch(self, number: int, names: list[str]) -> Any:

@@ -10,6 +10,9 @@ from onnxplain.ir.edit.subgraphs import graphs_in
 
 __all__ = ["Names", "names_in"]
 
+LONGEST = 256
+"""Letters of a new name."""
+
 
 class Names:
     """The names taken so far."""
@@ -26,7 +29,11 @@ class Names:
         self._taken.update(names)
 
     def fresh(self, name: str) -> str:
-        """The name itself, or with the first number behind it that makes it new; it is taken from now on."""
+        """The name itself, or with the first number behind it that makes it new; it is taken from now on.
+
+        Of names that grew beyond all measure, as with every level of branches in branches, the middle is left out.
+        """
+        name = name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"
         unique, count = name, self._counts.get(name, 1)
         while unique in self._taken:
             count += 1

@@ -1,0 +1,125 @@
+"""Metadata that lies: verify finds every lie, and inspect shows no metadata that breaks the contract."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+
+import onnxplain
+from onnxplain.cli.main import main
+from onnxplain.io.contract import metadata_problems, metadata_schema
+from onnxplain.io.metadata import METADATA_KEY, read_metadata
+from tests.fuzz.metadata import _mutate
+from tests.support.paths import FIXTURES
+
+DIGITS = FIXTURES / "digits/model.onnx"
+
+
+@lru_cache(maxsize=4)
+def explained(method: str = "gradient") -> bytes:
+    options: dict[str, Any] = {"baseline": 0, "steps": 8} if method == "integrated-gradients" else {}
+    return onnxplain.rewrite(DIGITS, method, target="input", **options).SerializeToString()
+
+
+def lying(changes: dict[str, Any], method: str = "gradient") -> onnx.ModelProto:
+    made = onnx.ModelProto.FromString(explained(method))
+    (entry,) = [p for p in made.metadata_props if p.key == METADATA_KEY]
+    entry.value = json.dumps({**json.loads(entry.value), **changes})
+    return made
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "output": {"output": "nope"},
+    "tensor": {"attributions": {"image_attribution": {"explains": "image", "tensor": "nope", "kind": "input"}}},
+    "explains": {"attributions": {"image_attribution": {"explains": "logits", "tensor": "image", "kind": "input"}}},
+    "kind": {"attributions": {"image_attribution": {"explains": "image", "tensor": "logits", "kind": "input"}}},
+    "attribution": {"attributions": {"logits2": {"explains": "image", "tensor": "image", "kind": "input"}}},
+    "axioms": {"axioms": ["completeness"]},
+    "method": {"method": "lrp-epsilon"},
+    "no such method": {"method": "nope"},
+    "forward only": {"method": "lime"},
+    "reports": {"reports": {"zzz": "logits"}},
+    "report": {"reports": {"delta": "nope"}},
+    "score": {"score": {"tensor": "nope", "kind": "output", "activation": "", "shape": None}},
+    "shape": {"score": {"tensor": "logits", "kind": "output", "activation": "", "shape": ["batch", 11]}},
+    "activation": {"score": {"tensor": "logits", "kind": "output", "activation": "Softmax", "shape": ["batch", 10]}},
+    "run-time input": {"run_time_inputs": {"target": "nope"}},
+    "hash": {"source_sha256": "0" * 64},
+    "left out": {"left_out": {"image": "it is a secret"}},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_every_lie_is_found(lie: str) -> None:
+    report = onnxplain.verify(lying(LIES[lie]), DIGITS, providers="cpu")
+    assert not report.ok
+    assert any(f.ok is False for f in report.findings)
+
+
+def test_another_method_is_found_by_making_it_again() -> None:
+    truth = onnxplain.verify(lying({}), DIGITS, providers="cpu")
+    assert truth.ok
+    assert {f.name: f.ok for f in truth.findings}["method"] is True
+    found = {f.name: f for f in onnxplain.verify(lying({"method": "saliency", "axioms": []}), DIGITS, providers="cpu").findings}
+    assert found["claims"].ok
+    assert found["method"].ok is False
+    assert "'saliency' makes another 'image_attribution'" in found["method"].detail
+    steps = {"options": {**read_metadata(lying({}, "integrated-gradients"))["options"], "steps": 3}}  # type: ignore[index]
+    other = {f.name: f for f in onnxplain.verify(lying(steps, "integrated-gradients"), DIGITS, providers="cpu").findings}
+    assert other["method"].ok is False
+
+
+def test_what_the_metadata_does_not_hold_is_not_made_again() -> None:
+    report = onnxplain.verify(lying({"options": {"composite": "baked in"}}), DIGITS, providers="cpu")
+    assert {f.name: f.ok for f in report.findings}["method"] is None
+
+
+def test_the_contract_is_checked_as_jsonschema_checks_it() -> None:
+    """Whatever jsonschema, which knows all of JSON Schema, finds wrong is found here, and nothing else."""
+    validator, rng = Draft202012Validator(metadata_schema()), random.Random(0)
+    about = read_metadata(lying({}, "integrated-gradients"))
+    wrong = 0
+    for _ in range(1000):
+        mutant = about
+        for _ in range(rng.choice((0, 1, 2, 3))):
+            mutant = _mutate(rng, mutant)
+        expected = sorted({".".join(map(str, e.absolute_path)) or "the object" for e in validator.iter_errors(mutant)})
+        found = sorted({line.partition(": ")[0] for line in metadata_problems(mutant)})  # type: ignore[arg-type]
+        assert found == expected, mutant
+        wrong += bool(expected)
+    assert 300 < wrong < 950
+
+
+def test_inspect_shows_nothing_that_breaks_the_contract(tmp_path: Path) -> None:
+    path = tmp_path / "e.onnx"
+    path.write_bytes(lying({"score": {"tensor": 3}}).SerializeToString())
+    for more in ([], ["--json"]):
+        done = CliRunner().invoke(main, ["inspect", str(path), *more])
+        assert done.exit_code == 2
+        assert "breaks the contract: score" in done.output
+
+
+def test_control_characters_never_reach_a_terminal(tmp_path: Path) -> None:
+    made = onnx.load(DIGITS)
+    evil = "\x1b]0;owned\x07\x9b2J\u202e"
+    for node in made.graph.node:
+        node.input[:] = [evil if i == "image" else i for i in node.input]
+        node.name = f"{evil}{node.name}"
+    made.graph.input[0].name = evil
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    for words in (
+        ["plan", "m.onnx"], ["plan", "m.onnx", "--json"], ["inspect", "m.onnx"], ["rewrite", "m.onnx", "-o", "e.onnx"], ["inspect", "e.onnx"],
+        ["inspect", "e.onnx", "--json"], ["verify", "e.onnx"], ["verify", "e.onnx", "--json"], ["advise", "m.onnx"], ["check", "m.onnx"],
+        ["explain", "m.onnx", str(FIXTURES / "digits/digit_3.npy")], ["plan", "m.onnx", "--layer", evil],
+    ):  # fmt: skip
+        done = CliRunner().invoke(main, [str(tmp_path / w) if w.endswith(".onnx") else w for w in words])
+        assert done.exit_code in (0, 1, 2), (words, done.output)
+        assert not set(done.output) & set("\x1b\x07\x9b\u202e"), words
