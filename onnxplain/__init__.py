@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.study import evaluate
     from onnxplain.explain.catalog import methods, operators
     from onnxplain.explain.explainer import Explainer
+    from onnxplain.explain.load_image import load_image
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
     from onnxplain.ir.node import Node
@@ -56,6 +57,7 @@ _HOME = {
     "check": "verification.check",
     "evaluate": "evaluation.study",
     "expansion": "ir.registry",
+    "load_image": "explain.load_image",
     "methods": "explain.catalog",
     "operators": "explain.catalog",
     "plan": "explain.plan",
@@ -91,6 +93,7 @@ __all__ = [
     "check",
     "evaluate",
     "expansion",
+    "load_image",
     "methods",
     "operators",
     "plan",
@@ -103,6 +106,10 @@ __all__ = [
 
 _RENAMED = {"Call": "Node", "Where": "NodePattern"}
 """Names of the version before, and what they are called now."""
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from onnxplain.errors import ModelError
 from onnxplain.io.lazy_weights import WORTHWHILE, Held, all_tensors, read_past
+from onnxplain.io.no_model import no_model_in_words
 from onnxplain.io.origin import Origin
 
 __all__ = ["ModelLike", "Source", "external_tensors", "read"]
@@ -77,13 +78,16 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
         The model with its name, folder and digest.
 
     Raises:
-        ModelError: the file does not exist, is not an ONNX model, is truncated, or its external data is missing or truncated.
+        ModelError: the file does not exist, is not an ONNX model, is truncated, or its external data is missing or truncated; or
+            what is given is none of these.
     """
     if isinstance(model, onnx.ModelProto):
         data = model.SerializeToString(deterministic=True)
         return _parsed(data, None, model.graph.name or "model")
     if isinstance(model, bytes):
         return _parsed(model, None, "model")
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(no_model_in_words(model))
     path = Path(model)
     try:
         if hold and path.stat().st_size >= WORTHWHILE:

@@ -15,10 +15,11 @@ from onnxplain.io.writer import write_file
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.plot.bars import strongest, value_text
+from onnxplain.results.plot.chosen import chosen_samples
 from onnxplain.results.plot.curves import CurvesBlock
 from onnxplain.results.plot.image import heat_picture, scale_text
 from onnxplain.results.plot.page import MARGIN, Page
-from onnxplain.results.plot.plot import chosen_samples, whole
+from onnxplain.results.plot.plot import whole
 from onnxplain.results.plot.series import as_channels, lanes_of
 from onnxplain.results.plot.style import blocks, edges, percent, rim, short, to_picture, veil
 from onnxplain.results.plot.tabular.surfaces import SurfacesBlock

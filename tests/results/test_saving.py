@@ -21,7 +21,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from onnxplain.errors import InputError, MissingDependencyError, OutputError
 from onnxplain.io.writer import check_writable, write_file, write_model
-from onnxplain.results.save import save_explanation
+from onnxplain.results.save import check_explanation_ending, save_explanation
 from onnxplain.results.tables import long_columns, long_table
 from tests.support.made import explanation, image, table
 
@@ -312,3 +312,20 @@ class TestPage:
         text = (tmp_path / "a.html").read_text(encoding="utf-8")
         assert "0" * 64 in text
         assert "softmax of output" in text
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"),
+    [("png", b"\x89PNG"), ("jpg", b"\xff\xd8\xff"), ("webp", b"RIFF"), ("svg", b"<?xml"), ("pdf", b"%PDF")],
+)
+def test_formats_of_figures(ending: str, start: bytes, tmp_path: Path) -> None:
+    first, second = (image().save(tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
+    assert first.startswith(start)
+    assert first == second
+
+
+@pytest.mark.parametrize(("ending", "package"), [("html", "jinja2"), ("png", "matplotlib"), ("parquet", "pyarrow")])
+def test_what_is_not_installed_is_said_before_the_run(ending: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxplain.results.save.find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingDependencyError, match=rf"need {package}, which is not installed: pip install 'onnxplain\["):
+        check_explanation_ending(Path(f"e.{ending}"), 1)

@@ -52,6 +52,11 @@ class PlotColumn:
     signed: bool
     among_all: Array | None = None
 
+    @property
+    def rectified(self) -> bool:
+        """Whether the method cut off what is below zero."""
+        return self.explanation.about.get("options", {}).get("relu") is True
+
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
         values = self.explanation.samples_first(name)
@@ -236,7 +241,7 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
 
     Args:
         columns: the columns of the figure.
-        features: names of the elements.
+        features: names of the elements; None takes those that the explanations have.
         form: the form; None chooses by shape.
 
     Returns:
@@ -248,6 +253,7 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
     """
     if form is not None and form not in PICTURE_FORMS:
         raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, (*PICTURE_FORMS, *TABULAR_FORMS))}")
+    features = features if features is not None else columns[0].explanation.features or None
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")
