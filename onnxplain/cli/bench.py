@@ -9,7 +9,7 @@ import click
 
 from onnxplain.bench.benchmark import bench as run_bench
 from onnxplain.bench.report import check_ending
-from onnxplain.cli.options import method_options, model_options, options_of_each
+from onnxplain.cli.options import json_option, method_options, options_of_each, several_methods
 from onnxplain.cli.show import wrote
 from onnxplain.cli.show_bench import show_bench, working
 from onnxplain.errors import InputError
@@ -23,7 +23,7 @@ __all__ = ["bench_command"]
 @click.command("bench")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
-@model_options
+@several_methods
 @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
               help="Samples per run; may be repeated.  [default: 1 and 8, or the model's own]")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N",
@@ -40,9 +40,11 @@ __all__ = ["bench_command"]
 )
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("-o", "--out", multiple=True, metavar="FILE", help="Write .md, .json or .csv; may be repeated.")
+@json_option
 def bench_command(
     model: str, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
-    batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...], **chosen: Any,
+    batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...],
+    as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Measure what explanations cost: time and memory of the explained models against those of the model itself.
 
@@ -61,7 +63,10 @@ def bench_command(
             rules=list(rules) or None, options=options_of_each(methods, method_options(options)), say=say,
             **{**chosen, "inputs": list(chosen["inputs"]) or None},
         )  # fmt: skip
-    show_bench(report)
+    if as_json:
+        click.echo(report.json(), nl=False)
+    else:
+        show_bench(report)
     for path in paths:
         wrote(report.save(path))
 

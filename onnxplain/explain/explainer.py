@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.analysis.pixel_range import pixels_are_raw
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
-from onnxplain.errors import InputError, MethodError
+from onnxplain.errors import InputError, MethodError, nearest
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
@@ -37,6 +39,8 @@ from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Explainer"]
+
+LOG = logging.getLogger(__name__)
 
 
 class Explainer:
@@ -132,8 +136,11 @@ class Explainer:
 
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
         source = read(model)
+        LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
-        self._start(prepared(replace(source, origin=None), request.registry), request, running, labels, first_run)
+        made = prepared(replace(source, origin=None), request.registry)
+        LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
+        self._start(made, request, running, labels, first_run)
 
     def _start(
         self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun
@@ -144,7 +151,8 @@ class Explainer:
             raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
         self.labels = [str(label) for label in labels]
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
-        self._inputs = Graph(source.model).inputs
+        self._graph = Graph(source.model)
+        self._inputs = self._graph.inputs
         engine = ForwardEngine if request.method.forward_only else GraphEngine
         self._engine: Engine = engine(source, request, running, first_run)
         if self.labels:
@@ -192,6 +200,20 @@ class Explainer:
     def inputs(self) -> tuple[Tensor, ...]:
         """The inputs of the original model."""
         return self._inputs
+
+    def weighs_at_once(self, name: str) -> bool:
+        """Whether the model weighs an input as it comes in: nothing in its file scales, shifts or quantizes it first.
+
+        Args:
+            name: the input.
+
+        Raises:
+            InputError: there is no such input.
+        """
+        found = next((t for t in self._inputs if t.name == name), None)
+        if found is None:
+            raise InputError(f"no input '{name}' in the model; {nearest(name, [t.name for t in self._inputs])}")
+        return pixels_are_raw(self._graph, found)
 
     def __repr__(self) -> str:
         score, fed = self._engine.axes.score, ", ".join(f"{t.name} {named_dims(t)}" for t in self._inputs)
@@ -247,7 +269,9 @@ class Explainer:
         feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite, axes=axes.of_inputs)
         count = count_samples(axes, feeds)
         kind, chosen = at_run_time(target, cotangent, count, extents_of_a_sample(axes, feeds), axes.reason)
+        LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
+        LOG.debug("explained %s", ", ".join(made.attributions))
         return replace(made, labels=self.labels, features=_features(made, column_names(x)))
 
     def slide(

@@ -107,6 +107,7 @@ class AttributionContext:
         outputs: what the method adds to the file beside attributions.
         baseline: as in `onnxplain.rewrite`.
         observer: is told what each node of the backward pass receives and sends.
+        method: the name of the method, for messages.
     """
 
     selection: Selection
@@ -115,6 +116,7 @@ class AttributionContext:
     outputs: Outputs = field(default_factory=Outputs)
     baseline: Baseline = None
     observer: Observer | None = None
+    method: str = ""
 
     def with_point(self, **changes: Any) -> AttributionContext:
         """The same context with other values of the point's fields."""

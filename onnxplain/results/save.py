@@ -21,7 +21,14 @@ from onnxplain.results.load import PARTS
 from onnxplain.results.plot.plot import plot
 from onnxplain.results.tables import csv_bytes, parquet_bytes
 
-__all__ = ["EXPLANATION_ENDINGS", "PICTURE_ENDINGS", "check_explanation_ending", "save_explanation"]
+__all__ = [
+    "EXPLANATION_ENDINGS",
+    "PICTURE_ENDINGS",
+    "check_explanation_ending",
+    "check_packages",
+    "explanation_json",
+    "save_explanation",
+]
 
 PICTURE_ENDINGS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 """File endings of figures."""
@@ -79,6 +86,20 @@ def save_explanation(
     return write_file(path, csv_bytes(several, **options) if form == ".csv" else parquet_bytes(several, **options))
 
 
+def check_packages(ending: str) -> None:
+    """Check that what a format needs is installed.
+
+    Args:
+        ending: of the file, in lower case.
+
+    Raises:
+        MissingDependencyError: a package is not installed; the message has the command that installs it.
+    """
+    for package, extra, purpose in NEEDED.get(ending, ()):
+        if find_spec(package) is None:
+            raise MissingDependencyError(f"{purpose} need {package}, which is not installed: pip install 'onnxplain[{extra}]'")
+
+
 def check_explanation_ending(path: Path, count: int) -> None:
     """Check the ending of a file, so that a long run does not fail at its end.
 
@@ -92,9 +113,7 @@ def check_explanation_ending(path: Path, count: int) -> None:
     """
     if path.suffix.lower() not in EXPLANATION_ENDINGS:
         raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; known: {', '.join(EXPLANATION_ENDINGS)}")
-    for package, extra, purpose in NEEDED.get(path.suffix.lower(), ()):
-        if find_spec(package) is None:
-            raise MissingDependencyError(f"{purpose} need {package}, which is not installed: pip install 'onnxplain[{extra}]'")
+    check_packages(path.suffix.lower())
     if path.suffix.lower() == ".npz" and count != 1:
         raise OutputError(f"cannot write {path}: .npz holds one explanation, not {count}; one file per method")
 
@@ -154,9 +173,14 @@ def _storable(values: Any) -> np.ndarray[Any, Any]:
     return array.astype(str) if array.dtype.kind == "O" else array
 
 
-def _json(explanations: Sequence[ExplanationData]) -> bytes:
+def explanation_json(explanations: Sequence[ExplanationData]) -> str:
+    """Explanations as JSON text: an object, or a list of several. Numbers that are not finite become null."""
     plain = [_plain(e.to_dict()) for e in explanations]
-    return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False)
+
+
+def _json(explanations: Sequence[ExplanationData]) -> bytes:
+    return explanation_json(explanations).encode()
 
 
 def _plain(value: Any) -> Any:

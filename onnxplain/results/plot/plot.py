@@ -174,6 +174,9 @@ def _blocks(
         for v in views
     ]
     notes = [f"first {len(shown)} of {count} samples"] if samples is None and len(shown) < count else []
+    unseen = list(explanations[0].left_out)
+    if unseen:
+        notes.append("not explained: " + ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""))
     notes += [f"full colour from percentile {known.clip:g} of the sizes"] if coloured else []
     signed = [c.signed for c in columns]
     legend: Callable[..., None]
