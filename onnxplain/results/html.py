@@ -25,7 +25,7 @@ from onnxplain.results.plot.style import CLIP, blocks, edges, percent, rim, shor
 from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
 from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
-from onnxplain.results.prediction import Prediction, explained_score, lifted, predictions, sample_count
+from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -215,7 +215,7 @@ def _sample(views: Sequence[PlotView], columns: Sequence[PlotColumn], sample: in
     return {
         "number": sample,
         "place": sample,
-        "base": [found for c in columns if (found := _from_base(c, sample)) is not None],
+        "base": [(c.heading, *map(short, ends)) for c in columns if (ends := c.from_base(sample)) is not None],
         "prediction": prediction,
         "targets": targets,
         "stacked": len(columns) > 2 and any(v.form == "table" or (v.form == "image" and not is_sharp(v)) for v in views),
@@ -231,17 +231,6 @@ def _sample(views: Sequence[PlotView], columns: Sequence[PlotColumn], sample: in
             for v in views
         ],
     }
-
-
-def _from_base(column: PlotColumn, sample: int) -> tuple[str, str, str] | None:
-    """The heading, the base value, and the score where the attributions lead from it, of methods that know both."""
-    explanation = column.explanation
-    if "base_value" not in explanation.facts or "completeness" not in explanation.about.get("axioms", ()):
-        return None
-    base = lifted(explanation, explanation.facts["base_value"])
-    mine = base[sample] if column.among_all is None else base[sample, column.among_all[sample]]
-    total = sum(float(column.attributions(n)[sample].sum(dtype=np.float64)) for n in explanation.attributions)
-    return column.heading, short(float(mine)), short(float(mine) + total)
 
 
 def _block(view: PlotView, columns: Sequence[PlotColumn], sample: int, several: bool) -> dict[str, Any]:

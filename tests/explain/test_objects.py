@@ -138,8 +138,10 @@ def test_an_input_per_column(kind: Any) -> None:
     # y = 2 (age · rooms + size)
     assert found.attributions["age"].ravel() == pytest.approx([4, 10])
     assert found.attributions["size"].ravel() == pytest.approx([2, 2])
-    with pytest.raises(InputError, match=r"no input 'siz' in the model; did you mean 'size'\?; input 'size' \[N\] of float32 is"):
-        explainer(kind({"siz": [1.0], "age": [3.0], "rooms": [2]}), 0)
+    with pytest.raises(
+        InputError, match=r"no input 'sizes' in the model; did you mean 'size'\?; input 'size' \[N\] of float32 is"
+    ):
+        explainer(kind({"sizes": [1.0], "age": [3.0], "rooms": [2]}), 0)
     with pytest.raises(InputError, match="column 'age' holds 'old', input 'age' takes float32"):
         explainer(kind({"size": [1.0], "age": ["old"], "rooms": [2]}), 0)
 

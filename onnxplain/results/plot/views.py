@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
-from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
+from onnxplain.results.prediction import lifted, named_rows, sample_count, scores, target_name
 
 __all__ = [
     "PICTURE_FORMS",
@@ -56,6 +56,15 @@ class PlotColumn:
     def rectified(self) -> bool:
         """Whether the method cut off what is below zero."""
         return self.explanation.about.get("options", {}).get("relu") is True
+
+    def from_base(self, sample: int) -> tuple[float, float] | None:
+        """The base value, and the score to which the attributions lead from it, of methods that know both."""
+        known = self.explanation
+        if "base_value" not in known.facts or "completeness" not in known.about.get("axioms", ()):
+            return None
+        base = lifted(known, known.facts["base_value"])[sample]
+        mine = float(base if self.among_all is None else base[self.among_all[sample]])
+        return mine, mine + sum(float(self.attributions(n)[sample].sum(dtype=np.float64)) for n in known.attributions)
 
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
