@@ -29,6 +29,7 @@ WHERE_USED = {
         "matplotlib",
         "PIL",
         "pandas",
+        "xarray",
         "pyarrow",
         "sklearn",
         "scipy",

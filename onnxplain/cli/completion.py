@@ -18,8 +18,6 @@ HOW = {
 @click.argument("shell", type=click.Choice(list(HOW)))
 def completion_command(shell: str) -> None:
     """Print a script for the shell that completes commands, options, methods and metrics."""
-    from onnxplain.cli.main import main
-
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(main, {}, "onnxplain", "_ONNXPLAIN_COMPLETE").source())
+    click.echo(found(click.get_current_context().find_root().command, {}, "onnxplain", "_ONNXPLAIN_COMPLETE").source())

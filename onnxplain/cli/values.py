@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from onnxplain.errors import MethodError
+from onnxplain.method.registry import all_methods
 
 __all__ = ["complete_methods", "fraction", "methods_joined", "one_method"]
 
@@ -38,7 +39,5 @@ def one_method(ctx: click.Context, parameter: click.Parameter, given: Sequence[s
 
 def complete_methods(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The methods that continue what was typed, after the last comma."""
-    from onnxplain.method.registry import all_methods
-
     before, comma, begun = incomplete.rpartition(",")
     return [before + comma + name for name in all_methods() if name.startswith(begun)]

@@ -106,7 +106,7 @@ class AttributionContext:
         point: the model at the inputs themselves, or at another point (`at`).
         outputs: what the method adds to the file beside attributions.
         baseline: as in `onnxplain.rewrite`.
-        observer: is told what each node of the backward pass receives and sends; `method` is a name for messages.
+        observer: is told what each node of the backward pass receives and sends; `method`: a name for messages.
     """
 
     selection: Selection
