@@ -7,6 +7,7 @@
 # make slow   the long sweeps, left out of `make test`
 # make studies  run the studies again: tables and figures in docs/
 # make comparison  every method on every metric on three models, minutes: docs/comparison.md
+# make docs   the documentation site in out/site, strict: no broken link, every public name present
 # make clean  remove everything that was made
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 WEB := examples/web
 PORT ?= 8000
 
-.PHONY: demo demo-web studies comparison test fuzz reliability hosts lint slow clean
+.PHONY: demo demo-web studies comparison test fuzz reliability hosts lint slow docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python fixtures/demo.py
@@ -57,6 +58,14 @@ lint: $(VENV)/test.stamp
 
 slow: $(VENV)/test.stamp
 	$(BIN)/pytest -m slow -n 2
+
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/docs.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[all,docs]"
+	touch $@
 
 $(VENV)/demo.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -13,6 +13,7 @@ from typing import Any
 
 import contract
 import house
+import reference
 
 from onnxplain.evaluation.metric import FAMILIES, NEEDS, all_metrics
 from onnxplain.evaluation.metrics._replacing import REPLACEMENTS
@@ -133,6 +134,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/evaluation.md": {"replacements": replacements, "metrics": metrics},
     "docs/contract.md": {"example": contract.example, "members": contract.members},
     "docs/trees.md": {"speed": tree_speed},
+    "docs/api.md": {"names": reference.names},
+    "docs/cli.md": {"commands": reference.commands},
     "docs/architecture.md": {"layers": house.layers, "packages": house.tree_table},
 }
 """The generated blocks of each page."""

@@ -31,6 +31,7 @@ WHERE_USED = {
         "pandas",
         "ray",
         "zarr",
+        "xarray",
         "pyarrow",
         "sklearn",
         "scipy",

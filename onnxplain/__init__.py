@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.study import evaluate
     from onnxplain.explain.catalog import methods, operators
     from onnxplain.explain.explainer import Explainer
+    from onnxplain.explain.load_image import load_image
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
     from onnxplain.explain.streaming.mapping import Mapped, map
@@ -58,6 +59,7 @@ _HOME = {
     "check": "verification.check",
     "evaluate": "evaluation.study",
     "expansion": "ir.registry",
+    "load_image": "explain.load_image",
     "map": "explain.streaming.mapping",
     "methods": "explain.catalog",
     "operators": "explain.catalog",
@@ -95,6 +97,7 @@ __all__ = [
     "check",
     "evaluate",
     "expansion",
+    "load_image",
     "map",
     "methods",
     "operators",
@@ -108,6 +111,10 @@ __all__ = [
 
 _RENAMED = {"Call": "Node", "Where": "NodePattern"}
 """Names of the version before, and what they are called now."""
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

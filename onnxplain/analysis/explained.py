@@ -103,7 +103,9 @@ def left_out(graph: Graph, target: Tensor, explained: Sequence[Explained], role:
         if t.name in served:
             continue
         if t.dtype is not None and t.dtype.kind in "OSU":
-            reasons[t.name] = "holds text, which has no derivative; methods that need forward passes only take it"
+            reasons[t.name] = (
+                "holds text, which has no derivative; methods that need forward passes only take it, such as feature-ablation"
+            )
             continue
         found, indexed = ([], []) if t.is_float or t.dtype is None else entrances(graph, t)
         if t.name in alive:

@@ -101,6 +101,7 @@ def at_run_time(
     if parsed.kind == "element" and parsed.axes == ("top",):
         return run_time, np.full(count, -1, np.int64)
     if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and len(extents) <= 1:
+        _refuse_negative(np.array(parsed.axes))
         return run_time, np.full(count, parsed.axes[0], np.int64)
     return parsed, None
 
@@ -119,6 +120,7 @@ def _indices(chosen: np.ndarray[Any, Any], count: int, extents: Sequence[Dim], r
         why = f"; {reason}" if reason and len(chosen) != count else ""
         raise TargetError(f"expected one index per sample ({wanted}), got {chosen.dtype} {list(chosen.shape)}{why}")
     if chosen.ndim == 1:
+        _refuse_negative(chosen)
         return chosen.astype(np.int64)
     known = [d for d in extents if isinstance(d, int)]
     if len(known) < axes:
@@ -131,6 +133,12 @@ def _indices(chosen: np.ndarray[Any, Any], count: int, extents: Sequence[Dim], r
             raise TargetError(f"target {tuple(wrong[0].tolist())} is out of range: a sample's output has the extents {known}")
     places = np.where(chosen < 0, chosen + np.array(known), chosen)
     return np.asarray(np.ravel_multi_index(tuple(places.T), known), np.int64)
+
+
+def _refuse_negative(chosen: np.ndarray[Any, Any]) -> None:
+    """At run time −1 is the top prediction; what lies below has no meaning."""
+    if chosen.size and chosen.min() < -1:
+        raise TargetError(f"target {chosen.min()} is out of range: outputs are counted from 0, and -1 is the top prediction")
 
 
 def _axes(value: Any) -> tuple[Axis, ...]:
@@ -168,6 +176,8 @@ def _parse_text(text: str) -> Target:
     if ";" in text:
         raise TargetError(ONE_EACH)
     contrast = re.fullmatch(r"(\d+|top)\s*-\s*(\d+|top)", text)
+    if contrast and contrast[1] == contrast[2]:
+        raise TargetError(f"'{text}' is the difference of an output from itself, which is 0; name two outputs, e.g. 3-5")
     if contrast:
         return Target("contrast", (), tuple((w, _axes_of_text(p)) for w, p in zip((1.0, -1.0), contrast.groups(), strict=True)))
     axes = _axes_of_text(text)

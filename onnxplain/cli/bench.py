@@ -9,7 +9,7 @@ import click
 from onnxplain.bench.benchmark import bench as run_bench
 from onnxplain.bench.report import BenchReport, check_ending
 from onnxplain.bench.sets import SetReport, bench_set, members
-from onnxplain.cli.options import method_options, model_options, options_of_each
+from onnxplain.cli.options import json_option, method_options, options_of_each, several_methods
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_bench import show_bench, show_set, working
 from onnxplain.errors import InputError
@@ -22,7 +22,7 @@ __all__ = ["bench_command"]
 @click.command("bench")
 @click.argument("model", type=click.Path(), required=False)
 @click.argument("files", metavar="[INPUT…]", nargs=-1)
-@model_options
+@several_methods
 @click.option("--set", "sets", multiple=True, metavar="A|FILE",
               help="In place of MODEL: A, some 17 networks of kinds that people deploy, or a file; may be repeated.")  # fmt: skip
 @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, metavar="N",
@@ -43,11 +43,11 @@ __all__ = ["bench_command"]
 @click.option("-o", "--out", multiple=True, metavar="FILE",
               help="Write .md, .json or .csv; may be repeated.  [-.md: to standard output]")  # fmt: skip
 @force_option
+@json_option
 def bench_command(
     model: str | None, files: tuple[str, ...], method: str, layers: tuple[str, ...], rules: tuple[str, ...],
     sets: tuple[str, ...], batches: tuple[int, ...], sizes: tuple[str, ...], options: tuple[str, ...], out: tuple[str, ...],
-    force: bool,
-    **chosen: Any,
+    force: bool, as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Measure what explanations cost: time and memory of the explained models against those of the model itself.
 
@@ -75,7 +75,9 @@ def bench_command(
                 own, axes = inputs_and_axes(model, rules=list(rules) or None, **shared)
                 x = read_inputs(files, own, axes=axes.of_inputs)
             report = run_bench(model, methods, x, say=say, **settings)
-    if isinstance(report, SetReport):
+    if as_json:
+        click.echo(report.json(), nl=False)
+    elif isinstance(report, SetReport):
         show_set(report)
     else:
         show_bench(report)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from onnxplain.cli.options import method_options, model_options, read_baseline, run_options, settings_of
+from onnxplain.cli.options import json_option, method_options, model_options, read_baseline, run_options, settings_of
 from onnxplain.cli.show import show_check
 from onnxplain.io.samples import read_inputs
 from onnxplain.runtime.inputs import inputs_and_axes
@@ -22,11 +22,12 @@ __all__ = ["check_command"]
 @click.option("--directions", default=4, show_default=True, help="Random directions to compare along.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the directions, and of the input if none is given.")
 @click.option("--nodes", "--calls", "nodes", is_flag=True, help="Check every node on its own, even if the whole model agrees.")
+@json_option
 @run_options
 def check_command(
     model: str, files: tuple[str, ...], directions: int, seed: int, nodes: bool, provider: str, mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
-    **chosen: Any,
+    as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Check a method on your own model and input: finite differences, and the method's own axioms.
 
@@ -41,6 +42,6 @@ def check_command(
         model, settings.pop("method"), x, directions=directions, seed=seed, nodes=nodes, providers=provider,
         baseline=read_baseline(baseline), **settings, **method_options(options),
     )  # fmt: skip
-    show_check(report)
+    show_check(report, as_json)
     if not report.ok:
         raise click.exceptions.Exit(1)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from onnxplain.cli.values import fraction
+
 __all__ = ["concept_options", "concept_settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,7 +23,7 @@ def concept_options(function: F) -> F:
                 "--provider", default="auto", show_default=True, help="auto, cpu, cuda, or an execution provider of ONNX Runtime."
             ),
             click.option("--rules", metavar="DIR", multiple=True, help="A folder with your own rules; may be repeated."),
-            click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157."),
+            click.option("--scale", type=fraction, metavar="NUMBER", help="Factor on pixel values, e.g. 1/255."),
             click.option("--seed", default=0, show_default=True, help="Seed of the random numbers."),
         ]
     ):

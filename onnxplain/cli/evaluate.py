@@ -12,6 +12,7 @@ import numpy as np
 from onnxplain.cli.options import sample_axis_option, trust_option
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_evaluation import show_evaluation
+from onnxplain.cli.values import complete_methods, fraction
 from onnxplain.errors import InputError, nearest
 from onnxplain.evaluation.report.files import check_evaluation_ending
 from onnxplain.evaluation.spec import split_specs
@@ -25,7 +26,7 @@ __all__ = ["evaluate_command"]
 @click.command("evaluate")
 @click.argument("model", type=click.Path())
 @click.argument("files", metavar="DATA…", nargs=-1, required=True)
-@click.option("-m", "--method", "methods", multiple=True, metavar="METHOD",
+@click.option("-m", "--method", "methods", multiple=True, metavar="METHOD", shell_complete=complete_methods,
               help='A method, e.g. "smoothgrad(samples=16)" or "ig=integrated-gradients"; may be repeated.')  # fmt: skip
 @click.option("-a", "--attribution", "attributions", multiple=True, metavar="NAME=FILE",
               help="Attributions from elsewhere (.npy, .npz), in the shape of the input; may be repeated.")  # fmt: skip
@@ -55,7 +56,7 @@ __all__ = ["evaluate_command"]
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn at random.")
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
-@click.option("--scale", type=float, help="Factor on pixel values, e.g. 0.00392157.")
+@click.option("--scale", type=fraction, metavar="NUMBER", help="Factor on pixel values, e.g. 1/255.")
 @trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate_command(

@@ -3,46 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from onnxplain.cli.given import check_features, sample_names, wanted_input, warn_of_raw_pixels
 from onnxplain.cli.options import (
     compares,
+    json_option,
     mask_option,
     method_options,
-    model_options,
     options_of_each,
     read_baseline,
     read_masks,
     run_options,
     settings_of,
+    several_methods,
     trust_option,
 )
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show import show_explanation
-from onnxplain.errors import OutputError, nearest
+from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
-from onnxplain.results.save import check_explanation_ending, save_explanation
+from onnxplain.results.prediction import sample_count
+from onnxplain.results.save import PICTURE_ENDINGS, check_explanation_ending, explanation_json, save_explanation
 
 __all__ = ["explain_command"]
 
 
 @click.command("explain")
 @click.argument("model", type=click.Path())
-@click.argument("files", metavar="INPUT…", nargs=-1, required=True)
-@model_options
+@click.argument("files", metavar="INPUT…", nargs=-1)
+@several_methods
 @click.option("-t", "--target", default=None, metavar="T",
               help="top, an index, 3,10,12 (one per axis), 3,:,: (sum over axes), 3-5 (contrast), or all; 7,3;6,5: one of these "
                    "per sample.")  # fmt: skip
 @click.option("-o", "--out", multiple=True, metavar="FILE",
-              help="Write .html .png .npz .json .csv or .parquet; may be repeated.  [-.json: to standard output]")  # fmt: skip
+              help="Write .html .png .jpg .webp .svg .pdf .npz .json .csv or .parquet; may be repeated.  "
+                   "[-.json: to standard output]")  # fmt: skip
 @force_option
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names, one per line (a .csv input has its own).")
@@ -58,13 +63,15 @@ __all__ = ["explain_command"]
 @click.option("--feature", metavar="NAME", multiple=True, help="Of --form scatter: what to draw; may be repeated.")
 @click.option("--by", metavar="NAME|class|FILE", help="Of scatter: the feature that colours; of importance: cohorts.")
 @click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
-@click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many elements to print per sample.")
+@json_option
 @trust_option
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], force: bool, labels: str | None,
     features: str | None, batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None,
-    feature: tuple[str, ...], by: str | None, interactions: bool, top: int, provider: str, mean: list[float] | None,
+    feature: tuple[str, ...], by: str | None, interactions: bool, top: int, as_json: bool, provider: str,
+    mean: list[float] | None,
     std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
@@ -77,31 +84,42 @@ def explain_command(
     paths = outputs(out, force, model, *files)
     for path in paths:
         check_explanation_ending(path, len(settings["method"].split(",")))
+    if not files:
+        raise InputError(wanted_input(model))
     pictured = _picture(paths, form, feature, by)
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
     given = options_of_each(methods, method_options(options))
     explanations: list[Explanation] = []
     arrays: dict[str, Any] = {}
+    named_samples: tuple[str, ...] = ()
+    columns = read_labels(features) if features else headers(files)
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
             **settings, **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
         )  # fmt: skip
-        axes = {t.name: sample_axis_in(explainer.about, t.name) for t in explainer.inputs}
-        arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes)
-        explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))
-    columns = read_labels(features) if features else headers(files)
+        if not arrays:
+            axes = {t.name: sample_axis_in(explainer.about, t.name) for t in explainer.inputs}
+            arrays = read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes)
+            named_samples = sample_names(files, arrays)
+            if features and not settings["layer"]:
+                check_features(columns or [], arrays)
+            warn_of_raw_pixels(files, explainer, arrays, scale)
+        made = explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide)
+        explanations.append(replace(made, sample_names=named_samples if len(named_samples) == sample_count(made) else ()))
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
-        if path.suffix.lower() == ".png":
+        if path.suffix.lower() in PICTURE_ENDINGS:
             named |= pictured
         if interactions and path.suffix.lower() in (".csv", ".parquet"):
             named["interactions"] = True
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
-        deliver(path, partial(save_explanation, explanations, **named))
-    if not paths:
+        deliver(path, partial(save_explanation, explanations, **named), quiet=as_json)
+    if as_json:
+        click.echo(explanation_json(explanations))
+    elif not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [])
 
@@ -110,7 +128,7 @@ def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by
     """What a picture is told, checked before a long run."""
     if form is None and (feature or by):
         raise OutputError("--feature and --by are of a picture's form: give --form scatter or --form importance too")
-    if form is not None and not any(path.suffix.lower() == ".png" for path in paths):
+    if form is not None and not any(path.suffix.lower() in PICTURE_ENDINGS for path in paths):
         raise OutputError("--form is of a picture: give -o FILE.png too")
     if form is not None and form not in (*PICTURE_FORMS, *TABULAR_FORMS):
         raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, (*PICTURE_FORMS, *TABULAR_FORMS))}")

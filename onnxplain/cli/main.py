@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,8 @@ COMMANDS = {
     "metrics": ("metrics", "List the metrics of `onnxplain evaluate`, or show one metric in detail."),
     "bench": ("bench", "Measure what explanations cost: time and memory."),
     "advise": ("advise", "Point out what in a model's structure helps or hinders explanations."),
+    "example": ("example", "Write a small model that reads handwritten digits"),
+    "completion": ("completion", "Print a script for the shell that completes commands, options, methods and metrics."),
     "tcav": ("tcav", "Test whether the score of a class depends on a concept given by examples."),
     "drift": ("drift", "Compare the attributions of two runs of `onnxplain map`."),
     "prototype": ("prototype", "Search for the input with the highest score for a class."),
@@ -91,9 +94,16 @@ def unforeseen(error: Exception) -> str:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done, as the logger `onnxplain` does in Python.")
 @click.version_option(__version__, prog_name="onnxplain")
-def main(debug: bool) -> None:
+def main(debug: bool, verbose: bool) -> None:
     """Explain predictions of any ONNX model.
 
     Shortest use: onnxplain explain MODEL.onnx INPUT.npy -o explanation.html
     """
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(relativeCreated)6.0f ms  %(name)s: %(message)s"))
+        logger = logging.getLogger("onnxplain")
+        logger.setLevel(logging.DEBUG)
+        logger.handlers = [handler]

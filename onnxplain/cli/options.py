@@ -11,14 +11,16 @@ from typing import Any, TypeVar
 import click
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
+from onnxplain.cli.values import complete_methods, fraction, methods_joined, one_method
 from onnxplain.errors import InputError, MethodError
 from onnxplain.io.plain import from_json
 from onnxplain.io.samples import read_array, read_arrays
 from onnxplain.method.registry import find_method
 
 __all__ = [
-    "compares", "mask_option", "method_options", "model_options", "options_of_each", "read_baseline", "read_masks", "run_options",
-    "sample_axis_option", "settings_of", "trust_option",
+    "common_options", "compares", "json_option", "mask_option", "method_option", "method_options", "model_options",
+    "options_of_each", "read_baseline", "read_masks", "run_options", "sample_axis_option", "settings_of", "several_methods",
+    "trust_option",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,11 +48,30 @@ sample_axis_option = click.option(
 )  # fmt: skip
 
 
+def method_option(read: Callable[..., str], help: str) -> Callable[[F], F]:
+    """The option `-m`, read by a function of all that was given."""
+    return click.option(
+        "-m", "--method", multiple=True, default=("gradient",), show_default=True, callback=read, shell_complete=complete_methods,
+        metavar="METHOD", help=help,
+    )  # fmt: skip
+
+
 def model_options(function: F) -> F:
+    """Add the options of every command that takes a model and one method."""
+    return method_option(one_method, "The method; see `onnxplain methods`.")(common_options(function))
+
+
+def several_methods(function: F) -> F:
+    """Add the options of every command that takes a model and several methods."""
+    return method_option(methods_joined, "A method (`onnxplain methods`), or several with commas; may be repeated.")(
+        common_options(function)
+    )
+
+
+def common_options(function: F) -> F:
     """Add the options of every command that takes a model."""
     for option in reversed(
         [
-            click.option("-m", "--method", default="gradient", show_default=True, help="The method; see `onnxplain methods`."),
             click.option("--output", "output", metavar="NAME", help="The output (or inner tensor) to explain."),
             click.option("--input", "inputs", metavar="NAME", multiple=True, help="Explain only this input; may be repeated."),
             click.option("--layer", "layers", metavar="NAME", multiple=True,
@@ -64,6 +85,8 @@ def model_options(function: F) -> F:
         function = option(function)
     return function
 
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 trust_option = click.option(
     "--trust", is_flag=True, help="Take it on trust that the prediction is the original's, instead of comparing on the first run."
@@ -98,7 +121,7 @@ def run_options(function: F) -> F:
                          help="auto, cpu, cuda, or an execution provider of ONNX Runtime."),
             click.option("--mean", callback=_numbers, metavar="X[,X…]", help="Subtracted from pixel values, per channel."),
             click.option("--std", callback=_numbers, metavar="X[,X…]", help="Pixel values are divided by it, per channel."),
-            click.option("--scale", type=float, help="Factor on pixel values before mean and std, e.g. 0.00392157."),
+            click.option("--scale", type=fraction, metavar="X", help="Factor on pixel values before mean and std, e.g. 1/255."),
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
                          help="Order of an image's axes, if the shape leaves it open."),
             click.option("--baseline", metavar="NUMBER|FILE", help="The reference input, for methods that need one."),

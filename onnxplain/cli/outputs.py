@@ -61,15 +61,18 @@ def to_stdout(path: Path) -> bool:
     return path.parent == Path() and path.stem == "-"
 
 
-def deliver(path: Path, write: Callable[[Path], Path]) -> None:
+def deliver(path: Path, write: Callable[[Path], Path], *, quiet: bool = False) -> None:
     """Write an output, to a file or to standard output, and say so.
 
     Args:
         path: one of `outputs`.
         write: writes the file that it is given.
+        quiet: whether to say nothing.
     """
     if not to_stdout(path):
-        wrote(write(path))
+        made = write(path)
+        if not quiet:
+            wrote(made)
         return
     with tempfile.TemporaryDirectory(prefix="onnxplain-") as folder:
         made = write(Path(folder) / f"stdout{path.suffix}")

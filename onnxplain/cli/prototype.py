@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from onnxplain.cli.concept_options import concept_options, concept_settings
+from onnxplain.cli.options import json_option
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_concepts import show_prototypes
 from onnxplain.concepts.picture import check_path
@@ -42,12 +43,13 @@ __all__ = ["prototype_command"]
 @click.option("--bounds", nargs=2, type=float, metavar="LOW HIGH", help="Smallest and largest value of an element, e.g. 0 1.")
 @click.option("--starts", default=4, show_default=True, help="Number of random starts; the best result is kept.")
 @click.option("--labels", metavar="FILE", help="Class names, one per line.")
+@json_option
 @concept_options
 def prototype_command(
     model: str, target: str, out: tuple[str, ...], force: bool, penalties: tuple[str, ...], expert: tuple[str, ...],
     weight: float,
     decoder: str | None, score: str, bounds: tuple[float, float] | None, starts: int, labels: str | None,
-    scale: float | None, seed: int, **chosen: Any,
+    scale: float | None, seed: int, as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Search for the input with the highest score for a class (activation maximization).
 
@@ -63,9 +65,9 @@ def prototype_command(
         expert=GaussianRBM.fit(next(iter(arrays.values())), seed=seed) if arrays else None,
         bounds=bounds, starts=starts, seed=seed, **concept_settings(**chosen),
     )  # fmt: skip
-    show_prototypes(found, names)
+    show_prototypes(found, names, as_json)
     for path in paths:
-        deliver(path, partial(found.save, labels=names) if path.suffix == ".png" else found.save)
+        deliver(path, partial(found.save, labels=names) if path.suffix == ".png" else found.save, quiet=as_json)
 
 
 def _classes(text: str) -> str | list[int]:

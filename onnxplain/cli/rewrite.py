@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from onnxplain.cli.options import mask_option, method_options, model_options, read_baseline, read_masks, settings_of
-from onnxplain.cli.outputs import deliver, force_option, outputs
+from onnxplain.cli.options import json_option, mask_option, method_options, model_options, read_baseline, read_masks, settings_of
+from onnxplain.cli.outputs import deliver, force_option, outputs, to_stdout
 from onnxplain.cli.show import show_contract, wrote
 from onnxplain.errors import OutputError
 from onnxplain.explain.request import Request
@@ -16,7 +17,7 @@ from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.triton import write_triton
-from onnxplain.io.writer import write_model
+from onnxplain.io.writer import check_model_ending, write_model
 from onnxplain.ir.registry import load_registry
 from onnxplain.runtime.inputs import inputs_and_axes
 from onnxplain.verification.verify import verify_prediction
@@ -49,10 +50,11 @@ __all__ = ["rewrite_command"]
 @click.option("--verify", "inputs_to_verify", multiple=True, metavar="INPUT",
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
+@json_option
 def rewrite_command(
     model: str, out: str | None, force: bool, repository: str | None, triton_name: str | None, target: str | None,
     baseline: str | None, masks: tuple[str, ...], only_attribution: bool, batch_size: int | None,
-    inputs_to_verify: tuple[str, ...], options: tuple[str, ...], **chosen: Any,
+    inputs_to_verify: tuple[str, ...], options: tuple[str, ...], as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
@@ -62,6 +64,9 @@ def rewrite_command(
     if out is None and repository is None:
         raise OutputError("say where to write: -o FILE, or --triton DIR for a model repository")
     paths = outputs([] if out is None else [out], force, model)
+    for path in paths:
+        if not to_stdout(path):
+            check_model_ending(path)
     settings = settings_of(**chosen)
     registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
@@ -75,11 +80,15 @@ def rewrite_command(
         verify_prediction(model, request, read_inputs(inputs_to_verify, inputs, axes=axes.of_inputs))
     done = rewrite_source(source, request)
     for path in paths:
-        deliver(path, lambda file: write_model(done.model, file, source.folder, source.lazy_weights))
+        deliver(path, lambda file: write_model(done.model, file, source.folder, source.lazy_weights), quiet=as_json)
     if repository is not None:
         name = triton_name or f"{Path(model).stem}_{request.method.name}"
         made = write_triton(
             done.model, done.about, Path(repository), name, source=source.folder, lazy_weights=source.lazy_weights
         )  # fmt: skip
-        wrote(made / "config.pbtxt")
-    show_contract(done.model, done.about)
+        if not as_json:
+            wrote(made / "config.pbtxt")
+    if as_json:
+        click.echo(json.dumps(done.about, indent=2, ensure_ascii=False))
+    else:
+        show_contract(done.model, done.about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -24,6 +25,8 @@ from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.interactions import player_names, set_name, strongest_sets
 from onnxplain.results.left_out import left_out_in_words
+from onnxplain.results.plot.style import percent
+from onnxplain.results.prediction import predictions, target_name
 from onnxplain.runtime.cuda_placement import kernels_of, left_to_processor
 from onnxplain.runtime.run_time_inputs import MEANING
 from onnxplain.verification.findings import CheckReport
@@ -65,6 +68,15 @@ REPORTS = {
 """Outputs beside the attributions, and what they are."""
 
 
+class PipedConsole(Console):
+    """Ends quietly where a reader such as `head` has had enough."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave nothing to be flushed at exit, which would fail again."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
+
+
 def to_stderr() -> None:
     """Let this call of the command line print to standard error, because standard output carries a file."""
     click.get_current_context().find_root().meta[to_stderr.__module__] = True
@@ -75,7 +87,7 @@ def _console() -> Console:
     context = click.get_current_context(silent=True)
     aside = context is not None and context.find_root().meta.get(to_stderr.__module__, False)
     stream = sys.stderr if aside else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False)
+    return PipedConsole(file=stream, width=None if stream.isatty() else 200, highlight=False)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -104,9 +116,9 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
     console = _console()
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
-    console.print(
-        f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(about['target'])}"
-    )
+    asked = {"input": "of each sample", "seed": "a cotangent"}.get(str(about["target"]), str(about["target"]))
+    console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(asked)}")
+    predicted, how = predictions(explanation)
     for name in explanation.attributions:
         values = explanation.samples_first(name)
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
@@ -116,15 +128,23 @@ def show_explanation(explanation: Explanation, top: int, features: Sequence[str]
             console.print(
                 f"'{escape(name)}' is an integer input: attributed at the embedding it looks up, '{escape(entry['tensor'])}'"
             )
-        columns = ("sample", "target", "total", "negative", f"largest attributions of '{escape(name)}'")
+        said = ("prediction",) if how else ()
+        columns = ("sample", *said, "target", "total", "negative", f"largest attributions of '{escape(name)}'")
         table = _table(*columns, right=("sample", "total", "negative"))
         negative = explanation.negative_share(name)
         names = features if len(features) == values[0].size else [name] if values[0].size == 1 else ()
         for i, places in enumerate(explanation.top(top, name)):
             shown = ", ".join(f"{_place(p, names)} {v:+.3g}" for p, v in places)
             total = f"{float(values[i].sum()):+.4g}"
-            table.add_row(str(i), escape(explanation.label(i)), total, f"{negative[i]:.0%}", escape(shown))
+            row = [explanation.sample_name(i), target_name(explanation, i), total, f"{negative[i]:.0%}", shown]
+            if how:
+                row.insert(1, f"{predicted[i].label} {percent(predicted[i].probability or 0)}")
+            table.add_row(*map(escape, row))
         console.print(table)
+    if how:
+        console.print(f"prediction: probabilities {escape(how)}")
+    if about.get("assumed_baseline") is not None:
+        console.print(f"no baseline was given: {about['assumed_baseline']} stands for what is absent (--baseline gives another)")
     if "interactions" in explanation.facts and about["target"] != "all":
         console.print(_interactions(explanation, top, features))
     for line in left_out_in_words(explanation.left_out):
@@ -321,16 +341,28 @@ def show_check(report: CheckReport, as_json: bool = False) -> None:
         console.print("nothing could be shown at this input; try another (--seed, or an input file)")
 
 
-def show_methods(methods: Mapping[str, Method]) -> None:
+def show_methods(methods: Mapping[str, Method], as_json: bool = False) -> None:
     """Print one row per method."""
+    if as_json:
+        print(json.dumps([_method_fields(m) for m in methods.values()], indent=2, ensure_ascii=False))
+        return
     table = _table("method", "attribution", "what it tells", "source")
     for m in methods.values():
         table.add_row(m.name, escape(m.formula), escape(m.summary), escape(m.source))
     _console().print(table)
 
 
-def show_method(method: Method) -> None:
+def _method_fields(method: Method) -> dict[str, Any]:
+    options = [{"name": o.name, "default": str(o.default), "type": o.annotation} for o in method.options]
+    about = {"name": method.name, **method.info, "axioms": list(method.axioms), "needs_baseline": method.needs_baseline}
+    return {**about, "forward_only": method.forward_only, "options": options}
+
+
+def show_method(method: Method, as_json: bool = False) -> None:
     """Print a method with its options."""
+    if as_json:
+        print(json.dumps(_method_fields(method), indent=2, ensure_ascii=False))
+        return
     console = _console()
     console.print(f"[bold]{method.name}[/bold]  {escape(method.formula)}")
     console.print(f"  {escape(method.summary)}.")
@@ -352,8 +384,11 @@ def show_method(method: Method) -> None:
         console.print("  and the options of the inner method: onnxplain methods INNER")
 
 
-def show_operators(rows: Sequence[Coverage]) -> None:
+def show_operators(rows: Sequence[Coverage], as_json: bool = False) -> None:
     """Print one row per version of an operator."""
+    if as_json:
+        print(json.dumps([asdict(r) for r in rows], indent=2, ensure_ascii=False))
+        return
     table = _table("operator", "domain", "since", "how", "role", "derivative", "file", right=("since",))
     for r in rows:
         table.add_row(r.operator, r.domain, str(r.since), r.how, r.role, escape(r.formula), r.file)

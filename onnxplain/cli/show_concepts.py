@@ -37,9 +37,15 @@ def show_tcav(found: Tcav, as_json: bool) -> None:
     )
 
 
-def show_prototypes(found: Prototypes, labels: Sequence[str]) -> None:
+def show_prototypes(found: Prototypes, labels: Sequence[str], as_json: bool = False) -> None:
     """Print one row per class."""
     certain = found.kind == "log-probability"
+    if as_json:
+        kind = "probability" if certain else "logit"
+        scores = (found.probabilities if certain else found.scores).tolist()
+        rows_of = zip(found.targets, scores, found.objective.tolist(), strict=True)
+        print(json.dumps([{"class": int(t), kind: s, "objective": v} for t, s, v in rows_of], indent=2))
+        return
     rows = _table("class", "probability" if certain else "logit", "objective", right=("probability", "logit", "objective"))
     for target, score, value in zip(
         found.targets, found.probabilities if certain else found.scores, found.objective, strict=True

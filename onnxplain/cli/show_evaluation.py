@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from onnxplain.cli.show import _console, _table
 from onnxplain.cli.text import escape
-from onnxplain.evaluation.metric import all_metrics, metric_named
+from onnxplain.evaluation.metric import Metric, all_metrics, metric_named
 from onnxplain.evaluation.report.evaluation import Evaluation
 from onnxplain.evaluation.report.files import EVALUATION_WRITERS
 from onnxplain.results.plot.style import short
@@ -42,17 +45,29 @@ def show_evaluation(found: Evaluation, as_json: bool) -> None:
         out.print(f"[dim]left out: {escape(text)}[/dim]")
 
 
-def show_metrics() -> None:
+def _metric_fields(m: Metric) -> dict[str, Any]:
+    options = [{"name": o.name, "default": str(o.default)} for o in m.options]
+    about = {"name": m.name, "family": m.family, "better": m.better, "summary": m.summary, "formula": m.formula}
+    return {**about, "source": m.source, "needs": sorted(m.needs), "options": options}
+
+
+def show_metrics(as_json: bool = False) -> None:
     """Print one row per metric."""
+    if as_json:
+        print(json.dumps([_metric_fields(m) for m in all_metrics().values()], indent=2, ensure_ascii=False))
+        return
     rows = _table("metric", "family", "", "what it tells")
     for m in all_metrics().values():
         rows.add_row(m.name, m.family, ARROWS[m.better], escape(m.summary))
     _console().print(rows)
 
 
-def show_metric(name: str) -> None:
+def show_metric(name: str, as_json: bool = False) -> None:
     """Print the details of a metric."""
     m = metric_named(name)
+    if as_json:
+        print(json.dumps(_metric_fields(m), indent=2, ensure_ascii=False))
+        return
     out = _console()
     out.print(f"[bold]{m.name}[/bold]  {m.family}, {ARROWS[m.better]} {'more' if m.better == 'higher' else 'less'} is better")
     out.print(escape(f"{m.summary}\n{m.formula}\nsource: {m.source}"))

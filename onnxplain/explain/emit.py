@@ -64,7 +64,7 @@ def emit(request: Request, selection: Selection, observer: Observer | None = Non
         MethodError: the method cannot be applied so.
     """
     b, outputs = Builder(selection.graph), Outputs()
-    context = AttributionContext(selection, b, Point.of(selection), outputs, request.baseline, observer)
+    context = AttributionContext(selection, b, Point.of(selection), outputs, request.baseline, observer, request.method.name)
     context = context.with_point(masks=emit_masks(context, request.mask))
     context, run_time = _with_cotangent(context, request)
     made = attributions(context, request.method, request.options)

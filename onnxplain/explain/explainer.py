@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.analysis.pixel_range import pixels_are_raw
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
-from onnxplain.errors import InputError, MethodError
+from onnxplain.errors import InputError, MethodError, nearest
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
@@ -23,18 +25,23 @@ from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
 from onnxplain.io.reader import ModelLike, Source, read, read_bytes
 from onnxplain.io.writer import write_model
-from onnxplain.ir.graph import Graph
+from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.context import Baseline
 from onnxplain.method.masks import Masks
 from onnxplain.passes import prepared
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.left_out import left_out_in_words
+from onnxplain.results.notebook import html_table
+from onnxplain.runtime.frames import column_names
 from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Explainer"]
+
+LOG = logging.getLogger(__name__)
 
 
 class Explainer:
@@ -50,7 +57,7 @@ class Explainer:
         batch_size: samples per run. None takes as many as a model of fixed batch size takes; of others as many as their tensors
             fit into 64 MB (1 GB on a GPU). For methods that need forward passes only: how many perturbed copies run at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
-        labels: names of the classes, for pictures and tables.
+        labels: names of the classes, for pictures and tables; as many as the explained output has classes.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
         trust: whether to take it on trust that the explained model predicts what the original does. Otherwise the first batch
             runs through the original, too, once.
@@ -133,19 +140,27 @@ class Explainer:
         self._prepare(read(model), request, running, labels)
 
     def _prepare(self, source: Source, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
+        LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
-        self._start(prepared(replace(source, origin=None), request.registry), request, running, labels, first_run)
+        made = prepared(replace(source, origin=None), request.registry)
+        LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
+        self._start(made, request, running, labels, first_run)
 
     def _start(
         self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun
     ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
-        self.labels = list(labels)
+        if isinstance(labels, str):
+            raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
+        self.labels = [str(label) for label in labels]
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
-        self._inputs = Graph(source.model).inputs
+        self._graph = Graph(source.model)
+        self._inputs = self._graph.inputs
         engine = ForwardEngine if request.method.forward_only else GraphEngine
         self._engine: Engine = engine(source, request, running, first_run)
+        if self.labels:
+            _check_labels(self.labels, self._engine)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What a pickle or a copy holds: what is asked for, and the model once - as it was handed over until its prediction
@@ -200,6 +215,35 @@ class Explainer:
         """The inputs of the original model."""
         return self._inputs
 
+    def weighs_at_once(self, name: str) -> bool:
+        """Whether the model weighs an input as it comes in: nothing in its file scales, shifts or quantizes it first.
+
+        Args:
+            name: the input.
+
+        Raises:
+            InputError: there is no such input.
+        """
+        found = next((t for t in self._inputs if t.name == name), None)
+        if found is None:
+            raise InputError(f"no input '{name}' in the model; {nearest(name, [t.name for t in self._inputs])}")
+        return pixels_are_raw(self._graph, found)
+
+    def __repr__(self) -> str:
+        score, fed = self._engine.axes.score, ", ".join(f"{t.name} {named_dims(t)}" for t in self._inputs)
+        return f"Explainer({self.method}, {self._source.name}, {fed} → {score.name} {named_dims(score)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: model, method, and what goes in and out."""
+        score, about = self._engine.axes.score, self.about
+        info = about["method_info"]
+        rows = [("model", self._source.name), ("method", f"{self.method}: {info['summary']}")]
+        rows += [("input", f"{t.name} {named_dims(t)} of {t.dtype}") for t in self._inputs]
+        rows += [("explains", f"{score.name} {named_dims(score)} ({about['score']['kind']})")]
+        rows += [("option", f"{name} = {value}") for name, value in about["options"].items()]
+        rows += [("not explained", line) for line in left_out_in_words(about["left_out"])]
+        return html_table("Explainer", ("", ""), rows)
+
     # -- explaining ----------------------------------------------------------------------------------------------
 
     @guarded
@@ -216,6 +260,7 @@ class Explainer:
 
         Args:
             x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
+                Or a DataFrame of pandas or polars: the columns of the only input, or an input per column.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
                 (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
@@ -239,8 +284,10 @@ class Explainer:
         feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite, axes=axes.of_inputs)
         count = count_samples(axes, feeds)
         kind, chosen = at_run_time(target, cotangent, count, extents_of_a_sample(axes, feeds), axes.reason)
+        LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
-        return replace(made, labels=self.labels)
+        LOG.debug("explained %s", ", ".join(made.attributions))
+        return replace(made, labels=self.labels, features=_features(made, column_names(x)))
 
     def slide(
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any
@@ -267,3 +314,20 @@ class Explainer:
         if self._engine.overall:
             raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
         return slide(self, self.inputs, self._engine.axes, x, target, stride=stride, combine=combine, **run_time)
+
+
+def _features(made: Explanation, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of a table as names of what was explained, if that is the table."""
+    name, values = made.of()
+    rows = made.samples_first(name)
+    fits = len(made.attributions) == 1 and name in made.inputs and rows.ndim == 2 and rows.shape[1] == len(columns)
+    return columns if fits and values.shape == made.inputs[name].shape else ()
+
+
+def _check_labels(labels: Sequence[str], engine: Engine) -> None:
+    """Check that there are as many names as classes, where the model says how many there are."""
+    axes = engine.axes
+    classes = [d for i, d in enumerate(axes.score.shape or ()) if i != axes.axis]
+    if len(classes) == 1 and isinstance(classes[0], int) and classes[0] != len(labels):
+        s = "s" if len(labels) != 1 else ""
+        raise InputError(f"{len(labels)} label{s} for the {classes[0]} outputs of '{axes.score.name}'; give one for each")

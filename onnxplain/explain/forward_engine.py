@@ -138,6 +138,8 @@ class ForwardEngine:
             return value if batched else value[0]
 
         about = self._about | {"target": str(kind), "baseline": self._told(baseline)} | found.notes
+        if context.assumed:
+            about |= {"assumed_baseline": 0}
         attributions = {n: self._as_fed(n, cut(found.attributions[n]), question) for n in self._names if n in found.attributions}
         attributions |= {n: np.zeros_like(v) for n, v in question.feeds.items() if n in self._names and not v.size}
         facts = {n: cut(v) for n, v in found.facts.items()}

@@ -220,7 +220,8 @@ class GraphEngine:
         for kind in MEANING:
             if kind in names:
                 axes = rewritten.about["sample_axes"]
-                extra |= run_time_feeds(kind, names[kind], given.get(kind), session.inputs, plain, axes)
+                who = f"method '{rewritten.about['method']}'"
+                extra |= run_time_feeds(kind, names[kind], given.get(kind), session.inputs, plain, axes, who)
         self._refuse_unexpected(names, given)
         return extra
 

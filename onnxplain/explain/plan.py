@@ -27,6 +27,8 @@ from onnxplain.passes import prepared
 from onnxplain.propagation.backward import live_nodes, missing_operators, with_layer_positions
 from onnxplain.propagation.composite import RuleSelector, SelectedRule, effective_role
 from onnxplain.propagation.rule import rule_name
+from onnxplain.results.left_out import left_out_in_words
+from onnxplain.results.notebook import html_table
 from onnxplain.runtime.guarded import guarded
 
 __all__ = ["Plan", "PlanRow", "plan"]
@@ -62,7 +64,7 @@ class PlanRow:
     status: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The nodes of a model in the order in which they run, with what a method does at each.
 
@@ -102,6 +104,23 @@ class Plan:
     def missing(self) -> tuple[PlanRow, ...]:
         """The rows of nodes that no rule serves."""
         return tuple(row for row in self.rows if row.status == "missing")
+
+    def __repr__(self) -> str:
+        passed = sum(row.status != "off the way" for row in self.rows)
+        missing = f", no rule for {', '.join(sorted({row.operator for row in self.missing}))}" if self.missing else ""
+        problem = f", {self.problem}" if self.problem and not self.missing else ""
+        return f"Plan({self.method}, {len(self.rows)} nodes, {passed} on the way{missing}{problem})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the nodes that messages pass, with their rules."""
+        rows = [
+            (row.node, row.address, row.output, row.shape, row.rule or row.status, row.reason)
+            for row in self.rows
+            if row.status != "off the way"
+        ]
+        notes = [f"not explained: {line}" for line in left_out_in_words(self.left_out)]
+        notes += [*self.lost, *([self.problem] if self.problem else [])]
+        return html_table(repr(self), ("node", "address", "makes", "shape", "rule", "why"), rows, notes)
 
 
 def _unserved(method: Method, graph: Graph, score: Score, registry: Registry) -> str:

@@ -18,7 +18,7 @@ from onnxplain.ir.tensor import Dim, Tensor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LAYOUTS", "PICTURES", "Look", "picture_layout", "read_picture"]
+__all__ = ["LAYOUTS", "PICTURES", "Look", "picture_array", "picture_layout", "read_picture"]
 
 Array = np.ndarray[Any, Any]
 
@@ -125,16 +125,14 @@ def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | No
     """
     with optional("image", "pictures"):
         from PIL import Image, ImageOps, UnidentifiedImageError
-    layout = picture_layout(tensor, look.layout)
-    extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
     try:
         given = path if content is None else content
+        layout = picture_layout(tensor, look.layout)
+        extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
         with warnings.catch_warnings(), Image.open(given, formats=FORMATS) as opened:
             warnings.simplefilter("ignore")  # sizes are checked here, and damage is an error below
             _check_header(opened, extents, tensor, path)
-            picture = ImageOps.exif_transpose(opened)
-            wanted = extents.get("C", 1 if "C" not in layout else None)
-            pixels = _pixels(picture, wanted if isinstance(wanted, int) else None, path, tensor)
+            return picture_array(ImageOps.exif_transpose(opened), tensor, look, path)
     except InputError:
         raise
     except UnidentifiedImageError:
@@ -142,6 +140,27 @@ def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | No
     except Exception as error:  # decoders raise whatever they meet in damaged files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"cannot read {path} as a picture: {reason}") from error
+
+
+def picture_array(picture: Image, tensor: Tensor, look: Look, path: Path) -> Array:
+    """One sample of an input from a picture that Pillow opened.
+
+    Args:
+        picture: the picture.
+        tensor: the model's input.
+        look: how pixel values become input values.
+        path: where the picture comes from, for messages.
+
+    Returns:
+        The sample, [1, …]; without the sample axis if the input's layout has none.
+
+    Raises:
+        InputError: as `read_picture`.
+    """
+    layout = picture_layout(tensor, look.layout)
+    extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
+    wanted = extents.get("C", 1 if "C" not in layout else None)
+    pixels = _pixels(picture, wanted if isinstance(wanted, int) else None, path, tensor)
     _check_size(pixels.shape[0], pixels.shape[1], extents, tensor, path)
     values = _normalised(pixels, look, path)
     if tensor.dtype is not None and tensor.is_float:

@@ -18,6 +18,7 @@ from onnx.external_data_helper import uses_external_data
 from onnxplain.errors import ModelError
 from onnxplain.io.border import check_border
 from onnxplain.io.lazy_weights import WORTHWHILE, Held, all_tensors, read_past
+from onnxplain.io.no_model import no_model_in_words
 from onnxplain.io.origin import Origin
 
 __all__ = ["ModelLike", "Source", "external_tensors", "read", "read_bytes"]
@@ -78,7 +79,8 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
         The model with its name, folder and digest.
 
     Raises:
-        ModelError: the file does not exist, is not an ONNX model, is truncated, or its external data is missing or truncated.
+        ModelError: the file does not exist, is not an ONNX model, is truncated, or its external data is missing or truncated; or
+            what is given is none of these.
     """
     if isinstance(model, onnx.ModelProto):
         data = model.SerializeToString(deterministic=True)
@@ -86,7 +88,7 @@ def read(model: ModelLike, *, hold: bool = False) -> Source:
     if isinstance(model, bytes):
         return read_bytes(model, None, "model")
     if not isinstance(model, str | os.PathLike):
-        raise ModelError(f"a model is a path, the bytes of a file, or a ModelProto; this is {type(model).__name__}")
+        raise ModelError(no_model_in_words(model))
     path = Path(model)
     try:
         if hold and path.stat().st_size >= WORTHWHILE:

@@ -17,7 +17,7 @@ from onnxplain.errors import OutputError
 from onnxplain.io.lazy_weights import Held, all_tensors
 from onnxplain.io.parts import part_of
 
-__all__ = ["check_writable", "write_file", "write_model"]
+__all__ = ["check_model_ending", "check_writable", "write_file", "write_model"]
 
 Writer = Callable[[IO[bytes]], None]
 
@@ -45,6 +45,16 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {folder}; create it first")
     if not os.access(folder if not path.exists() or path.is_file() else path, os.W_OK):
         raise OutputError(f"cannot write {path}: no permission to write in {folder}")
+
+
+def check_model_ending(path: Path) -> None:
+    """Check that a file for a model is called as one, so that none is written under the name of a picture or a table.
+
+    Raises:
+        OutputError: the ending is another than .onnx, of a file.
+    """
+    if path.suffix.lower() != ".onnx" and (path.is_file() or not path.exists()):
+        raise OutputError(f"{path} is written as an ONNX model: call it {path.with_suffix('.onnx').name}")
 
 
 def write_file(path: str | os.PathLike[str], content: bytes | Writer) -> Path:

@@ -229,7 +229,10 @@ def _given(context: AttributionContext, explained: Explained) -> Any:
             raise InputError(f"baseline for '{sorted(unknown)[0]}', which is not explained; explained: {names}")
         value = value.get(explained.name, value.get(explained.source))
     if value is None:
-        raise MethodError(f"this method needs a baseline for '{explained.name}': a number, an array, or 'input' for run time")
+        raise MethodError(
+            f"method '{context.method}' needs a baseline, the reference input that it compares '{explained.name}' with: "
+            "baseline=0.0 (--baseline 0), an array, or 'input' for run time"
+        )
     if isinstance(value, str) and value not in ("input", "ids"):
         raise MethodError(
             f"baseline '{value}' is unknown; give a number, an array, or for run time 'input', or 'ids' for integers to look up"

@@ -108,7 +108,7 @@ class AttributionContext:
         point: the model at the inputs themselves, or at another point (`at`).
         outputs: what the method adds to the file beside attributions.
         baseline: as in `onnxplain.rewrite`.
-        observer: is told what each node of the backward pass receives and sends.
+        observer: is told what each node of the backward pass receives and sends; `method`: a name for messages.
     """
 
     selection: Selection
@@ -117,6 +117,7 @@ class AttributionContext:
     outputs: Outputs = field(default_factory=Outputs)
     baseline: Baseline = None
     observer: Observer | None = None
+    method: str = ""
 
     def with_point(self, **changes: Any) -> AttributionContext:
         """The same context with other values of the point's fields."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
     import shap
+    import xarray
 
     from onnxplain.results.importance import GlobalImportance
 
@@ -33,6 +34,8 @@ class Explanation(ExplanationData):
             axes. None for contrasts, sums, arbitrary vectors and all targets; `about["target"]` describes these.
         about: the metadata of the explained model.
         labels: names of the classes.
+        features: names of a sample's elements, such as a table's columns; tables, pictures and pages use them.
+        sample_names: names of the samples, such as those of their files.
         delta: the convergence delta of methods that integrate: by how much the attributions exceed the difference between the
             scores at input and baseline. [n], with target="all" [n, targets]; None for other methods.
         facts: what else the method knows, by name, [n, …]. `r2`: the quality of a fit. `standard_error`: of what was sampled.
@@ -159,8 +162,49 @@ class Explanation(ExplanationData):
 
         return global_importance(self, by, features)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Explanation:
+        """Read an explanation that `save` wrote to a .npz file.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The explanation. Options that cannot be written as JSON come back as text, and so do the classes of a ZipMap.
+
+        Raises:
+            InputError: the file cannot be read, or holds no explanation that can be read back.
+
+        Example:
+            >>> import numpy as np
+            >>> from onnxplain import Explainer, Explanation
+            >>> image = np.load("fixtures/digits/digit_3.npy")
+            >>> path = Explainer("fixtures/digits/model.onnx")(image).save("/tmp/three.npz")
+            >>> Explanation.load(path).target
+            array([3])
+        """
+        from onnxplain.results.load import load_fields
+
+        return cls(**load_fields(Path(path)))
+
+    def to_xarray(self) -> xarray.Dataset:
+        """An `xarray.Dataset` with named axes: the attributions as `<name>_attribution`, inputs and outputs by name, `target`.
+
+        The axis of the samples is called `sample` and has the names of the samples, if they have any; other axes are called after
+        the tensor, with a number. What is known of the method is in `attrs`.
+
+        Returns:
+            The data set.
+
+        Raises:
+            MissingDependencyError: xarray is not installed.
+        """
+        from onnxplain.results.xarray_object import to_xarray_object
+
+        return to_xarray_object(self)
+
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write to a file. Its ending determines the format: .npz, .json, .csv, .parquet, .png or .html.
+        """Write to a file. Its ending determines the format: .npz, .json, .csv, .parquet, .html, .png, .jpg, .webp, .svg or .pdf.
 
         Args:
             path: the file.
@@ -176,6 +220,12 @@ class Explanation(ExplanationData):
         from onnxplain.results.save import save_explanation
 
         return save_explanation(self, Path(path), **options)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page of the first samples."""
+        from onnxplain.results.notebook import explanation_html
+
+        return explanation_html(self)
 
     def plot(self, **options: Any) -> matplotlib.figure.Figure:
         """Draw inputs and attributions side by side, in the form that fits the data.

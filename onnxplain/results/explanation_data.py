@@ -29,6 +29,8 @@ class ExplanationData:
     labels: Sequence[str] = field(default=())
     delta: np.ndarray[Any, Any] | None = None
     facts: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    features: Sequence[str] = ()
+    sample_names: Sequence[str] = ()
 
     @property
     def method(self) -> str:
@@ -151,6 +153,7 @@ class ExplanationData:
             target=target,
             delta=delta,
             facts={k: part(v, 0) for k, v in self.facts.items()},
+            sample_names=tuple(np.array(self.sample_names, object)[chosen]) if len(self.sample_names) == count else (),
         )
 
     def _chosen(self, samples: Any) -> slice | np.ndarray[Any, Any]:
@@ -179,6 +182,10 @@ class ExplanationData:
         if self.target is None:
             return str(self.about["target"])
         return self.class_name(int(self.target[sample]))
+
+    def sample_name(self, sample: int) -> str:
+        """The name of a sample, such as its file's; its number where it has none."""
+        return str(self.sample_names[sample]) if sample < len(self.sample_names) else str(sample)
 
     def class_name(self, index: int) -> str:
         """The name of a class.
@@ -277,4 +284,4 @@ class ExplanationData:
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
-        return f"Explanation({self.method}, {len(self)} samples, {shapes})"
+        return f"Explanation({self.method}, {len(self)} sample{'s' if len(self) != 1 else ''}, {shapes})"

@@ -15,12 +15,13 @@ from onnxplain.io.writer import write_file
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.plot.bars import strongest, value_text
+from onnxplain.results.plot.chosen import chosen_samples
 from onnxplain.results.plot.curves import CurvesBlock
 from onnxplain.results.plot.image import heat_picture, scale_text
 from onnxplain.results.plot.page import MARGIN, Page
-from onnxplain.results.plot.plot import chosen_samples, whole
+from onnxplain.results.plot.plot import whole
 from onnxplain.results.plot.series import as_channels, lanes_of
-from onnxplain.results.plot.style import blocks, edges, percent, rim, short, to_picture, veil
+from onnxplain.results.plot.style import CLIP, blocks, edges, percent, rim, short, to_picture, veil
 from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
 from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
@@ -139,9 +140,14 @@ def template_samples(
     made = [_sample(views, columns, s, predicted[s]) for s in shown]
     for sample, number in zip(made, numbers or shown, strict=True):
         sample["number"] = number
+        sample["name"] = explanations[0].sample_names[sample["place"]] if explanations[0].sample_names else f"sample {number}"
+    coloured = any(v.form in ("image", "series", "tokens") for v in views)
     return {
         "count": count, "shown": len(shown), "signed": any(signed), "unsigned": not all(signed), "samples": made,
         "only_bars": all(v.form == "table" for v in views),
+        "cut": all(c.rectified for c in columns if not c.signed),
+        "clip": f"{CLIP:g}" if coloured else "",
+        "outlines": any(v.get("outline") and not all(c["printed"] for c in v["cells"]) for s in made for v in s["views"]),
     }  # fmt: skip
 
 
@@ -184,6 +190,8 @@ def _facts(explanations: Sequence[ExplanationData], how: str) -> list[tuple[str,
     facts += [("probabilities", how)] if how else []
     baselines = {str(e.about.get("baseline")) for e in explanations if e.about.get("baseline") is not None}
     facts += [("baseline", ", ".join(sorted(baselines)))] if baselines else []
+    if any("assumed_baseline" in e.about for e in explanations):
+        facts += [("baseline", "0 stands for what is absent, as none was given")]
     stand_ins = [
         f"'{e['explains']}' at '{e['tensor']}' ({e['kind']})"
         for e in about.get("attributions", {}).values()
@@ -206,6 +214,8 @@ def _sample(views: Sequence[PlotView], columns: Sequence[PlotColumn], sample: in
     top = prediction.top[0][2] if prediction.top else 1.0
     return {
         "number": sample,
+        "place": sample,
+        "base": [(c.heading, *map(short, ends)) for c in columns if (ends := c.from_base(sample)) is not None],
         "prediction": prediction,
         "targets": targets,
         "stacked": len(columns) > 2 and any(v.form == "table" or (v.form == "image" and not is_sharp(v)) for v in views),
@@ -346,7 +356,9 @@ def _series(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
             name = view.label(sample, lane) if named else f"channel {lane}" if len(rows) > 1 else ""
             strips.append({"png": _png(veil(ground[None], scale, column.signed)), "line": line, "name": name})
         cells.append({"heading": column.heading, "strips": strips, "scale": scale_text(rows, scale, column.signed)})
-    return {"cells": cells, "last": view.attributions[0].shape[-1] - 1}
+    channels = as_channels(view.attributions[0][sample]).shape[0]
+    hidden = f"the {len(lanes)} strongest of {channels} channels" if len(lanes) < channels else ""
+    return {"cells": cells, "last": view.attributions[0].shape[-1] - 1, "hidden": hidden}
 
 
 def blocks_along(row: Array, most: int) -> Array:

@@ -69,13 +69,13 @@ def scores(explanation: ExplanationData) -> Array | None:
 
 
 def target_name(explanation: ExplanationData, sample: int) -> str:
-    """What was explained about a sample: a class name, an index into a larger output, or the description of the target."""
+    """What was explained about a sample: a class, a place in an output with several axes as `-t` takes it, or the target."""
     if explanation.target is None:
         return str(explanation.about.get("target", ""))
     index = int(explanation.target[sample])
     values = scores(explanation)
     if values is not None and values.ndim > 2 and 0 <= index < values[0].size:
-        return "[" + ", ".join(str(i) for i in np.unravel_index(index, values.shape[1:])) + "]"
+        return ",".join(str(i) for i in np.unravel_index(index, values.shape[1:]))
     return explanation.class_name(index)
 
 

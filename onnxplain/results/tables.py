@@ -31,13 +31,13 @@ def long_columns(
     - sample: the index of the sample.
     - tensor: the explained tensor, if there are several and `name` is None.
     - target: what was explained.
-    - feature: the name of the element if `features` are given, else index: its indices joined by commas.
+    - feature: the name of the element if they have names, else index: its indices joined by commas.
     - value: the value of the input, if there is one for each element.
     - attribution: the attribution.
 
     Args:
         explanation: the explanation.
-        features: the names of a sample's elements, in order.
+        features: the names of a sample's elements, in order; None takes those that the explanation has.
         name: which attribution; None for all.
 
     Returns:
@@ -47,6 +47,7 @@ def long_columns(
         InputError: the number of features is not the number of elements.
         LayerError: no explained tensor has this name.
     """
+    features = features if features is not None else explanation.features or None
     names = [explanation.of(name)[0]] if name is not None else list(explanation.attributions)
     parts = [_part(explanation, n, features if len(names) == 1 else None) for n in names]
     if len(names) == 1:

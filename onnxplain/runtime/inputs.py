@@ -18,6 +18,7 @@ from onnxplain.ir.ops import Traits
 from onnxplain.ir.registry import load_registry
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
+from onnxplain.runtime.frames import as_array, frame_arrays, is_frame
 from onnxplain.runtime.guarded import guarded
 
 __all__ = ["Nonfinite", "axes_of", "check_inputs", "first_missing", "inputs_and_axes", "model_inputs"]
@@ -32,15 +33,17 @@ def check_inputs(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by input name, in the types the model takes.
 
-    An array alone stands for the only input. Integers are converted to floats, and floats between precisions, where no
-    information about kind is lost; anything else must fit. `nonfinite` says what may stand where a number is expected. `axes` are
-    those that count samples, by input: there a batch of any size is taken, whatever size the model was exported for. None stands
-    for the first axis of each.
+    An array alone stands for the only input, a DataFrame for its columns (`frame_arrays`). Integers are converted to floats, and
+    floats between precisions, where no information about kind is lost; anything else must fit. `nonfinite` says what may stand
+    where a number is expected. `axes` are those that count samples, by input: there a batch of any size is taken, whatever size
+    the model was exported for. None stands for the first axis of each.
 
     Raises:
         InputError: unknown or missing names, other ranks or extents, other kinds of data, NaN; all of them in one message.
     """
-    if not isinstance(given, Mapping):
+    if is_frame(given):
+        given = frame_arrays(given, wanted)
+    elif not isinstance(given, Mapping):
         if len(wanted) != 1:
             names = ", ".join(f"'{t.name}' {named_dims(t)}" for t in wanted)
             raise InputError(f"the model has {len(wanted)} inputs: hand over a dict with {names}")
@@ -51,8 +54,11 @@ def check_inputs(
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for name, tensor in known.items():
         if name in given:
-            arrays[name] = np.asarray(given[name])
-            problems += _problems(arrays[name], tensor, nonfinite, 0 if axes is None else axes.get(name))
+            arrays[name] = as_array(given[name], name)
+            found = _problems(arrays[name], tensor, nonfinite, 0 if axes is None else axes.get(name))
+            if type(given[name]).__module__.startswith("PIL."):
+                found = [f"{p.partition(';')[0]}; onnxplain.load_image(picture, model) makes it fit" for p in found]
+            problems += found
     problems += _uneven(arrays, known, axes)
     if problems:
         raise InputError("; ".join(problems))
@@ -87,7 +93,8 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, n
     if dtype.kind in "OUS":
         return [] if array.dtype.kind in "OUS" else [f"{expected} (text), got {array.dtype}"]
     if array.dtype.kind not in "fiub" and array.dtype.kind != dtype.kind:
-        return [f"{expected}, got {array.dtype}"]
+        hint = "; read a file first, e.g. np.load(path) or onnxplain.load_image(path, model)" if array.dtype.kind == "U" else ""
+        return [f"{expected}, got {array.dtype}{hint}"]
     if not tensor.is_float:
         whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.all(array == np.floor(array))))
         if not whole:

@@ -27,7 +27,7 @@ MEANING = {
 
 def run_time_feeds(
     kind: str, names: Mapping[str, str], value: Any, inputs: Mapping[str, Any], feeds: Mapping[str, np.ndarray[Any, Any]],
-    axes: Mapping[str, int | None],
+    axes: Mapping[str, int | None], who: str,
 ) -> dict[str, np.ndarray[Any, Any]]:  # fmt: skip
     """The arrays by input name.
 
@@ -38,13 +38,15 @@ def run_time_feeds(
         inputs: what ONNX Runtime says of them, by name: `type` and `shape`.
         feeds: the inputs of the model that are given in their own shape, not in that of what is looked up.
         axes: the axis of each that counts samples; None where none does.
+        who: what needs it, for messages: "method 'taylor'".
 
     Raises:
         MethodError: nothing was given.
         InputError: what was given does not fit.
     """
     if value is None:
-        raise MethodError(f"this method needs a {kind}: a number, an array, or a dict of these for {', '.join(names)}")
+        zero = ", such as baseline=0.0 (--baseline 0)," if kind == "baseline" else ""
+        raise MethodError(f"{who} needs a {kind}: a number{zero} an array, or a dict of these for {', '.join(names)}")
     result = {}
     for explained, name in names.items():
         mine = value.get(explained) if isinstance(value, Mapping) else value

@@ -9,8 +9,13 @@ import numpy as np
 
 from onnxplain.ir.graph import Graph
 from onnxplain.propagation.ledger import NodeConservation
+from onnxplain.results.notebook import html_table
+from onnxplain.results.plot.style import short
 
 __all__ = ["CheckReport", "Finding", "is_small", "sizes_of"]
+
+SIGNS = {True: "✓", False: "✗", None: "·"}
+"""How a finding is marked: it holds, it does not, nothing can be said."""
 
 EXHAUSTIVE_ELEMENTS = 500_000
 """Elements that all live tensors together may have for every node to be checked always."""
@@ -31,7 +36,7 @@ class Finding:
     detail: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CheckReport:
     """All that was checked.
 
@@ -55,6 +60,18 @@ class CheckReport:
     def ok(self) -> bool:
         """Whether nothing failed and at least one thing was shown to hold."""
         return all(f.ok is not False for f in self.findings) and any(f.ok for f in self.findings)
+
+    def __repr__(self) -> str:
+        lines = [f"  {SIGNS[f.ok]} {f.name}: {f.detail}" for f in self.findings]
+        return "\n".join([f"CheckReport({'ok' if self.ok else 'not ok'}, {len(self.findings)} findings)", *lines])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line per finding, and the worst balances of nodes."""
+        rows = [(SIGNS[f.ok], f.name, f.detail) for f in self.findings]
+        found = html_table(f"CheckReport: {'ok' if self.ok else 'not ok'}", ("", "checked", "found"), rows)
+        balances = [(r.node, r.operator, r.rule, short(r.received), short(r.sent), short(r.lost)) for r in self.conservation[:10]]
+        columns = ("node", "operator", "rule", "receives", "sends", "lost")
+        return found + (html_table("Balance of relevance, the worst first", columns, balances) if balances else "")
 
 
 def sizes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from onnxplain.cli.example import FILES
 from tests.support.paths import ROOT
 
 
@@ -33,6 +34,7 @@ def test_wheel_and_sdist_carry_the_rules(built: Path) -> None:
         assert f"onnxplain/rules/{path.name}" in names
     assert "onnxplain/py.typed" in names
     assert "onnxplain/results/templates/report.html" in names
+    assert {f"onnxplain/example/{name}" for name in FILES} <= set(names)
     assert any(n.endswith("licenses/LICENSE") for n in names)
     assert any(n.endswith("licenses/NOTICE") for n in names)
     assert not any(n.startswith(("rules/", "tests/", "fixtures/")) for n in names)
@@ -59,6 +61,11 @@ def test_wheel_works_from_another_directory(built: Path, tmp_path: Path) -> None
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (elsewhere / "e.html").stat().st_size > 10_000
+    done = subprocess.run(
+        [sys.executable, "-m", "onnxplain", "example", "try"], cwd=elsewhere, env=environment, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (elsewhere / "try").iterdir()} == set(FILES)
 
 
 def test_readme_tables_are_those_of_the_registry() -> None:

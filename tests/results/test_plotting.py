@@ -13,8 +13,9 @@ import pytest
 
 from onnxplain.errors import InputError, OutputError
 from onnxplain.results.plot.bars import strongest
-from onnxplain.results.plot.plot import chosen_samples, plot
-from onnxplain.results.plot.style import blocks, colours, edges, percent, rim, short, to_picture, veil
+from onnxplain.results.plot.chosen import chosen_samples
+from onnxplain.results.plot.plot import plot
+from onnxplain.results.plot.style import blocks, colours, edges, percent, plain, rim, short, to_picture, veil
 from onnxplain.results.plot.views import choose_form, columns_of, picture_of, pooled_map, summed, views_of
 from onnxplain.results.prediction import predictions, target_name
 from tests.support.made import explanation, image, table
@@ -130,7 +131,7 @@ def test_samples() -> None:
     assert chosen_samples([-1, 0], 5, 8) == [4, 0]
     with pytest.raises(InputError, match="no sample 5: there are 5"):
         chosen_samples(5, 5, 8)
-    assert "first 8 of 9 samples" in words(plot([image(9)]))
+    assert any(w.startswith("first 8 of 9 samples") for w in words(plot([image(9)])))
 
 
 def test_other_targets_are_said() -> None:
@@ -246,3 +247,87 @@ def test_strongest() -> None:
     rows = [np.array([0.1, -3.0, 0.2, 0]), np.array([0, 0, 0.0, 10])]
     assert strongest(rows, 2, in_order=False) == [1, 3]
     assert strongest([rows[0]], 3, in_order=True) == [0, 1, 2]
+
+
+class TestOnAxesOfYourOwn:
+    def axes(self) -> Any:
+        from matplotlib.figure import Figure
+
+        return Figure().add_subplot()
+
+    @pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 4), (1, 500), (1, 3, 100)])
+    def test_every_form(self, shape: tuple[int, ...]) -> None:
+        axes = self.axes()
+        figure = plot([explanation(np.ones(shape), np.ones(shape), labels=["$a", "b", "c"])], ax=axes)
+        assert figure is axes.figure
+        assert axes.get_title() == r"gradient → \$a"
+        drawn(figure)
+
+    def test_one_sample_of_one_method(self) -> None:
+        for several in ([image(2)], [image(1), image(1, "saliency")]):
+            with pytest.raises(OutputError, match="one sample of one explained tensor"):
+                plot(several, ax=self.axes())
+        with pytest.raises(OutputError, match="figure of its own"):
+            plot([table(1)], ax=self.axes(), form="waterfall")
+        plot([image(2)], ax=self.axes(), samples=1)
+
+
+class TestHeatStyle:
+    def test_colours_are_those_of_the_map(self) -> None:
+        from matplotlib import colormaps
+
+        values = np.array([-2.0, 0, 1])
+        expected = np.round(255 * np.array(colormaps["coolwarm"]([0, 0.5, 0.75]))[:, :3])
+        assert colours(values, 2, signed=True, cmap="coolwarm").tolist() == expected.tolist()
+
+    def test_clip_chooses_the_strongest_colour(self) -> None:
+        values = np.arange(101.0)
+        assert rim(values, 50) == 50
+        assert rim(values, 100) == 100
+
+    def test_overlays(self) -> None:
+        made = image(1)
+        pictures = {overlay: drawn(plot([made], overlay=overlay)) for overlay in ("edges", "picture", "none")} | {
+            "alpha": drawn(plot([made], alpha=0.2))
+        }
+        assert len(set(pictures.values())) == 3, "pictures of eight pixels have no edges"
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"cmap": "viridi"}, "no colour map 'viridi'; did you mean 'viridis'"),
+            ({"clip": 0}, "percentile above 0"),
+            ({"alpha": 2}, "alpha is from 0 to 1"),
+            ({"overlay": "photo"}, "unknown overlay 'photo'; known: edges, picture, none"),
+            ({"alpha": 0.5, "overlay": "edges"}, "alpha is of overlay='picture'"),
+        ],
+    )
+    def test_refused(self, given: dict[str, Any], words: str) -> None:
+        with pytest.raises(OutputError, match=words):
+            plot([image(1)], **given)
+
+    def test_bars_have_none(self) -> None:
+        with pytest.raises(OutputError, match="of heat maps"):
+            plot([table()], cmap="viridis")
+
+    def test_the_legend_says_what_limits_the_colours(self) -> None:
+        assert "full colour from percentile 90 of the sizes" in words(plot([image(1)], clip=90))
+        cut = image(1, "saliency")
+        cut = replace(cut, about={**cut.about, "options": {"relu": True}})
+        assert "high, cut off below zero" in words(plot([cut]))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (74840.0, "74 840"),
+        (7.5, "7.5"),
+        (0.0, "0"),
+        (-1234567.0, "−1 234 567"),
+        (1234.567, "1 235"),
+        (1e-7, "1e−07"),
+        (0.1234567, "0.1235"),
+    ],
+)
+def test_plain_numbers(value: float, text: str) -> None:
+    assert plain(value) == text

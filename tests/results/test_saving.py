@@ -21,7 +21,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from onnxplain.errors import InputError, MissingDependencyError, OutputError
 from onnxplain.io.writer import check_writable, write_file, write_model
-from onnxplain.results.save import save_explanation
+from onnxplain.results.save import check_explanation_ending, save_explanation
 from onnxplain.results.tables import long_columns, long_table
 from tests.support.made import explanation, image, table
 
@@ -312,3 +312,54 @@ class TestPage:
         text = (tmp_path / "a.html").read_text(encoding="utf-8")
         assert "0" * 64 in text
         assert "softmax of output" in text
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"),
+    [("png", b"\x89PNG"), ("jpg", b"\xff\xd8\xff"), ("webp", b"RIFF"), ("svg", b"<?xml"), ("pdf", b"%PDF")],
+)
+def test_formats_of_figures(ending: str, start: bytes, tmp_path: Path) -> None:
+    first, second = (image().save(tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
+    assert first.startswith(start)
+    assert first == second
+
+
+@pytest.mark.parametrize(("ending", "package"), [("html", "jinja2"), ("png", "matplotlib"), ("parquet", "pyarrow")])
+def test_what_is_not_installed_is_said_before_the_run(ending: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxplain.results.save.find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingDependencyError, match=rf"need {package}, which is not installed: pip install 'onnxplain\["):
+        check_explanation_ending(Path(f"e.{ending}"), 1)
+
+
+class TestPages:
+    def page(self, made: Any, folder: Path) -> str:
+        return save_explanation(made, folder / "e.html").read_text()
+
+    def test_samples_have_the_names_of_their_files(self, tmp_path: Path) -> None:
+        names = [f"cat_{i}.png" for i in range(5)]
+        page = self.page(replace(image(5), sample_names=names), tmp_path)
+        assert all(page.count(name) == 2 for name in names), "above the sample and in the index"
+        assert all(f'<a href="#sample-{i}">' in page for i in range(5))
+        assert "sample 3" in self.page(image(4), tmp_path)
+        assert 'class="index"' not in self.page(image(3), tmp_path)
+
+    def test_the_legend_says_what_colours_mean(self, tmp_path: Path) -> None:
+        assert "full colour from percentile 99.5" in self.page(image(), tmp_path)
+        cut = image(2, "saliency")
+        assert "cut off below zero" not in self.page(cut, tmp_path)
+        assert "cut off below zero" in self.page(replace(cut, about={**cut.about, "options": {"relu": True}}), tmp_path)
+        large = np.random.default_rng(0).random((1, 1, 64, 64))
+        assert "outlines of the picture" in self.page(explanation(large, large), tmp_path)
+
+    def test_from_the_base_to_the_score(self, tmp_path: Path) -> None:
+        made = table()
+        made = replace(made, facts={"base_value": np.array([0.5, 0.25])}, about={**made.about, "axioms": ["completeness"]})
+        made = replace(made, attributions={"x": np.full((2, 4), 0.25)})
+        page = self.page(made, tmp_path)
+        assert "base value 0.500, f(x) 1.50" in page
+        assert "base value 0.250, f(x) 1.25" in page
+        assert "base value" not in self.page(table(), tmp_path)
+
+    def test_channels_that_are_not_shown_are_counted(self, tmp_path: Path) -> None:
+        values = np.random.default_rng(0).random((1, 9, 40))
+        assert "the 8 strongest of 9 channels" in self.page(explanation(values, values), tmp_path)

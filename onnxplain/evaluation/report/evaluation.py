@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxplain.errors import InputError, nearest
 from onnxplain.evaluation.report.summary import MetricMean, bootstrap, mean_ranks, summarised
+from onnxplain.results.notebook import html_table
 from onnxplain.results.plot.style import short
 
 if TYPE_CHECKING:
@@ -304,6 +305,15 @@ class Evaluation:
         from onnxplain.evaluation.report.picture import plot_evaluation
 
         return plot_evaluation(self, metrics)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the mean of every metric for every method, the best overall first."""
+        rows = [
+            [s, *(short(c[s].value) if s in c else "" for c in (self.means[column.label] for column in self.columns))]
+            for s in self.ranks
+        ]
+        head = ("method", *(f"{c.label} ({c.metric.better} is better)" for c in self.columns))
+        return html_table(repr(self), head, rows, self.skipped)
 
     def __repr__(self) -> str:
         return f"Evaluation({len(self.subjects)} methods, {len(self.columns)} metrics, {self.about['samples']} samples)"

@@ -17,6 +17,7 @@ from onnxplain.evaluation.report.page import render_evaluation
 from onnxplain.io.table import csv_text
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import short
+from onnxplain.results.save import check_packages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +30,12 @@ def check_evaluation_ending(path: Path) -> None:
 
     Raises:
         OutputError: the ending is unknown, or the folder is not there.
+        MissingDependencyError: the format needs a package that is not installed.
     """
     check_writable(path)
     if path.suffix not in EVALUATION_WRITERS:
         raise OutputError(f"cannot write {path}: unknown ending '{path.suffix}'; {nearest(path.suffix, EVALUATION_WRITERS)}")
+    check_packages(path.suffix)
 
 
 def save_evaluation(evaluation: Evaluation, path: Path) -> Path:

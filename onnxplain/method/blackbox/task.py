@@ -59,7 +59,8 @@ class PerturbationContext:
     """Samples of a model to be explained.
 
     `x` are the explained inputs [n, …], `fixed` the others, `prediction` what the model says of the samples, `read` gets the
-    explained numbers (`targets` of them) from its scores, `baseline` is what the user gave.
+    explained numbers (`targets` of them) from its scores, `baseline` is what the user gave, `assumed` what is taken by
+    input where nothing was given.
     """
 
     scorer: Scorer
@@ -72,6 +73,7 @@ class PerturbationContext:
     batch_size: int | None
     title: str
     progress: bool | None
+    assumed: dict[str, float] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -120,7 +122,7 @@ class PerturbationContext:
                     f"input '{name}' of {x.dtype} needs a baseline, the value that stands for an absent one ({what}), "
                     "or background=rows of data"
                 )
-            given = 0
+            given = self.assumed[name] = 0
         array = np.asarray(given, object if x.dtype.kind in "OUS" else None)
         if isinstance(given, str) and x.dtype.kind not in "OUS":
             raise MethodError(f"baseline '{given}' is unknown; give a number or an array")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.results.plot.page import Page, prediction_lines
-from onnxplain.results.plot.style import AGAINST, FOR, QUIET, RIM, STRENGTH, short
+from onnxplain.results.plot.style import AGAINST, FOR, QUIET, RIM, STRENGTH, plain, short
 from onnxplain.results.plot.views import PlotColumn, PlotView
 from onnxplain.results.prediction import Prediction
 
@@ -48,7 +48,7 @@ def value_text(view: PlotView, sample: int, place: int) -> str:
     value = view.values[sample].ravel()[place]
     if isinstance(value, str | bytes) or (hasattr(value, "dtype") and value.dtype.kind in "US"):
         return str(value)
-    return str(value) if isinstance(value, int | np.integer) else f"{float(value):.4g}".replace("-", "−")
+    return str(value) if isinstance(value, int | np.integer) else plain(float(value))
 
 
 class BarsBlock:

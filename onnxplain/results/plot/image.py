@@ -7,23 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.results.plot.heat_style import HeatStyle
 from onnxplain.results.plot.page import Page, gutter_of
 from onnxplain.results.plot.style import QUIET, colours, edges, rim, shaded, short, to_picture
 from onnxplain.results.plot.views import PlotColumn, PlotView, picture_of, pooled_map
 from onnxplain.results.prediction import Prediction
 
-__all__ = ["ImageBlock"]
+__all__ = ["USUAL", "ImageBlock", "heat_picture", "scale_text"]
 
 Array = np.ndarray[Any, Any]
+
+USUAL = HeatStyle()
 
 
 class ImageBlock:
     """Images, one row per sample and one column per method. Sizes are in inches."""
 
     def __init__(
-        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
-    ) -> None:
-        self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
+        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction],
+        style: HeatStyle = USUAL,
+    ) -> None:  # fmt: skip
+        self.view, self.columns, self.samples, self.predictions, self.style = view, columns, samples, predictions, style
         height, width = (
             picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
         )
@@ -68,8 +72,9 @@ class ImageBlock:
             self.columns, self.view.attributions, places[len(places) - len(self.columns) :], maps, strict=True
         ):
             heat = pooled_map(attributions[sample])
-            scale = rim(heat)
-            page.image(page.axes(place, top, wide, high), heat_picture(heat, scale, column.signed, picture, printed=is_map))
+            scale = rim(heat, self.style.clip)
+            pixels = heat_picture(heat, scale, column.signed, picture, printed=is_map, style=self.style)
+            page.image(page.axes(place, top, wide, high), pixels)
             page.text(
                 place + wide,
                 top + high + 0.04,
@@ -82,7 +87,9 @@ class ImageBlock:
                 page.text(place, top + high + 0.04, f"for {column.target(sample)}", size=6.2, colour=QUIET)
 
 
-def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None, *, printed: bool = False) -> Array:
+def heat_picture(
+    heat: Array, scale: float, signed: bool, picture: Array | None, *, printed: bool = False, style: HeatStyle = USUAL
+) -> Array:
     """A heat map in colour, [h, w, 3], on top of the image.
 
     Args:
@@ -91,12 +98,18 @@ def heat_picture(heat: Array, scale: float, signed: bool, picture: Array | None,
         signed: whether signs have colours of their own.
         picture: the image; its edges are drawn for orientation. None leaves them out.
         printed: whether to draw the image itself in light grey, for maps that are coarser than its edges.
+        style: colours, and what of the image is drawn.
     """
     shape = heat.shape if picture is None else picture.shape
-    pixels: Array = colours(to_picture(heat, shape), scale, signed).astype(np.float64) / 255
-    if printed and picture is not None:
+    pixels: Array = colours(to_picture(heat, shape), scale, signed, style.cmap).astype(np.float64) / 255
+    if picture is None or style.overlay == "none":
+        return pixels
+    if style.overlay == "picture":
+        grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
+        return np.asarray(style.alpha * pixels + (1 - style.alpha) * grey[..., None])
+    if printed:
         return shaded(pixels, picture)
-    lines = None if picture is None else edges(picture)
+    lines = edges(picture)
     if lines is not None:
         pixels = pixels * (1 - 0.42 * lines[..., None])
     return pixels

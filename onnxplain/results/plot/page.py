@@ -92,16 +92,19 @@ class Page:
             self.text(left, top, text, size=size, colour=colour, weight=weight)
             top += height
 
-    def legend(self, left: float, top: float, *, signed: bool, unsigned: bool, note: str) -> None:
-        """Add the colour scales and a note, on one line."""
-        for wanted, first, last, low in ((signed, "against", "for", -1.0), (unsigned, "weak", "strong", 0.0)):
+    def legend(
+        self, left: float, top: float, *, signed: bool, unsigned: bool, note: str, cmap: str | None = None,
+        weak: tuple[str, str] = ("weak", "strong"),
+    ) -> None:  # fmt: skip
+        """Add the colour scales and a note, on one line. `weak`: the ends of the scale without signs."""
+        for wanted, first, last, low in ((signed, "against", "for", -1.0), (unsigned, *weak, 0.0)):
             if not wanted:
                 continue
             size = 7.0
             self.text(left, top, first, size=size, colour=QUIET, va="center")
             left += 0.062 * len(first) + 0.06
             axes = self.axes(left, top - 0.045, 1.1, 0.09)
-            ramp = colours(np.linspace(low, 1, 256)[None], 1.0, signed=low < 0)
+            ramp = colours(np.linspace(low, 1, 256)[None], 1.0, signed=low < 0, cmap=cmap)
             axes.imshow(ramp, aspect="auto")
             left += 1.1 + 0.07
             self.text(left, top, last, size=size, colour=QUIET, va="center")

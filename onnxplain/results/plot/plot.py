@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from onnxplain.errors import InputError, OutputError
+from onnxplain.errors import OutputError
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.bars import BarsBlock
+from onnxplain.results.plot.chosen import chosen_samples
 from onnxplain.results.plot.curves import CurvesBlock, has_curves
-from onnxplain.results.plot.image import ImageBlock
+from onnxplain.results.plot.heat_style import HeatStyle
+from onnxplain.results.plot.image import USUAL, ImageBlock
+from onnxplain.results.plot.on_axes import draw_on
 from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.series import SeriesBlock
 from onnxplain.results.plot.style import QUIET
@@ -21,9 +24,10 @@ from onnxplain.results.plot.views import TABULAR_FORMS, columns_of, views_of
 from onnxplain.results.prediction import predictions, sample_count
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["chosen_samples", "plot", "whole"]
+__all__ = ["plot", "whole"]
 
 BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
     "image": ImageBlock,
@@ -51,6 +55,11 @@ def plot(
     feature: str | int | Sequence[str | int] | None = None,
     by: Any = None,
     most: int | None = None,
+    cmap: str | None = None,
+    alpha: float | None = None,
+    clip: float | None = None,
+    overlay: str | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw explanations of the same samples side by side.
 
@@ -74,15 +83,23 @@ def plot(
         by: the feature that colours a scatter plot, None for the one that interacts most; of importance the cohorts: "class", or
             a label per sample.
         most: how many features to show, in forms for tables.
+        cmap: a colour map of matplotlib for heat maps, from against to for; None for red and blue on white.
+        alpha: how opaque the colours lie on the picture, 0..1; asks for `overlay="picture"`.
+        clip: the percentile of sizes that has the strongest colour, 99.5 where nothing is said.
+        overlay: what of the picture is drawn under heat maps: its "edges", the "picture" in grey, or "none".
+        ax: axes of a figure of yours, for one sample of one explanation: its heat map, bars or lines are drawn there.
 
     Returns:
-        A matplotlib Figure that is independent of pyplot. Save it with `figure.savefig(path)`.
+        A matplotlib Figure that is independent of pyplot, or that of `ax`. Save it with `figure.savefig(path)`.
 
     Raises:
         InputError: a sample does not exist, the number of features is wrong, or the explanations are of different samples.
         OutputError: the form is unknown or does not fit.
         MissingDependencyError: matplotlib is not installed.
     """
+    style = None if {cmap, alpha, clip, overlay} == {None} else HeatStyle.of(cmap, alpha, clip, overlay)
+    if ax is not None:
+        return draw_on(ax, explanations, features, samples, form, title, style or USUAL)
     if form in TABULAR_FORMS:
         chosen = None if samples is None else chosen_samples(samples, sample_count(explanations[0]), 0)
         asked = TabularRequest(form, features, chosen, feature, by, most)
@@ -93,7 +110,7 @@ def plot(
     plain = [e for e in explanations if not any(e is c for c in curved)]
     if form == "curves" and plain:
         raise OutputError(f"{plain[0].method} leaves no curves to draw; ice and partial-dependence do")
-    blocks, legend, note = _blocks(plain, features, samples, form) if plain or not curved else ([], None, "")
+    blocks, legend, note = _blocks(plain, features, samples, form, style) if plain or not curved else ([], None, "")
     pictured = plain if form in (None, "image") else []
     blocks += [("", block) for e in (*curved, *pictured) for block in whole(e, features, samples)]
     return _page(blocks, title, legend, note)
@@ -136,7 +153,11 @@ def whole(
 
 
 def _blocks(
-    explanations: Sequence[ExplanationData], features: Sequence[Any] | None, samples: int | Sequence[int] | None, form: str | None
+    explanations: Sequence[ExplanationData],
+    features: Sequence[Any] | None,
+    samples: int | Sequence[int] | None,
+    form: str | None,
+    style: HeatStyle | None,
 ) -> tuple[Blocks, Callable[..., None], str]:
     """The blocks of the figure, the function that draws their legend, and a note about what is not shown."""
     columns = columns_of(explanations)
@@ -144,31 +165,24 @@ def _blocks(
     count = sample_count(explanations[0])
     shown = chosen_samples(samples, count, min(SAMPLES_SHOWN[v.form] for v in views))
     predicted, _ = predictions(explanations[0])
-    blocks = [(v.name if len(views) > 1 else "", BLOCKS[v.form](v, columns, shown, predicted)) for v in views]
-    note = f"first {len(shown)} of {count} samples" if samples is None and len(shown) < count else ""
+    coloured = [v for v in views if v.form in ("image", "series")]
+    if style is not None and not coloured:
+        raise OutputError("cmap, alpha, clip and overlay are of heat maps; this picture has none")
+    known = style or USUAL
+    blocks: Blocks = [
+        (v.name if len(views) > 1 else "", BLOCKS[v.form](v, columns, shown, predicted, *([known] if v in coloured else [])))
+        for v in views
+    ]
+    notes = [f"first {len(shown)} of {count} samples"] if samples is None and len(shown) < count else []
+    unseen = list(explanations[0].left_out)
+    if unseen:
+        notes.append("not explained: " + ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""))
+    notes += [f"full colour from percentile {known.clip:g} of the sizes"] if coloured else []
     signed = [c.signed for c in columns]
-    legend = Page.swatches if all(isinstance(b, BarsBlock) for _, b in blocks) else Page.legend
-    return list(blocks), partial(legend, signed=any(signed), unsigned=not all(signed)), note
-
-
-def chosen_samples(samples: int | Sequence[int] | None, count: int, most: int) -> list[int]:
-    """The indices of the samples to show.
-
-    Args:
-        samples: one index or several; negative ones count from the end. None for the first ones.
-        count: the number of samples.
-        most: the number shown if `samples` is None.
-
-    Returns:
-        Indices from 0.
-
-    Raises:
-        InputError: a sample does not exist.
-    """
-    if samples is None:
-        return list(range(min(count, most)))
-    wanted = [samples] if isinstance(samples, int) else [int(s) for s in samples]
-    bad = [s for s in wanted if not -count <= s < count]
-    if bad or not wanted:
-        raise InputError(f"no sample {bad[0]}: there are {count}, counted from 0" if bad else "no samples were chosen")
-    return [s % count for s in wanted]
+    legend: Callable[..., None]
+    if coloured or not all(isinstance(b, BarsBlock) for _, b in blocks):
+        cut = all(c.rectified for c in columns if not c.signed)
+        legend = partial(Page.legend, cmap=known.cmap, weak=("zero", "high, cut off below zero") if cut else ("weak", "strong"))
+    else:
+        legend = Page.swatches
+    return blocks, partial(legend, signed=any(signed), unsigned=not all(signed)), ", ".join(notes)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxplain.results.plot.image import scale_text
+from onnxplain.results.plot.heat_style import HeatStyle
+from onnxplain.results.plot.image import USUAL, scale_text
 from onnxplain.results.plot.page import Page, gutter_of
 from onnxplain.results.plot.style import INK, QUIET, colours, rim
 from onnxplain.results.plot.views import PlotColumn, PlotView
@@ -36,9 +37,10 @@ class SeriesBlock:
     """Series, one row per sample, one column per method, one lane per channel. Sizes are in inches."""
 
     def __init__(
-        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction]
-    ) -> None:
-        self.view, self.columns, self.samples, self.predictions = view, columns, samples, predictions
+        self, view: PlotView, columns: Sequence[PlotColumn], samples: Sequence[int], predictions: Sequence[Prediction],
+        style: HeatStyle = USUAL,
+    ) -> None:  # fmt: skip
+        self.view, self.columns, self.samples, self.predictions, self.style = view, columns, samples, predictions, style
         self.lanes = {s: lanes_of([as_channels(a[s]) for a in view.attributions]) for s in samples}
         many = len(next(iter(self.lanes.values())))
         self.lane = 1.15 if many == 1 else max(0.42, 1.6 / many)
@@ -98,11 +100,11 @@ class SeriesBlock:
 
     def _panel(self, page: Page, column: PlotColumn, attribution: Array, sample: int, left: float, top: float) -> None:
         rows = as_channels(attribution)
-        scale = rim(rows)
+        scale = rim(rows, self.style.clip)
         for i, lane in enumerate(self.lanes[sample]):
             axes = page.axes(left, top + i * self.lane, self.panel, self.lane)
             length = rows.shape[1]
-            ground = colours(rows[lane][None], scale, column.signed)
+            ground = colours(rows[lane][None], scale, column.signed, self.style.cmap)
             axes.imshow(ground, aspect="auto", extent=(-0.5, length - 0.5, 0, 1), interpolation="antialiased")
             line = self._line(sample, lane, rows.shape)
             if line is not None:
@@ -116,10 +118,15 @@ class SeriesBlock:
         page.text(
             left + 0.18,
             top + self.high + 0.04,
-            "colours " + scale_text(rows, scale, column.signed),
+            "colours " + scale_text(rows, scale, column.signed) + self._hidden(len(rows)),
             size=6.2,
             colour=QUIET,
         )
+
+    def _hidden(self, channels: int) -> str:
+        """How many channels are not shown."""
+        shown = len(next(iter(self.lanes.values())))
+        return f"; the {shown} strongest of {channels} channels" if shown < channels else ""
 
     def _line(self, sample: int, lane: int, shape: tuple[int, ...]) -> Array | None:
         """The values of a channel, scaled to 0.1..0.9 of its lane; None if they are unknown."""

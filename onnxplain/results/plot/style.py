@@ -9,6 +9,7 @@ import numpy as np
 
 __all__ = [
     "AGAINST",
+    "CLIP",
     "FOR",
     "INK",
     "QUIET",
@@ -19,6 +20,7 @@ __all__ = [
     "edges",
     "enlarged",
     "percent",
+    "plain",
     "rim",
     "shaded",
     "short",
@@ -44,8 +46,12 @@ _VEILS = {"for": (214, 66, 40), "against": (40, 112, 200), "strength": (124, 84,
 _BAD = (190, 190, 190)
 
 
-def rim(values: Array) -> float:
-    """The value with the strongest colour: the 99.5th percentile of absolute values, so that single outliers do not dim the rest.
+CLIP = 99.5
+"""The percentile of sizes that has the strongest colour, so that single outliers do not dim the rest."""
+
+
+def rim(values: Array, clip: float = CLIP) -> float:
+    """The value with the strongest colour: a percentile of absolute values.
 
     Returns:
         0 if all values are zero.
@@ -53,16 +59,22 @@ def rim(values: Array) -> float:
     sizes = np.abs(values[np.isfinite(values)])
     if sizes.size == 0 or not sizes.max() > 0:
         return 0.0
-    return float(np.percentile(sizes, 99.5)) or float(sizes.max())
+    return float(np.percentile(sizes, clip)) or float(sizes.max())
 
 
 def _signs(values: Array, signed: bool) -> list[tuple[str, Array]]:
     return [("for", values >= 0), ("against", values < 0)] if signed else [("strength", np.ones(values.shape, bool))]
 
 
-def colours(values: Array, scale: float, signed: bool) -> Array:
-    """Attributions [...] as colours on white, uint8 [..., 3]. Values that are not finite are grey."""
+def colours(values: Array, scale: float, signed: bool, cmap: str | None = None) -> Array:
+    """Attributions [...] as colours on white, or of a colour map of matplotlib, uint8 [..., 3]. What is not finite is grey."""
     finite = np.isfinite(values)
+    if cmap is not None:
+        from matplotlib import colormaps
+
+        share = np.where(finite, values, 0) / (scale or 1.0)
+        mapped = 255 * colormaps[cmap](np.clip((share + 1) / 2 if signed else np.abs(share), 0, 1))[..., :3]
+        return np.round(np.where(finite[..., None], mapped, _BAD)).astype(np.uint8)
     size = np.clip(np.abs(np.where(finite, values, 0)) / (scale or 1.0), 0, 1)
     result = np.zeros((*values.shape, 3))
     for name, where in _signs(np.where(finite, values, 0), signed):
@@ -150,6 +162,19 @@ def short(value: float) -> str:
     else:
         mantissa, exponent = f"{size:.1e}".split("e")
         text = f"{mantissa}e{int(exponent)}".replace("-", "−")
+    return ("−" if value < 0 else "") + text
+
+
+def plain(value: float) -> str:
+    """A number as people write it: whole ones in full, others with four significant digits, long ones with powers of ten."""
+    size = abs(value)
+    if size < 1e9 and value == np.round(value):
+        text = f"{size:,.0f}".replace(",", " ")
+    elif 1e-4 <= size < 1e6:
+        text = f"{size:,.{max(0, 3 - int(np.floor(np.log10(size))))}f}".replace(",", " ")
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{size:.4g}".replace("-", "−")
     return ("−" if value < 0 else "") + text
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
-from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
+from onnxplain.results.prediction import lifted, named_rows, sample_count, scores, target_name
 
 __all__ = [
     "PICTURE_FORMS",
@@ -51,6 +51,20 @@ class PlotColumn:
     explanation: ExplanationData
     signed: bool
     among_all: Array | None = None
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the method cut off what is below zero."""
+        return self.explanation.about.get("options", {}).get("relu") is True
+
+    def from_base(self, sample: int) -> tuple[float, float] | None:
+        """The base value, and the score to which the attributions lead from it, of methods that know both."""
+        known = self.explanation
+        if "base_value" not in known.facts or "completeness" not in known.about.get("axioms", ()):
+            return None
+        base = lifted(known, known.facts["base_value"])[sample]
+        mine = float(base if self.among_all is None else base[self.among_all[sample]])
+        return mine, mine + sum(float(self.attributions(n)[sample].sum(dtype=np.float64)) for n in known.attributions)
 
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
@@ -236,7 +250,7 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
 
     Args:
         columns: the columns of the figure.
-        features: names of the elements.
+        features: names of the elements; None takes those that the explanations have.
         form: the form; None chooses by shape.
 
     Returns:
@@ -248,6 +262,7 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
     """
     if form is not None and form not in PICTURE_FORMS:
         raise OutputError(f"unknown form '{form}' of a picture; {nearest(form, (*PICTURE_FORMS, *TABULAR_FORMS))}")
+    features = features if features is not None else columns[0].explanation.features or None
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")

@@ -1,0 +1,81 @@
+"""The documentation site: every page in its navigation, every public name on it, and links that lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import onnxplain
+from tests.support.paths import ROOT
+
+DOCS = ROOT / "docs"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    assert named == {p.name for p in DOCS.glob("*.md")}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    shown = [line.rpartition(".")[2] for line in page.splitlines() if line.startswith("::: onnxplain.")]
+    assert sorted(shown) == sorted(name for name in onnxplain.__all__ if not name.startswith("_"))
+
+
+def test_links_out_of_the_folder_lead_to_the_repository() -> None:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("site_hook", DOCS / "site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hook = module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="contract.md"))
+    found = hook.on_page_markdown("[a](../examples/cpp/explain.cpp#L3) [b](trees.md) [c](https://x.org)", page=page)
+    assert found == f"[a]({hook.REPOSITORY}examples/cpp/explain.cpp#L3) [b](trees.md) [c](https://x.org)"
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    mkdocs = shutil.which("mkdocs", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if mkdocs is None:
+        pytest.skip("mkdocs is not installed: it comes with the extra 'docs'")
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    command = [mkdocs, "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "load_image" in (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """The commands for the shell on the pages that people start from."""
+    lines = [line for page in ("index.md", "pictures.md") for line in (DOCS / page).read_text(encoding="utf-8").splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ onnxplain")]
+
+
+def test_the_first_pages_work_as_they_stand(tmp_path: Path) -> None:
+    """Commands and Python, in an empty folder, in the order of the pages."""
+    for command in dict.fromkeys(commands()):
+        done = subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr)
+    assert (tmp_path / "eight.html").stat().st_size > 10_000
+    for page in ("index.md", "pictures.md"):
+        blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        code = "\n".join(blocks)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, (page, done.stderr)
+
+
+def test_objects_in_and_out_work_as_they_stand() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "objects.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
