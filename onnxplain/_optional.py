@@ -15,7 +15,7 @@ def optional(extra: str, purpose: str) -> Iterator[None]:
     """Around imports of packages that come with an extra, e.g. `with optional("plot", "pictures"): import matplotlib`.
 
     Args:
-        extra: the name of the extra in pyproject.toml: blackbox, concepts, evaluation, image, plot, shap, table or verify.
+        extra: the name of the extra in pyproject.toml: blackbox, concepts, evaluation, image, plot, shap, table, text or verify.
         purpose: what the package is for, in a word that fits "… need".
 
     Raises:
