@@ -40,6 +40,8 @@ class Explanation(ExplanationData):
             [n, features, features]: single features on the diagonal, half of every pair on either side of it; larger sets in
             `set_values`, with the members in `sets` (−1 for none). `curves` over a `grid`. What holds for all samples, like the
             `filters` and `leaves` of a soft tree, is [1, …].
+        texts: where texts were explained, the tokens of each with their places in it; `text_units("word")` has their words.
+        target_names: what was explained of each sample, where it has a name of its own, such as a token of a language model.
 
     Example:
         >>> import numpy as np

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ import numpy as np
 
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.text.encoded import EncodedText
+from onnxplain.text.units import TextUnit, units_of
 
 __all__ = ["ExplanationData"]
 
@@ -29,6 +32,8 @@ class ExplanationData:
     labels: Sequence[str] = field(default=())
     delta: np.ndarray[Any, Any] | None = None
     facts: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    texts: Sequence[EncodedText] = ()
+    target_names: Sequence[str] = ()
 
     @property
     def method(self) -> str:
@@ -151,6 +156,8 @@ class ExplanationData:
             target=target,
             delta=delta,
             facts={k: part(v, 0) for k, v in self.facts.items()},
+            texts=_some(self.texts, chosen, count),
+            target_names=_some(self.target_names, chosen, count),
         )
 
     def _chosen(self, samples: Any) -> slice | np.ndarray[Any, Any]:
@@ -176,6 +183,8 @@ class ExplanationData:
         Returns:
             The name of the class if names are known, else its index; without a class, the description of the target.
         """
+        if self.target_names:
+            return self.target_names[sample]
         if self.target is None:
             return str(self.about["target"])
         return self.class_name(int(self.target[sample]))
@@ -193,6 +202,52 @@ class ExplanationData:
         keys = list(found[0]) if isinstance(found, list) and found and isinstance(found[0], Mapping) else ()
         names = self.labels or keys
         return str(names[index]) if 0 <= index < len(names) else str(index)
+
+    # -- texts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def text_input(self) -> str | None:
+        """The input that took the tokens of the texts; None where no texts were explained."""
+        return str(self.about["text"]["input"]) if self.texts else None
+
+    def token_values(self) -> np.ndarray[Any, Any]:
+        """The attribution of every token, summed over the width of its embedding.
+
+        Returns:
+            float64 [n, tokens]; with target="all" [n, targets, tokens].
+
+        Raises:
+            InputError: no texts were explained.
+            LayerError: the tokens' input was not explained, but inner tensors were.
+        """
+        name = self.text_input
+        if name is None:
+            raise InputError("what was explained is no text: hand the Explainer texts, with tokenizer='tokenizer.json'")
+        every = int(self.target is None and self.about.get("target") == "all")
+        found = [self.samples_first(n) for n in self.attributions if re.fullmatch(rf"{re.escape(name)}(_\d+)?", n)]
+        if not found:
+            raise LayerError(f"the tokens of '{name}' have no attribution; explained: {', '.join(self.attributions)}")
+        totals = [v.astype(np.float64).reshape(*v.shape[: 2 + every], -1).sum(axis=-1) for v in found]
+        return np.asarray(sum(totals))
+
+    def text_units(self, by: str = "word", *, special: bool = False) -> list[list[TextUnit]]:
+        """The words (or tokens, or sentences) of every text, with the sum of the attributions of their tokens.
+
+        Args:
+            by: "token", "word" or "sentence".
+            special: whether tokens that the tokenizer added, padding among them, are listed too.
+
+        Returns:
+            For each sample its parts, in order.
+
+        Raises:
+            InputError: no texts were explained, there is no such unit, or all targets were explained together.
+            LayerError: the tokens' input was not explained.
+        """
+        values = self.token_values()
+        if values.ndim != 2:
+            raise InputError("all targets were explained together; explain one to list its words")
+        return [units_of(text, row, by, special=special) for text, row in zip(self.texts, values, strict=True)]
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -263,18 +318,26 @@ class ExplanationData:
         """Convert to lists and numbers, ready for JSON.
 
         Returns:
-            A dict with the keys about, target, labels, delta, facts, attributions and outputs.
+            A dict with the keys about, target, labels, delta, facts, attributions and outputs; of texts, texts too.
         """
         return {
             "about": dict(self.about),
             "target": None if self.target is None else self.target.tolist(),
-            "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
+            "labels": [self.label(i) for i in range(len(self))] if self.target is not None or self.target_names else None,
             "delta": None if self.delta is None else self.delta.tolist(),
             "facts": {k: v.tolist() for k, v in self.facts.items()},
             "attributions": {k: v.tolist() for k, v in self.attributions.items()},
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
+            **({"texts": [text.to_dict() for text in self.texts]} if self.texts else {}),
         }
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
         return f"Explanation({self.method}, {len(self)} samples, {shapes})"
+
+
+def _some(values: Sequence[Any], chosen: slice | np.ndarray[Any, Any], count: int) -> Sequence[Any]:
+    """Those that belong to the chosen samples, of one per sample."""
+    if len(values) != count:
+        return values
+    return values[chosen] if isinstance(chosen, slice) else [values[int(i)] for i in chosen]

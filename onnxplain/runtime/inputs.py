@@ -13,7 +13,7 @@ from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.passes import prepared
 
-__all__ = ["Nonfinite", "check_inputs", "first_missing", "model_inputs"]
+__all__ = ["Nonfinite", "check_inputs", "check_rows", "first_missing", "model_inputs"]
 
 
 Nonfinite: TypeAlias = Literal["none", "missing", "all"]
@@ -93,6 +93,26 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, n
         return []
     where = [int(i) for i in bad[0]]
     return [f"input '{tensor.name}' holds {array[tuple(where)]} at {where}; explanations need finite numbers"]
+
+
+def check_rows(name: str, array: np.ndarray[Any, Any], rows: int | None) -> None:
+    """Check integers that are looked up in a table.
+
+    Args:
+        name: the input.
+        array: its values.
+        rows: how many rows the table has; None where that is not known.
+
+    Raises:
+        InputError: a value has no row.
+    """
+    if rows is None or not array.size or (array.max() < rows and array.min() >= -rows):
+        return
+    where = [int(i) for i in np.argwhere((array >= rows) | (array < -rows))[0]]
+    raise InputError(
+        f"input '{name}' holds {array[tuple(where)]} at {where}, and the table that it is looked up in has {rows} rows: "
+        f"expected 0 to {rows - 1}"
+    )
 
 
 def first_missing(feeds: Mapping[str, np.ndarray[Any, Any]]) -> str:
