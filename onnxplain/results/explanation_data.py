@@ -210,6 +210,11 @@ class ExplanationData:
         """The input that took the tokens of the texts; None where no texts were explained."""
         return str(self.about["text"]["input"]) if self.texts else None
 
+    def is_of_text(self, name: str) -> bool:
+        """Whether an attribution is one of the tokens of texts: at the table that they are looked up in, or at further ones."""
+        own = self.text_input
+        return own is not None and re.fullmatch(rf"{re.escape(own)}(_\d+)?", name) is not None
+
     def token_values(self) -> np.ndarray[Any, Any]:
         """The attribution of every token, summed over the width of its embedding.
 
@@ -224,7 +229,7 @@ class ExplanationData:
         if name is None:
             raise InputError("what was explained is no text: hand the Explainer texts, with tokenizer='tokenizer.json'")
         every = int(self.target is None and self.about.get("target") == "all")
-        found = [self.samples_first(n) for n in self.attributions if re.fullmatch(rf"{re.escape(name)}(_\d+)?", n)]
+        found = [self.samples_first(n) for n in self.attributions if self.is_of_text(n)]
         if not found:
             raise LayerError(f"the tokens of '{name}' have no attribution; explained: {', '.join(self.attributions)}")
         totals = [v.astype(np.float64).reshape(*v.shape[: 2 + every], -1).sum(axis=-1) for v in found]

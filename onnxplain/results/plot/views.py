@@ -12,6 +12,8 @@ from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
+from onnxplain.text.encoded import EncodedText
+from onnxplain.text.units import TextUnit, check_unit, units_of
 
 __all__ = [
     "PICTURE_FORMS",
@@ -27,7 +29,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-PICTURE_FORMS = ("image", "table", "series", "tokens", "curves")
+PICTURE_FORMS = ("image", "table", "series", "tokens", "text", "curves")
 """The forms of a picture."""
 TABULAR_FORMS = ("waterfall", "force", "beeswarm", "importance", "scatter", "heatmap", "network")
 """More forms of a picture of a table, of single samples (waterfall, force) or of all."""
@@ -51,6 +53,11 @@ class PlotColumn:
     explanation: ExplanationData
     signed: bool
     among_all: Array | None = None
+
+    def tokens(self) -> Array:
+        """The attributions of the tokens of texts [n, tokens], of this column's target."""
+        values = self.explanation.token_values()
+        return values if self.among_all is None else values[np.arange(len(values)), self.among_all]
 
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
@@ -87,6 +94,9 @@ class PlotView:
         attributions: one array [n, …] per column.
         maps: which columns are maps over positions.
         labels: the names of a sample's elements, or one list of names per sample.
+        texts: of the form "text", the texts.
+        by: what a text is merged by, "token", "word" or "sentence".
+        special: whether tokens that the tokenizer added are shown.
     """
 
     name: str
@@ -95,6 +105,13 @@ class PlotView:
     attributions: tuple[Array, ...]
     labels: tuple[str, ...] | tuple[tuple[str, ...], ...] | None
     maps: tuple[bool, ...] = ()
+    texts: tuple[EncodedText, ...] = ()
+    by: str = "word"
+    special: bool = False
+
+    def units(self, sample: int, column: int) -> list[TextUnit]:
+        """The parts of a text with their relevance by a column's method."""
+        return units_of(self.texts[sample], self.attributions[column][sample], self.by, special=self.special)
 
     def label(self, sample: int, place: int) -> str:
         """The name of an element, by its flat index."""
@@ -231,13 +248,18 @@ def picture_of(sample: Array) -> Array:
     return (values - low) / (high - low or 1.0)
 
 
-def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = None, form: str | None = None) -> list[PlotView]:
+def views_of(
+    columns: Sequence[PlotColumn], features: Sequence[Any] | None = None, form: str | None = None, by: str | None = None,
+    special: bool = False,
+) -> list[PlotView]:  # fmt: skip
     """The explained tensors to show. Several small inputs (columns of a table) become one table.
 
     Args:
         columns: the columns of the figure.
         features: names of the elements.
         form: the form; None chooses by shape.
+        by: what texts are merged by; None for words.
+        special: whether tokens that the tokenizer added are shown.
 
     Returns:
         One view per tensor.
@@ -251,6 +273,13 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")
+    texts = columns[0].explanation.texts
+    if form == "text" and not texts:
+        raise OutputError("what was explained is no text; explain texts with a tokenizer, or choose another form")
+    if texts and form in (None, "text", "tokens"):
+        return _text_views(columns, form or "text", check_unit(by or "word"), special)
+    if by is not None:
+        raise OutputError(f"by={by!r} merges texts, and what was explained is no text")
     views = [_view(columns, place, features if len(names[0]) == 1 else None, form) for place in range(len(names[0]))]
     if len(views) > 1 and form in (None, "table") and all(v.form == "table" for v in views):
         return [_merged(views)]
@@ -278,6 +307,20 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
         shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
         raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")
     return PlotView(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
+
+
+def _text_views(columns: Sequence[PlotColumn], form: str, by: str, special: bool) -> list[PlotView]:
+    """The tokens of texts, as running text or as bars; other explained tensors behind them."""
+    first = columns[0].explanation
+    texts = tuple(first.texts)
+    if any(tuple(c.explanation.texts) != texts for c in columns):
+        raise OutputError("explanations of different texts do not go side by side; plot them one by one")
+    labels = tuple(text.pieces for text in texts) if form == "tokens" else None
+    tokens = PlotView(
+        str(first.text_input), form, None, tuple(c.tokens() for c in columns), labels, texts=texts, by=by, special=special
+    )
+    others = [place for place, name in enumerate(first.attributions) if not first.is_of_text(name)]
+    return [tokens, *(_view(columns, place, None, None) for place in others)]
 
 
 def _over_input(explanation: ExplanationData, name: str, values: Array) -> Array:
