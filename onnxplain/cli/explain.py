@@ -21,13 +21,15 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.show import show_explanation, wrote
-from onnxplain.errors import OutputError, nearest
+from onnxplain.cli.texts import read_texts, tokenizer_of
+from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.io.writer import check_writable
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
 from onnxplain.results.save import check_explanation_ending, save_explanation
+from onnxplain.text.units import check_unit
 
 __all__ = ["explain_command"]
 
@@ -52,7 +54,11 @@ __all__ = ["explain_command"]
 )
 @click.option("--form", metavar="FORM", help="The form of a .png: waterfall, force, beeswarm, importance, scatter, …")
 @click.option("--feature", metavar="NAME", multiple=True, help="Of --form scatter: what to draw; may be repeated.")
-@click.option("--by", metavar="NAME|class|FILE", help="Of scatter: the feature that colours; of importance: cohorts.")
+@click.option("--by", metavar="NAME|class|FILE|UNIT",
+              help="Of scatter: the feature that colours; of importance: cohorts; of texts: token, word, sentence.")  # fmt: skip
+@click.option("--tokenizer", metavar="FILE", help="A tokenizer.json, for texts; one beside the model is found.")
+@click.option("--max-length", type=click.IntRange(min=1), metavar="N", help="Cut texts to so many tokens.")
+@click.option("--special", is_flag=True, help="Show the tokens that the tokenizer adds, such as [CLS] and padding.")
 @click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", default=5, show_default=True, help="How many elements to print per sample.")
 @trust_option
@@ -60,21 +66,25 @@ __all__ = ["explain_command"]
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
     batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None, feature: tuple[str, ...], by: str | None,
-    interactions: bool, top: int, provider: str, mean: list[float] | None,
-    std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
+    tokenizer: str | None, max_length: int | None, special: bool, interactions: bool, top: int, provider: str,
+    mean: list[float] | None, std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
     trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
     INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE if the model has several inputs. Several files for one
-    input are a batch. Several methods, separated by commas, are shown side by side.
+    input are a batch. For models with a tokenizer, INPUT is a text, or a .txt with one on every line; a tab parts the two of a
+    pair. Several methods, separated by commas, are shown side by side.
     """
     settings = settings_of(**chosen)
     paths = [Path(o) for o in out]
     for path in paths:
         check_writable(path)
         check_explanation_ending(path, len(settings["method"].split(",")))
-    pictured = _picture(paths, form, feature, by)
+    reads = tokenizer_of(tokenizer, max_length, model)
+    texts = read_texts(files, reads is not None, tokenizer is not None)
+    unit = _unit(by, tokenizer, special, texts is not None)
+    pictured = _picture(paths, form, feature, by if texts is None else None)
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
     given = options_of_each(methods, method_options(options))
@@ -83,11 +93,14 @@ def explain_command(
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
-            **settings, **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
+            **settings, **given[method], tokenizer=None if texts is None else reads,
+            baseline=read_baseline(baseline, texts is not None) if compares(method, given[method]) else None,
         )  # fmt: skip
-        arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
-        explanations.append(explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide))
-    columns = read_labels(features) if features else headers(files)
+        if texts is None:
+            arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
+        asked = arrays if texts is None else texts
+        explanations.append(explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide))
+    columns = read_labels(features) if features else headers(files) if texts is None else None
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() == ".png":
@@ -96,10 +109,22 @@ def explain_command(
             named["interactions"] = True
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
+        if texts is not None and path.suffix.lower() not in (".npz", ".json"):
+            named |= {"by": unit} if path.suffix.lower() in (".csv", ".parquet") else {"by": unit, "special": special}
         wrote(save_explanation(explanations, path, **named))
     if not paths:
         for explanation in explanations:
-            show_explanation(explanation, top, columns or [])
+            show_explanation(explanation, top, columns or [], unit, special)
+
+
+def _unit(by: str | None, tokenizer: str | None, special: bool, in_words: bool) -> str:
+    """What texts are merged by; options of texts are refused where arrays are explained."""
+    if in_words:
+        return check_unit(by or "word")
+    given = "--tokenizer" if tokenizer is not None else "--special" if special else None
+    if given is not None:
+        raise InputError(f"{given} is for texts, and arrays were given: give a text in place of a file, or leave {given} out")
+    return "word"
 
 
 def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by: str | None) -> dict[str, Any]:

@@ -267,9 +267,11 @@ class Explainer:
         feeds = self._checked(x, engine)
         count = count_samples(axes, feeds)
         extents = extents_of_a_sample(axes, feeds)
-        kind, chosen = at_run_time(Names(self.labels).resolve(target), cotangent, count, extents, axes.reason)
+        names = Names(self.labels)
+        kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
-        return replace(made, labels=self.labels)
+        contrast = names.told_contrast(kind)
+        return replace(made, labels=self.labels, target_names=[contrast] * count if contrast else ())
 
     def _checked(self, x: Any, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs in the types that the model takes; tokens among those that it knows."""

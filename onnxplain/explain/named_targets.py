@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.analysis.sample_axis import SampleAxes
-from onnxplain.analysis.target import TargetLike, parse_target
+from onnxplain.analysis.target import Target, TargetLike, parse_target
 from onnxplain.errors import TargetError, nearest
 from onnxplain.ir.tensor import Dim
 from onnxplain.text.encoded import EncodedText
@@ -123,6 +123,24 @@ class Names:
             f"'{name}' is no target: expected e.g. top, 3, 3,10,12 or 3,:,: (: sums over an axis), 3-5 (contrast); "
             "or the name of a class, with labels=[…] (in the shell --labels FILE)"
         )
+
+    def told_contrast(self, target: Target) -> str:
+        """A contrast by the names of what is compared, "" where they have none or it is no contrast."""
+        if target.kind != "contrast" or not (self.labels or self.tokenizer):
+            return ""
+        told = []
+        for weight, axes in target.terms:
+            index = axes[-1]
+            if not isinstance(index, int) or len(axes) != 1 + self.positions or not 0 <= index < self._count():
+                return ""
+            name = repr(self.tokenizer.piece(index)) if self.tokenizer else str(self.labels[index])
+            size = "" if abs(weight) == 1 else f"{abs(weight):g}·"
+            told.append(("−" if weight < 0 else "+" if told else "") + (" " if told else "") + size + name)
+        place = f" after position {target.terms[0][1][0]}" if self.positions else ""
+        return " ".join(told) + place
+
+    def _count(self) -> int:
+        return self.tokenizer.size if self.tokenizer else len(self.labels)
 
     def told(self, index: int, extents: Sequence[Dim]) -> str:
         """What the element of a flat index is called, for people: the token, and where it stands."""

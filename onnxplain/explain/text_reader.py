@@ -57,13 +57,16 @@ class TextReader:
         speaks = is_language_model(axes, front.tokenizer)
         extents = _extents(extents_of_a_sample(axes, feeds), len(encoded[0]))
         names = Names(self.labels, front.tokenizer if speaks else None, encoded, speaks and len(extents) == 2)
+        contrast = ""
         question = Question(feeds, count, *at_run_time(None, None, count, extents), cotangent, given)
         if names.positions and target in (None, "top") and cotangent is None:
             made = self._at_the_end(question, names, extents)
         else:
             kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
             made = self.engine.explain(replace(question, target=kind, chosen=chosen))
+            contrast = names.told_contrast(kind)
         named = [names.told(int(i), extents) for i in made.target] if speaks and made.target is not None else []
+        named = [contrast] * len(encoded) if contrast else named
         return replace(made, texts=encoded, target_names=named, about={**made.about, "text": front.about()})
 
     def _at_the_end(self, question: Question, names: Names, extents: Sequence[Dim]) -> Explanation:

@@ -16,7 +16,9 @@ from onnxplain.io.images import PICTURES, Look, read_picture
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["headers", "read_array", "read_arrays", "read_header", "read_inputs", "read_labels"]
+__all__ = [
+    "ENDINGS", "headers", "is_of_numbers", "read_array", "read_arrays", "read_header", "read_inputs", "read_labels", "read_lines",
+]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
 
@@ -383,6 +385,25 @@ def _text(path: Path) -> str:
         raise InputError(f"cannot read {path}: it is no text in UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return _text(path).splitlines()
+
+
+def is_of_numbers(path: Path) -> bool:
+    """Whether a text file holds nothing but numbers.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    cells = re.split(r"[\s,;]+", _text(path).strip())
+    return all(_is_number(cell) or cell.lower() in MISSING for cell in cells)
 
 
 def read_labels(path: str | Path) -> list[str]:

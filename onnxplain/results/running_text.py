@@ -17,6 +17,9 @@ __all__ = ["Stretch", "hidden_total", "is_right_to_left", "paragraphs", "scale_o
 FAINT = 0.1
 """Below this share of the strongest colour, a sign is not marked."""
 
+ROUNDING = 1e-7
+"""Below this share of all relevance, a rest is none."""
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -71,10 +74,11 @@ def scale_of(units: Sequence[TextUnit]) -> float:
 
 
 def hidden_total(encoded: EncodedText, values: Iterable[float], units: Sequence[TextUnit]) -> float | None:
-    """The relevance of tokens that no part shows; None where all are shown, or the rest has none."""
+    """The relevance of tokens that no part shows; None where all are shown, or the rest has none but for rounding."""
     shown = {place for unit in units for place in unit.places}
-    rest = [float(v) for i, v in enumerate(values) if i not in shown]
-    return sum(rest) if any(rest) else None
+    every = np.asarray(list(values), np.float64)
+    rest = np.array([v for i, v in enumerate(every) if i not in shown])
+    return float(rest.sum()) if np.abs(rest).sum() > ROUNDING * np.abs(every).sum() else None
 
 
 def is_right_to_left(text: str) -> bool:
