@@ -67,8 +67,8 @@ def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], labels: str | None, features: str | None,
     batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None, feature: tuple[str, ...], by: str | None,
     tokenizer: str | None, max_length: int | None, special: bool, interactions: bool, top: int, provider: str,
-    mean: list[float] | None, std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
-    trust: bool, **chosen: Any,
+    mean: list[float] | None, std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None,
+    options: tuple[str, ...], trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 

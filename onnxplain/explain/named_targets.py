@@ -128,7 +128,7 @@ class Names:
         """A contrast by the names of what is compared, "" where they have none or it is no contrast."""
         if target.kind != "contrast" or not (self.labels or self.tokenizer):
             return ""
-        told = []
+        told: list[str] = []
         for weight, axes in target.terms:
             index = axes[-1]
             if not isinstance(index, int) or len(axes) != 1 + self.positions or not 0 <= index < self._count():
