@@ -11,6 +11,7 @@ from rich.text import Text
 
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import INK, veil
+from onnxplain.results.plot.views import columns_of
 from onnxplain.results.running_text import hidden_total, paragraphs, scale_of
 from onnxplain.text.units import units_of
 
@@ -31,7 +32,8 @@ def print_texts(console: Console, table: Table, explanation: Explanation, top: i
         by: "token", "word" or "sentence".
         special: whether special tokens are shown.
     """
-    signed = bool(explanation.about.get("method_info", {}).get("signed", False)) or bool((explanation.token_values() < 0).any())
+    signed = columns_of([explanation])[0].signed
+    plus = "+" if signed else ""
     for number, (text, values) in enumerate(zip(explanation.texts, explanation.token_values(), strict=True)):
         units = units_of(text, values, by, special=special)
         scale = scale_of(units)
@@ -41,10 +43,10 @@ def print_texts(console: Console, table: Table, explanation: Explanation, top: i
                 line.append(stretch.text, _style(stretch.value, scale, signed, stretch.against(scale)))
             console.print(line, soft_wrap=not console.is_terminal)
         ranked = sorted(units, key=lambda u: -abs(u.value))[:top]
-        shown = ", ".join(f"{u.text.strip() or repr(u.text)} {u.value:+.3g}" for u in ranked)
+        shown = ", ".join(f"{u.text.strip() or repr(u.text)} {u.value:{plus}.3g}" for u in ranked)
         rest = hidden_total(text, values, units)
-        left = "" if rest is None else f"{rest:+.3g}"
-        table.add_row(str(number), escape(explanation.label(number)), f"{float(np.sum(values)):+.4g}", left, escape(shown))
+        left = "" if rest is None else f"{rest:{plus}.3g}"
+        table.add_row(str(number), escape(explanation.label(number)), f"{float(np.sum(values)):{plus}.4g}", left, escape(shown))
     console.print(table)
 
 

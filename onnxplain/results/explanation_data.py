@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.results.width import one_per_token
 from onnxplain.text.encoded import EncodedText
 from onnxplain.text.units import TextUnit, units_of
 
@@ -215,8 +216,13 @@ class ExplanationData:
         own = self.text_input
         return own is not None and re.fullmatch(rf"{re.escape(own)}(_\d+)?", name) is not None
 
+    @property
+    def is_per_unit(self) -> bool:
+        """Whether attributions are slopes, per unit of what is explained, rather than shares of the score."""
+        return bool(self.about.get("method_info", {}).get("per_unit", False))
+
     def token_values(self) -> np.ndarray[Any, Any]:
-        """The attribution of every token, summed over the width of its embedding.
+        """The attribution of every token: the sum over the width of its embedding; of slopes, as gradients are, their norm.
 
         Returns:
             float64 [n, tokens]; with target="all" [n, targets, tokens].
@@ -232,8 +238,7 @@ class ExplanationData:
         found = [self.samples_first(n) for n in self.attributions if self.is_of_text(n)]
         if not found:
             raise LayerError(f"the tokens of '{name}' have no attribution; explained: {', '.join(self.attributions)}")
-        totals = [v.astype(np.float64).reshape(*v.shape[: 2 + every], -1).sum(axis=-1) for v in found]
-        return np.asarray(sum(totals))
+        return one_per_token(found, 2 + every, self.is_per_unit)
 
     def text_units(self, by: str = "word", *, special: bool = False) -> list[list[TextUnit]]:
         """The words (or tokens, or sentences) of every text, with the sum of the attributions of their tokens.

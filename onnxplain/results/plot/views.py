@@ -12,6 +12,7 @@ from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import named_rows, sample_count, scores, target_name
+from onnxplain.results.width import over_width, summed
 from onnxplain.text.encoded import EncodedText
 from onnxplain.text.units import TextUnit, check_unit, units_of
 
@@ -140,6 +141,7 @@ def columns_of(explanations: Sequence[ExplanationData], *, most: int = EVERY) ->
     for heading, explanation in zip(headings, explanations, strict=True):
         negative = any((v < 0).any() for v in explanation.attributions.values())
         signed = negative or bool(explanation.about.get("method_info", {}).get("signed", False))
+        signed = signed and not (explanation.texts and explanation.is_per_unit)  # norms have no sign
         if explanation.target is None and explanation.about.get("target") == "all":
             result += _every_target(heading, explanation, signed, most)
         else:
@@ -209,19 +211,6 @@ def channel_axis(shape: Sequence[int]) -> int:
     if shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3)):
         return 0
     return 2 if shape[2] in (1, 3, 4) or shape[2] < shape[0] else 0
-
-
-def summed(attribution: Array, axis: int) -> Array:
-    """The sum over an axis. Sums that cancel up to rounding become zero, so that no figure shows rounding errors.
-
-    Gradients cancel in this way over the width of an embedding that is followed by a layer normalization.
-    """
-    if attribution.shape[axis] == 1:
-        return np.asarray(attribution.squeeze(axis), dtype=np.float64)
-    total = attribution.sum(axis=axis, dtype=np.float64)
-    sizes = np.abs(attribution).sum(axis=axis, dtype=np.float64)
-    rounding = 16 * (np.finfo(attribution.dtype).eps if attribution.dtype.kind == "f" else 0) * sizes
-    return np.asarray(np.where(np.abs(total) <= rounding, 0, total))
 
 
 def pooled_map(attribution: Array) -> Array:
@@ -302,7 +291,8 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
             names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True))
         )
     if chosen == "tokens":
-        attributions = tuple(summed(a, -1) if a.ndim > 2 else a for a in attributions)
+        slopes = [c.explanation.is_per_unit for c in columns]
+        attributions = tuple(over_width(a, s) if a.ndim > 2 else a for a, s in zip(attributions, slopes, strict=True))
     if len({a.shape for a in attributions}) > 1:
         shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
         raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")
