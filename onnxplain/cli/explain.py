@@ -21,8 +21,8 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.show import show_explanation, wrote
-from onnxplain.cli.texts import read_texts, tokenizer_of
-from onnxplain.errors import InputError, OutputError, nearest
+from onnxplain.cli.texts import check_options, check_unnamed, read_texts, tokenizer_of
+from onnxplain.errors import OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.io.writer import check_writable
@@ -83,7 +83,11 @@ def explain_command(
         check_explanation_ending(path, len(settings["method"].split(",")))
     reads = tokenizer_of(tokenizer, max_length, model)
     texts = read_texts(files, reads is not None, tokenizer is not None)
-    unit = _unit(by, tokenizer, special, texts is not None)
+    check_options(texts, {"--tokenizer": tokenizer, "--max-length": max_length, "--special": special}, {
+        "--mean": mean, "--std": std, "--scale": scale, "--layout": layout, "--features": features, "--feature": feature,
+        "--interactions": interactions, "--slide": slide,
+    })  # fmt: skip
+    unit = "word" if texts is None else check_unit(by or "word")
     pictured = _picture(paths, form, feature, by if texts is None else None)
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
@@ -98,6 +102,8 @@ def explain_command(
         )  # fmt: skip
         if texts is None:
             arrays = arrays or read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout)
+        else:
+            check_unnamed(texts, [t.name for t in explainer.inputs])
         asked = arrays if texts is None else texts
         explanations.append(explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide))
     columns = read_labels(features) if features else headers(files) if texts is None else None
@@ -115,16 +121,6 @@ def explain_command(
     if not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [], unit, special)
-
-
-def _unit(by: str | None, tokenizer: str | None, special: bool, in_words: bool) -> str:
-    """What texts are merged by; options of texts are refused where arrays are explained."""
-    if in_words:
-        return check_unit(by or "word")
-    given = "--tokenizer" if tokenizer is not None else "--special" if special else None
-    if given is not None:
-        raise InputError(f"{given} is for texts, and arrays were given: give a text in place of a file, or leave {given} out")
-    return "word"
 
 
 def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by: str | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from onnxplain.errors import InputError
 from onnxplain.io.samples import ENDINGS, is_of_numbers, read_lines
 from onnxplain.text.tokenizer import FILE_NAME, Tokenizer, beside
 
-__all__ = ["read_texts", "tokenizer_of"]
+__all__ = ["check_options", "check_unnamed", "read_texts", "tokenizer_of"]
 
 
 def tokenizer_of(path: str | None, max_length: int | None, model: str) -> Tokenizer | None:
@@ -47,6 +47,8 @@ def read_texts(inputs: Sequence[str], known: bool, asked: bool) -> list[Any] | N
     texts: list[Any] = []
     arrays = []
     for given in inputs:
+        if known and not given.strip():
+            raise InputError("a text is empty: give one with words, or a file with one on every line")
         if _names_an_array(given, known, asked):
             arrays.append(given)
             continue
@@ -55,7 +57,7 @@ def read_texts(inputs: Sequence[str], known: bool, asked: bool) -> list[Any] | N
         path = Path(given)
         lines = [line for line in read_lines(path) if line.strip()] if _is_file(given) else [given]
         if not lines:
-            raise InputError(f"{given} holds no text" if _is_file(given) else "a text is empty")
+            raise InputError(f"{given} holds no text: expected one on every line")
         texts += [_pair(line) for line in lines]
     if texts and arrays:
         raise InputError(f"texts and arrays do not go together: {arrays[0]} is an array; give one or the other")
@@ -70,6 +72,38 @@ def _names_an_array(given: str, known: bool, asked: bool) -> bool:
     if not _is_file(given):
         return _has_ending(given) or _exists(given)
     return not (given.lower().endswith(".txt") and known and (asked or not is_of_numbers(Path(given))))
+
+
+def check_options(texts: Sequence[Any] | None, of_texts: Mapping[str, Any], of_arrays: Mapping[str, Any]) -> None:
+    """Refuse options that say nothing of what is explained.
+
+    Args:
+        texts: the texts; None where arrays are explained.
+        of_texts: the values of options for texts, by their names in the shell.
+        of_arrays: the values of options for arrays.
+
+    Raises:
+        InputError: an option has a value that it does nothing with.
+    """
+    idle = next((name for name, value in (of_texts if texts is None else of_arrays).items() if value), None)
+    if idle is not None and texts is None:
+        raise InputError(f"{idle} is for texts, and arrays were given: give a text in place of a file, or leave {idle} out")
+    if idle is not None:
+        raise InputError(f"{idle} is for arrays, and texts were given: leave it out")
+
+
+def check_unnamed(texts: Sequence[Any], inputs: Sequence[str]) -> None:
+    """Refuse texts that are given for an input, as files are.
+
+    Raises:
+        InputError: a text begins with the name of an input and "=".
+    """
+    for text in texts:
+        name, equals, rest = (text if isinstance(text, str) else text[0]).partition("=")
+        if equals and name in inputs:
+            raise InputError(
+                f"'{name}=' names the input of a file: give the text alone, {rest[:40]!r}; its input is found"
+            )
 
 
 def _is_file(given: str) -> bool:

@@ -114,8 +114,9 @@ class TextFront:
         most = min((n for n in (self.inputs.length, self.most) if n is not None), default=None)
         if most is not None and len(encoded[longest]) > most:
             raise InputError(too_long(longest, len(encoded[longest]), most))
-        if not len(encoded[longest]):
-            raise InputError("there is nothing to explain: the text has no tokens")
+        bare = next((i for i, e in enumerate(encoded) if all(e.added)), None)
+        if bare is not None:
+            raise InputError(f"text {bare} has no tokens of its own: {' and '.join(map(repr, encoded[bare].texts))}")
         return self.tokenizer.padded(encoded, self.inputs.length)
 
     # -- baselines -----------------------------------------------------------------------------------------------

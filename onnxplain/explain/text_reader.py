@@ -67,7 +67,12 @@ class TextReader:
             contrast = names.told_contrast(kind)
         named = [names.told(int(i), extents) for i in made.target] if speaks and made.target is not None else []
         named = [contrast] * len(encoded) if contrast else named
-        return replace(made, texts=encoded, target_names=named, about={**made.about, "text": front.about()})
+        return replace(made, texts=encoded, target_names=named, about=self._about(made.about))
+
+    def _about(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """What is said of an explanation; inputs that the text itself fills are not among those left out."""
+        left = {name: why for name, why in about.get("left_out", {}).items() if name not in self.front.inputs.filled}
+        return {**about, "left_out": left, "text": self.front.about()}
 
     def _at_the_end(self, question: Question, names: Names, extents: Sequence[Dim]) -> Explanation:
         """The explanation of each text's likeliest next token."""

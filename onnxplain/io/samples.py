@@ -397,13 +397,13 @@ def read_lines(path: Path) -> list[str]:
 
 
 def is_of_numbers(path: Path) -> bool:
-    """Whether a text file holds nothing but numbers.
+    """Whether a text file holds numbers and nothing else.
 
     Raises:
         InputError: the file cannot be read.
     """
     cells = re.split(r"[\s,;]+", _text(path).strip())
-    return all(_is_number(cell) or cell.lower() in MISSING for cell in cells)
+    return cells != [""] and all(_is_number(cell) or cell.lower() in MISSING for cell in cells)
 
 
 def read_labels(path: str | Path) -> list[str]:

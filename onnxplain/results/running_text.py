@@ -55,7 +55,8 @@ def paragraphs(encoded: EncodedText, units: Sequence[TextUnit]) -> list[list[Str
     current = 0
     for unit in units:
         if unit.part < 0:
-            made[current] += [Stretch(unit.text, unit.value, added=True), Stretch(" ")]
+            behind_word = bool(made[current]) and not made[current][-1].text.endswith(" ")
+            made[current] += [Stretch(" ")] * behind_word + [Stretch(unit.text, unit.value, added=True), Stretch(" ")]
             continue
         current = unit.part
         if unit.start > reached[current]:

@@ -76,6 +76,12 @@ class TextInputs:
         shape = self.tokens.shape or ()
         return shape[-1] if shape and isinstance(shape[-1], int) else None
 
+    @property
+    def filled(self) -> frozenset[str]:
+        """The inputs that texts fill."""
+        given = (self.tokens, self.mask, self.types, self.positions)
+        return frozenset(t.name for t in given if t is not None)
+
     def feeds(self, encoded: Sequence[EncodedText], samples: int | None = 0) -> dict[str, Array]:
         """What the inputs are given for texts of one length.
 
