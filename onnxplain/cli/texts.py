@@ -101,9 +101,7 @@ def check_unnamed(texts: Sequence[Any], inputs: Sequence[str]) -> None:
     for text in texts:
         name, equals, rest = (text if isinstance(text, str) else text[0]).partition("=")
         if equals and name in inputs:
-            raise InputError(
-                f"'{name}=' names the input of a file: give the text alone, {rest[:40]!r}; its input is found"
-            )
+            raise InputError(f"'{name}=' names the input of a file: give the text alone, {rest[:40]!r}; its input is found")
 
 
 def _is_file(given: str) -> bool:
