@@ -15,7 +15,7 @@ def optional(extra: str, purpose: str) -> Iterator[None]:
     """Around imports of packages that come with an extra, e.g. `with optional("plot", "pictures"): import matplotlib`.
 
     Args:
-        extra: the extra in pyproject.toml: blackbox, concepts, evaluation, image, plot, ray, shap, table, xarray or zarr.
+        extra: the extra in pyproject.toml: blackbox, concepts, evaluation, image, plot, ray, shap, table, text, xarray or zarr.
         purpose: what the package is for, in a word that fits "… need".
 
     Raises:

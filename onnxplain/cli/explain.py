@@ -26,6 +26,7 @@ from onnxplain.cli.options import (
 )
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show import show_explanation
+from onnxplain.cli.texts import check_options, check_unnamed, read_texts, tokenizer_of
 from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.metadata import sample_axis_in
@@ -34,6 +35,7 @@ from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
 from onnxplain.results.prediction import sample_count
 from onnxplain.results.save import PICTURE_ENDINGS, check_explanation_ending, explanation_json, save_explanation
+from onnxplain.text.units import check_unit
 
 __all__ = ["explain_command"]
 
@@ -61,7 +63,11 @@ __all__ = ["explain_command"]
 )
 @click.option("--form", metavar="FORM", help="The form of a .png: waterfall, force, beeswarm, importance, scatter, …")
 @click.option("--feature", metavar="NAME", multiple=True, help="Of --form scatter: what to draw; may be repeated.")
-@click.option("--by", metavar="NAME|class|FILE", help="Of scatter: the feature that colours; of importance: cohorts.")
+@click.option("--by", metavar="NAME|class|FILE|UNIT",
+              help="Of scatter: the feature that colours; of importance: cohorts; of texts: token, word, sentence.")  # fmt: skip
+@click.option("--tokenizer", metavar="FILE", help="A tokenizer.json, for texts; one beside the model is found.")
+@click.option("--max-length", type=click.IntRange(min=1), metavar="N", help="Cut texts to so many tokens.")
+@click.option("--special", is_flag=True, help="Show the tokens that the tokenizer adds, such as [CLS] and padding.")
 @click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many elements to print per sample.")
 @json_option
@@ -70,15 +76,15 @@ __all__ = ["explain_command"]
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], force: bool, labels: str | None,
     features: str | None, batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None,
-    feature: tuple[str, ...], by: str | None, interactions: bool, top: int, as_json: bool, provider: str,
-    mean: list[float] | None,
-    std: list[float] | None, scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...],
-    trust: bool, **chosen: Any,
+    feature: tuple[str, ...], by: str | None, tokenizer: str | None, max_length: int | None, special: bool,
+    interactions: bool, top: int, as_json: bool, provider: str, mean: list[float] | None, std: list[float] | None,
+    scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...], trust: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
     INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE if the model has several inputs. Several files for one
-    input are a batch. Several methods, separated by commas, are shown side by side.
+    input are a batch. For models with a tokenizer, INPUT is a text, or a .txt with one on every line; a tab parts the two of a
+    pair. Several methods, separated by commas, are shown side by side.
     """
     settings = settings_of(**chosen)
     paths = outputs(out, force, model, *files)
@@ -86,7 +92,14 @@ def explain_command(
         check_explanation_ending(path, len(settings["method"].split(",")))
     if not files:
         raise InputError(wanted_input(model))
-    pictured = _picture(paths, form, feature, by)
+    reads = tokenizer_of(tokenizer, max_length, model)
+    texts = read_texts(files, reads is not None, tokenizer is not None)
+    check_options(texts, {"--tokenizer": tokenizer, "--max-length": max_length, "--special": special}, {
+        "--mean": mean, "--std": std, "--scale": scale, "--layout": layout, "--features": features, "--feature": feature,
+        "--interactions": interactions, "--slide": slide,
+    })  # fmt: skip
+    unit = "word" if texts is None else check_unit(by or "word")
+    pictured = _picture(paths, form, feature, by if texts is None else None)
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
     given = options_of_each(methods, method_options(options))
@@ -97,16 +110,20 @@ def explain_command(
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
-            **settings, **given[method], baseline=read_baseline(baseline) if compares(method, given[method]) else None,
+            **settings, **given[method], tokenizer=None if texts is None else reads,
+            baseline=read_baseline(baseline, texts is not None) if compares(method, given[method]) else None,
         )  # fmt: skip
-        if not arrays:
+        if texts is not None:
+            check_unnamed(texts, [t.name for t in explainer.inputs])
+        elif not arrays:
             axes = {t.name: sample_axis_in(explainer.about, t.name) for t in explainer.inputs}
             arrays = read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes)
             named_samples = sample_names(files, arrays)
             if features and not settings["layer"]:
                 check_features(columns or [], arrays)
             warn_of_raw_pixels(files, explainer, arrays, scale)
-        made = explainer(arrays, target) if slide is None else explainer.slide(arrays, target, stride=slide)
+        asked = arrays if texts is None else texts
+        made = explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide)
         explanations.append(replace(made, sample_names=named_samples if len(named_samples) == sample_count(made) else ()))
     for path in paths:
         named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
@@ -116,12 +133,14 @@ def explain_command(
             named["interactions"] = True
         if path.suffix == ".html":
             named["model_name"] = Path(model).name
+        if texts is not None and path.suffix.lower() not in (".npz", ".json"):
+            named |= {"by": unit} if path.suffix.lower() in (".csv", ".parquet") else {"by": unit, "special": special}
         deliver(path, partial(save_explanation, explanations, **named), quiet=as_json)
     if as_json:
         click.echo(explanation_json(explanations))
     elif not paths:
         for explanation in explanations:
-            show_explanation(explanation, top, columns or [])
+            show_explanation(explanation, top, columns or [], unit, special)
 
 
 def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by: str | None) -> dict[str, Any]:

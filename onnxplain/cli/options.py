@@ -124,7 +124,8 @@ def run_options(function: F) -> F:
             click.option("--scale", type=fraction, metavar="X", help="Factor on pixel values before mean and std, e.g. 1/255."),
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
                          help="Order of an image's axes, if the shape leaves it open."),
-            click.option("--baseline", metavar="NUMBER|FILE", help="The reference input, for methods that need one."),
+            click.option("--baseline", metavar="NUMBER|FILE|TOKEN",
+                         help="The reference input, for methods that need one; of texts a token, or another text."),
             click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),
         ]
     ):  # fmt: skip
@@ -180,9 +181,10 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def read_baseline(text: str | None) -> Any:
-    """Parse a baseline: a number, whole or not as it is written, the word "input" or "ids", or the array in a .npy file."""
-    if text is None or text in ("input", "ids"):
+def read_baseline(text: str | None, in_words: bool = False) -> Any:
+    """Parse a baseline: a number, whole or not as it is written, the word "input" or "ids", or the array in a .npy file; where
+    texts are explained, a token or another text."""
+    if text is None or text in ("input", "ids") or (in_words and not text.endswith((".npy", ".npz"))):
         return text
     try:
         return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)

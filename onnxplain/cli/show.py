@@ -17,6 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from onnxplain.cli.show_text import print_texts
 from onnxplain.cli.text import escape
 from onnxplain.explain.catalog import HOW, Coverage
 from onnxplain.explain.plan import Plan
@@ -111,15 +112,24 @@ def _bytes(count: int) -> str:
     return f"{size:.3g} {unit}"
 
 
-def show_explanation(explanation: Explanation, top: int, features: Sequence[str] = ()) -> None:
-    """Print the largest attributions of each sample."""
+def show_explanation(
+    explanation: Explanation, top: int, features: Sequence[str] = (), by: str = "word", special: bool = False
+) -> None:
+    """Print the largest attributions of each sample; of texts the texts, coloured."""
     console = _console()
     about, gap = explanation.about, explanation.delta
     kind = "logit" if about["score"]["kind"] == "logit" else "output"
     asked = {"input": "of each sample", "seed": "a cotangent"}.get(str(about["target"]), str(about["target"]))
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(asked)}")
     predicted, how = predictions(explanation)
+    told = bool(explanation.texts) and about["target"] != "all"
+    if told:
+        columns = ("sample", "target", "total", "special tokens", f"largest {by}s")
+        table = _table(*columns, right=("sample", "total", "special tokens"))
+        print_texts(console, table, explanation, top, by, special)
     for name in explanation.attributions:
+        if told and explanation.is_of_text(name):
+            continue
         values = explanation.samples_first(name)
         entry = next(e for e in about["attributions"].values() if e["explains"] == name)
         if entry["kind"] == "map":

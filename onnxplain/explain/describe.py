@@ -70,7 +70,7 @@ def _head(request: Request, options: Mapping[str, Any], axioms: tuple[str, ...])
         "contract": CONTRACT,
         "version": __version__,
         "method": request.method.name,
-        "method_info": request.method.info,
+        "method_info": {**request.method.info, "per_unit": request.method.is_per_unit(request.options)},
         "options": dict(options),
         "axioms": list(axioms),
     }

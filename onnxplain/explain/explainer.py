@@ -16,13 +16,18 @@ import onnx
 from onnxplain.analysis.pixel_range import pixels_are_raw
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
+from onnxplain.analysis.token_tables import table_rows
 from onnxplain.errors import InputError, MethodError, nearest
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
+from onnxplain.explain.named_targets import Names
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
+from onnxplain.explain.text_front import TokenizerLike, holds_text
+from onnxplain.explain.text_reader import TextReader
+from onnxplain.explain.text_settings import TextSettings
 from onnxplain.io.reader import ModelLike, Source, read, read_bytes
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph, named_dims
@@ -36,7 +41,7 @@ from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.notebook import html_table
 from onnxplain.runtime.frames import column_names
 from onnxplain.runtime.guarded import guarded
-from onnxplain.runtime.inputs import check_inputs
+from onnxplain.runtime.inputs import check_inputs, check_rows
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Explainer"]
@@ -69,6 +74,9 @@ class Explainer:
         sample_axis: as in `onnxplain.rewrite`.
         mask: as in `onnxplain.rewrite`.
         rules: as in `onnxplain.rewrite`.
+        tokenizer: a tokenizer.json, its folder, or a `Tokenizer`: then texts are explained, `explainer("A fine film")`, at their
+            tokens. None looks for a tokenizer.json beside the model once a text is given. With it a baseline may be a token
+            (`"[PAD]"`) or another text, a target a token (`" good"`).
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
             `layer`, "score" for the tensor that is explained.
         **options: the method's own options.
@@ -107,16 +115,20 @@ class Explainer:
         sample_axis: SampleAxisLike = AUTO,
         mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
+        tokenizer: TokenizerLike | None = None,
         expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
+        source = guarded(read)(model)
+        texts = TextSettings.of(source, tokenizer, baseline)
+        fixed = None if texts.baseline is not None else baseline
         request = Request.of(
-            method, options=options, registry=load_registry(rules), output=output, inputs=inputs, layer=layer, baseline=baseline,
+            method, options=options, registry=load_registry(rules), output=output, inputs=inputs, layer=layer, baseline=fixed,
             score=score, sample_axis=sample_axis, mask=mask, expose=expose,
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        self._begin(model, request, RunSettings(providers, threads, batch_size, progress, trust), labels)
+        self._prepare(source, request, RunSettings(providers, threads, batch_size, progress, trust), labels, texts)
 
     @classmethod
     def of(cls, model: ModelLike, request: Request, running: RunSettings | None = None, labels: Sequence[str] = ()) -> Explainer:
@@ -132,22 +144,22 @@ class Explainer:
             The Explainer.
         """
         made = cls.__new__(cls)
-        made._begin(model, request, running or RunSettings(), labels)
+        made._prepare(guarded(read)(model), request, running or RunSettings(), labels, TextSettings())
         return made
 
     @guarded
-    def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
-        self._prepare(read(model), request, running, labels)
-
-    def _prepare(self, source: Source, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
+    def _prepare(
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], texts: TextSettings
+    ) -> None:  # fmt: skip
         LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
         made = prepared(replace(source, origin=None), request.registry)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
-        self._start(made, request, running, labels, first_run)
+        self._start(made, request, running, labels, first_run, texts)
 
     def _start(
-        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun,
+        texts: TextSettings,
     ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
@@ -155,18 +167,37 @@ class Explainer:
             raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
         self.labels = [str(label) for label in labels]
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
-        self._graph = Graph(source.model)
-        self._inputs = self._graph.inputs
-        engine = ForwardEngine if request.method.forward_only else GraphEngine
-        self._engine: Engine = engine(source, request, running, first_run)
+        self._texts = texts
+        self._graph = graph = Graph(source.model)
+        self._inputs, self._rows = graph.inputs, {t.name: table_rows(graph, t) for t in graph.inputs if not t.is_float}
+        self._reader: TextReader | None = None
+        if texts.tokenizer is None:
+            self._engine = self._engine_for(request)
+        else:
+            front = texts.front(graph, request)
+            self._engine = self._engine_for(texts.request(request, front))
+            self._reader = TextReader(front, self._engine, self.labels)
         if self.labels:
             _check_labels(self.labels, self._engine)
+
+    def _engine_for(self, request: Request) -> Engine:
+        engine = ForwardEngine if request.method.forward_only else GraphEngine
+        return engine(self._source, request, self._running, self._first_run)
+
+    def _text_reader(self) -> TextReader:
+        """What reads texts, with a tokenizer that lies beside the model where none was given."""
+        if self._reader is None:
+            front = self._texts.front(Graph(self._source.model), self._request)
+            request = self._texts.request(self._request, front)
+            engine = self._engine if request is self._request else self._engine_for(request)
+            self._reader = TextReader(front, engine, self.labels)
+        return self._reader
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What a pickle or a copy holds: what is asked for, and the model once - as it was handed over until its prediction
         was compared, else prepared. Sessions are made anew."""
         given = self._first_run.handed_over
-        asked = self._request, self._running, self.labels
+        asked = self._request, self._running, self.labels, self._texts
         if given is not None:
             return "handed over", given, self._source.folder, self._source.name, *asked
         return "prepared", self._source, *asked, self._first_run
@@ -261,9 +292,12 @@ class Explainer:
         Args:
             x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
                 Or a DataFrame of pandas or polars: the columns of the only input, or an input per column.
+                Of models that take tokens: a text, a pair of texts (a tuple), or a list of these.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
-                (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all".
-            baseline: the reference input for this batch, where none was given to the Explainer.
+                (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all". The
+                name of a class, or of a token of a language model, stands for its index.
+            baseline: the reference input for this batch, where none was given to the Explainer. Of texts: a token that takes the
+                place of all ("[PAD]"), or another text of as many tokens.
             cotangent: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
                 vector-Jacobian product.
             **run_time: what else the method was told to expect at run time, e.g. noise=array for the option noise="input".
@@ -280,14 +314,31 @@ class Explainer:
         if "seed" in run_time:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
+        if holds_text(x) and not any(t.dtype is not None and t.dtype.kind in "OUS" for t in self._inputs):
+            given = self._texts.baseline if baseline is None else baseline
+            made = self._text_reader().explain(x, target, cotangent, {"baseline": given, **run_time}, self._checked)
+            return replace(made, labels=self.labels)
+        if self._texts.baseline is not None and baseline is None:
+            raise InputError(f"the baseline {self._texts.baseline!r} is in words, and arrays are given: give a baseline of ids")
         engine, axes = self._engine, self._engine.axes
-        feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite, axes=axes.of_inputs)
+        feeds = self._checked(x, engine)
         count = count_samples(axes, feeds)
-        kind, chosen = at_run_time(target, cotangent, count, extents_of_a_sample(axes, feeds), axes.reason)
+        extents = extents_of_a_sample(axes, feeds)
+        names = Names(self.labels)
+        kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
         LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         LOG.debug("explained %s", ", ".join(made.attributions))
-        return replace(made, labels=self.labels, features=_features(made, column_names(x)))
+        contrast = names.told_contrast(kind)
+        named = [contrast] * count if contrast else ()
+        return replace(made, labels=self.labels, target_names=named, features=_features(made, column_names(x)))
+
+    def _checked(self, x: Any, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
+        """The inputs in the types that the model takes; tokens among those that it knows."""
+        feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite, axes=engine.axes.of_inputs)
+        for name, rows in self._rows.items():
+            check_rows(name, feeds[name], rows)
+        return feeds
 
     def slide(
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any

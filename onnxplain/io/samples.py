@@ -18,13 +18,16 @@ from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 
 __all__ = [
+    "ENDINGS",
     "cell_number",
     "headers",
+    "is_of_numbers",
     "read_array",
     "read_arrays",
     "read_header",
     "read_inputs",
     "read_labels",
+    "read_lines",
     "read_rows",
     "read_sample",
     "starts_with_names",
@@ -450,6 +453,25 @@ def _text(path: Path, content: IO[bytes] | None = None) -> str:
         raise InputError(f"cannot read {path}: it is no text in UTF-8 (byte {error.start:,}); save it in UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return _text(path).splitlines()
+
+
+def is_of_numbers(path: Path) -> bool:
+    """Whether a text file holds numbers and nothing else.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    cells = re.split(r"[\s,;]+", _text(path).strip())
+    return cells != [""] and all(_is_number(cell) or cell.lower() in MISSING for cell in cells)
 
 
 def read_labels(path: str | Path) -> list[str]:

@@ -102,6 +102,17 @@ class Method:
         """What a reader of its results should know, as the metadata of an explained model holds it."""
         return {"summary": self.summary, "formula": self.formula, "source": self.source, "signed": self.signed}
 
+    def is_per_unit(self, options: Mapping[str, Any]) -> bool:
+        """Whether attributions with these options are slopes: signed, per unit of the input, and multiplied by no step of it.
+
+        Averages of another method (smoothgrad) are what that method is; paths are, where they are told not to multiply.
+        """
+        inner = self.inner(options)
+        if inner is None:
+            return self.per_unit
+        multiplies = any(o.name == "multiply" for o in self.options) and options.get("multiply") is not False
+        return self.signed and not multiplies and inner.is_per_unit({k: v for k, v in options.items() if k != "inner"})
+
     def inner(self, options: Mapping[str, Any]) -> Method | None:
         """The method that this one evaluates at other points; None where it evaluates none."""
         default = next((o.default for o in self.options if o.name == "inner"), None)

@@ -43,6 +43,8 @@ class Explanation(ExplanationData):
             [n, features, features]: single features on the diagonal, half of every pair on either side of it; larger sets in
             `set_values`, with the members in `sets` (−1 for none). `curves` over a `grid`. What holds for all samples, like the
             `filters` and `leaves` of a soft tree, is [1, …].
+        texts: where texts were explained, the tokens of each with their places in it; `text_units("word")` has their words.
+        target_names: what was explained of each sample, where it has a name of its own, such as a token of a language model.
 
     Example:
         >>> import numpy as np
@@ -88,18 +90,20 @@ class Explanation(ExplanationData):
         return strongest_sets(self, most, size)
 
     def to_pandas(
-        self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False
+        self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False, by: str | None = None
     ) -> pd.DataFrame:
-        """A long table: a row per sample and element, or per sample and set of elements.
+        """A long table: a row per sample and element, or per sample and set of elements; of texts, a row per word.
 
         Args:
             features: the names of a sample's elements; None numbers them.
             name: which attribution; None for the first.
             interactions: whether to list sets of features instead, single ones among them.
+            by: of texts what a row is: "token", "word" (as where none is said) or "sentence".
 
         Returns:
             A frame with the columns sample, target, element (or feature), input value and attribution; of sets sample, target,
-            order (how many members), features and interaction, and standard_error where it was estimated.
+            order (how many members), features and interaction, and standard_error where it was estimated; of texts sample,
+            target, text, part, start, end, tokens, added and attribution.
 
         Raises:
             MethodError: interactions are asked of a method that leaves none.
@@ -107,7 +111,7 @@ class Explanation(ExplanationData):
         """
         from onnxplain.results.tables import long_table, set_table
 
-        return set_table(self, features) if interactions else long_table(self, features, name)
+        return set_table(self, features) if interactions else long_table(self, features, name, by)
 
     def to_shap(
         self, features: Sequence[str] | None = None, name: str | None = None, *, interactions: bool = False

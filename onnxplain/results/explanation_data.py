@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -11,6 +12,9 @@ import numpy as np
 
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.results.width import one_per_token
+from onnxplain.text.encoded import EncodedText
+from onnxplain.text.units import TextUnit, units_of
 
 __all__ = ["ExplanationData"]
 
@@ -31,6 +35,8 @@ class ExplanationData:
     facts: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     features: Sequence[str] = ()
     sample_names: Sequence[str] = ()
+    texts: Sequence[EncodedText] = ()
+    target_names: Sequence[str] = ()
 
     @property
     def method(self) -> str:
@@ -153,7 +159,9 @@ class ExplanationData:
             target=target,
             delta=delta,
             facts={k: part(v, 0) for k, v in self.facts.items()},
-            sample_names=tuple(np.array(self.sample_names, object)[chosen]) if len(self.sample_names) == count else (),
+            sample_names=_some(self.sample_names, chosen, count),
+            texts=_some(self.texts, chosen, count),
+            target_names=_some(self.target_names, chosen, count),
         )
 
     def _chosen(self, samples: Any) -> slice | np.ndarray[Any, Any]:
@@ -179,6 +187,8 @@ class ExplanationData:
         Returns:
             The name of the class if names are known, else its index; without a class, the description of the target.
         """
+        if self.target_names:
+            return self.target_names[sample]
         if self.target is None:
             return str(self.about["target"])
         return self.class_name(int(self.target[sample]))
@@ -200,6 +210,61 @@ class ExplanationData:
         keys = list(found[0]) if isinstance(found, list) and found and isinstance(found[0], Mapping) else ()
         names = self.labels or keys
         return str(names[index]) if 0 <= index < len(names) else str(index)
+
+    # -- texts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def text_input(self) -> str | None:
+        """The input that took the tokens of the texts; None where no texts were explained."""
+        return str(self.about["text"]["input"]) if self.texts else None
+
+    def is_of_text(self, name: str) -> bool:
+        """Whether an attribution is one of the tokens of texts: at the table that they are looked up in, or at further ones."""
+        own = self.text_input
+        return own is not None and re.fullmatch(rf"{re.escape(own)}(_\d+)?", name) is not None
+
+    @property
+    def is_per_unit(self) -> bool:
+        """Whether attributions are slopes, per unit of what is explained, rather than shares of the score."""
+        return bool(self.about.get("method_info", {}).get("per_unit", False))
+
+    def token_values(self) -> np.ndarray[Any, Any]:
+        """The attribution of every token: the sum over the width of its embedding; of slopes, as gradients are, their norm.
+
+        Returns:
+            float64 [n, tokens]; with target="all" [n, targets, tokens].
+
+        Raises:
+            InputError: no texts were explained.
+            LayerError: the tokens' input was not explained, but inner tensors were.
+        """
+        name = self.text_input
+        if name is None:
+            raise InputError("what was explained is no text: hand the Explainer texts, with tokenizer='tokenizer.json'")
+        every = int(self.target is None and self.about.get("target") == "all")
+        found = [self.samples_first(n) for n in self.attributions if self.is_of_text(n)]
+        if not found:
+            raise LayerError(f"the tokens of '{name}' have no attribution; explained: {', '.join(self.attributions)}")
+        return one_per_token(found, 2 + every, self.is_per_unit)
+
+    def text_units(self, by: str = "word", *, special: bool = False) -> list[list[TextUnit]]:
+        """The words (or tokens, or sentences) of every text, with the sum of the attributions of their tokens.
+
+        Args:
+            by: "token", "word" or "sentence".
+            special: whether tokens that the tokenizer added, padding among them, are listed too.
+
+        Returns:
+            For each sample its parts, in order.
+
+        Raises:
+            InputError: no texts were explained, there is no such unit, or all targets were explained together.
+            LayerError: the tokens' input was not explained.
+        """
+        values = self.token_values()
+        if values.ndim != 2:
+            raise InputError("all targets were explained together; explain one to list its words")
+        return [units_of(text, row, by, special=special) for text, row in zip(self.texts, values, strict=True)]
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -270,18 +335,26 @@ class ExplanationData:
         """Convert to lists and numbers, ready for JSON.
 
         Returns:
-            A dict with the keys about, target, labels, delta, facts, attributions and outputs.
+            A dict with the keys about, target, labels, delta, facts, attributions and outputs; of texts, texts too.
         """
         return {
             "about": dict(self.about),
             "target": None if self.target is None else self.target.tolist(),
-            "labels": [self.label(i) for i in range(len(self))] if self.target is not None else None,
+            "labels": [self.label(i) for i in range(len(self))] if self.target is not None or self.target_names else None,
             "delta": None if self.delta is None else self.delta.tolist(),
             "facts": {k: v.tolist() for k, v in self.facts.items()},
             "attributions": {k: v.tolist() for k, v in self.attributions.items()},
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
+            **({"texts": [text.to_dict() for text in self.texts]} if self.texts else {}),
         }
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in self.attributions.items())
         return f"Explanation({self.method}, {len(self)} sample{'s' if len(self) != 1 else ''}, {shapes})"
+
+
+def _some(values: Sequence[Any], chosen: slice | np.ndarray[Any, Any], count: int) -> Sequence[Any]:
+    """Those that belong to the chosen samples, of one per sample."""
+    if len(values) != count:
+        return values
+    return values[chosen] if isinstance(chosen, slice) else [values[int(i)] for i in chosen]

@@ -26,6 +26,7 @@ from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
 from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
+from onnxplain.results.running_text import Stretch, hidden_total, paragraphs, scale_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -51,6 +52,8 @@ def write_report(
     samples: int | Sequence[int] | None = None,
     title: str | None = None,
     model_name: str | None = None,
+    by: str | None = None,
+    special: bool = False,
 ) -> Path:
     """Write a page that shows explanations of the same samples side by side.
 
@@ -61,6 +64,8 @@ def write_report(
         samples: the samples to show; None for the first 50.
         title: the heading of the page.
         model_name: the name of the model.
+        by: what texts are merged by: "token", "word" (as where none is said) or "sentence".
+        special: of texts, whether tokens that the tokenizer added are shown too.
 
     Returns:
         The path.
@@ -70,7 +75,9 @@ def write_report(
         InputError: a sample does not exist, the number of features is wrong, or the explanations are of different samples.
         MissingDependencyError: Jinja2 or Pillow is not installed.
     """
-    page = render_explanations(explanations, features=features, samples=samples, title=title, model_name=model_name)
+    page = render_explanations(
+        explanations, features=features, samples=samples, title=title, model_name=model_name, by=by, special=special
+    )
     return write_file(path, page.encode())
 
 
@@ -81,6 +88,8 @@ def render_explanations(
     samples: int | Sequence[int] | None = None,
     title: str | None = None,
     model_name: str | None = None,
+    by: str | None = None,
+    special: bool = False,
 ) -> str:
     """The page of `write_report` as text; the arguments are the same."""
     page: str = template("report.html").render(
@@ -89,7 +98,7 @@ def render_explanations(
         methods=_methods(explanations),
         facts=_facts(explanations, predictions(explanations[0])[1]),
         whole=[(e.method, _whole(block)) for e in explanations for block in whole(e, features, samples)],
-        **template_samples(explanations, features, samples),
+        **template_samples(explanations, features, samples, by=by, special=special),
     )
     return page
 
@@ -119,6 +128,9 @@ def template_samples(
     features: Sequence[Any] | None = None,
     samples: int | Sequence[int] | None = None,
     numbers: Sequence[int] | None = None,
+    *,
+    by: str | None = None,
+    special: bool = False,
 ) -> dict[str, Any]:
     """The variables of the template `article`: samples, columns and legend.
 
@@ -127,12 +139,14 @@ def template_samples(
         features: as in `write_report`.
         samples: as in `write_report`.
         numbers: the indices to show, if the samples are part of a larger set.
+        by: as in `write_report`.
+        special: as in `write_report`.
 
     Returns:
         Variables by name.
     """
     columns = columns_of(explanations)
-    views = views_of(columns, features)
+    views = views_of(columns, features, by=by, special=special)
     count = sample_count(explanations[0])
     shown = chosen_samples(samples, count, MOST_SAMPLES)
     predicted, _ = predictions(explanations[0])
@@ -234,7 +248,7 @@ def _sample(views: Sequence[PlotView], columns: Sequence[PlotColumn], sample: in
 
 
 def _block(view: PlotView, columns: Sequence[PlotColumn], sample: int, several: bool) -> dict[str, Any]:
-    draw = {"image": _images, "series": _series, "table": _bars, "tokens": _tokens}[view.form]
+    draw = {"image": _images, "series": _series, "table": _bars, "tokens": _tokens, "text": _text}[view.form]
     notes = [f"for {c.target(sample)}" if several and "→" not in c.heading else "" for c in columns]
     return {"form": view.form, "name": view.name, "notes": notes, **draw(view, columns, sample)}
 
@@ -337,6 +351,35 @@ def _tokens(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
     return {"cells": cells, "hidden": max(0, view.attributions[0][sample].size - MOST_ROWS["tokens"])}
 
 
+def _text(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
+    cells = []
+    encoded = view.texts[sample]
+    for number, column in enumerate(columns):
+        units = view.units(sample, number)
+        scale = scale_of(units)
+        rest = hidden_total(encoded, view.attributions[number][sample], units)
+        cells.append({
+            "heading": column.heading,
+            "paragraphs": [[_stretch(s, scale, column.signed) for s in p] for p in paragraphs(encoded, units)],
+            "scale": scale_text(np.array([u.value for u in units]), scale, column.signed),
+            "rest": None if rest is None else short(rest),
+        })  # fmt: skip
+    return {"cells": cells}
+
+
+def _stretch(stretch: Stretch, scale: float, signed: bool) -> dict[str, Any]:
+    """A piece of running text: its colour and its number, none for what lies between the words."""
+    if stretch.value is None:
+        return {"text": stretch.text, "number": None}
+    s = veil(np.array([stretch.value]), scale, signed)[0]
+    return {
+        "text": stretch.text,
+        "number": ("+" if stretch.value > 0 and signed else "") + short(stretch.value),
+        "colour": f"rgba({s[0]},{s[1]},{s[2]},{s[3] / 255 * 0.75:.3f})",
+        "marks": " ".join(["against"] * (signed and stretch.against(scale)) + ["added"] * stretch.added),
+    }
+
+
 def _word(view: PlotView, sample: int, place: int) -> str:
     return view.label(sample, place) if view.labels is not None else value_text(view, sample, place) or str(place)
 
@@ -377,6 +420,11 @@ def _line(row: Array) -> str:
 def _listed(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
     """The largest attributions of each column, as a list of numbers."""
     lists = []
+    if view.form == "text":
+        for number, column in enumerate(columns):
+            units = sorted(view.units(sample, number), key=lambda u: -abs(u.value))[:MOST_LISTED]
+            lists.append({"heading": column.heading, "rows": [(u.text, "", short(u.value)) for u in units]})
+        return {"name": view.name, "lists": lists}
     for column, attributions in zip(columns, view.attributions, strict=True):
         flat = attributions[sample].ravel()
         order = np.argsort(-np.abs(flat), kind="stable")[:MOST_LISTED]

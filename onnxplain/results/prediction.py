@@ -70,6 +70,8 @@ def scores(explanation: ExplanationData) -> Array | None:
 
 def target_name(explanation: ExplanationData, sample: int) -> str:
     """What was explained about a sample: a class, a place in an output with several axes as `-t` takes it, or the target."""
+    if explanation.target_names:
+        return explanation.target_names[sample]
     if explanation.target is None:
         return str(explanation.about.get("target", ""))
     index = int(explanation.target[sample])

@@ -51,7 +51,7 @@ def save_explanation(
 ) -> Path:
     """Write explanations to a file. Its ending determines the format:
 
-    - .npz: arrays (`<name>_attribution`, `target`, inputs and outputs by name) and `about` as JSON text.
+    - .npz: arrays (`<name>_attribution`, `target`, inputs and outputs by name) and `about`, of texts `texts`, as JSON text.
       `Explanation.load` reads it.
     - .json: everything; a list if there are several explanations.
     - .csv, .parquet: a long table; with a column `method` if there are several explanations.
@@ -141,6 +141,8 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
     if explanation.delta is not None:
         arrays["delta"] = explanation.delta
     arrays |= explanation.facts
+    if explanation.texts:
+        arrays["texts"] = np.array(json.dumps([text.to_dict() for text in explanation.texts], ensure_ascii=False))
     arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
     keys: dict[str, dict[str, str]] = {"output": {}, "input": {}}
     for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):

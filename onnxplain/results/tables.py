@@ -14,6 +14,7 @@ from onnxplain.io.table import csv_text
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.interactions import interaction_columns
 from onnxplain.results.prediction import named_rows, target_name
+from onnxplain.results.text_table import is_in_words, text_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +25,10 @@ Array = np.ndarray[Any, Any]
 
 
 def long_columns(
-    explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None
+    explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None, by: str | None = None
 ) -> dict[str, Array]:
-    """The columns of the long table. All have the same length: samples × (targets ×) elements.
+    """The columns of the long table. All have the same length: samples × (targets ×) elements. Of texts, a row is a word (see
+    `text_columns`), unless an attribution is asked for by its name.
 
     - sample: the index of the sample.
     - tensor: the explained tensor, if there are several and `name` is None.
@@ -39,14 +41,19 @@ def long_columns(
         explanation: the explanation.
         features: the names of a sample's elements, in order; None takes those that the explanation has.
         name: which attribution; None for all.
+        by: of texts what a row is, "token", "word" (as where none is said) or "sentence".
 
     Returns:
         Columns by name.
 
     Raises:
-        InputError: the number of features is not the number of elements.
+        InputError: the number of features is not the number of elements, or `by` is none of these.
         LayerError: no explained tensor has this name.
     """
+    if is_in_words(explanation) and name is None and features is None:
+        return text_columns(explanation, by or "word")
+    if by is not None:
+        raise InputError(f"by={by!r} merges the words of texts; leave it out")
     features = features if features is not None else explanation.features or None
     names = [explanation.of(name)[0]] if name is not None else list(explanation.attributions)
     parts = [_part(explanation, n, features if len(names) == 1 else None) for n in names]
@@ -106,13 +113,16 @@ def _fed(explanation: ExplanationData, name: str, shape: tuple[int, ...]) -> Arr
     return None
 
 
-def long_table(explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None) -> pd.DataFrame:
+def long_table(
+    explanation: ExplanationData, features: Sequence[str] | None = None, name: str | None = None, by: str | None = None
+) -> pd.DataFrame:
     """The long table of `long_columns` as a pandas DataFrame.
 
     Args:
         explanation: as in `long_columns`.
         features: as in `long_columns`.
         name: as in `long_columns`.
+        by: as in `long_columns`.
 
     Returns:
         The data frame.
@@ -122,7 +132,7 @@ def long_table(explanation: ExplanationData, features: Sequence[str] | None = No
         LayerError: as in `long_columns`.
         MissingDependencyError: pandas is not installed.
     """
-    return _frame(long_columns(explanation, features, name))
+    return _frame(long_columns(explanation, features, name, by))
 
 
 def set_table(explanation: ExplanationData, features: Sequence[str] | None = None) -> pd.DataFrame:
@@ -148,9 +158,10 @@ def csv_bytes(
     name: str | None = None,
     *,
     interactions: bool = False,
+    by: str | None = None,
 ) -> bytes:
     """The long tables, or those of sets of features, as CSV with a header; numbers have all digits that they need."""
-    columns = _several(explanations, features, name, interactions)
+    columns = _several(explanations, features, name, interactions, by)
     cells = ([str(v) for v in column] for column in columns.values())
     return csv_text(columns, zip(*cells, strict=True)).encode()
 
@@ -161,6 +172,7 @@ def parquet_bytes(
     name: str | None = None,
     *,
     interactions: bool = False,
+    by: str | None = None,
 ) -> bytes:
     """The long tables, or those of sets of features, as Parquet.
 
@@ -168,6 +180,8 @@ def parquet_bytes(
         explanations: one or several.
         features: as in `long_columns`.
         name: as in `long_columns`.
+        interactions: whether the tables are those of sets of features.
+        by: as in `long_columns`.
 
     Returns:
         The bytes of the file.
@@ -178,7 +192,7 @@ def parquet_bytes(
     with optional("table", "Parquet files"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    columns = _several(explanations, features, name, interactions)
+    columns = _several(explanations, features, name, interactions, by)
     table = pa.table({k: [str(x) for x in v] if v.dtype.kind in "OU" else v for k, v in columns.items()})
     buffer = BytesIO()
     pq.write_table(table, buffer)
@@ -186,10 +200,10 @@ def parquet_bytes(
 
 
 def _several(
-    explanations: Sequence[ExplanationData], features: Sequence[str] | None, name: str | None, interactions: bool
+    explanations: Sequence[ExplanationData], features: Sequence[str] | None, name: str | None, interactions: bool, by: str | None
 ) -> dict[str, Array]:
     """The columns of one long table, or of several with a first column that names the method."""
-    parts = [interaction_columns(e, features) if interactions else long_columns(e, features, name) for e in explanations]
+    parts = [interaction_columns(e, features) if interactions else long_columns(e, features, name, by) for e in explanations]
     if len(parts) == 1:
         return parts[0]
     if len({tuple(p) for p in parts}) > 1:

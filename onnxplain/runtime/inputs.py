@@ -21,7 +21,7 @@ from onnxplain.passes import prepared
 from onnxplain.runtime.frames import as_array, frame_arrays, is_frame
 from onnxplain.runtime.guarded import guarded
 
-__all__ = ["Nonfinite", "axes_of", "check_inputs", "first_missing", "inputs_and_axes", "model_inputs"]
+__all__ = ["Nonfinite", "axes_of", "check_inputs", "check_rows", "first_missing", "inputs_and_axes", "model_inputs"]
 
 
 Nonfinite: TypeAlias = Literal["none", "missing", "all"]
@@ -107,6 +107,26 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, n
         return []
     where = [int(i) for i in bad[0]]
     return [f"input '{tensor.name}' holds {array[tuple(where)]} at {where}; explanations need finite numbers"]
+
+
+def check_rows(name: str, array: np.ndarray[Any, Any], rows: int | None) -> None:
+    """Check integers that are looked up in a table.
+
+    Args:
+        name: the input.
+        array: its values.
+        rows: how many rows the table has; None where that is not known.
+
+    Raises:
+        InputError: a value has no row.
+    """
+    if rows is None or not array.size or (array.max() < rows and array.min() >= -rows):
+        return
+    where = [int(i) for i in np.argwhere((array >= rows) | (array < -rows))[0]]
+    raise InputError(
+        f"input '{name}' holds {array[tuple(where)]} at {where}, and the table that it is looked up in has {rows} rows: "
+        f"expected 0 to {rows - 1}"
+    )
 
 
 def first_missing(feeds: Mapping[str, np.ndarray[Any, Any]]) -> str:

@@ -16,8 +16,9 @@ from onnxplain.results.plot.bars import strongest
 from onnxplain.results.plot.chosen import chosen_samples
 from onnxplain.results.plot.plot import plot
 from onnxplain.results.plot.style import blocks, colours, edges, percent, plain, rim, short, to_picture, veil
-from onnxplain.results.plot.views import choose_form, columns_of, picture_of, pooled_map, summed, views_of
+from onnxplain.results.plot.views import choose_form, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import predictions, target_name
+from onnxplain.results.width import summed
 from tests.support.made import explanation, image, table
 from tests.support.paths import ROOT
 

@@ -19,6 +19,7 @@ from onnxplain.results.plot.series import SeriesBlock
 from onnxplain.results.plot.style import QUIET
 from onnxplain.results.plot.tabular.forms import TabularRequest, tabular_blocks
 from onnxplain.results.plot.tabular.surfaces import SurfacesBlock, has_surfaces
+from onnxplain.results.plot.text import TextBlock
 from onnxplain.results.plot.tree import TreeBlock, has_pictured_filters
 from onnxplain.results.plot.views import TABULAR_FORMS, columns_of, views_of
 from onnxplain.results.prediction import predictions, sample_count
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 
 __all__ = ["plot", "whole"]
 
-BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock]] = {
+BLOCKS: dict[str, type[ImageBlock] | type[BarsBlock] | type[SeriesBlock] | type[TextBlock]] = {
     "image": ImageBlock,
     "table": BarsBlock,
     "tokens": BarsBlock,
     "series": SeriesBlock,
+    "text": TextBlock,
 }
-SAMPLES_SHOWN = {"image": 8, "table": 4, "tokens": 4, "series": 6}
+SAMPLES_SHOWN = {"image": 8, "table": 4, "tokens": 4, "series": 6, "text": 8}
 """The number of samples shown by default."""
 
 Blocks: TypeAlias = "list[tuple[str, Any]]"
@@ -60,11 +62,13 @@ def plot(
     clip: float | None = None,
     overlay: str | None = None,
     ax: Axes | None = None,
+    special: bool = False,
 ) -> Figure:
     """Draw explanations of the same samples side by side.
 
     Images get the picture and a heat map per method (summed over channels, zero white), tables the strongest features
-    as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding). Explanations by
+    as bars, series their lines on coloured ground, tokens a bar each (summed over the width of the embedding), texts running text
+    with coloured words. Explanations by
     `ice`, `partial-dependence` and `ale` get their curves, all samples in one panel per feature, and maps of pairs that were
     asked for; soft decision trees of images get their filters.
 
@@ -76,18 +80,19 @@ def plot(
         explanations: one per method, of the same samples.
         features: names of table columns, of a series' channels, or of tokens (or one list of them per sample).
         samples: which samples; None for the first few.
-        form: image, table, series, tokens or curves, or one for tables (waterfall, force, beeswarm, importance, scatter,
+        form: image, table, series, tokens, text or curves, or one for tables (waterfall, force, beeswarm, importance, scatter,
             heatmap, network); None chooses from the shapes.
         title: a line above everything.
         feature: of a scatter plot, by name or number, or several; None for those that matter most.
         by: the feature that colours a scatter plot, None for the one that interacts most; of importance the cohorts: "class", or
-            a label per sample.
+            a label per sample; of texts what they are merged by: "token", "word" (as where none is said) or "sentence".
         most: how many features to show, in forms for tables.
         cmap: a colour map of matplotlib for heat maps, from against to for; None for red and blue on white.
         alpha: how opaque the colours lie on the picture, 0..1; asks for `overlay="picture"`.
         clip: the percentile of sizes that has the strongest colour, 99.5 where nothing is said.
         overlay: what of the picture is drawn under heat maps: its "edges", the "picture" in grey, or "none".
         ax: axes of a figure of yours, for one sample of one explanation: its heat map, bars or lines are drawn there.
+        special: of texts, whether tokens that the tokenizer added, such as [CLS] and padding, are shown too.
 
     Returns:
         A matplotlib Figure that is independent of pyplot, or that of `ax`. Save it with `figure.savefig(path)`.
@@ -104,13 +109,14 @@ def plot(
         chosen = None if samples is None else chosen_samples(samples, sample_count(explanations[0]), 0)
         asked = TabularRequest(form, features, chosen, feature, by, most)
         return _page([("", block) for block in tabular_blocks(explanations, asked)], title)
-    if feature is not None or by is not None or most is not None:
+    in_words = any(e.texts for e in explanations) and form in (None, "text", "tokens")
+    if feature is not None or (by is not None and not in_words) or most is not None:
         raise OutputError(f"feature, by and most are for these forms: {', '.join(TABULAR_FORMS)}")
     curved = [e for e in explanations if has_curves(e)] if form in (None, "curves") else []
     plain = [e for e in explanations if not any(e is c for c in curved)]
     if form == "curves" and plain:
         raise OutputError(f"{plain[0].method} leaves no curves to draw; ice and partial-dependence do")
-    blocks, legend, note = _blocks(plain, features, samples, form, style) if plain or not curved else ([], None, "")
+    blocks, legend, note = _blocks(plain, features, samples, form, style, by, special) if plain or not curved else ([], None, "")
     pictured = plain if form in (None, "image") else []
     blocks += [("", block) for e in (*curved, *pictured) for block in whole(e, features, samples)]
     return _page(blocks, title, legend, note)
@@ -153,15 +159,12 @@ def whole(
 
 
 def _blocks(
-    explanations: Sequence[ExplanationData],
-    features: Sequence[Any] | None,
-    samples: int | Sequence[int] | None,
-    form: str | None,
-    style: HeatStyle | None,
-) -> tuple[Blocks, Callable[..., None], str]:
+    explanations: Sequence[ExplanationData], features: Sequence[Any] | None, samples: int | Sequence[int] | None,
+    form: str | None, style: HeatStyle | None, by: str | None, special: bool,
+) -> tuple[Blocks, Callable[..., None], str]:  # fmt: skip
     """The blocks of the figure, the function that draws their legend, and a note about what is not shown."""
     columns = columns_of(explanations)
-    views = views_of(columns, features, form)
+    views = views_of(columns, features, form, by, special)
     count = sample_count(explanations[0])
     shown = chosen_samples(samples, count, min(SAMPLES_SHOWN[v.form] for v in views))
     predicted, _ = predictions(explanations[0])

@@ -12,6 +12,9 @@ from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import lifted, named_rows, sample_count, scores, target_name
+from onnxplain.results.width import over_width, summed
+from onnxplain.text.encoded import EncodedText
+from onnxplain.text.units import TextUnit, check_unit, units_of
 
 __all__ = [
     "PICTURE_FORMS",
@@ -27,7 +30,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-PICTURE_FORMS = ("image", "table", "series", "tokens", "curves")
+PICTURE_FORMS = ("image", "table", "series", "tokens", "text", "curves")
 """The forms of a picture."""
 TABULAR_FORMS = ("waterfall", "force", "beeswarm", "importance", "scatter", "heatmap", "network")
 """More forms of a picture of a table, of single samples (waterfall, force) or of all."""
@@ -66,6 +69,11 @@ class PlotColumn:
         mine = float(base if self.among_all is None else base[self.among_all[sample]])
         return mine, mine + sum(float(self.attributions(n)[sample].sum(dtype=np.float64)) for n in known.attributions)
 
+    def tokens(self) -> Array:
+        """The attributions of the tokens of texts [n, tokens], of this column's target."""
+        values = self.explanation.token_values()
+        return values if self.among_all is None else values[np.arange(len(values)), self.among_all]
+
     def attributions(self, name: str) -> Array:
         """The attributions [n, …] of this column's target; maps enlarged to the input that they lie on."""
         values = self.explanation.samples_first(name)
@@ -101,6 +109,9 @@ class PlotView:
         attributions: one array [n, …] per column.
         maps: which columns are maps over positions.
         labels: the names of a sample's elements, or one list of names per sample.
+        texts: of the form "text", the texts.
+        by: what a text is merged by, "token", "word" or "sentence".
+        special: whether tokens that the tokenizer added are shown.
     """
 
     name: str
@@ -109,6 +120,13 @@ class PlotView:
     attributions: tuple[Array, ...]
     labels: tuple[str, ...] | tuple[tuple[str, ...], ...] | None
     maps: tuple[bool, ...] = ()
+    texts: tuple[EncodedText, ...] = ()
+    by: str = "word"
+    special: bool = False
+
+    def units(self, sample: int, column: int) -> list[TextUnit]:
+        """The parts of a text with their relevance by a column's method."""
+        return units_of(self.texts[sample], self.attributions[column][sample], self.by, special=self.special)
 
     def label(self, sample: int, place: int) -> str:
         """The name of an element, by its flat index."""
@@ -137,6 +155,7 @@ def columns_of(explanations: Sequence[ExplanationData], *, most: int = EVERY) ->
     for heading, explanation in zip(headings, explanations, strict=True):
         negative = any((v < 0).any() for v in explanation.attributions.values())
         signed = negative or bool(explanation.about.get("method_info", {}).get("signed", False))
+        signed = signed and not (explanation.texts and explanation.is_per_unit)  # norms have no sign
         if explanation.target is None and explanation.about.get("target") == "all":
             result += _every_target(heading, explanation, signed, most)
         else:
@@ -208,19 +227,6 @@ def channel_axis(shape: Sequence[int]) -> int:
     return 2 if shape[2] in (1, 3, 4) or shape[2] < shape[0] else 0
 
 
-def summed(attribution: Array, axis: int) -> Array:
-    """The sum over an axis. Sums that cancel up to rounding become zero, so that no figure shows rounding errors.
-
-    Gradients cancel in this way over the width of an embedding that is followed by a layer normalization.
-    """
-    if attribution.shape[axis] == 1:
-        return np.asarray(attribution.squeeze(axis), dtype=np.float64)
-    total = attribution.sum(axis=axis, dtype=np.float64)
-    sizes = np.abs(attribution).sum(axis=axis, dtype=np.float64)
-    rounding = 16 * (np.finfo(attribution.dtype).eps if attribution.dtype.kind == "f" else 0) * sizes
-    return np.asarray(np.where(np.abs(total) <= rounding, 0, total))
-
-
 def pooled_map(attribution: Array) -> Array:
     """The attribution of one sample, summed over its channels: [h, w]."""
     if attribution.ndim == 3:
@@ -245,13 +251,18 @@ def picture_of(sample: Array) -> Array:
     return (values - low) / (high - low or 1.0)
 
 
-def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = None, form: str | None = None) -> list[PlotView]:
+def views_of(
+    columns: Sequence[PlotColumn], features: Sequence[Any] | None = None, form: str | None = None, by: str | None = None,
+    special: bool = False,
+) -> list[PlotView]:  # fmt: skip
     """The explained tensors to show. Several small inputs (columns of a table) become one table.
 
     Args:
         columns: the columns of the figure.
         features: names of the elements; None takes those that the explanations have.
         form: the form; None chooses by shape.
+        by: what texts are merged by; None for words.
+        special: whether tokens that the tokenizer added are shown.
 
     Returns:
         One view per tensor.
@@ -266,6 +277,13 @@ def views_of(columns: Sequence[PlotColumn], features: Sequence[Any] | None = Non
     names = [list(c.explanation.attributions) for c in columns]
     if len({len(n) for n in names}) > 1:
         raise OutputError("explanations of different numbers of tensors do not go side by side; plot them one by one")
+    texts = columns[0].explanation.texts
+    if form == "text" and not texts:
+        raise OutputError("what was explained is no text; explain texts with a tokenizer, or choose another form")
+    if texts and form in (None, "text", "tokens"):
+        return _text_views(columns, form or "text", check_unit(by or "word"), special)
+    if by is not None:
+        raise OutputError(f"by={by!r} merges texts, and what was explained is no text")
     views = [_view(columns, place, features if len(names[0]) == 1 else None, form) for place in range(len(names[0]))]
     if len(views) > 1 and form in (None, "table") and all(v.form == "table" for v in views):
         return [_merged(views)]
@@ -288,11 +306,26 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
             names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True))
         )
     if chosen == "tokens":
-        attributions = tuple(summed(a, -1) if a.ndim > 2 else a for a in attributions)
+        slopes = [c.explanation.is_per_unit for c in columns]
+        attributions = tuple(over_width(a, s) if a.ndim > 2 else a for a, s in zip(attributions, slopes, strict=True))
     if len({a.shape for a in attributions}) > 1:
         shapes = ", ".join(f"{c.heading} {list(a.shape)}" for c, a in zip(columns, attributions, strict=True))
         raise OutputError(f"attributions of different shapes do not go side by side: {shapes}")
     return PlotView(names[0], chosen, values, attributions, _labels(names[0], attributions[0], features, chosen))
+
+
+def _text_views(columns: Sequence[PlotColumn], form: str, by: str, special: bool) -> list[PlotView]:
+    """The tokens of texts, as running text or as bars; other explained tensors behind them."""
+    first = columns[0].explanation
+    texts = tuple(first.texts)
+    if any(tuple(c.explanation.texts) != texts for c in columns):
+        raise OutputError("explanations of different texts do not go side by side; plot them one by one")
+    labels = tuple(text.pieces for text in texts) if form == "tokens" else None
+    tokens = PlotView(
+        str(first.text_input), form, None, tuple(c.tokens() for c in columns), labels, texts=texts, by=by, special=special
+    )
+    others = [place for place, name in enumerate(first.attributions) if not first.is_of_text(name)]
+    return [tokens, *(_view(columns, place, None, None) for place in others)]
 
 
 def _over_input(explanation: ExplanationData, name: str, values: Array) -> Array:
