@@ -24,6 +24,7 @@ PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 
 QUANTIZED = op.DynamicQuantizeLinear(var("x")).named("quantizer")
 PRODUCT = op[tuple(PRODUCTS)](QUANTIZED, var("w"), ...).named("product").only_here()
+# operators: by which biases are rounded
 ROUNDED = op.Cast(op["Floor", "Round"](constant("bias") / (var("scale") * var("other scale"))))
 BIAS = op.Reshape(ROUNDED, constant("extents")) | ROUNDED
 """A bias in steps of the integers' product."""
