@@ -252,6 +252,9 @@ class Explainer:
         Args:
             name: the input.
 
+        Returns:
+            True where values reach the first weights as they are.
+
         Raises:
             InputError: there is no such input.
         """

@@ -194,7 +194,14 @@ class ExplanationData:
         return self.class_name(int(self.target[sample]))
 
     def sample_name(self, sample: int) -> str:
-        """The name of a sample, such as its file's; its number where it has none."""
+        """Name a sample.
+
+        Args:
+            sample: the index of the sample.
+
+        Returns:
+            The name, such as its file's; its number where it has none.
+        """
         return str(self.sample_names[sample]) if sample < len(self.sample_names) else str(sample)
 
     def class_name(self, index: int) -> str:
