@@ -86,7 +86,7 @@ def show(found: list[Outcome]) -> None:
 
 PAGE = """# Reliability
 
-What happens with files that nobody should have made. `make reliability` mutates small models of twenty kinds, inputs of every format, the
+What happens with files that nobody should have made. `make reliability` mutates small models of many kinds, inputs of every format, the
 metadata of explained files and journals of evaluations, by seed, and asks onnxplain to work with each mutant, in a process with limits.
 `make fuzz` does so for an hour with new seeds, and the tests do it for seconds. The code is in `tests/fuzz/`.
 
