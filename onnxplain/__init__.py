@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.study import evaluate
     from onnxplain.explain.catalog import methods, operators
     from onnxplain.explain.explainer import Explainer
+    from onnxplain.explain.generate import generate
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
     from onnxplain.ir.node import Node
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from onnxplain.ir.tensor import Tensor
     from onnxplain.propagation.composite import Composite, NodePattern
     from onnxplain.results.explanation import Explanation
+    from onnxplain.results.generation import Generation
     from onnxplain.verification.check import check
     from onnxplain.verification.findings import CheckReport
     from onnxplain.verification.verify import verify
@@ -42,6 +44,7 @@ _HOME = {
     "Explanation": "results.explanation",
     "Extents": "builder.extents",
     "GaussianRBM": "concepts.rbm",
+    "Generation": "results.generation",
     "Messages": "ir.registry",
     "Node": "ir.node",
     "NodePattern": "propagation.composite",
@@ -56,6 +59,7 @@ _HOME = {
     "check": "verification.check",
     "evaluate": "evaluation.study",
     "expansion": "ir.registry",
+    "generate": "explain.generate",
     "methods": "explain.catalog",
     "operators": "explain.catalog",
     "plan": "explain.plan",
@@ -76,6 +80,7 @@ __all__ = [
     "Explanation",
     "Extents",
     "GaussianRBM",
+    "Generation",
     "Messages",
     "Node",
     "NodePattern",
@@ -91,6 +96,7 @@ __all__ = [
     "check",
     "evaluate",
     "expansion",
+    "generate",
     "methods",
     "operators",
     "plan",

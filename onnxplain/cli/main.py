@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "explain": ("explain", "Explain predictions."),
+    "generate": ("generate", "Continue a prompt, and explain every generated token by the tokens before it."),
     "rewrite": ("rewrite", "Write a model that returns its prediction and its explanation."),
     "plan": ("plan", "Show the rule that serves each node, and the operators without a rule."),
     "check": ("check", "Check a method on your own model and input: finite differences, and the method's own axioms."),
