@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from onnxplain.method.context import Baseline
 from onnxplain.method.masks import Masks
 from onnxplain.passes import prepared
 from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.session import Providers
 
@@ -130,22 +131,24 @@ class Explainer:
     def _begin(self, model: ModelLike, request: Request, running: RunSettings, labels: Sequence[str]) -> None:
         source = read(model)
         first_run = FirstRun(source, request, running)
-        self._start(prepared(replace(source, origin=None), request.registry), request, running, labels, first_run)
+        ready = prepared(replace(source, origin=None), request.registry)
+        self._start(ready, request, running, labels, first_run, head_sizes(source.model))
 
     def _start(
-        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun,
+        heads: Mapping[str, int],
     ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
         self.labels = list(labels)
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
-        self._inputs = Graph(source.model).inputs
+        self._inputs, self._heads = Graph(source.model).inputs, heads
         engine = ForwardEngine if request.method.forward_only else GraphEngine
         self._engine: Engine = engine(source, request, running, first_run)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What a pickle or a copy holds: the prepared model and what is asked for. Sessions are made anew."""
-        return self._source, self._request, self._running, self.labels, self._first_run
+        return self._source, self._request, self._running, self.labels, self._first_run, self._heads
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._start(*state)
@@ -201,6 +204,8 @@ class Explainer:
 
         Args:
             x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
+                Of a language model token ids alone will do: nothing is padded then, the past is empty, and `about["filled_in"]`
+                names what was made from them.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
                 (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all".
             baseline: the reference input for this batch, where none was given to the Explainer.
@@ -221,11 +226,23 @@ class Explainer:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
         engine, axes = self._engine, self._engine.axes
+        x, filled = self._filled_in(x)
         feeds = check_inputs(x, self.inputs, nonfinite=engine.nonfinite, axes=axes.of_inputs)
         count = count_samples(axes, feeds)
         kind, chosen = at_run_time(target, cotangent, count, extents_of_a_sample(axes, feeds), axes.reason)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
-        return replace(made, labels=self.labels)
+        return replace(made, labels=self.labels, about={**made.about, "filled_in": filled} if filled else made.about)
+
+    def _filled_in(self, x: Any) -> tuple[Any, list[str]]:
+        """What a language model takes where token ids alone are given, and the names of what was made from them."""
+        alone = {TOKENS: x} if not isinstance(x, Mapping) and len(self.inputs) > 1 else x
+        if not isinstance(alone, Mapping) or set(alone) != {TOKENS} or "positions" not in self.about or len(self.inputs) < 2:
+            return x, []
+        ids = np.asarray(alone[TOKENS])
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+            raise InputError(f"token ids are integers [samples, tokens], not {ids.dtype} {list(ids.shape)}")
+        made = decoder_inputs(self.inputs, ids, self._heads)
+        return made, [name for name in made if name != TOKENS]
 
     def slide(
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any

@@ -58,8 +58,9 @@ def decoder_inputs(wanted: Sequence[Tensor], ids: Array, heads: Mapping[str, int
             raise InputError(
                 f"input '{tensor.name}' {named_dims(tensor)} does not follow from token ids: hand over a dict of all inputs"
             )
-        shape = value.shape if tensor.shape is None or len(tensor.shape) == value.ndim else tuple(1 for _ in tensor.shape)
-        made[tensor.name] = np.ascontiguousarray(value.reshape(shape), dtype=tensor.dtype)
+        rank = value.ndim if tensor.shape is None else len(tensor.shape)
+        shape = value.shape if rank == value.ndim else (-1, *(1 for _ in range(rank - 1))) if rank else ()
+        made[tensor.name] = np.asarray(value.reshape(shape), dtype=tensor.dtype, order="C")
     return made
 
 

@@ -98,3 +98,11 @@ def test_paths_add_up_to_the_change_of_the_default_target(logits: np.ndarray) ->
     paths = explainer(FEEDS)
     assert paths.delta is not None
     assert np.abs(paths.delta).max() < 1e-2 * np.abs(logits).max()
+
+
+def test_token_ids_alone_will_do(gradient: Explainer) -> None:
+    found = gradient(IDS)
+    whole = gradient({"input_ids": IDS, "attention_mask": np.ones_like(IDS)})
+    assert np.array_equal(found.attribution, whole.attribution)
+    assert found.about["filled_in"] == ["attention_mask"]
+    assert "filled_in" not in whole.about
