@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.study import evaluate
     from onnxplain.explain.catalog import methods, operators
     from onnxplain.explain.explainer import Explainer
+    from onnxplain.explain.generate import generate
     from onnxplain.explain.load_image import load_image
     from onnxplain.explain.plan import Plan, plan
     from onnxplain.explain.rewrite import rewrite
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from onnxplain.ir.tensor import Tensor
     from onnxplain.propagation.composite import Composite, NodePattern
     from onnxplain.results.explanation import Explanation
+    from onnxplain.results.generation import Generation
     from onnxplain.verification.check import check
     from onnxplain.verification.findings import CheckReport
     from onnxplain.verification.verify import verify
@@ -44,6 +46,7 @@ _HOME = {
     "Explanation": "results.explanation",
     "Extents": "builder.extents",
     "GaussianRBM": "concepts.rbm",
+    "Generation": "results.generation",
     "Messages": "ir.registry",
     "Mapped": "explain.streaming.mapping",
     "Node": "ir.node",
@@ -59,6 +62,7 @@ _HOME = {
     "check": "verification.check",
     "evaluate": "evaluation.study",
     "expansion": "ir.registry",
+    "generate": "explain.generate",
     "load_image": "explain.load_image",
     "map": "explain.streaming.mapping",
     "methods": "explain.catalog",
@@ -81,6 +85,7 @@ __all__ = [
     "Explanation",
     "Extents",
     "GaussianRBM",
+    "Generation",
     "Mapped",
     "Messages",
     "Node",
@@ -97,6 +102,7 @@ __all__ = [
     "check",
     "evaluate",
     "expansion",
+    "generate",
     "load_image",
     "map",
     "methods",

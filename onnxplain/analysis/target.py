@@ -103,6 +103,9 @@ def at_run_time(
     if parsed.kind == "element" and len(parsed.axes) == 1 and isinstance(parsed.axes[0], int) and len(extents) <= 1:
         _refuse_negative(np.array(parsed.axes))
         return run_time, np.full(count, parsed.axes[0], np.int64)
+    known = all(isinstance(v, int) for v in (*parsed.axes, *extents))
+    if parsed.kind == "element" and len(parsed.axes) == len(extents) and known:
+        return run_time, _indices(np.tile(np.array(parsed.axes, np.int64), (count, 1)), count, extents, reason)
     return parsed, None
 
 

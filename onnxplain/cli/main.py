@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "explain": ("explain", "Explain predictions."),
+    "generate": ("generate", "Continue a prompt, and explain every generated token by the tokens before it."),
     "map": ("map", "Explain a whole data set in a stream, in bounded memory; it can stop anywhere and go on."),
     "rewrite": ("rewrite", "Write a model that returns its prediction and its explanation."),
     "plan": ("plan", "Show the rule that serves each node, and the operators without a rule."),

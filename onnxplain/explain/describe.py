@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from onnxplain._version import __version__
+from onnxplain.analysis.positions import find_positions
+from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.score import Score
 from onnxplain.explain.emit import Emission
 from onnxplain.explain.request import Request
 from onnxplain.explain.sample_places import sample_places
 from onnxplain.io.metadata import CONTRACT
 from onnxplain.io.reader import Source
+from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor
 from onnxplain.propagation.composite import Composite
 from onnxplain.runtime.scorer import Scorer
@@ -28,6 +31,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
         **_head(request, {k: _in_words(v) for k, v in request.options.items()}, method.axioms_with(request.options)),
         "target": str(request.target),
         **_score(emission.selection.score),
+        **_positions(emission.selection.graph, emission.selection.score, emission.selection.axes),
         "batched": emission.selection.axes.batched,
         "sample_axes": sample_places(emission),
         "baseline": _baseline(request.baseline),
@@ -50,6 +54,7 @@ def describe_forward(request: Request, scorer: Scorer, names: tuple[str, ...], s
         **_head(request, options, request.method.axioms),
         "target": "input",
         **_score(scorer.score),
+        **_positions(scorer.graph, scorer.score, scorer.axes),
         "batched": scorer.batched,
         "sample_axes": {
             **{t.name: scorer.axes.of(t) for t in (*scorer.inputs, *scorer.graph.outputs, scorer.score.tensor)},
@@ -87,6 +92,12 @@ def _score(score: Score) -> dict[str, Any]:
             "shape": None if shape is None else list(shape),
         },
     }
+
+
+def _positions(graph: Graph, score: Score, axes: SampleAxes) -> dict[str, Any]:
+    """Of language models, whose top prediction is that of the last position."""
+    found = find_positions(graph, score.tensor, axes)
+    return {} if found is None else {"positions": found.told()}
 
 
 def _origin(source: Source) -> dict[str, Any]:

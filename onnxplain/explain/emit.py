@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxplain.analysis.explained import Explained
+from onnxplain.analysis.positions import find_positions
 from onnxplain.analysis.selection import Selection
 from onnxplain.builder.builder import Builder
 from onnxplain.errors import InputError, TargetError
@@ -15,7 +16,7 @@ from onnxplain.explain.request import Request
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.attribution import attributions, identity_cotangents
 from onnxplain.method.context import AttributionContext, Outputs, Point
-from onnxplain.method.cotangent import emit_cotangent, nan_beyond
+from onnxplain.method.cotangent import emit_cotangent, last_position_only, nan_beyond
 from onnxplain.method.masks import emit_masks
 from onnxplain.propagation.observer import Observer
 
@@ -109,8 +110,20 @@ def _with_cotangent(context: AttributionContext, request: Request) -> tuple[Attr
         chosen = None
         if target.kind == "input":
             chosen = Tensor(context.graph.fresh("target"), np.dtype(np.int64), ("targets",))
-        cotangent = emit_cotangent(b, y, target, ranked=context.point.ranked, samples=context.target_axis, chosen=chosen)
+        ranked = context.point.ranked
+        if target.kind == "input" or target.axes == ("top",):
+            ranked = _of_the_next_token(context, ranked)
+        cotangent = emit_cotangent(b, y, target, ranked=ranked, samples=context.target_axis, chosen=chosen)
         return context.with_point(cotangent=cotangent), {} if chosen is None else {"target": chosen}
+
+
+def _of_the_next_token(context: AttributionContext, ranked: Tensor) -> Tensor:
+    """The prediction that decides which element is the top one: of a language model, what it says at the last position."""
+    selection = context.selection
+    found = find_positions(selection.graph, selection.score.tensor, selection.axes)
+    if found is None:
+        return ranked
+    return last_position_only(context.b, ranked, selection.graph.tensor(found.mask) if found.mask else None)
 
 
 def _shown_at(request: Request, selection: Selection) -> tuple[Explained, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
+from onnxplain.analysis.positions import last_only
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError
@@ -17,7 +18,7 @@ from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.inputs import Nonfinite
 from onnxplain.runtime.session import Providers
 
-__all__ = ["Engine", "Question", "RunSettings", "count_samples", "extents_of_a_sample"]
+__all__ = ["Engine", "Question", "RunSettings", "count_samples", "extents_of_a_sample", "top_ones"]
 
 Array = np.ndarray[Any, Any]
 
@@ -101,6 +102,20 @@ def extents_of_a_sample(axes: SampleAxes, feeds: Mapping[str, Array]) -> list[Di
     """The extents of one sample of the explained output; symbols that the inputs have are numbers here."""
     known = {d: n for t in axes.inputs if t.name in feeds for d, n in zip(t.shape or (), feeds[t.name].shape, strict=False)}
     return [known.get(d, d) if isinstance(d, str) else d for i, d in enumerate(axes.score.shape or ()) if i != axes.axis]
+
+
+def top_ones(ranked: Array, about: Mapping[str, Any], feeds: Mapping[str, Array]) -> Array:
+    """The top prediction of each sample, counted over its elements: of a language model, the top one at the last position.
+
+    Args:
+        ranked: the prediction, with the samples first, [n, …].
+        about: what the explanation says of itself.
+        feeds: the inputs.
+    """
+    positions = about.get("positions")
+    if positions:
+        ranked = last_only(ranked, feeds.get(positions["mask"]))
+    return np.asarray(ranked.reshape(len(ranked), -1).argmax(axis=1))
 
 
 def count_samples(axes: SampleAxes, feeds: Mapping[str, Array]) -> int:

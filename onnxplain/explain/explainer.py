@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from onnxplain.passes import prepared
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.notebook import html_table
+from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes
 from onnxplain.runtime.frames import column_names
 from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs, check_rows
@@ -155,11 +156,11 @@ class Explainer:
         first_run = FirstRun(source, request, running)
         made = prepared(replace(source, origin=None), request.registry)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
-        self._start(made, request, running, labels, first_run, texts)
+        self._start(made, request, running, labels, first_run, texts, head_sizes(source.model))
 
     def _start(
         self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun,
-        texts: TextSettings,
+        texts: TextSettings, heads: Mapping[str, int],
     ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
@@ -167,7 +168,7 @@ class Explainer:
             raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
         self.labels = [str(label) for label in labels]
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
-        self._texts = texts
+        self._texts, self._heads = texts, heads
         self._graph = graph = Graph(source.model)
         self._inputs, self._rows = graph.inputs, {t.name: table_rows(graph, t) for t in graph.inputs if not t.is_float}
         self._reader: TextReader | None = None
@@ -197,10 +198,10 @@ class Explainer:
         """What a pickle or a copy holds: what is asked for, and the model once - as it was handed over until its prediction
         was compared, else prepared. Sessions are made anew."""
         given = self._first_run.handed_over
-        asked = self._request, self._running, self.labels, self._texts
+        asked = self._request, self._running, self.labels
         if given is not None:
-            return "handed over", given, self._source.folder, self._source.name, *asked
-        return "prepared", self._source, *asked, self._first_run
+            return "handed over", given, self._source.folder, self._source.name, *asked, self._texts
+        return "prepared", self._source, *asked, self._first_run, self._texts, self._heads
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         kind, *rest = state
@@ -296,6 +297,8 @@ class Explainer:
             x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
                 Or a DataFrame of pandas or polars: the columns of the only input, or an input per column.
                 Of models that take tokens: a text, a pair of texts (a tuple), or a list of these.
+                Of a language model token ids alone will do: nothing is padded then, the past is empty, and `about["filled_in"]`
+                names what was made from them.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
                 (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all". The
                 name of a class, or of a token of a language model, stands for its index.
@@ -324,7 +327,8 @@ class Explainer:
         if self._texts.baseline is not None and baseline is None:
             raise InputError(f"the baseline {self._texts.baseline!r} is in words, and arrays are given: give a baseline of ids")
         engine, axes = self._engine, self._engine.axes
-        feeds = self._checked(x, engine)
+        given, filled = self._filled_in(x)
+        feeds = self._checked(given, engine)
         count = count_samples(axes, feeds)
         extents = extents_of_a_sample(axes, feeds)
         names = Names(self.labels)
@@ -334,7 +338,9 @@ class Explainer:
         LOG.debug("explained %s", ", ".join(made.attributions))
         contrast = names.told_contrast(kind)
         named = [contrast] * count if contrast else ()
-        return replace(made, labels=self.labels, target_names=named, features=_features(made, column_names(x)))
+        about = {**made.about, "filled_in": filled} if filled else made.about
+        features = _features(made, column_names(x))
+        return replace(made, labels=self.labels, target_names=named, features=features, about=about)
 
     def _checked(self, x: Any, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs in the types that the model takes; tokens among those that it knows."""
@@ -342,6 +348,17 @@ class Explainer:
         for name, rows in self._rows.items():
             check_rows(name, feeds[name], rows)
         return feeds
+
+    def _filled_in(self, x: Any) -> tuple[Any, list[str]]:
+        """What a language model takes where token ids alone are given, and the names of what was made from them."""
+        alone = {TOKENS: x} if not isinstance(x, Mapping) and len(self.inputs) > 1 else x
+        if not isinstance(alone, Mapping) or set(alone) != {TOKENS} or "positions" not in self.about or len(self.inputs) < 2:
+            return x, []
+        ids = np.asarray(alone[TOKENS])
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+            raise InputError(f"token ids are integers [samples, tokens], not {ids.dtype} {list(ids.shape)}")
+        made = decoder_inputs(self.inputs, ids, self._heads)
+        return made, [name for name in made if name != TOKENS]
 
     def slide(
         self, x: Any, target: TargetLike, *, stride: int | Sequence[int] = 1, combine: str = "mean", **run_time: Any

@@ -12,7 +12,7 @@ from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.describe import describe_forward
-from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.engine import Array, Question, RunSettings, top_ones
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.io.reader import Source
@@ -21,7 +21,7 @@ from onnxplain.method.registry import graph_method
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.inputs import Nonfinite
 from onnxplain.runtime.readout import picked
-from onnxplain.runtime.scorer import Scorer
+from onnxplain.runtime.scorer import ForwardResult, Scorer
 
 __all__ = ["ForwardEngine"]
 
@@ -95,7 +95,7 @@ class ForwardEngine:
         found = self._method.run(context, **self._options(question.feeds))
         chosen = question.chosen
         if batched and not found.overall and chosen is not None:
-            chosen = np.where(chosen < 0, context.prediction.ranked.reshape(question.count, -1).argmax(axis=1), chosen)
+            chosen = np.where(chosen < 0, self._tops(context.prediction, lifted), chosen)
         return self._explanation(found, question, context, chosen, baseline)
 
     def _refuse_unexpected(self, given: Mapping[str, Any]) -> None:
@@ -118,13 +118,20 @@ class ForwardEngine:
             cotangent = np.asarray(cotangent)[None]
         elif cotangent is not None and scorer.axes.axis:
             cotangent = np.moveaxis(np.asarray(cotangent), scorer.axes.axis, 0)
-        read = picked(question.target, prediction.scores, prediction.ranked, question.chosen, cotangent)
+        chosen = question.chosen
+        if chosen is not None and (chosen < 0).any():
+            chosen = np.where(chosen < 0, self._tops(prediction, feeds), chosen)
+        read = picked(question.target, prediction.scores, prediction.ranked, chosen, cotangent)
         explained = {n: feeds[n] for n in self._names if feeds[n].size}  # an empty one has no elements to perturb
         fixed = {n: v for n, v in feeds.items() if n not in explained}
         title = f"{self._method.name} on {count} samples"
         return PerturbationContext(
             scorer, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress
         )
+
+    def _tops(self, prediction: ForwardResult, feeds: Mapping[str, Array]) -> Array:
+        """The top prediction of each sample."""
+        return top_ones(prediction.ranked, self._about, feeds)
 
     def _explanation(
         self, found: PerturbationResult, question: Question, context: PerturbationContext, chosen: Array | None, baseline: Any

@@ -14,7 +14,7 @@ import onnx
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError, MethodError, TargetError
-from onnxplain.explain.engine import Array, Question, RunSettings
+from onnxplain.explain.engine import Array, Question, RunSettings, extents_of_a_sample, top_ones
 from onnxplain.explain.lost_relevance import seems_lost, warn_of_passage
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
@@ -30,6 +30,7 @@ from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.footprint import bytes_of_a_sample, sizes_of_symbols
 from onnxplain.runtime.inputs import Nonfinite, first_missing
 from onnxplain.runtime.progress import track
+from onnxplain.runtime.readout import picked
 from onnxplain.runtime.run_time_inputs import MEANING, run_time_feeds
 from onnxplain.runtime.session import Session
 
@@ -44,6 +45,9 @@ DEVICE_MEMORY = 1024 * 10**6
 
 BY_INDEX = Target("input", ())
 """The kind of target that serves indices of every form."""
+
+BY_VECTOR = Target("seed", ())
+"""The kind of target that serves contrasts and sums of every form."""
 
 
 class GraphEngine:
@@ -124,6 +128,10 @@ class GraphEngine:
 
     def explain(self, question: Question) -> Explanation:
         """Explain the predictions for a batch."""
+        cotangent = self._as_cotangent(question)
+        if cotangent is not None:
+            made = self.explain(replace(question, target=BY_VECTOR, cotangent=cotangent))
+            return replace(made, about={**made.about, "target": str(question.target)})
         if question.chosen is not None:
             self._check_range(question.chosen)
         self._refuse_nothing(question)
@@ -148,6 +156,24 @@ class GraphEngine:
         if question.target.kind == "input" and chosen is not None and (chosen < 0).any():
             return self._named_top(explanation, chosen)
         return explanation
+
+    def _as_cotangent(self, question: Question) -> Array | None:
+        """A sum over axes or a contrast as the vector that a file takes at run time, so that one session serves all of them.
+
+        None for other targets, and where the extents are not known before a run, or the prediction decides what is the top one.
+        """
+        target, axes = question.target, self.axes
+        choices = [c for _, term in target.terms for c in term] or list(target.axes)
+        extents = extents_of_a_sample(axes, question.feeds)
+        sizes = [d for d in extents if isinstance(d, int)]
+        if target.kind not in ("element", "contrast") or "top" in choices or not axes.batched or len(sizes) < len(extents):
+            return None
+        cotangent = np.zeros((question.count, prod(sizes)), axes.score.dtype)
+        nothing = np.broadcast_to(np.float32(0), (question.count, *sizes))
+        read = picked(target, nothing, nothing)
+        weights = np.ones(read.index.shape) if read.weight is None else np.broadcast_to(read.weight, read.index.shape)
+        np.add.at(cotangent, (np.arange(question.count)[:, None], read.index[:, 0]), weights[:, 0].astype(cotangent.dtype))
+        return np.moveaxis(cotangent.reshape(-1, *sizes), 0, axes.axis or 0)
 
     def _refuse_unmended(self, explanation: Explanation) -> None:
         """Refuse missing values (NaN) that the model, or the method, makes nothing of.
@@ -300,7 +326,7 @@ class GraphEngine:
             return replace(explanation, target=None)
         if self.axes.axis:
             scores = np.moveaxis(scores, self.axes.axis, 0)
-        top = scores.reshape(len(chosen), -1).argmax(axis=1)
+        top = top_ones(scores.reshape(len(chosen), *scores.shape[1:]), self.about, explanation.inputs)
         return replace(explanation, target=np.where(chosen < 0, top, chosen).astype(np.int64))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 import numpy as np
+from onnx import TensorProto
 
 from onnxplain.analysis.target import Axis, Target, text_of
 from onnxplain.builder.builder import Builder
@@ -13,7 +14,7 @@ from onnxplain.errors import TargetError
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor, same_dim
 
-__all__ = ["emit_cotangent", "nan_beyond", "own_axes", "samples_first"]
+__all__ = ["emit_cotangent", "last_position_only", "nan_beyond", "own_axes", "samples_first"]
 
 
 def emit_cotangent(
@@ -42,6 +43,24 @@ def emit_cotangent(
         cotangent = _element(b, y, ranked, axes, samples)
         seeds.append(cotangent if weight == 1 else b.Mul(cotangent, weight))
     return b.total(seeds)
+
+
+def last_position_only(b: Builder, ranked: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores [samples, positions, vocabulary], −∞ but at the last position of each sample that is no padding.
+
+    Args:
+        b: emits into the graph.
+        ranked: the scores.
+        mask: 0 at padding, [samples, past and present positions]; None where nothing is padded.
+    """
+    places, extent = _count(b, b.dim(ranked, 1)), b.dim(ranked, 1)
+    last = b.Sub(extent, 1)
+    if mask is not None:
+        total = b.Shape(mask, start=1, end=2)
+        counted = b.Where(b.Equal(b.Cast(mask, to=TensorProto.INT64), 0), 0, b.Add(_count(b, total), 1))
+        last = b.Sub(b.ReduceMax(counted, [1], keepdims=1), b.Add(b.Sub(total, extent), 1))
+    here = b.Equal(places, last)
+    return b.Where(b.Reshape(here, [-1, 1] if mask is None else [0, -1, 1]), ranked, float("-inf"))
 
 
 def _element(b: Builder, y: Tensor, ranked: Tensor, axes: tuple[Axis, ...], samples: int | None) -> Tensor:

@@ -55,6 +55,19 @@ class ExplanationData:
         return next(iter(self.attributions.values()))
 
     @property
+    def elements(self) -> np.ndarray[Any, Any] | None:
+        """The explained elements, one index for each axis of a sample's output, [n, axes]: (position, token) of a language model.
+
+        None where no single element per sample was explained, or the explained tensor is not among the outputs.
+        """
+        scores = self.outputs.get(str(self.about.get("output")))
+        if self.target is None or not isinstance(scores, np.ndarray):
+            return None
+        axis = sample_axis_in(self.about, str(self.about["output"]))
+        extents = scores.shape if axis is None else (*scores.shape[:axis], *scores.shape[axis + 1 :])
+        return np.stack(np.unravel_index(self.target, extents), axis=-1) if extents else np.zeros((len(self.target), 0), np.int64)
+
+    @property
     def left_out(self) -> Mapping[str, str]:
         """The model's inputs that got no attribution, with the reason, by name."""
         return dict(self.about.get("left_out", {}))

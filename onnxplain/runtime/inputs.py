@@ -62,7 +62,7 @@ def check_inputs(
     problems += _uneven(arrays, known, axes)
     if problems:
         raise InputError("; ".join(problems))
-    return {n: a if known[n].dtype is None else np.ascontiguousarray(a, dtype=known[n].dtype) for n, a in arrays.items()}
+    return {n: a if known[n].dtype is None else np.asarray(a, dtype=known[n].dtype, order="C") for n, a in arrays.items()}
 
 
 def _problems(array: np.ndarray[Any, Any], tensor: Tensor, nonfinite: Nonfinite, samples: int | None) -> list[str]:
