@@ -45,6 +45,14 @@ class Generation:
         scores: the explained score of every generated token, [targets].
         about: how the attributions were made, as `Explanation.about`.
         texts: the tokens as text, one for each of `tokens`; ids where no tokenizer is at hand.
+
+    Example:
+        >>> import onnxplain
+        >>> made = onnxplain.generate("fixtures/gpt2/model.onnx", [5, 9, 2, 30], continuation=[7, 8])
+        >>> made.generated
+        array([7, 8])
+        >>> made.positions
+        array([3, 4])
     """
 
     tokens: np.ndarray[Any, Any]
@@ -65,7 +73,14 @@ class Generation:
         return np.arange(self.prompt - 1, len(self.tokens) - 1)
 
     def text(self, number: int) -> str:
-        """A token as text, its id where there is no text."""
+        """A token as text.
+
+        Args:
+            number: which of `tokens`.
+
+        Returns:
+            Its text, its id where there is no text.
+        """
         return str(self.texts[number]) if self.texts else str(int(self.tokens[number]))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -94,7 +109,10 @@ class Generation:
         return write_file(path, text.encode())
 
     def plot(self) -> Any:
-        """A heat map: a row per generated token, a column per token before it; a matplotlib figure.
+        """A heat map: a row per generated token, a column per token before it.
+
+        Returns:
+            The matplotlib figure.
 
         Raises:
             MissingDependencyError: matplotlib is not installed.
