@@ -154,9 +154,10 @@ class Explainer:
     ) -> None:  # fmt: skip
         LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
+        heads = head_sizes(source.model)  # before attention is written out
         made = prepared(replace(source, origin=None), request.registry)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
-        self._start(made, request, running, labels, first_run, texts, head_sizes(source.model))
+        self._start(made, request, running, labels, first_run, texts, heads)
 
     def _start(
         self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun,
@@ -175,7 +176,7 @@ class Explainer:
         if texts.tokenizer is None:
             self._engine = self._engine_for(request)
         else:
-            front = texts.front(graph, request)
+            front = texts.front(graph, request, heads)
             self._engine = self._engine_for(texts.request(request, front))
             self._reader = TextReader(front, self._engine, self.labels)
         if self.labels:
@@ -188,7 +189,7 @@ class Explainer:
     def _text_reader(self) -> TextReader:
         """What reads texts, with a tokenizer that lies beside the model where none was given."""
         if self._reader is None:
-            front = self._texts.front(Graph(self._source.model), self._request)
+            front = self._texts.front(self._graph, self._request, self._heads)
             request = self._texts.request(self._request, front)
             engine = self._engine if request is self._request else self._engine_for(request)
             self._reader = TextReader(front, engine, self.labels)

@@ -9,13 +9,15 @@ import numpy as np
 
 from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.explainer import Explainer
-from onnxplain.io.reader import ModelLike, read
+from onnxplain.explain.text_front import TokenizerLike, no_tokenizer
+from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.method.registry import find_method
 from onnxplain.results.generation import Generation
 from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes, presents
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.session import Providers, Session
+from onnxplain.text.tokenizer import Tokenizer, beside
 
 __all__ = ["generate"]
 
@@ -25,11 +27,11 @@ SLOPES = ("gradient", "saliency", "sensitivity", "smoothgrad", "smoothgrad-squar
 
 def generate(
     model: ModelLike,
-    prompt: Sequence[int] | np.ndarray[Any, Any],
+    prompt: str | Sequence[int] | np.ndarray[Any, Any],
     method: str = "gradient",
     *,
     new_tokens: int = 20,
-    continuation: Sequence[int] | None = None,
+    continuation: str | Sequence[int] | None = None,
     temperature: float = 0.0,
     seed: int = 0,
     stop: Sequence[int] = (),
@@ -38,6 +40,7 @@ def generate(
     threads: int | None = None,
     progress: bool | None = None,
     texts: Sequence[str] = (),
+    tokenizer: TokenizerLike | None = None,
     **options: Any,
 ) -> Generation:
     """Continue a prompt, and explain every generated token by the tokens before it.
@@ -47,10 +50,10 @@ def generate(
 
     Args:
         model: a language model: a path, the bytes of a file, or a ModelProto.
-        prompt: token ids.
+        prompt: a text, or token ids.
         method: a name from `onnxplain.methods()`.
         new_tokens: how many tokens to generate.
-        continuation: token ids to explain instead of generating any.
+        continuation: a text, or token ids, to explain instead of generating any.
         temperature: 0 takes the top token; otherwise tokens are drawn from the softmax of logits / temperature.
         seed: of the draws.
         stop: token ids after which generation ends.
@@ -58,7 +61,8 @@ def generate(
         providers: "auto", "cpu", "cuda", or ONNX Runtime's own list.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
         progress: whether to show a progress bar; None shows it on a terminal.
-        texts: the text of each token of prompt and continuation, for pictures and pages.
+        texts: the text of each token of prompt and continuation, for pictures and pages; a tokenizer knows them.
+        tokenizer: a tokenizer.json, its folder, or a `Tokenizer`; None takes the one beside the model.
         **options: those of `onnxplain.Explainer`, and the method's own.
 
     Returns:
@@ -75,12 +79,13 @@ def generate(
         >>> made.matrix.shape
         (3, 6)
     """
-    ids = _checked(prompt, "prompt")
+    source = read(model)
+    speller = _tokenizer(source, tokenizer, prompt, continuation)
+    ids = _checked(_spelled(prompt, speller), "prompt")
     if chunk < 1 or new_tokens < 1:
         raise InputError(f"chunk and new_tokens must be at least 1, not {chunk} and {new_tokens}")
     if find_method(method).overall:
         raise MethodError(f"method '{method}' speaks of all samples together, not of single tokens")
-    source = read(model)
     heads = head_sizes(source.model)
     options = {"inputs": [TOKENS], **options}
     explainer = Explainer(model, method, providers=providers, threads=threads, progress=False, batch_size=chunk, **options)
@@ -89,7 +94,7 @@ def generate(
             "the model is no language model: its score is not [samples, positions, vocabulary] of the input 'input_ids'"
         )
     vocabulary = int(explainer.about["score"]["shape"][2])
-    given = None if continuation is None else _checked(continuation, "continuation")
+    given = None if continuation is None else _checked(_spelled(continuation, speller, special=False), "continuation")
     for name, some in (("prompt", ids), ("continuation", given)):
         if some is not None and (some.min() < 0 or some.max() >= vocabulary):
             raise InputError(f"{name}: token ids lie between 0 and {vocabulary - 1}, found {some.min()} to {some.max()}")
@@ -98,10 +103,31 @@ def generate(
         decoder = _Decoder(session, Graph(source.copy().model), explainer.about["output"], heads)
         given = decoder.continued(ids, new_tokens, temperature, np.random.default_rng(seed), frozenset(stop), progress)
     tokens = np.concatenate([ids, given])
+    if speller is not None and not texts:
+        texts = [speller.piece(int(i)) if i < speller.size else str(i) for i in tokens]
     if texts and len(texts) != len(tokens):
         raise InputError(f"expected a text for each of the {len(tokens)} tokens, got {len(texts)}")
     matrix, scores = _explained(explainer, tokens, len(ids), chunk, heads, method, progress)
     return Generation(tokens, len(ids), matrix, scores, explainer.about, list(texts))
+
+
+def _tokenizer(source: Source, given: TokenizerLike | None, *texts: Any) -> Tokenizer | None:
+    """The tokenizer: the one given, or the one beside the model; None where there is none, and no text needs it."""
+    place = given if given is not None else beside(source.folder)
+    if place is None:
+        if any(isinstance(t, str) for t in texts):
+            raise InputError(no_tokenizer(source.folder))
+        return None
+    return place if isinstance(place, Tokenizer) else Tokenizer.read(place)
+
+
+def _spelled(given: Any, tokenizer: Tokenizer | None, *, special: bool = True) -> Any:
+    """The ids of a text; ids as they are."""
+    if not isinstance(given, str):
+        return given
+    assert tokenizer is not None
+    (encoded,) = tokenizer.encode([given], special=special)
+    return np.array(encoded.ids, np.int64)
 
 
 def _checked(given: Any, name: str) -> np.ndarray[Any, Any]:

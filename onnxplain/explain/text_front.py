@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from onnxplain.analysis.token_tables import most_positions, table_rows
 from onnxplain.errors import InputError
 from onnxplain.ir.graph import Graph
+from onnxplain.runtime.decoder_inputs import decoder_inputs
 from onnxplain.text.encoded import EncodedText, TextLike
 from onnxplain.text.inputs import TextInputs
 from onnxplain.text.tokenizer import FILE_NAME, Tokenizer, too_long
@@ -55,27 +56,32 @@ class TextFront:
         tokenizer: the model's tokenizer.
         inputs: the model's inputs by the role that they have for a text.
         most: the most tokens that the model takes; None where nothing says.
+        heads: the size of a head by name of a past input, where its shape leaves it open.
     """
 
     tokenizer: Tokenizer
     inputs: TextInputs
     most: int | None = None
+    heads: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, graph: Graph, tokens: str | None = None) -> TextFront:
+    def of(
+        cls, tokenizer: Tokenizer, graph: Graph, tokens: str | None = None, heads: Mapping[str, int] | None = None
+    ) -> TextFront:
         """A front for a model, once its tables are compared with the tokenizer's vocabulary.
 
         Args:
             tokenizer: the tokenizer.
             graph: the model, prepared.
             tokens: the input that takes the ids; None finds it.
+            heads: the size of a head by name of a past input, where its shape leaves it open.
 
         Raises:
             InputError: no input takes tokens, or the tokenizer is of another vocabulary.
         """
         inputs = TextInputs.of(graph.inputs, tokens)
         tokenizer.check_rows(table_rows(graph, inputs.tokens), inputs.tokens.name)
-        return cls(tokenizer, inputs, most_positions(graph, inputs.tokens, inputs.positions))
+        return cls(tokenizer, inputs, most_positions(graph, inputs.tokens, inputs.positions), heads or {})
 
     @property
     def name(self) -> str:
@@ -98,7 +104,16 @@ class TextFront:
         """
         texts, arrays = (given, {}) if not isinstance(given, Mapping) else self._apart(given)
         encoded = self.encoded(texts)
-        return self.inputs.with_others(self.inputs.feeds(encoded, samples), arrays), encoded
+        feeds = self.inputs.feeds(encoded, samples)
+        return self.inputs.with_others(feeds, {**self._following(len(encoded), len(encoded[0]), arrays), **arrays}), encoded
+
+    def _following(self, count: int, length: int, arrays: Mapping[str, Any]) -> dict[str, Array]:
+        """Inputs that follow from how many tokens there are: an empty past, lengths; none where one does not."""
+        missing = [t for t in self.inputs.others if t.name not in arrays]
+        try:
+            return decoder_inputs(missing, np.zeros((count, length), np.int64), self.heads)
+        except InputError:
+            return {}
 
     def _apart(self, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The text in a dict of inputs, and the arrays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class TextSettings:
         found = given if isinstance(given, Tokenizer) else Tokenizer.read(given)
         return cls(found, baseline if in_words else None, source.folder)
 
-    def front(self, graph: Graph, request: Request) -> TextFront:
+    def front(self, graph: Graph, request: Request, heads: Mapping[str, int]) -> TextFront:
         """The way of texts into a model.
 
         Raises:
@@ -58,11 +59,11 @@ class TextSettings:
         named = request.inputs[0] if request.inputs is not None and len(request.inputs) == 1 else None
         TextInputs.of(graph.inputs, named)
         if self.tokenizer is not None:
-            return TextFront.of(self.tokenizer, graph, named)
+            return TextFront.of(self.tokenizer, graph, named, heads)
         place = beside(self.folder)
         if place is None:
             raise InputError(no_tokenizer(self.folder))
-        return TextFront.of(Tokenizer.read(place), graph, named)
+        return TextFront.of(Tokenizer.read(place), graph, named, heads)
 
     def request(self, request: Request, front: TextFront) -> Request:
         """The request for texts: their tokens are explained, unless inputs or layers were named."""
