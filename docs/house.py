@@ -33,6 +33,7 @@ WHERE_USED = {
         "sklearn",
         "scipy",
         "skimage",
+        "tokenizers",
         "jinja2",
         "jsonschema",
         "shap",
