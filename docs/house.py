@@ -36,6 +36,7 @@ WHERE_USED = {
         "sklearn",
         "scipy",
         "skimage",
+        "tokenizers",
         "jinja2",
         "jsonschema",
         "shap",

@@ -8,10 +8,10 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["most_positions", "table_rows"]
+__all__ = ["most_positions", "rows_of_table"]
 
 
-def table_rows(graph: Graph, tensor: Tensor) -> int | None:
+def rows_of_table(graph: Graph, tensor: Tensor) -> int | None:
     """How many rows the table has that an input of integers is looked up in; of several the fewest.
 
     Args:
@@ -67,7 +67,7 @@ def most_positions(graph: Graph, tokens: Tensor, positions: Tensor | None = None
     Returns:
         The number of tokens; None where no such table is found.
     """
-    limits = [] if positions is None else [table_rows(graph, positions)]
+    limits = [] if positions is None else [rows_of_table(graph, positions)]
     own, _ = entrances(graph, tokens)
     names = {e.tensor.name for e in own}
     others = (n for n in graph.nodes if n.op == "Gather" and n.y.is_float and n.y.name not in names and graph.is_constant(n.x))

@@ -12,7 +12,7 @@ from rich.text import Text
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import INK, veil
 from onnxplain.results.plot.views import columns_of
-from onnxplain.results.running_text import hidden_total, paragraphs, scale_of
+from onnxplain.results.running_text import hidden_total, paragraphs, strongest_colour
 from onnxplain.text.units import units_of
 
 __all__ = ["print_texts"]
@@ -36,7 +36,7 @@ def print_texts(console: Console, table: Table, explanation: Explanation, top: i
     plus = "+" if signed else ""
     for number, (text, values) in enumerate(zip(explanation.texts, explanation.token_values(), strict=True)):
         units = units_of(text, values, by, special=special)
-        scale = scale_of(units)
+        scale = strongest_colour(units)
         for paragraph in paragraphs(text, units):
             line = Text()
             for stretch in paragraph:

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxplain.errors import InputError
 from onnxplain.io.samples import ENDINGS, is_of_numbers, read_lines
-from onnxplain.text.tokenizer import FILE_NAME, Tokenizer, beside
+from onnxplain.text.tokenizer import FILE_NAME, Tokenizer, tokenizer_beside
 
 __all__ = ["check_options", "check_unnamed", "read_texts", "tokenizer_of"]
 
@@ -19,7 +19,7 @@ def tokenizer_of(path: str | None, max_length: int | None, model: str) -> Tokeni
     Raises:
         InputError: the file is none, or --max-length is given and there is no tokenizer.
     """
-    place = Path(path) if path is not None else beside(Path(model).parent)
+    place = Path(path) if path is not None else tokenizer_beside(Path(model).parent)
     if place is not None:
         return Tokenizer.read(place, max_length)
     if max_length is not None:

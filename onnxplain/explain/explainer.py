@@ -16,12 +16,12 @@ import onnx
 from onnxplain.analysis.pixel_range import pixels_are_raw
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
-from onnxplain.analysis.token_tables import table_rows
+from onnxplain.analysis.token_tables import rows_of_table
 from onnxplain.errors import InputError, MethodError, nearest
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
-from onnxplain.explain.named_targets import Names
+from onnxplain.explain.named_targets import TargetNames
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
@@ -171,7 +171,7 @@ class Explainer:
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
         self._texts, self._heads = texts, heads
         self._graph = graph = Graph(source.model)
-        self._inputs, self._rows = graph.inputs, {t.name: table_rows(graph, t) for t in graph.inputs if not t.is_float}
+        self._inputs, self._rows = graph.inputs, {t.name: rows_of_table(graph, t) for t in graph.inputs if not t.is_float}
         self._reader: TextReader | None = None
         if texts.tokenizer is None:
             self._engine = self._engine_for(request)
@@ -332,7 +332,7 @@ class Explainer:
         feeds = self._checked(given, engine)
         count = count_samples(axes, feeds)
         extents = extents_of_a_sample(axes, feeds)
-        names = Names(self.labels)
+        names = TargetNames(self.labels)
         kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
         LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))

@@ -14,15 +14,13 @@ from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.method.registry import find_method
 from onnxplain.results.generation import Generation
+from onnxplain.results.width import over_width
 from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes, presents
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.session import Providers, Session
-from onnxplain.text.tokenizer import Tokenizer, beside
+from onnxplain.text.tokenizer import Tokenizer, tokenizer_beside
 
 __all__ = ["generate"]
-
-SLOPES = ("gradient", "saliency", "sensitivity", "smoothgrad", "smoothgrad-squared", "vargrad")
-"""Methods that give slopes, not shares of the score: a token's is the norm over its row of the embedding."""
 
 
 def generate(
@@ -107,13 +105,13 @@ def generate(
         texts = [speller.piece(int(i)) if i < speller.size else str(i) for i in tokens]
     if texts and len(texts) != len(tokens):
         raise InputError(f"expected a text for each of the {len(tokens)} tokens, got {len(texts)}")
-    matrix, scores = _explained(explainer, tokens, len(ids), chunk, heads, method, progress)
+    matrix, scores = _explained(explainer, tokens, len(ids), chunk, heads, progress)
     return Generation(tokens, len(ids), matrix, scores, explainer.about, list(texts))
 
 
 def _tokenizer(source: Source, given: TokenizerLike | None, *texts: Any) -> Tokenizer | None:
     """The tokenizer: the one given, or the one beside the model; None where there is none, and no text needs it."""
-    place = given if given is not None else beside(source.folder)
+    place = given if given is not None else tokenizer_beside(source.folder)
     if place is None:
         if any(isinstance(t, str) for t in texts):
             raise InputError(no_tokenizer(source.folder))
@@ -183,8 +181,7 @@ def _next(logits: np.ndarray[Any, Any], temperature: float, random: np.random.Ge
 
 
 def _explained(
-    explainer: Explainer, tokens: np.ndarray[Any, Any], prompt: int, chunk: int, heads: dict[str, int], method: str,
-    progress: bool | None,
+    explainer: Explainer, tokens: np.ndarray[Any, Any], prompt: int, chunk: int, heads: dict[str, int], progress: bool | None
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:  # fmt: skip
     """The matrix target × source, and the score of every target. The last token is a target only, and goes through no model."""
     places = np.arange(prompt - 1, len(tokens) - 1)
@@ -195,7 +192,7 @@ def _explained(
         found = explainer(decoder_inputs(explainer.inputs, copies, heads), [(int(p), int(tokens[p + 1])) for p in part])
         values = found.attribution
         if values.ndim == 3:
-            values = np.linalg.norm(values, axis=2) if method in SLOPES else values.sum(axis=2)
+            values = over_width(values, bool(found.about["method_info"].get("per_unit")))
         rows.append(values)
         output = np.asarray(found.outputs[explainer.about["output"]])
         scores.append(output[np.arange(len(part)), part, tokens[part + 1]])

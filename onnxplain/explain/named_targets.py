@@ -15,7 +15,7 @@ from onnxplain.ir.tensor import Dim
 from onnxplain.text.encoded import EncodedText
 from onnxplain.text.tokenizer import Tokenizer
 
-__all__ = ["Names", "is_language_model"]
+__all__ = ["TargetNames", "is_language_model"]
 
 WORDS = ("top", "all", "input", "seed", "cotangent", ":")
 """What means something of its own in a target."""
@@ -29,7 +29,7 @@ def is_language_model(axes: SampleAxes, tokenizer: Tokenizer) -> bool:
 
 
 @dataclass(frozen=True)
-class Names:
+class TargetNames:
     """What the elements of the explained output are called.
 
     Attributes:

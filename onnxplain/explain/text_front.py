@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxplain.analysis.token_tables import most_positions, table_rows
+from onnxplain.analysis.token_tables import most_positions, rows_of_table
 from onnxplain.errors import InputError
 from onnxplain.ir.graph import Graph
 from onnxplain.runtime.decoder_inputs import decoder_inputs
@@ -80,7 +80,7 @@ class TextFront:
             InputError: no input takes tokens, or the tokenizer is of another vocabulary.
         """
         inputs = TextInputs.of(graph.inputs, tokens)
-        tokenizer.check_rows(table_rows(graph, inputs.tokens), inputs.tokens.name)
+        tokenizer.check_rows(rows_of_table(graph, inputs.tokens), inputs.tokens.name)
         return cls(tokenizer, inputs, most_positions(graph, inputs.tokens, inputs.positions), heads or {})
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.explain.engine import Array, Engine, Question, count_samples, extents_of_a_sample
-from onnxplain.explain.named_targets import Names, is_language_model
+from onnxplain.explain.named_targets import TargetNames, is_language_model
 from onnxplain.explain.text_front import TextFront
 from onnxplain.ir.tensor import Dim
 from onnxplain.results.explanation import Explanation
@@ -56,7 +56,7 @@ class TextReader:
         count = count_samples(axes, feeds)
         speaks = is_language_model(axes, front.tokenizer)
         extents = _extents(extents_of_a_sample(axes, feeds), len(encoded[0]))
-        names = Names(self.labels, front.tokenizer if speaks else None, encoded, speaks and len(extents) == 2)
+        names = TargetNames(self.labels, front.tokenizer if speaks else None, encoded, speaks and len(extents) == 2)
         contrast = ""
         question = Question(feeds, count, *at_run_time(None, None, count, extents), cotangent, given)
         if names.positions and target in (None, "top") and cotangent is None:
@@ -74,7 +74,7 @@ class TextReader:
         left = {name: why for name, why in about.get("left_out", {}).items() if name not in self.front.inputs.filled}
         return {**about, "left_out": left, "text": self.front.about()}
 
-    def _at_the_end(self, question: Question, names: Names, extents: Sequence[Dim]) -> Explanation:
+    def _at_the_end(self, question: Question, names: TargetNames, extents: Sequence[Dim]) -> Explanation:
         """The explanation of each text's likeliest next token."""
         axes, words = self.engine.axes, extents[-1]
         assert isinstance(words, int)

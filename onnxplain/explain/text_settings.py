@@ -13,7 +13,7 @@ from onnxplain.explain.text_front import TextFront, TokenizerLike, holds_text, n
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph
 from onnxplain.text.inputs import TextInputs
-from onnxplain.text.tokenizer import Tokenizer, beside
+from onnxplain.text.tokenizer import Tokenizer, tokenizer_beside
 
 __all__ = ["TextSettings"]
 
@@ -43,7 +43,7 @@ class TextSettings:
             InputError: there is no such tokenizer.
         """
         in_words = holds_text(baseline) and baseline not in AT_RUN_TIME
-        place = beside(source.folder) if tokenizer is None and in_words else None
+        place = tokenizer_beside(source.folder) if tokenizer is None and in_words else None
         given = tokenizer if tokenizer is not None else place
         if given is None:
             return cls(folder=source.folder)
@@ -60,7 +60,7 @@ class TextSettings:
         TextInputs.of(graph.inputs, named)
         if self.tokenizer is not None:
             return TextFront.of(self.tokenizer, graph, named, heads)
-        place = beside(self.folder)
+        place = tokenizer_beside(self.folder)
         if place is None:
             raise InputError(no_tokenizer(self.folder))
         return TextFront.of(Tokenizer.read(place), graph, named, heads)

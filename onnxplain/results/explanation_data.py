@@ -239,7 +239,14 @@ class ExplanationData:
         return str(self.about["text"]["input"]) if self.texts else None
 
     def is_of_text(self, name: str) -> bool:
-        """Whether an attribution is one of the tokens of texts: at the table that they are looked up in, or at further ones."""
+        """Whether an attribution is one of the tokens of texts: at the table that they are looked up in, or at further ones.
+
+        Args:
+            name: the attribution.
+
+        Returns:
+            Whether it is; False where no texts were explained.
+        """
         own = self.text_input
         return own is not None and re.fullmatch(rf"{re.escape(own)}(_\d+)?", name) is not None
 

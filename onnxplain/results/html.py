@@ -26,7 +26,7 @@ from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
 from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
-from onnxplain.results.running_text import Stretch, hidden_total, paragraphs, scale_of
+from onnxplain.results.running_text import Stretch, hidden_total, paragraphs, strongest_colour
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -356,7 +356,7 @@ def _text(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[st
     encoded = view.texts[sample]
     for number, column in enumerate(columns):
         units = view.units(sample, number)
-        scale = scale_of(units)
+        scale = strongest_colour(units)
         rest = hidden_total(encoded, view.attributions[number][sample], units)
         cells.append({
             "heading": column.heading,

@@ -12,7 +12,7 @@ from onnxplain.results.plot.style import rim
 from onnxplain.text.encoded import EncodedText
 from onnxplain.text.units import TextUnit
 
-__all__ = ["Stretch", "hidden_total", "is_right_to_left", "paragraphs", "scale_of"]
+__all__ = ["Stretch", "hidden_total", "is_right_to_left", "paragraphs", "strongest_colour"]
 
 FAINT = 0.1
 """Below this share of the strongest colour, a sign is not marked."""
@@ -69,7 +69,7 @@ def paragraphs(encoded: EncodedText, units: Sequence[TextUnit]) -> list[list[Str
     return made
 
 
-def scale_of(units: Sequence[TextUnit]) -> float:
+def strongest_colour(units: Sequence[TextUnit]) -> float:
     """The value with the strongest colour."""
     return rim(np.array([u.value for u in units])) if units else 0.0
 

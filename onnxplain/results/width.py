@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["one_per_token", "over_width", "summed"]
+__all__ = ["one_per_token", "over_width", "summed_over"]
 
 Array = np.ndarray[Any, Any]
 
 
-def summed(attribution: Array, axis: int) -> Array:
+def summed_over(attribution: Array, axis: int) -> Array:
     """The sum over an axis. Sums that cancel up to rounding become zero, so that no figure shows rounding errors."""
     if attribution.shape[axis] == 1:
         return np.asarray(attribution.squeeze(axis), dtype=np.float64)
@@ -37,7 +37,7 @@ def over_width(attribution: Array, per_unit: bool) -> Array:
     """
     if per_unit:
         return np.asarray(np.linalg.norm(attribution.astype(np.float64), axis=-1))
-    return summed(attribution, -1)
+    return summed_over(attribution, -1)
 
 
 def one_per_token(attributions: Sequence[Array], rank: int, per_unit: bool) -> Array:

@@ -17,7 +17,7 @@ from onnxplain.errors import InputError, TargetError, nearest
 from onnxplain.text.encoded import EncodedText, TextLike
 from onnxplain.text.spelling import Spelling
 
-__all__ = ["FILE_NAME", "Tokenizer", "beside"]
+__all__ = ["FILE_NAME", "Tokenizer", "tokenizer_beside"]
 
 FILE_NAME = "tokenizer.json"
 
@@ -318,7 +318,7 @@ def too_long(number: int, length: int, most: int) -> str:
     )
 
 
-def beside(folder: Path | None) -> Path | None:
+def tokenizer_beside(folder: Path | None) -> Path | None:
     """The tokenizer.json in a model's folder, if there is one."""
     if folder is None:
         return None

@@ -18,7 +18,7 @@ from onnxplain.results.plot.plot import plot
 from onnxplain.results.plot.style import blocks, colours, edges, percent, plain, rim, short, to_picture, veil
 from onnxplain.results.plot.views import choose_form, columns_of, picture_of, pooled_map, views_of
 from onnxplain.results.prediction import predictions, target_name
-from onnxplain.results.width import summed
+from onnxplain.results.width import summed_over
 from tests.support.made import explanation, image, table
 from tests.support.paths import ROOT
 
@@ -212,8 +212,8 @@ class TestColours:
 
     def test_sums_that_cancel_are_zero(self) -> None:
         values = np.array([[[0.1, 0.2, -0.3]], [[0.1, 0.2, -0.29]]], np.float32)
-        assert summed(values, -1)[0] == 0
-        assert summed(values, -1)[1] == pytest.approx(0.01, rel=1e-4)
+        assert summed_over(values, -1)[0] == 0
+        assert summed_over(values, -1)[1] == pytest.approx(0.01, rel=1e-4)
         flat = np.broadcast_to(np.array([0.1, 0.2, -0.3], np.float32)[:, None, None], (1, 3, 8, 8))
         assert "all zero" in words(plot([explanation(flat, flat)]))
 

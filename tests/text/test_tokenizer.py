@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as Library
 
 from onnxplain.errors import InputError, TargetError
 from onnxplain.text.encoded import EncodedText
-from onnxplain.text.tokenizer import Tokenizer, beside
+from onnxplain.text.tokenizer import Tokenizer, tokenizer_beside
 from tests.support.made_tokenizers import KINDS, made, trained
 
 TEXTS = ["A fine film.", "Don't watch this bad café film! 😀 火", "", "  good  "]
@@ -134,9 +134,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="no text in UTF-8"):
         Tokenizer.read(tmp_path)
-    assert beside(tmp_path) == tmp_path / "tokenizer.json"
-    assert beside(tmp_path / "elsewhere") is None
-    assert beside(None) is None
+    assert tokenizer_beside(tmp_path) == tmp_path / "tokenizer.json"
+    assert tokenizer_beside(tmp_path / "elsewhere") is None
+    assert tokenizer_beside(None) is None
 
 
 def test_what_is_no_text() -> None:

@@ -14,7 +14,7 @@ from onnxplain.results.plot.page import Page, prediction_lines
 from onnxplain.results.plot.style import INK, QUIET, short, veil
 from onnxplain.results.plot.views import PlotColumn, PlotView
 from onnxplain.results.prediction import Prediction
-from onnxplain.results.running_text import Stretch, hidden_total, is_right_to_left, paragraphs, scale_of
+from onnxplain.results.running_text import Stretch, hidden_total, is_right_to_left, paragraphs, strongest_colour
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
@@ -74,7 +74,7 @@ class TextBlock:
         top += self.head
         for number, column in enumerate(self.columns):
             units = self.view.units(sample, number)
-            scale = scale_of(units)
+            scale = strongest_colour(units)
             page.text(left, top, column.heading, size=8.5)
             values = np.array([u.value for u in units])
             note = scale_text(values, scale, column.signed)

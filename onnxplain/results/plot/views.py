@@ -12,7 +12,7 @@ from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import lifted, named_rows, sample_count, scores, target_name
-from onnxplain.results.width import over_width, summed
+from onnxplain.results.width import over_width, summed_over
 from onnxplain.text.encoded import EncodedText
 from onnxplain.text.units import TextUnit, check_unit, units_of
 
@@ -230,7 +230,7 @@ def channel_axis(shape: Sequence[int]) -> int:
 def pooled_map(attribution: Array) -> Array:
     """The attribution of one sample, summed over its channels: [h, w]."""
     if attribution.ndim == 3:
-        return summed(attribution, channel_axis(attribution.shape))
+        return summed_over(attribution, channel_axis(attribution.shape))
     return np.asarray(attribution, dtype=np.float64)
 
 
