@@ -16,13 +16,13 @@ from onnxplain.method.registry import all_methods
 from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.findings import Finding
 
-__all__ = ["claims", "made_again"]
+__all__ = ["check_claims", "made_again"]
 
 CLOSE = 1e-3
 """By how much attributions that are made again may differ, as a share of the greatest: machines round differently."""
 
 
-def claims(about: Mapping[str, Any], graph: Graph) -> Finding:
+def check_claims(about: Mapping[str, Any], graph: Graph) -> Finding:
     """Whether output, score, tensors, reports, axioms and method are what the graph and the method hold."""
     problems = [*_of_score(about, graph), *_of_attributions(about, graph), *_of_method(about)]
     return Finding("claims", not problems, "; ".join(problems) or "score, tensors, reports and axioms are those of the graph")

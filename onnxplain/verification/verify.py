@@ -26,7 +26,7 @@ from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.axioms import Outcome, check_promises
-from onnxplain.verification.claims import claims, made_again
+from onnxplain.verification.claims import check_claims, made_again
 from onnxplain.verification.findings import CheckReport, Finding
 
 __all__ = ["explained_feeds", "own_inputs", "verify", "verify_prediction"]
@@ -71,7 +71,7 @@ def verify(
     findings = [_metadata(about)]
     if findings[0].ok:
         graph = Graph(source.copy().model)
-        findings += [_names(about, graph), claims(about, graph), _standard(source)]
+        findings += [_names(about, graph), check_claims(about, graph), _standard(source)]
         origin = None if model is None else read(model)
         findings.append(_origin(about, origin))
         if all(f.ok is not False for f in findings[:4]):

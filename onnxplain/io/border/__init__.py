@@ -1,4 +1,4 @@
-"""The border: what every model file has to fulfil before anything else looks at it, checked in one pass over the file.
+"""What every model file has to fulfil before anything else looks at it, checked once, where it comes in.
 
 Beyond it nobody has to ask whether a tensor holds as many numbers as it says, whether an If has its branches, or whether
 functions end. What the standard's schemas say of operators is checked for the standard's operators alone; types and shapes
