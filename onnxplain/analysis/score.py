@@ -73,19 +73,24 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
     return Score(explained, tensor, named.name, "output", mixes=_mixing(graph, explained) if score == "logit" else None)
 
 
-def _mixing(graph: Graph, tensor: Tensor, *, mixed: bool = False) -> Node | None:
+def _mixing(graph: Graph, tensor: Tensor) -> Node | None:
     """The last node on the way from probabilities to a tensor that averages them or adds them up; None where none does."""
-    maker = graph.producer(tensor)
-    while maker is not None and not maker.domain and standard_traits(maker).moves_elements == "first":
-        maker = graph.producer(maker.x)
-    if maker is None or maker.domain:
-        return None
-    if standard_traits(maker).of_logits:
-        return maker if mixed else None
-    if maker.op not in MIXTURES and not (maker.op in SCALINGS and graph.is_constant(maker.input(1))):
-        return None
-    found = any(_mixing(graph, t, mixed=True) is not None for t in maker.inputs if t is not None)
-    return maker if found else None
+    last: Node | None = None
+    seen: set[str] = set()
+    pending = [tensor]
+    while pending:
+        maker = graph.producer(pending.pop())
+        while maker is not None and not maker.domain and standard_traits(maker).moves_elements == "first":
+            maker = graph.producer(maker.x)
+        if maker is None or maker.domain or maker.y.name in seen:
+            continue
+        seen.add(maker.y.name)
+        if standard_traits(maker).of_logits:
+            return last
+        if maker.op in MIXTURES or (maker.op in SCALINGS and graph.is_constant(maker.input(1))):
+            last = last or maker
+            pending += [t for t in maker.inputs if t is not None]
+    return None
 
 
 def _activation(graph: Graph, tensor: Tensor) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from onnxplain.cli.show import wrote
+from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_drift import show_drift
 from onnxplain.errors import OutputError
 from onnxplain.results.summary.drift import drift
@@ -22,17 +22,19 @@ __all__ = ["drift_command"]
 @click.option("--attribution", "name", metavar="NAME", help="Which attribution, where the runs have several.")
 @click.option("-o", "--out", metavar="FILE", help="Write a page, .html.")
 @click.option("--top", default=10, show_default=True, help="How many features to print.")
-def drift_command(first: str, second: str, name: str | None, out: str | None, top: int) -> None:
+@force_option
+def drift_command(first: str, second: str, name: str | None, out: str | None, force: bool, top: int) -> None:
     """Compare the attributions of two runs of `onnxplain map`.
 
     FIRST and SECOND are what the runs wrote; the summaries beside them are read.
     """
     if out is not None and not out.endswith(".html"):
         raise OutputError(f"cannot write {out}: the page of a drift ends in .html")
+    paths = outputs([] if out is None else [out], force, first, second)
     found = drift(Summary.load(_beside(first)), Summary.load(_beside(second)), name)
     show_drift(found, top)
-    if out is not None:
-        wrote(write_drift(found, Path(out), (Path(first).name, Path(second).name)))
+    for path in paths:
+        deliver(path, lambda page: write_drift(found, page, (Path(first).name, Path(second).name)))
 
 
 def _beside(text: str) -> Path:

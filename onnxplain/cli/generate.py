@@ -39,7 +39,7 @@ def generate_command(
     stop: tuple[int, ...], chunk: int, out: tuple[str, ...], force: bool, provider: str, baseline: str | None,
     options: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
-    """Continue a prompt and explain every generated token by the tokens before it.
+    """Continue a prompt, and explain every generated token by the tokens before it.
 
     The prompt is a text, or token ids, as in 5,9,2, or a .npy file of them.
     """

@@ -52,7 +52,7 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
               help="What a sample does that cannot be read or explained: end the run, or be recorded and left out.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--force", "overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one run.")
 @mask_option
 @trust_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -46,6 +47,9 @@ from onnxplain.runtime.inputs import check_inputs, check_rows
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Explainer"]
+
+FILE = re.compile(r"\S+\.(npy|npz|csv|txt|png|jpe?g|webp|bmp|tiff?|gif)", re.IGNORECASE)
+"""What is rather the name of a file than a text."""
 
 LOG = logging.getLogger(__name__)
 
@@ -321,6 +325,8 @@ class Explainer:
         if "seed" in run_time:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
+        if isinstance(x, str) and FILE.fullmatch(x):
+            raise InputError(f"'{x}' names a file; read a file first, by numpy.load or onnxplain.load_image")
         if holds_text(x) and not any(t.dtype is not None and t.dtype.kind in "OUS" for t in self._inputs):
             given = self._texts.baseline if baseline is None else baseline
             made = self._text_reader().explain(x, target, cotangent, {"baseline": given, **run_time}, self._checked)

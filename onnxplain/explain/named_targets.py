@@ -153,7 +153,9 @@ class TargetNames:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text is a target without names."""
+    """Whether a text is a target without names; one without letters is none with them."""
+    if not any(c.isalpha() for c in text):
+        return True
     if ";" in text:
         return all(_is_plain(part) for part in text.split(";"))
     try:

@@ -135,6 +135,8 @@ def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | No
             return picture_array(ImageOps.exif_transpose(opened), tensor, look, path)
     except InputError:
         raise
+    except Image.DecompressionBombError:
+        raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels; make it smaller") from None
     except UnidentifiedImageError:
         raise InputError(f"cannot read {path} as a picture: its content is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # decoders raise whatever they meet in damaged files

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import reduce
 
 import numpy as np
+from onnx import TensorProto
 
 from onnxplain.builder.builder import Builder
 from onnxplain.builder.extents import Extents
@@ -94,12 +95,14 @@ def place_winners(b: Builder, over: Windows, places: Tensor, m: Tensor, x: Tenso
                  [7., 0.]]]], dtype=float32)
     """
     side, count, covered = over.strides[0], Extents.of(b, m, 2), _covers(b, over, x, m)
-    numbers = b.const(np.arange(side * side, dtype=np.uint8).reshape(1, 1, side, side))
+    numbers = b.const(np.arange(side * side, dtype=np.int32).reshape(1, 1, side, side))
     own = b.Tile(numbers, Extents(b, [1, 1]).then(count).operand)
     # Plane by plane: ONNX Runtime would bring images into its own layout to repeat them, and the larger image out of it again.
     plane = Extents(b, [-1, 1]).then(count).operand
-    places, m = (repeat_pixels(b, b.Reshape(t, plane), over.strides) for t in (places, m))
-    placed = b.Where(b.Equal(places, own), m, 0)
+    # Bytes are what is kept; CUDA compares nothing below int32.
+    wide = b.Cast(places, to=TensorProto.INT32)
+    wide, m = (repeat_pixels(b, b.Reshape(t, plane), over.strides) for t in (wide, m))
+    placed = b.Where(b.Equal(wide, own), m, 0)
     if not covered:
         placed = b.Pad(placed, Extents(b, [0] * 6).then(Extents.of(b, x, 2) - count * over.strides).operand)
     return b.reshape(placed, x)

@@ -86,7 +86,8 @@ def test_a_standard_output_that_takes_nothing(words: list[Any], stdout: Callable
     assert "Traceback" not in text
     assert "Exception ignored" not in text
     assert len(text.splitlines()) <= 1, text
-    assert code != 0 or stdout is closed
+    told = stdout is broken and words[0] in ("plan", "methods")  # a reader such as `head` has had enough
+    assert code != 0 or stdout is closed or told
 
 
 def claimed_by(process: subprocess.Popen[bytes], folder: Path) -> None:

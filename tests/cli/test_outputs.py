@@ -18,6 +18,7 @@ from onnxplain.cli.main import COMMANDS, main
 from onnxplain.io.parts import PREFIX, claimed
 from tests.support.paths import FIXTURES, ROOT
 
+LLAMA = FIXTURES / "llama/model.onnx"
 MODEL, THREE = FIXTURES / "digits/model.onnx", FIXTURES / "digits/digit_3.npy"
 DATA = FIXTURES / "digits/data.npz"
 
@@ -28,8 +29,12 @@ WRITING = {
     "bench": (["bench", MODEL, "--rounds", "1", "--seconds", "0", "--batch", "1"], ".json"),
     "debug-bundle": (["debug-bundle", MODEL], ".zip"),
     "prototype": (["prototype", MODEL, "-t", "3", "--starts", "1"], ".npz"),
+    "generate": (["generate", LLAMA, "3,1,4", "-n", "1"], ".json"),
 }
 """Every command that takes `-o`, with an ending that it writes."""
+
+ELSEWHERE = {"map": "tests/explain/streaming", "drift": "tests/results/summary"}
+"""Commands whose outputs are more than a file, or are made of such, and where they are tested."""
 
 
 def invoke(*arguments: object) -> Result:
@@ -38,7 +43,7 @@ def invoke(*arguments: object) -> Result:
 
 def test_these_are_all_the_commands_that_write() -> None:
     taking = [name for name in COMMANDS if any("--out" in p.opts for p in main.get_command(None, name).params)]  # type: ignore[arg-type, union-attr]
-    assert sorted(taking) == sorted(WRITING)
+    assert sorted(taking) == sorted([*WRITING, *ELSEWHERE])
 
 
 @pytest.mark.parametrize("command", WRITING)
@@ -83,12 +88,12 @@ def test_two_processes_do_not_write_one_file(command: str, tmp_path: Path) -> No
 
 def test_weights_that_the_model_reads_are_not_replaced(tmp_path: Path) -> None:
     model = onnx.load(MODEL)
-    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
-    weights = (tmp_path / "w.bin").read_bytes()
-    refused = invoke("rewrite", tmp_path / "m.onnx", "-o", tmp_path / "w.bin", "--force")
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.onnx", size_threshold=0)
+    weights = (tmp_path / "w.onnx").read_bytes()
+    refused = invoke("rewrite", tmp_path / "m.onnx", "-o", tmp_path / "w.onnx", "--force")
     assert refused.exit_code == 2
     assert "weights of the model are read from" in refused.output
-    assert (tmp_path / "w.bin").read_bytes() == weights
+    assert (tmp_path / "w.onnx").read_bytes() == weights
     nowhere = invoke("rewrite", tmp_path / "m.onnx", "-o", "-")
     assert nowhere.exit_code == 2
     assert "external data" in nowhere.output

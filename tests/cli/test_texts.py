@@ -95,6 +95,7 @@ def test_targets_and_baselines_in_words(tmp_path: Path) -> None:
         LABELS,
         "-o",
         out,
+        "--force",
     )
     expected = Explainer(MODEL, "integrated-gradients")(TEXT, 0, baseline="[MASK]").token_values()[0]
     assert [float(r["attribution"]) for r in rows(out)] == pytest.approx(expected, abs=1e-6)

@@ -178,7 +178,7 @@ class TestPredictions:
         assert (rows[0].label, rows[0].score, how) == (None, 3.5, "")
 
     def test_places_in_maps(self) -> None:
-        assert target_name(explanation(np.ones((1, 2)), scores=np.zeros((1, 3, 4, 5)), target=[27]), 0) == "[1, 1, 2]"
+        assert target_name(explanation(np.ones((1, 2)), scores=np.zeros((1, 3, 4, 5)), target=[27]), 0) == "1,1,2"
 
 
 class TestColours:

@@ -226,11 +226,11 @@ def _check_goal(goal: Path, work: Path, *, resume: bool, overwrite: bool) -> Non
         check_writable(goal)
     if goal.exists() and not overwrite and not (resume and work.exists()):
         hint = "; that run is complete" if resume else ""
-        raise OutputError(f"{goal} exists{hint}; name another, or replace it with overwrite (--overwrite)")
+        raise OutputError(f"{goal} exists{hint}; name another, or replace it with overwrite (--force)")
     if work.exists() and not resume and not overwrite:
         raise OutputError(
             f"a run that was to write {goal} is not complete; go on with resume (--resume), or begin anew with overwrite "
-            "(--overwrite)"
+            "(--force)"
         )
 
 
@@ -271,7 +271,7 @@ def _planned(
         if other:
             raise OutputError(
                 f"the unfinished run for {goal} is another: it differs in {', '.join(other)}; ask for the same, or begin anew "
-                "with overwrite (--overwrite)"
+                "with overwrite (--force)"
             )
         return replace(
             job, batch=found["batch"], size=found["part"], sink=sink_for(goal, form, plan.parent, found["part"], job.data.ragged)
