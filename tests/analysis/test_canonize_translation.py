@@ -19,6 +19,7 @@ from onnxplain.analysis.canonize import GROUPINGS, Grouping, canonize
 from onnxplain.analysis.canonize.gelu import group_gelus
 from onnxplain.analysis.canonize.neuron import group_neurons
 from onnxplain.analysis.canonize.norm import group_norms
+from onnxplain.analysis.canonize.silu import group_silus
 from onnxplain.analysis.liveness import liveness
 from onnxplain.builder.builder import Builder
 from onnxplain.ir.graph import Graph
@@ -33,7 +34,12 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 COMPOUND = "onnxplain"
 
-ORDERS: tuple[tuple[Grouping, ...], ...] = ((group_gelus,), GROUPINGS, (group_norms, *GROUPINGS), (*GROUPINGS, group_neurons))
+ORDERS: tuple[tuple[Grouping, ...], ...] = (
+    (group_gelus, group_silus),
+    GROUPINGS,
+    (group_norms, *GROUPINGS),
+    (*GROUPINGS, group_neurons),
+)
 """The groupings that composites use together."""
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from onnxplain import rewrite
 from tests.support.models import model, node
+from tests.support.processor import exact_bytes
 
 RANDOM = np.random.default_rng(0)
 METHODS: dict[str, dict[str, Any]] = {
@@ -94,6 +95,7 @@ def lstms(direction: str = "forward", b: bool = False, channels: bool = False, s
     return made[0], made[1]
 
 
+@exact_bytes
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", LSTMS)
 def test_lstm(kind: str, method: str) -> None:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from onnxplain import Explainer, rewrite
 from tests.support.models import model, node
 from tests.support.plain_runs import gradient, run
+from tests.support.processor import exact_bytes
 
 # -- single operators ----------------------------------------------------------------------------------------------------
 
@@ -278,6 +279,7 @@ def test_a_score_beyond_the_range_is_explained() -> None:
     np.testing.assert_array_equal(Explainer(made, score="probability")(x, 0).attribution, [[0, 0]])
 
 
+@exact_bytes
 @pytest.mark.parametrize("axis", [None, 0])
 def test_relevance_through_integer_kernels_is_that_of_dequantized_products(axis: int | None) -> None:
     """QLinearConv with one scale and with scales by filter; QLinearMatMul."""

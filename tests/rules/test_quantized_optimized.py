@@ -21,6 +21,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from onnxplain import Explainer
 from tests.support.models import model, node
 from tests.support.paths import FIXTURES
+from tests.support.processor import exact_bytes
 
 RANDOM = ("lrp_", "deeplift_", "layers_")
 """Nets that have random weights: rounded, their maxima tie."""
@@ -99,6 +100,7 @@ def worst(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.abs(found[finite] - expected[finite]).max() / np.abs(expected[finite]).max())
 
 
+@exact_bytes
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("net", NETS)
 def test_optimized_quantized_models_give_the_same_explanation(net: str, form: str, quantized: Any, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def joined(s: Scope, node: Emitted) -> Emitted | None:
 # operators: a choice of forms for each
 LOWERINGS: dict[str, tuple[Form, ...]] = {
     "Where": (hard_swish, masked, masked_message),
-    "Add": (joined, offset),
+    "Add": (joined,),
     "Sub": (offset,),
     "Mul": (gated, scaled),
     "Div": (scaled,),

@@ -62,15 +62,11 @@ def scaled(s: Scope, node: Emitted) -> Emitted | None:
 
 
 def offset(s: Scope, node: Emitted) -> Emitted | None:
-    """An image in blocks added to a number, or subtracted from one."""
-    first, second = node.inputs
-    image, number = (second, s.number(first)) if s.number(first) is not None else (first, s.number(second))
+    """A number less an image in blocks."""
+    number, image = s.number(node.inputs[0]), node.inputs[1]
     if image is None or number is None or not s.is_blocked(image) or not s.alike(image, node.outputs[0]):
         return None
-    subtracted = node.op == "Sub"
-    scale = -1.0 if subtracted and image == second else 1.0
-    shift = -number if subtracted and image == first else number
-    return s.instead(node, "Conv", *s.affine(image, scale, shift), group=s.channels(image))
+    return s.instead(node, "Conv", *s.affine(image, -1.0, number), group=s.channels(image))
 
 
 def _over(s: Scope, number: Tensor, size: tuple[int, int] | None) -> Tensor | None:
