@@ -28,9 +28,9 @@ __all__ = ["debug_bundle_command"]
 def debug_bundle_command(
     model: str, out: str, force: bool, target: str | None, baseline: str | None, options: tuple[str, ...], **chosen: Any
 ) -> None:
-    """Write what a report of a mistake needs: the model's structure without its weights, versions, and what happened.
+    """Write what a report of a mistake needs, without the model's weights.
 
-    The archive holds names and shapes, but neither weights nor documentation. Look into it before you send it. With the options
+    The archive holds the model's structure, versions, and what happened: names and shapes, but no documentation. Look into it before you send it. With the options
     of the command that failed, the model is rewritten once, and what happens is in the report.
     """
     (path,) = outputs([out], force, model)

@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, limits and devices as Linux has them")
 
-LONG = ["explain", MODEL, THREE, "-m", "smoothgrad", "--option", "samples=60000", "-t", "3"]
+LONG = ["explain", MODEL, THREE, "-m", "smoothgrad", "--option", "samples=600000", "-t", "3"]
 """A command that takes long enough to be stopped on its way."""
 
 

@@ -99,7 +99,7 @@ def test_targets_and_baselines_in_words(tmp_path: Path) -> None:
     )
     expected = Explainer(MODEL, "integrated-gradients")(TEXT, 0, baseline="[MASK]").token_values()[0]
     assert [float(r["attribution"]) for r in rows(out)] == pytest.approx(expected, abs=1e-6)
-    good("explain", MODEL, TEXT, "-t", "all", "--labels", LABELS, "-o", out)
+    good("explain", MODEL, TEXT, "-t", "all", "--labels", LABELS, "-o", out, "--force")
     assert {r["target"] for r in rows(out)} == {"negative", "positive"}
 
 
