@@ -30,8 +30,9 @@ def debug_bundle_command(
 ) -> None:
     """Write what a report of a mistake needs, without the model's weights.
 
-    The archive holds the model's structure, versions, and what happened: names and shapes, but no documentation. Look into it before you send it. With the options
-    of the command that failed, the model is rewritten once, and what happens is in the report.
+    The archive holds the model's structure, versions, and what happened: names and shapes, but no documentation. Look into it
+    before you send it. With the options of the command that failed, the model is rewritten once, and what happens is in the
+    report.
     """
     (path,) = outputs([out], force, model)
     attempt = partial(
