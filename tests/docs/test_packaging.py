@@ -86,6 +86,7 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ") for line in section.splitlines() if line.startswith("$ ")]
 
 
+@pytest.mark.slow
 def test_readme_commands_run(tmp_path: Path) -> None:
     (tmp_path / "fixtures").symlink_to(ROOT / "fixtures")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
