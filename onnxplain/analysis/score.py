@@ -79,12 +79,15 @@ def _mixing(graph: Graph, tensor: Tensor) -> Node | None:
     seen: set[str] = set()
     pending = [tensor]
     while pending:
-        maker = graph.producer(pending.pop())
+        tensor = pending.pop()
+        if tensor.name in seen:
+            continue
+        seen.add(tensor.name)
+        maker = graph.producer(tensor)
         while maker is not None and not maker.domain and standard_traits(maker).moves_elements == "first":
             maker = graph.producer(maker.x)
-        if maker is None or maker.domain or maker.y.name in seen:
+        if maker is None or maker.domain:
             continue
-        seen.add(maker.y.name)
         if standard_traits(maker).of_logits:
             return last
         if maker.op in MIXTURES or (maker.op in SCALINGS and graph.is_constant(maker.input(1))):

@@ -157,7 +157,7 @@ def test_lowered_fixtures(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_pooling_finds_maxima_and_winners(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three channels are no block, so the kernel that finds winners may give the maxima too."""
-    nodes = [node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]), node("Flatten", "p", "y")]
+    nodes = [node("MaxPool", "x", "p", kernel_shape=[3, 3], strides=[2, 2]), node("Flatten", "p", "y")]
     x = np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype(np.float32)
     case = Case("pool", model(nodes, {"x": ["n", 3, 8, 8]}, {"y": None}), {"x": x})
     assert_lowered_alike(case, "integrated-gradients", monkeypatch, baseline=0.0, steps=2)
