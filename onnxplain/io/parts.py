@@ -42,10 +42,9 @@ def part_of(path: Path) -> Iterator[IO[bytes]]:
         OSError: the file cannot be written; `path` is as it was.
     """
     sweep(path.parent)
-    part = path.parent / f"{PREFIX}{secrets.token_hex(8)}.part"
+    opened, part = _begun(path.parent)
     try:
-        with open(part, "xb") as file:
-            lock(file)
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -54,6 +53,16 @@ def part_of(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _begun(folder: Path) -> tuple[IO[bytes], Path]:
+    """A new unfinished file, locked. Another process may sweep it away before the lock is ours: then another one."""
+    while True:
+        part = folder / f"{PREFIX}{secrets.token_hex(8)}.part"
+        file = open(part, "xb")  # noqa: SIM115 - handed on open
+        if lock(file) and _still(file, part):
+            return file, part
+        file.close()
 
 
 @contextmanager
