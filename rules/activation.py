@@ -119,7 +119,7 @@ def written_gelu(b: Builder, node: Node, dy: Tensor) -> Messages:
 @rule("Silu", role="elementwise", domain="onnxplain")
 def written_silu(b: Builder, node: Node, dy: Tensor) -> Messages:
     """y = x · σ(αx): dx = dy · (σ(αx) + αy (1 − σ(αx)))"""
-    gate = node.parts[-2].y
+    gate = next(part.y for part in node.parts if part.op == "Sigmoid")
     return b.Mul(dy, b.Add(gate, b.Mul(b.Mul(node.y, node["scale"]), b.Sub(1, gate))))
 
 

@@ -31,11 +31,11 @@ from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.io.samples import headers, read_inputs, read_labels
+from onnxplain.io.text.units import check_unit
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
 from onnxplain.results.prediction import sample_count
 from onnxplain.results.save import PICTURE_ENDINGS, check_explanation_ending, explanation_json, save_explanation
-from onnxplain.text.units import check_unit
 
 __all__ = ["explain_command"]
 

@@ -9,11 +9,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from onnxplain.io.text.units import units_of
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.style import INK, veil
 from onnxplain.results.plot.views import columns_of
 from onnxplain.results.running_text import hidden_total, paragraphs, strongest_colour
-from onnxplain.text.units import units_of
 
 __all__ = ["print_texts"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxplain.errors import InputError
 from onnxplain.io.samples import ENDINGS, is_of_numbers, read_lines
-from onnxplain.text.tokenizer import FILE_NAME, Tokenizer, tokenizer_beside
+from onnxplain.io.text.tokenizer import FILE_NAME, Tokenizer, tokenizer_beside
 
 __all__ = ["check_options", "check_unnamed", "read_texts", "tokenizer_of"]
 

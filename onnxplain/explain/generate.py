@@ -11,6 +11,7 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.explainer import Explainer
 from onnxplain.explain.text_front import TokenizerLike, no_tokenizer
 from onnxplain.io.reader import ModelLike, Source, read
+from onnxplain.io.text.tokenizer import Tokenizer, tokenizer_beside
 from onnxplain.ir.graph import Graph
 from onnxplain.method.registry import find_method
 from onnxplain.results.generation import Generation
@@ -18,7 +19,6 @@ from onnxplain.results.width import over_width
 from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes, presents
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.session import Providers, Session
-from onnxplain.text.tokenizer import Tokenizer, tokenizer_beside
 
 __all__ = ["generate"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target, TargetLike, parse_target
 from onnxplain.errors import TargetError, nearest
+from onnxplain.io.text.encoded import EncodedText
+from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.ir.tensor import Dim
-from onnxplain.text.encoded import EncodedText
-from onnxplain.text.tokenizer import Tokenizer
 
 __all__ = ["TargetNames", "is_language_model"]
 

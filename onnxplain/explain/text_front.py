@@ -11,11 +11,11 @@ import numpy as np
 
 from onnxplain.analysis.token_tables import most_positions, rows_of_table
 from onnxplain.errors import InputError
+from onnxplain.io.text.encoded import EncodedText, TextLike
+from onnxplain.io.text.inputs import TextInputs
+from onnxplain.io.text.tokenizer import FILE_NAME, Tokenizer, too_long
 from onnxplain.ir.graph import Graph
 from onnxplain.runtime.decoder_inputs import decoder_inputs
-from onnxplain.text.encoded import EncodedText, TextLike
-from onnxplain.text.inputs import TextInputs
-from onnxplain.text.tokenizer import FILE_NAME, Tokenizer, too_long
 
 __all__ = ["TextFront", "TokenizerLike", "holds_text", "no_tokenizer"]
 

@@ -11,9 +11,9 @@ from onnxplain.errors import InputError
 from onnxplain.explain.request import Request
 from onnxplain.explain.text_front import TextFront, TokenizerLike, holds_text, no_tokenizer
 from onnxplain.io.reader import Source
+from onnxplain.io.text.inputs import TextInputs
+from onnxplain.io.text.tokenizer import Tokenizer, tokenizer_beside
 from onnxplain.ir.graph import Graph
-from onnxplain.text.inputs import TextInputs
-from onnxplain.text.tokenizer import Tokenizer, tokenizer_beside
 
 __all__ = ["TextSettings"]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.io.text.encoded import EncodedText
+from onnxplain.io.text.units import TextUnit, units_of
 from onnxplain.results.width import one_per_token
-from onnxplain.text.encoded import EncodedText
-from onnxplain.text.units import TextUnit, units_of
 
 __all__ = ["ExplanationData"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxplain.io.text.encoded import EncodedText
+from onnxplain.io.text.units import TextUnit
 from onnxplain.results.plot.style import rim
-from onnxplain.text.encoded import EncodedText
-from onnxplain.text.units import TextUnit
 
 __all__ = ["Stretch", "hidden_total", "is_right_to_left", "paragraphs", "strongest_colour"]
 

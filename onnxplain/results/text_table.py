@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.io.text.units import check_unit, units_of
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.prediction import target_name
-from onnxplain.text.units import check_unit, units_of
 
 __all__ = ["is_in_words", "text_columns"]
 

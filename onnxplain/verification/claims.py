@@ -10,9 +10,9 @@ import numpy as np
 from onnxplain.errors import OnnxplainError
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.explain.write import Rewritten
 from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.ops import traits_of
 from onnxplain.method.registry import all_methods
 from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.findings import Finding
@@ -21,9 +21,6 @@ __all__ = ["check_claims", "made_again"]
 
 CLOSE = 1e-3
 """By how much attributions that are made again may differ, as a share of the greatest: machines round differently."""
-
-STEPS = 0.02
-"""The same for models that round to a few bits, which ONNX Runtime's optimizer moves by as much."""
 
 
 def check_claims(about: Mapping[str, Any], graph: Graph) -> Finding:
@@ -91,30 +88,38 @@ def made_again(
     kept = [value for value in (*about["options"].values(), about["baseline"]) if value == "baked in"]
     if kept or "mask" in about["run_time_inputs"]:
         return Finding("method", None, "not made again: arrays, masks or composites that were given are not in the metadata")
-    entries = about["attributions"].values()
-    layers = [e["tensor"] for e in entries if e["kind"] in ("layer", "map")]
     try:
-        request = Request.for_graph(
-            about["method"], options=about["options"], target={"seed": "cotangent"}.get(about["target"], about["target"]),
-            output=about["output"], layer=layers or None,
-            inputs=None if layers else [e["explains"] for e in entries],
-            baseline=about["baseline"], score="logit" if about["score"]["kind"] == "logit" else "probability",
-            batch_size=about.get("batch_size"),
-        )  # fmt: skip
-        again = rewrite_source(origin.copy(), request, whole=True)
+        again = _rewritten(about, origin)
+        if again is None:
+            return Finding("method", False, f"the explained score is not '{about['score']['tensor']}' of {origin.name}")
         made = Session(again.model, providers, folder=origin.folder)
         found = made.run({name: feeds[name] for name in made.inputs if name in feeds})
     except OnnxplainError as error:
         return Finding("method", None, f"not made again: {str(error).splitlines()[0]}")
-    close = STEPS if any(traits_of(n.op_type, n.domain).quantizes for n in origin.model.graph.node) else CLOSE
     for name, there in ((n, results[n]) for n in about["attributions"]):
         here = found.get(name)
         if here is None or here.shape != there.shape:
             return Finding("method", False, f"'{about['method']}' makes no '{name}' of this shape")
         size = float(np.nanmax(np.abs(here.astype(np.float64)), initial=0.0))
         apart = np.abs(here.astype(np.float64) - there.astype(np.float64))
-        if not np.array_equal(np.isnan(here), np.isnan(there)) or float(np.nanmax(apart, initial=0.0)) > close * size:
+        if not np.array_equal(np.isnan(here), np.isnan(there)) or float(np.nanmax(apart, initial=0.0)) > CLOSE * size:
             worst = float(np.nanmax(apart, initial=0.0))
             wrong = f"{worst:.3g} apart where the greatest is {size:.3g}"
             return Finding("method", False, f"'{about['method']}' makes another '{name}': {wrong}")
     return Finding("method", True, f"'{about['method']}' makes the same attributions of {origin.name}")
+
+
+def _rewritten(about: Mapping[str, Any], origin: Source) -> Rewritten | None:
+    """The model rewritten as the metadata says, to explain the score that it names; None where neither kind of score is that."""
+    entries = about["attributions"].values()
+    layers = [e["tensor"] for e in entries if e["kind"] in ("layer", "map")]
+    for score in ("logit", "probability"):
+        request = Request.for_graph(
+            about["method"], options=about["options"], target={"seed": "cotangent"}.get(about["target"], about["target"]),
+            output=about["output"], layer=layers or None, inputs=None if layers else [e["explains"] for e in entries],
+            baseline=about["baseline"], score=score, batch_size=about.get("batch_size"),
+        )  # fmt: skip
+        again = rewrite_source(origin.copy(), request, whole=True)
+        if all(again.about["score"][key] == about["score"][key] for key in ("tensor", "kind")):
+            return again
+    return None

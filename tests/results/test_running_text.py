@@ -7,11 +7,11 @@ import pytest
 
 from onnxplain import Explainer
 from onnxplain.errors import OutputError
+from onnxplain.io.text.units import units_of
 from onnxplain.results.html import render_explanations
 from onnxplain.results.plot.plot import plot
 from onnxplain.results.plot.text import text_width, visual_order, wrapped_lines
 from onnxplain.results.running_text import Stretch, hidden_total, is_right_to_left, paragraphs
-from onnxplain.text.units import units_of
 from tests.support.made_tokenizers import KINDS, made
 from tests.support.paths import FIXTURES
 

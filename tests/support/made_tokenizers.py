@@ -7,7 +7,7 @@ from functools import cache
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from onnxplain.text.tokenizer import Tokenizer as OurTokenizer
+from onnxplain.io.text.tokenizer import Tokenizer as OurTokenizer
 
 __all__ = ["KINDS", "made", "trained"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from onnxplain.builder.emitter import Emitter
-from onnxplain.ir.emitted import Body, Emitted
+from onnxplain.ir.emitted import Emitted
 from onnxplain.ir.ops import traits_of
 from onnxplain.ir.tensor import Dim, Shape, Tensor, same_dim
 
@@ -45,7 +45,8 @@ class _Late:
             if source is not None and extents is not None and _repeats_rows(self._shape(source), made.shape):
                 self.rows[made.name] = source, extents
             return [node]
-        if not traits_of(node.op).elementwise or any(isinstance(v, Body) for v in node.attributes.values()):
+        # operators: its slopes broadcast to the first operand, which then must not be the smaller one
+        if not traits_of(node.op).elementwise or node.op == "PRelu":
             return [node]
         given = [t for t in node.inputs if t is not None]
         wide = [t for t in given if t.name in self.rows and self._is_like(t, made)]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, OutputError, nearest
+from onnxplain.io.text.encoded import EncodedText
+from onnxplain.io.text.units import TextUnit, check_unit, units_of
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import lifted, named_rows, sample_count, scores, target_name
 from onnxplain.results.width import over_width, summed_over
-from onnxplain.text.encoded import EncodedText
-from onnxplain.text.units import TextUnit, check_unit, units_of
 
 __all__ = [
     "PICTURE_FORMS",

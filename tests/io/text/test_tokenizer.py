@@ -11,8 +11,8 @@ import pytest
 from tokenizers import Tokenizer as Library
 
 from onnxplain.errors import InputError, TargetError
-from onnxplain.text.encoded import EncodedText
-from onnxplain.text.tokenizer import Tokenizer, tokenizer_beside
+from onnxplain.io.text.encoded import EncodedText
+from onnxplain.io.text.tokenizer import Tokenizer, tokenizer_beside
 from tests.support.made_tokenizers import KINDS, made, trained
 
 TEXTS = ["A fine film.", "Don't watch this bad café film! 😀 火", "", "  good  "]

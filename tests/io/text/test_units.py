@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnxplain.errors import InputError
-from onnxplain.text.units import UNITS, units_of
+from onnxplain.io.text.units import UNITS, units_of
 from tests.support.made_tokenizers import KINDS, made
 
 TEXTS = [

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from onnxplain.errors import InputError
+from onnxplain.io.text.inputs import TextInputs
 from onnxplain.ir.tensor import Tensor
-from onnxplain.text.inputs import TextInputs
 from tests.support.made_tokenizers import made
 
 

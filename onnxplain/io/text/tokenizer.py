@@ -14,8 +14,8 @@ from typing import Any
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError, TargetError, nearest
-from onnxplain.text.encoded import EncodedText, TextLike
-from onnxplain.text.spelling import Spelling
+from onnxplain.io.text.encoded import EncodedText, TextLike
+from onnxplain.io.text.spelling import Spelling
 
 __all__ = ["FILE_NAME", "Tokenizer", "tokenizer_beside"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, nearest
-from onnxplain.text.encoded import EncodedText
+from onnxplain.io.text.encoded import EncodedText
 
 __all__ = ["UNITS", "TextUnit", "check_unit", "units_of"]
 

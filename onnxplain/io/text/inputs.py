@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError
+from onnxplain.io.text.encoded import EncodedText
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
-from onnxplain.text.encoded import EncodedText
 
 __all__ = ["TextInputs"]
 
