@@ -10,7 +10,20 @@ from onnxplain.cli.main import COMMANDS, main
 __all__ = ["commands", "names"]
 
 GROUPS = {
-    "Explain": ("Explainer", "Explanation", "rewrite", "plan", "Plan", "load_image", "methods", "operators"),
+    "Explain": (
+        "Explainer",
+        "Explanation",
+        "rewrite",
+        "plan",
+        "Plan",
+        "generate",
+        "Generation",
+        "map",
+        "Mapped",
+        "load_image",
+        "methods",
+        "operators",
+    ),
     "Judge": ("check", "CheckReport", "verify", "evaluate", "Evaluation", "advise", "Advice"),
     "Concepts": ("tcav", "Tcav", "prototype", "Prototypes", "GaussianRBM"),
     "Errors": ("OnnxplainError", "RuleError"),

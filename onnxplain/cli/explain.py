@@ -126,12 +126,12 @@ def explain_command(
         made = explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide)
         explanations.append(replace(made, sample_names=named_samples if len(named_samples) == sample_count(made) else ()))
     for path in paths:
-        named: dict[str, Any] = {} if path.suffix in (".npz", ".json") else {"features": columns}
+        named: dict[str, Any] = {} if path.suffix.lower() in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() in PICTURE_ENDINGS:
             named |= pictured
         if interactions and path.suffix.lower() in (".csv", ".parquet"):
             named["interactions"] = True
-        if path.suffix == ".html":
+        if path.suffix.lower() == ".html":
             named["model_name"] = Path(model).name
         if texts is not None and path.suffix.lower() not in (".npz", ".json"):
             named |= {"by": unit} if path.suffix.lower() in (".csv", ".parquet") else {"by": unit, "special": special}

@@ -106,10 +106,10 @@ def read_masks(given: Sequence[str]) -> dict[str, Any]:
         layer, equals, value = text.rpartition("=")
         if not equals or not layer:
             raise InputError(f"--mask takes LAYER=CHANNELS, LAYER=FILE.npy or LAYER=input, got '{text}'")
-        channels = value.replace("-", "").replace(",", "")
-        made[layer] = (
-            [int(v) for v in value.split(",")] if channels.isdigit() else value if value == "input" else read_array(Path(value))
-        )
+        if re.fullmatch(r"-?\d+(,-?\d+)*", value):
+            made[layer] = [int(v) for v in value.split(",")]
+        else:
+            made[layer] = value if value == "input" else read_array(Path(value))
     return made
 
 

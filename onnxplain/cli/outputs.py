@@ -36,6 +36,8 @@ def outputs(given: Sequence[str], force: bool, *sources: str | None) -> list[Pat
     if sum(map(to_stdout, paths)) > 1:
         raise OutputError("only one output can go to standard output; name a file for the others")
     if any(map(to_stdout, paths)):
+        if click.get_current_context().params.get("as_json"):
+            raise OutputError("--json prints to standard output, where -o - writes too; leave one out, or name a file")
         to_stderr()
     seen: set[str] = set()
     for path in paths:

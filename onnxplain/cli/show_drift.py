@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 from onnxplain.cli.show import _console, _table
 from onnxplain.results.summary.drift import Drift
 
-__all__ = ["show_drift"]
+__all__ = ["drift_json", "show_drift"]
+
+
+def drift_json(found: Drift) -> str:
+    """All that `show_drift` prints, of every feature, as JSON."""
+    columns = {name: [v if isinstance(v, str) else float(v) for v in values] for name, values in found.columns().items()}
+    told = {"attribution": found.name, "samples": list(found.counts), "rank_correlation": float(found.rank_correlation)}
+    return json.dumps({**told, "features": columns}, ensure_ascii=False)
 
 
 def show_drift(found: Drift, top: int) -> None:

@@ -45,7 +45,8 @@ def load_image(
         layout: the order of the axes - NCHW, NHWC, NHW, CHW, HWC or HW - where the shape leaves it open.
 
     Returns:
-        The sample, [1, …] in the input's type, without the sample axis if the layout has none.
+        The sample, [1, …] in the input's type, float64 where that is of integers and pixels were scaled; without the sample axis
+        if the layout has none.
 
     Raises:
         InputError: the picture cannot be read, has another size than the input, or there is no such input.

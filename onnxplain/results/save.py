@@ -144,10 +144,11 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
     if explanation.texts:
         arrays["texts"] = np.array(json.dumps([text.to_dict() for text in explanation.texts], ensure_ascii=False))
     arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
+    own = [name for name in ("target", "delta", "texts") if name in arrays]
     keys: dict[str, dict[str, str]] = {"output": {}, "input": {}}
     for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
         for name, values in named.items():
-            keys[kind][name] = name if name not in arrays else f"{kind}.{name}"
+            keys[kind][name] = f"{kind}.{name}" if name in (*arrays, PARTS) else name
             arrays[keys[kind][name]] = _storable(values)
     parts = {
         "attributions": {name: f"{name}_attribution" for name in explanation.attributions},
@@ -158,6 +159,8 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
         "labels": list(explanation.labels),
         "features": list(explanation.features),
         "sample_names": list(explanation.sample_names),
+        "target_names": list(explanation.target_names),
+        "own": own,
     }
     arrays[PARTS] = np.array(json.dumps(parts, ensure_ascii=False))
     return arrays

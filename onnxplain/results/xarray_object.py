@@ -27,8 +27,12 @@ def to_xarray_object(explanation: ExplanationData) -> xarray.Dataset:
     made: dict[str, tuple[tuple[str, ...], Array]] = {}
     every = explanation.target is None and explanation.about.get("target") == "all"
     for name, values in explanation.attributions.items():
-        axis = explanation.sample_axis(name)
-        made[f"{name}_attribution"] = (_axes(name, values.ndim, axis, 1 if every else None), values)
+        axis, fed = explanation.sample_axis(name), explanation.inputs.get(name)
+        targets = None if not every else 0 if axis is None else axis + 1
+        own = tuple(extent for place, extent in enumerate(values.shape) if place != targets)
+        # maps have fewer places than the input that they lie on
+        prefix = name if fed is None or own[: fed.ndim] == fed.shape else f"{name}_attribution"
+        made[f"{name}_attribution"] = (_axes(prefix, values.ndim, axis, targets), values)
     for named in (explanation.outputs, explanation.inputs):
         for name, values in named.items():
             if isinstance(values, np.ndarray) and name not in made:
@@ -42,8 +46,6 @@ def to_xarray_object(explanation: ExplanationData) -> xarray.Dataset:
 
 def _axes(name: str, rank: int, samples: int | None, targets: int | None = None) -> tuple[str, ...]:
     """Names of the axes: "sample", "target" behind it where every target was explained, and the tensor's own by number."""
-    if targets is not None and samples is None:
-        targets = 0
     named: list[str] = []
     own = 0
     for axis in range(rank):

@@ -81,6 +81,12 @@ def as_array(given: Any, name: str) -> Array:
 
 def _column(series: Any, tensor: Tensor, name: str) -> Array:
     values = np.asarray(series.to_numpy())
+    if tensor.dtype is not None and tensor.dtype.kind in "OUS":
+        empty = next((row for row, v in enumerate(values) if _is_missing(v)), None)
+        if empty is not None:
+            raise InputError(
+                f"column '{name}' lacks a value in row {empty}, and input '{tensor.name}' takes text; fill it in as in training"
+            )
     if tensor.dtype is None or tensor.dtype.kind in "OUS" or values.dtype.kind in "fiub":
         return values
     try:  # objects, such as whole numbers with missing ones among them

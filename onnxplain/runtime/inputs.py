@@ -99,14 +99,27 @@ def _kind_problems(array: np.ndarray[Any, Any], tensor: Tensor, expected: str, n
         whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.all(array == np.floor(array))))
         if not whole:
             return [f"{expected}, got {array.dtype} with fractions"]
-        return []
+        return _range_problems(array, dtype, tensor.name)
     if nonfinite == "all" or array.dtype.kind != "f":
-        return []
+        return _range_problems(array, dtype, tensor.name)
     bad = np.argwhere(np.isinf(array) if nonfinite == "missing" else ~np.isfinite(array))
     if not len(bad):
-        return []
+        return _range_problems(array, dtype, tensor.name)
     where = [int(i) for i in bad[0]]
     return [f"input '{tensor.name}' holds {array[tuple(where)]} at {where}; explanations need finite numbers"]
+
+
+def _range_problems(array: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str) -> list[str]:
+    """Numbers that the model's type cannot hold: they would wrap around, or become infinite."""
+    if array.dtype == dtype:
+        return []
+    with np.errstate(all="ignore"):
+        made = array.astype(dtype)
+    lost = np.argwhere(made != array if dtype.kind in "iu" else np.isinf(made) & ~np.isinf(array))
+    if not len(lost):
+        return []
+    where = [int(i) for i in lost[0]]
+    return [f"input '{name}' takes {dtype}, which cannot hold {array[tuple(where)]} at {where}"]
 
 
 def check_rows(name: str, array: np.ndarray[Any, Any], rows: int | None) -> None:

@@ -199,3 +199,19 @@ def test_what_is_done_can_be_followed(caplog: pytest.LogCaptureFixture) -> None:
         "explain",
     ]
     assert "read model.onnx" in invoke("-v", "explain", MODEL, THREE).output
+
+
+def test_json_and_a_file_do_not_share_standard_output() -> None:
+    for words in (["rewrite", MODEL, "-o", "-"], ["explain", MODEL, THREE, "-o", "-.json"]):
+        assert "--json prints to standard output" in refused(*words, "--json")
+
+
+@pytest.mark.parametrize("ending", [".JSON", ".NPZ", ".HTML"])
+def test_endings_in_capitals(ending: str, tmp_path: Path) -> None:
+    good("explain", MODEL, THREE, "-o", tmp_path / f"a{ending}")
+    assert (tmp_path / f"a{ending}").stat().st_size > 500
+
+
+@pytest.mark.parametrize("channels", ["3-7", "1,,2"])
+def test_channels_that_are_none(channels: str) -> None:
+    assert f"no file at {channels}" in refused("explain", MODEL, THREE, "--mask", f"Conv:0={channels}")

@@ -241,3 +241,75 @@ def test_what_notebooks_show(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(word in shown._repr_html_() for word in words)
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     assert "<table>" in explainer(IMAGES)._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(np.uint8, 300), (np.uint8, -1), (np.int32, 2**40), (np.int64, 1e300), (np.float16, 70_000.0), (np.float32, 1e300)],
+)
+def test_numbers_that_the_type_cannot_hold(kind: Any, value: Any) -> None:
+    """They would wrap around, or become infinite, and another input would be explained."""
+    number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    nodes = [onnx.helper.make_node("Cast", ["x"], ["z"], to=1), onnx.helper.make_node("Exp", ["z"], ["y"])]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", number, ["n", 2])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["n", 2])],
+    )
+    explainer = Explainer(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8))
+    with pytest.raises(InputError, match=f"input 'x' takes {np.dtype(kind)}, which cannot hold .* at \\[0, 1\\]"):
+        explainer(np.array([[1, value]]), 0)
+    assert explainer(np.array([[1, 2]]), 0).attribution.shape == (1, 2)
+
+
+def test_texts_and_names_come_back(tmp_path: Path) -> None:
+    folder = FIXTURES / "reviews"
+    labels = (folder / "labels.txt").read_text().split()
+    made = Explainer(folder / "model.onnx", "attnlrp", labels=labels)(["A fine film.", "bad"], "positive-negative")
+    found = Explanation.load(made.save(tmp_path / "e.npz"))
+    assert list(found.texts) == list(made.texts)
+    assert list(found.target_names) == list(made.target_names) != []
+    assert found.text_units("word") == made.text_units("word")
+
+
+@pytest.mark.parametrize("name", ["target", "delta", "texts", "explanation", "about"])
+def test_inputs_with_the_names_of_our_own(name: str, tmp_path: Path) -> None:
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Tanh", [name], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info(name, 1, ["n", 3])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["n", 3])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    made = Explainer(model)(np.ones((2, 3), np.float32), {0: 1, 1: -1})
+    found = Explanation.load(made.save(tmp_path / "e.npz"))
+    np.testing.assert_array_equal(found.inputs[name], np.ones((2, 3)))
+    assert (found.target, found.delta, list(found.texts)) == (None, None, [])
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", explanation=np.array("{}"), about=np.array("{}"))
+    with pytest.raises(InputError, match="is damaged, or of another version"):
+        Explanation.load(tmp_path / "e.npz")
+
+
+def test_maps_have_places_of_their_own() -> None:
+    found = Explainer(DIGITS, "grad-cam", layer="Conv:1")(IMAGES[:3]).to_xarray()
+    assert found["image"].dims == ("sample", "image_1", "image_2", "image_3")
+    assert "image_2" not in found["image_attribution"].dims
+
+
+def test_text_columns_have_no_missing_cells() -> None:
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("LabelEncoder", ["word"], ["y"], domain="ai.onnx.ml", keys_strings=["a"], values_floats=[1.0])],
+        "g",
+        [onnx.helper.make_tensor_value_info("word", onnx.TensorProto.STRING, ["n", 1])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["n", 1])],
+    )
+    imports = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("ai.onnx.ml", 2)]
+    model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)
+    explainer = Explainer(model, "feature-ablation", baseline="a")
+    for frame in (pd.DataFrame({"word": ["a", None]}), pl.DataFrame({"word": ["a", None]})):
+        with pytest.raises(InputError, match="column 'word' lacks a value in row 1"):
+            explainer(frame, 0)
