@@ -100,6 +100,8 @@ def explain_command(
     })  # fmt: skip
     unit = "word" if texts is None else check_unit(by or "word")
     pictured = _picture(paths, form, feature, by if texts is None else None)
+    if interactions and not any(path.suffix.lower() in (".csv", ".parquet") for path in paths):
+        raise OutputError("--interactions is of tables: give -o FILE.csv or -o FILE.parquet too")
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
     given = options_of_each(methods, method_options(options))

@@ -125,7 +125,7 @@ def run_options(function: F) -> F:
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
                          help="Order of an image's axes, if the shape leaves it open."),
             click.option("--baseline", metavar="NUMBER|FILE|TOKEN",
-                         help="The reference input, for methods that need one; of texts a token, or another text."),
+                         help="The reference input, for methods that need one; in `explain`, of texts, a token or another text."),
             click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),
         ]
     ):  # fmt: skip

@@ -215,3 +215,7 @@ def test_endings_in_capitals(ending: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", ["3-7", "1,,2"])
 def test_channels_that_are_none(channels: str) -> None:
     assert f"no file at {channels}" in refused("explain", MODEL, THREE, "--mask", f"Conv:0={channels}")
+
+
+def test_interactions_go_into_tables(tmp_path: Path) -> None:
+    assert "--interactions is of tables" in refused("explain", MODEL, THREE, "--interactions", "-o", tmp_path / "z.json")

@@ -271,6 +271,9 @@ class TestOnAxesOfYourOwn:
         with pytest.raises(OutputError, match="figure of its own"):
             plot([table(1)], ax=self.axes(), form="waterfall")
         plot([image(2)], ax=self.axes(), samples=1)
+        for idle in ({"by": "class"}, {"feature": 0}, {"most": 3}, {"special": True}):
+            with pytest.raises(OutputError, match="say nothing of what goes on axes"):
+                plot([table(1)], ax=self.axes(), **idle)
 
 
 class TestHeatStyle:

@@ -104,6 +104,8 @@ def plot(
     """
     style = None if {cmap, alpha, clip, overlay} == {None} else HeatStyle.of(cmap, alpha, clip, overlay)
     if ax is not None:
+        if special or not (feature is None and by is None and most is None):
+            raise OutputError("feature, by, most and special say nothing of what goes on axes: leave them out, or leave ax out")
         return draw_on(ax, explanations, features, samples, form, title, style or USUAL)
     if form in TABULAR_FORMS:
         chosen = None if samples is None else chosen_samples(samples, sample_count(explanations[0]), 0)
