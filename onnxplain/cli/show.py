@@ -157,6 +157,8 @@ def show_explanation(
         console.print(f"no baseline was given: {about['assumed_baseline']} stands for what is absent (--baseline gives another)")
     if "interactions" in explanation.facts and about["target"] != "all":
         console.print(_interactions(explanation, top, features))
+    if explanation.shared:
+        console.print(f"of all samples together, since they share it: {', '.join(explanation.shared)}", markup=False)
     for line in left_out_in_words(explanation.left_out):
         console.print(f"not explained: {escape(line)}")
     if gap is not None:

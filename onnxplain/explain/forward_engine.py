@@ -85,7 +85,7 @@ class ForwardEngine:
     def explain(self, question: Question) -> Explanation:
         """Explain the predictions for a batch."""
         self._refuse_unexpected(question.given)
-        batched, given = self._forward.batched, question.given.get("baseline")
+        given = question.given.get("baseline")
         lifted = self._forward.samples_first(question.feeds)
         if not any(lifted[n].size for n in self._names):
             raise InputError(f"there is nothing to explain: {', '.join(repr(n) for n in self._names)} has no elements")
@@ -94,7 +94,7 @@ class ForwardEngine:
         context = self._task(lifted, question, baseline)
         found = self._method.run(context, **self._options(question.feeds))
         chosen = question.chosen
-        if batched and not found.overall and chosen is not None:
+        if not found.overall and chosen is not None:
             chosen = np.where(chosen < 0, self._tops(context.prediction, lifted), chosen)
         return self._explanation(found, question, context, chosen, baseline)
 

@@ -213,6 +213,7 @@ def _facts(explanations: Sequence[ExplanationData], how: str) -> list[tuple[str,
     ]
     facts += [("attributed", ", ".join(stand_ins))] if stand_ins else []
     facts += [("not explained", line) for line in left_out_in_words(first.left_out)]
+    facts += [("of all samples together", ", ".join(first.shared))] if first.shared else []
     facts += [("passes", ", ".join(about["passes"]))] if about.get("passes") else []
     facts.append(("source model", f"sha256 {about.get('source_sha256', 'unknown')}"))
     facts.append(("written by", f"onnxplain {about.get('version', '')}"))
