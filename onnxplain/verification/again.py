@@ -86,6 +86,8 @@ def _not_asked(about: Mapping[str, Any]) -> str:
     if "baked in" in (*options.values(), about["baseline"]) or "mask" in about["run_time_inputs"]:
         return "arrays, masks or composites that were given are not in the metadata"
     method = all_methods()[about["method"]]
+    if any(option.name == "neuron" for option in method.options):
+        return "the layer that it goes through is not in the metadata"
     for option in method.options:
         value = options.get(option.name)
         if isinstance(value, str) and value != option.default and option.annotation.startswith(OPENED):

@@ -78,7 +78,7 @@ def _of_run_time(about: Mapping[str, Any]) -> Iterator[str]:
             yield f"the target is '{target}', and the input for a {kind} is {given.get(kind, 'missing')}"
     if (baseline == "input") != ("baseline" in given):
         yield f"the baseline is {baseline}, and the inputs for it are {given.get('baseline', 'missing')}"
-    lost = {e["explains"] for e in about["attributions"].values()} - set(given.get("baseline", {}))
+    lost = {e["explains"] for e in about["attributions"].values() if e["kind"] == "input"} - set(given.get("baseline", {}))
     if baseline == "input" and lost:
         yield f"'{min(lost)}' has no input for its baseline"
     if isinstance(baseline, int | float) and not abs(baseline) < sys.float_info.max:

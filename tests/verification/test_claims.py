@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jsonschema import Draft202012Validator
 import onnxplain
 from onnxplain.cli.main import main
 from onnxplain.io.contract import metadata_problems, metadata_schema
+from onnxplain.io.json_schema import problems_of
 from onnxplain.io.metadata import METADATA_KEY, read_metadata
 from tests.fuzz.metadata import _mutate
 from tests.support.paths import FIXTURES
@@ -156,6 +158,23 @@ def test_the_contract_is_checked_as_jsonschema_checks_it() -> None:
         assert found == expected, mutant
         wrong += bool(expected)
     assert 300 < wrong < 950
+
+
+def test_names_that_are_unique_are_compared_once_each() -> None:
+    """A list of 20,000 names was compared pair by pair."""
+    begun = time.process_time()
+    about = {**read_metadata(lying({})), "axioms": [str(i) for i in range(20_000)]}  # type: ignore[dict-item]
+    assert metadata_problems(about) == []
+    assert time.process_time() - begun < 5
+    assert metadata_problems({**about, "axioms": ["a", "b", "a"]}) == ["axioms: ['a', 'b', 'a'] names something twice"]
+
+
+@pytest.mark.parametrize(
+    ("items", "unique"), [([1, 1.0], False), ([1, True], True), ([{"a": 1, "b": 2}, {"b": 2.0, "a": 1}], False), ([[], {}], True)]
+)
+def test_what_is_equal(items: list[Any], unique: bool) -> None:
+    assert (not list(problems_of(items, {"uniqueItems": True}))) is unique
+    assert Draft202012Validator({"uniqueItems": True}).is_valid(items) is unique
 
 
 def test_inspect_shows_nothing_that_breaks_the_contract(tmp_path: Path) -> None:
