@@ -65,6 +65,7 @@ FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 REPORTS = {
     "delta": "completeness gap: sum of the attributions less the score's change from the baseline",
     "base_value": "the mean score over the rows of data, which the attributions start from",
+    "interactions": "what two columns do together, half on either side of the diagonal",
 }
 """Outputs beside the attributions, and what they are."""
 
@@ -199,7 +200,7 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
     for kind, text in MEANING.items():
         meaning.update((tensor, text.format(name=name)) for name, tensor in run_time.get(kind, {}).items())
     for kind, tensor in about.get("reports", {}).items():
-        meaning[tensor] = REPORTS[kind]
+        meaning[tensor] = REPORTS.get(kind, kind)
     for name, entry in about["attributions"].items():
         where = "" if entry["kind"] in ("input", "layer") else f" at '{entry['tensor']}' ({entry['kind']})"
         is_map = entry["kind"] == "map"

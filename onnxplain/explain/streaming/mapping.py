@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from onnxplain.analysis.target import TargetLike
 from onnxplain.errors import InputError, OutputError
@@ -26,6 +26,7 @@ from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.files import digest
 from onnxplain.io.datasets.opening import open_data
 from onnxplain.io.images import Look
+from onnxplain.io.parts import lock
 from onnxplain.io.reader import ModelLike
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.streams.sink import sink_for
@@ -241,23 +242,13 @@ def _held(work: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(work)
     try:
         work.mkdir(exist_ok=True)
-        lock = open(work / "lock", "a")  # noqa: SIM115 - held while the run lasts
+        file = open(work / "lock", "a")  # noqa: SIM115 - held while the run lasts
     except OSError as error:
         raise OutputError(f"cannot write {work}: {error.strerror}") from None
-    with lock:
-        _lock(lock, work)
+    with file:
+        if not lock(file):
+            raise OutputError(f"another run is writing {work}; wait for it, or name another output")
         yield work / "plan.json"
-
-
-def _lock(file: IO[str], work: Path) -> None:
-    """Keep other processes away; where the system has no such locks, nothing is kept."""
-    with contextlib.suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(f"another run is writing {work}; wait for it, or name another output") from None
 
 
 def _planned(

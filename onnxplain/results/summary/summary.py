@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import IO, Any
 import numpy as np
 
 from onnxplain.errors import InputError
+from onnxplain.io.arrays import UNREADABLE
 from onnxplain.io.npz import mapped_npz, write_npz
+from onnxplain.io.plain import from_json
 from onnxplain.results.summary.histogram import LogHistogram
 
 __all__ = ["AttributionSummary", "Summary"]
@@ -201,10 +202,10 @@ class Summary:
         """
         try:
             arrays = mapped_npz(Path(path))
-            told = json.loads(str(arrays["about"]))
+            told = from_json(str(arrays["about"]))
             made = {name: _loaded(i, about, arrays) for i, (name, about) in enumerate(told["attributions"].items())}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"cannot read {path} as the summary of a run: {error}") from None
+        except (*UNREADABLE, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"cannot read {path} as the summary of a run: {str(error) or type(error).__name__}") from None
         return cls(made, told["features"])
 
 

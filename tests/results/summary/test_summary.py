@@ -73,8 +73,11 @@ def test_parts_add_up_and_come_back_from_a_file(whole: Summary, tmp_path: Path) 
         Summary.load(tmp_path / "s.npz").write(theirs)
         assert mine.getvalue() == theirs.getvalue()
     (tmp_path / "no.npz").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="as the summary of a run"):
-        Summary.load(tmp_path / "no.npz")
+    np.savez(tmp_path / "number.npz", about=np.array("3"))
+    np.savez(tmp_path / "deep.npz", about=np.array("[" * 100_000))
+    for name in ("no.npz", "number.npz", "deep.npz"):
+        with pytest.raises(InputError, match="as the summary of a run"):
+            Summary.load(tmp_path / name)
 
 
 def test_large_samples_stay_bounded() -> None:
