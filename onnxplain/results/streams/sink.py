@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,7 +227,7 @@ class ArraySink:
         """Move the folder into its place, with the keys of all samples."""
         folder = self.work / "arrays"
         keys = [self.work / f"{p:06}.keys" for p in range(parts)]
-        if any(k.exists() for k in keys):
+        if folder.exists() and any(k.exists() for k in keys):
             write_file(folder / "keys.txt", b"".join(k.read_bytes() for k in keys if k.exists()))
         _moved(folder, self.path)
 
@@ -272,9 +271,12 @@ def _storable(value: Any) -> Array:
 
 
 def _moved(folder: Path, path: Path) -> None:
+    """Move results into their place. What was there is moved aside, into the folder for parts, and goes with it."""
+    if path.exists() and not folder.exists():  # moved by a run that was stopped after it
+        return
     try:
-        if path.is_dir():  # it was to be replaced
-            shutil.rmtree(path)
+        if path.exists():
+            os.replace(path, folder.with_name("replaced"))
         os.replace(folder, path)
     except OSError as error:
         raise wrong_disk(path, error) from error
