@@ -171,6 +171,8 @@ def map(
             f"on_error is 'stop' or 'skip', engine 'local' or 'ray', processes at least 1; got {on_error!r}, "
             f"{engine!r}, {processes}"
         )
+    if cohort == "class":
+        raise InputError("a cohort called 'class' cannot be told from the classes of the summary; give the column another name")
     allowed, goal = amount_of_memory(memory), Path(out)
     paths = [os.fspath(p) for p in ([data] if isinstance(data, str | os.PathLike) else data)]
     sources = [*paths, *([os.fspath(model)] if isinstance(model, str | os.PathLike) else [])]
