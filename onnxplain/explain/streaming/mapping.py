@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,8 +24,9 @@ from onnxplain.io.datasets.files import digest
 from onnxplain.io.datasets.opening import open_data
 from onnxplain.io.images import Look
 from onnxplain.io.reader import ModelLike
+from onnxplain.io.table import csv_text
 from onnxplain.io.writer import write_file
-from onnxplain.results.streams.sink import sink_for
+from onnxplain.results.streams.sink import ArraySink, sink_for
 from onnxplain.results.summary.summary import Summary
 from onnxplain.runtime.session import Providers
 
@@ -181,6 +180,10 @@ def map(
     own = {name: dict((options or {}).get(name, {})) for name in names}
     kept = tuple(dict.fromkeys([*keep, *(c for c in (cohort, target_column) if c is not None)]))
     chosen = Choice(None if columns is None else tuple(columns), key, kept)
+    if keep and isinstance(sink_for(goal, form, goal, 1), ArraySink):
+        raise OutputError(
+            f"arrays hold numbers only, so that '{keep[0]}' cannot be kept: write .parquet, or one file a sample (npz)"
+        )
     with held(goal, form, sources, resume=resume, overwrite=overwrite) as work:
         explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
         tensors = next(iter(explainers.values())).inputs
@@ -264,13 +267,9 @@ def _finished(job: Job, goal: Path) -> Mapped:
         write_file(beside(goal, "summary.npz"), summary.write)
     errors = beside(goal, "errors.csv")
     if problems:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(
-            [("index", "key", "reason"), *((p.index, p.key, p.reason) for p in problems)]
-        )
-        write_file(errors, text.getvalue().encode())
+        write_file(errors, csv_text(("index", "key", "reason"), ((p.index, p.key, p.reason) for p in problems)).encode())
     else:
         errors.unlink(missing_ok=True)
-    job.sink.finish(job.parts)
+    job.sink.finish(job.parts, job.data.count - len(problems))
     clean(job.work)
     return Mapped(goal, job.data.count, problems, job.batch)
