@@ -28,7 +28,7 @@ def example(ward: Ward) -> Told:
     def by(method: str, **options: Any) -> Any:
         return Explainer(model, method, providers="cpu", threads=1, progress=False, **options)(form, SHOWN)
 
-    path = by("integrated-gradients", baseline=0.0, steps=1000)
+    path = by("integrated-gradients", baseline=0.0, steps=1000, quadrature="riemann-middle")
     whatever = Explainer(model, "ice", providers="cpu", threads=1, progress=False, background=forms.answers, score="probability")
     curves = whatever(form, SHOWN).facts["curves"][0]  # [answers, 25]
     now, back = form.copy(), []
