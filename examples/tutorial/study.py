@@ -17,7 +17,8 @@ from examples.page import DOCS, fill, run
 from examples.tutorial import figures_validation, text, transfer
 from examples.tutorial.digits import load
 from examples.tutorial.figures import draw
-from examples.tutorial.measure import FOLDER, METHODS, NETWORKS, PUBLISHED, SAMPLES, Measured, area, measure
+from examples.tutorial.measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
+from examples.tutorial.negative import NETWORKS
 from examples.tutorial.prototypes import search
 from onnxplain import Prototypes
 from onnxplain.concepts.picture import plot_prototypes
