@@ -61,7 +61,7 @@ def tables(found: Measured) -> dict[str, str]:
 
 def signed(value: float) -> str:
     """Two digits with a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # no minus before zero
 
 
 def prototype_table(rows: Mapping[str, Prototypes], data: object) -> str:
