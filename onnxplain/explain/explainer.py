@@ -252,6 +252,11 @@ class Explainer:
         """The inputs of the original model."""
         return self._inputs
 
+    @property
+    def prepared_graph(self) -> Graph:
+        """The original model after the passes that keep its prediction, as analyses read it."""
+        return self._graph
+
     def weighs_at_once(self, name: str) -> bool:
         """Whether the model weighs an input as it comes in: nothing in its file scales, shifts or quantizes it first.
 

@@ -133,11 +133,16 @@ class TargetNames:
             index = axes[-1]
             if not isinstance(index, int) or len(axes) != 1 + self.positions or not 0 <= index < self._count():
                 return ""
-            name = repr(self.tokenizer.piece(index)) if self.tokenizer else str(self.labels[index])
+            name = self._name(index) if self.tokenizer else str(self.labels[index])
             size = "" if abs(weight) == 1 else f"{abs(weight):g}·"
             told.append(("−" if weight < 0 else "+" if told else "") + (" " if told else "") + size + name)
         place = f" after position {target.terms[0][1][0]}" if self.positions else ""
         return " ".join(told) + place
+
+    def _name(self, token: int) -> str:
+        """A token in quotes; a number that no token has as it is."""
+        assert self.tokenizer is not None
+        return repr(self.tokenizer.piece(token)) if token in self.tokenizer.spelled else str(token)
 
     def _count(self) -> int:
         return self.tokenizer.size if self.tokenizer else len(self.labels)
@@ -148,7 +153,7 @@ class TargetNames:
         words = extents[-1]
         assert isinstance(words, int)
         place, token = divmod(index, words) if len(extents) == 2 else (None, index)
-        name = repr(self.tokenizer.piece(token)) if token < self.tokenizer.size else str(token)
+        name = self._name(token)
         return name if place is None else f"{name} after position {place}"
 
 

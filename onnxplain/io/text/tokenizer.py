@@ -113,6 +113,11 @@ class Tokenizer:
         return max(self.vocabulary.values(), default=-1) + 1
 
     @cached_property
+    def spelled(self) -> frozenset[int]:
+        """The ids that a token has; there may be holes between them."""
+        return frozenset(self.vocabulary.values())
+
+    @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the file."""
         return hashlib.sha256(self.file.encode()).hexdigest()
@@ -141,12 +146,10 @@ class Tokenizer:
         return str(found)
 
     def piece(self, index: int) -> str:
-        """A token as a person reads it: " good" for "▁good" and "Ġgood".
-
-        Raises:
-            InputError: there is none of this id.
-        """
-        token = self.token(index)
+        """A token as a person reads it: " good" for "▁good" and "Ġgood". Of a number that no token has, the number."""
+        token = self._library.id_to_token(int(index)) if index >= 0 else None
+        if token is None:
+            return str(int(index))
         return token if index in self.special_ids else self.spelling.read(token)
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
