@@ -58,6 +58,21 @@ def test_padding_changes_nothing() -> None:
     assert {t for t, v in zip(together.texts[1].tokens, together.token_values()[1], strict=True) if v == 0} >= {"[PAD]"}
 
 
+def test_occlusion_covers_one_token_at_a_time() -> None:
+    """So that a text has the same numbers beside a longer one."""
+    explainer = Explainer(REVIEWS / "model.onnx", "occlusion", baseline="[MASK]")
+    long = "It is far too long, and the actors are bad. I do not like it!"
+    (alone,), together = explainer("bad film", 0).token_values(), explainer(["bad film", long], [0, 0]).token_values()
+    assert together[0][: len(alone)] == pytest.approx(alone, abs=1e-5)
+    assert not together[0][len(alone) :].any()
+    ids = np.array([explainer("bad film").texts[0].ids])
+    mask = explainer("bad film").texts[0].tokens.index("bad")
+    feeds, hidden = ({"input_ids": i, "attention_mask": np.ones_like(i)} for i in (ids, ids.copy()))
+    hidden["input_ids"][0, mask] = explainer("[MASK]").texts[0].ids[1]
+    scores = [run(onnx.load(REVIEWS / "model.onnx"), f)["logits"][0, 0] for f in (feeds, hidden)]
+    assert alone[mask] == pytest.approx(scores[0] - scores[1], abs=1e-5)
+
+
 def test_a_language_model_is_explained_at_the_end() -> None:
     """The default is each text's likeliest next token; every explanation says which, and where."""
     tokenizer = made("WordPiece")
