@@ -40,6 +40,7 @@ class ForwardEngine:
     """
 
     nonfinite: Nonfinite = "all"
+    shares_baselines = False
 
     def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
         method = request.method

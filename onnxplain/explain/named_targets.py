@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from onnxplain.io.text.encoded import EncodedText
 from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.ir.tensor import Dim
 
-__all__ = ["TargetNames", "is_language_model"]
+__all__ = ["TargetNames", "is_language_model", "reads_as_target", "warn_of_labels"]
 
 WORDS = ("top", "all", "input", "seed", "cotangent", ":")
 """What means something of its own in a target."""
@@ -67,7 +68,7 @@ class TargetNames:
         return [target] * len(self.encoded) if self.positions and plain else target
 
     def _of_text(self, text: str) -> TargetLike:
-        if _is_plain(text):
+        if self._is_plain(text):
             return text
         index = self._find(text)
         if index is not None:
@@ -83,14 +84,35 @@ class TargetNames:
         """The element of an index in every sample: of a language model at the end of its text."""
         return [(e.last, index) for e in self.encoded] if self.positions else index
 
+    def _is_plain(self, text: str) -> bool:
+        """Whether a text is a target without names. What reads as one is, but for tokens that have a space at their edge."""
+        spaced = self.tokenizer is not None and text != text.strip()
+        if reads_as_target(text) and not spaced:
+            return True
+        return not any(c.isalpha() for c in text) and self._find(text) is None
+
     def _for_sample(self, target: Any, sample: int) -> Any:
+        if isinstance(target, str) and self._is_plain(target):
+            return self._plain_for_sample(target)
         if isinstance(target, str):
             index = self._index(target)
             return (self.encoded[sample].last, index) if self.positions and sample < len(self.encoded) else index
         return self._in_tuple(target) if isinstance(target, tuple) else target
 
+    def _plain_for_sample(self, text: str) -> int | tuple[int, ...]:
+        """One of a list, in text, which means what it means alone; −1 is the top one."""
+        axes = parse_target(text).axes
+        if axes == ("top",) and not self.positions:
+            return -1
+        numbers = [a for a in axes if isinstance(a, int)]
+        if not numbers or len(numbers) < len(axes):
+            raise TargetError(
+                f"'{text}' is no target of one sample among others: give an index or a name for each, or one target for all"
+            )
+        return numbers[0] if len(numbers) == 1 else tuple(numbers)
+
     def _alone(self, name: str) -> Any:
-        return name if _is_plain(name) else self._at_last(self._index(name))
+        return name if self._is_plain(name) else self._at_last(self._index(name))
 
     def _at_last(self, index: int) -> Any:
         """The same element of all samples."""
@@ -157,17 +179,27 @@ class TargetNames:
         return name if place is None else f"{name} after position {place}"
 
 
-def _is_plain(text: str) -> bool:
-    """Whether a text is a target without names; one without letters is none with them."""
-    if not any(c.isalpha() for c in text):
-        return True
+def reads_as_target(text: str) -> bool:
+    """Whether a text is a target without names, such as "top", "3" or "3,:"; of several samples where ";" parts it."""
     if ";" in text:
-        return all(_is_plain(part) for part in text.split(";"))
+        return all(reads_as_target(part) for part in text.split(";"))
     try:
         parse_target(text)
     except TargetError:
         return False
     return True
+
+
+def warn_of_labels(labels: Sequence[str]) -> None:
+    """Warn of classes whose names are something else as a target: a number is always an index, "top" the top prediction."""
+    misread = [label for i, label in enumerate(labels) if label != str(i) and reads_as_target(label)]
+    if misread:
+        first = misread[0]
+        meant = f"index {first}" if first.isdecimal() else f"what {first!r} says of any model"
+        warnings.warn(
+            f"the label {first!r} is of class {list(labels).index(first)}, and as a target it means {meant}: name classes that "
+            "read so by their index", UserWarning, stacklevel=2,
+        )  # fmt: skip
 
 
 def _halves(text: str) -> list[tuple[str, str]]:
