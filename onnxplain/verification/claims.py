@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.score import DERIVED
 from onnxplain.errors import OnnxplainError
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
@@ -35,10 +36,10 @@ def _of_score(about: Mapping[str, Any], graph: Graph) -> Iterator[str]:
     if outputs and not graph.has_tensor(about["output"]):
         yield f"there is no output '{about['output']}' to explain"
     score = about["score"]
-    if (score["kind"] == "output") != (score["activation"] == ""):
+    if (score["kind"] == "logit") != (score["activation"] != ""):
         yield f"a score of kind '{score['kind']}' with the activation '{score['activation']}'"
     if not graph.has_tensor(score["tensor"]):
-        if outputs:
+        if outputs and score["kind"] not in DERIVED:  # of these a gradient may need no more than the logits
             yield f"the score's tensor '{score['tensor']}' is not in the graph"
         return
     shape = graph.tensor(score["tensor"]).shape
@@ -113,7 +114,8 @@ def _rewritten(about: Mapping[str, Any], origin: Source) -> Rewritten | None:
     """The model rewritten as the metadata says, to explain the score that it names; None where neither kind of score is that."""
     entries = about["attributions"].values()
     layers = [e["tensor"] for e in entries if e["kind"] in ("layer", "map")]
-    for score in ("logit", "probability"):
+    kind = about["score"]["kind"]
+    for score in (kind,) if kind in DERIVED else ("logit", "probability"):
         request = Request.for_graph(
             about["method"], options=about["options"], target={"seed": "cotangent"}.get(about["target"], about["target"]),
             output=about["output"], layer=layers or None, inputs=None if layers else [e["explains"] for e in entries],
