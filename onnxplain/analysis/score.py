@@ -42,6 +42,7 @@ class Score:
         kind: "logit" where a final activation was left out, one of `DERIVED` where it was appended, else "output".
         activation: the final activation that was left out.
         ranked: the prediction itself, in the same shape, which decides which element is the top one.
+        logits: of one of `DERIVED`, what it is computed of; None elsewhere.
         mixes: the node that averages or adds up probabilities, which then have no logit of their own; None elsewhere.
     """
 
@@ -50,6 +51,7 @@ class Score:
     output: str
     kind: str
     activation: str = ""
+    logits: Tensor | None = None
     mixes: Node | None = None
 
 
@@ -72,7 +74,7 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
         logit = find_score(graph, output, "logit")
         name = derived_name(logit.output, score)
         made = next(node for node in graph.nodes if node.name == name)
-        return Score(made.y, logit.ranked, logit.output, score)
+        return Score(made.y, logit.ranked, logit.output, score, logits=logit.tensor)
     named, tensor = _prediction(graph, output)
     maker = graph.producer(_before_rounding(graph, tensor))
     if score == "logit" and maker is not None:

@@ -69,6 +69,7 @@ class Point:
         target: the tensor the backward pass starts from.
         ranked: the prediction in the target's shape, whose greatest element is the top one.
         origins: the tensors the model begins with.
+        logits: what the target is computed of by nodes that were appended; None where the model computes it itself.
         cotangent: the message the backward pass starts with; None where there are `identity_cotangents`.
         identity_cotangents: the cotangents of all targets as rows, which `over_targets` runs through.
         masks: what messages are multiplied with at a tensor.
@@ -83,6 +84,7 @@ class Point:
     target: Tensor
     ranked: Tensor
     origins: tuple[Tensor, ...]
+    logits: Tensor | None = None
     cotangent: Tensor | None = None
     identity_cotangents: Tensor | None = None
     masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
@@ -94,8 +96,9 @@ class Point:
         """The model as it is."""
         graph, score = selection.graph, selection.score
         return cls(
-            graph.nodes, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins
-        )
+            graph.nodes, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins,
+            score.logits,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,10 +211,16 @@ class AttributionContext:
     # -- backward -------------------------------------------------------------------------------------------------
 
     def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
-        """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward."""
+        """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward.
+
+        Of a score s that was appended it is z · ∂s/∂z at the logits z, the linear part of s, as gradient rules tell it: rules of
+        relevance are for what the model has learned.
+        """
+        start = self.point.logits or self.target
         with self.b.scope("onnxplain/target"):
-            score = self.b.Mul(self.cotangent, self.target)
-        return self.gradient(composite, cotangent=score, scored=True)
+            cotangent = self.cotangent if start is self.target else replace(self, observer=None).gradient(of=[start])[start]
+            score = self.b.Mul(cotangent, start)
+        return self.gradient(composite, cotangent=score, scored=True, start=start)
 
     def gradient(
         self,
@@ -220,13 +229,15 @@ class AttributionContext:
         at: Mapping[Tensor, Tensor] | None = None,
         cotangent: Tensor | None = None,
         scored: bool = False,
+        start: Tensor | None = None,
         of: Sequence[Tensor] | None = None,
         references: Mapping[Tensor, Tensor] | None = None,
         reference_nodes: Sequence[Node] = (),
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors, or at those in `of`: the cotangent propagated backward by a composite's rules.
 
-        With `cotangent`, that instead of the context's own; `scored` says that it is zero where the target is. With `at`, at
+        With `cotangent`, that instead of the context's own; `scored` says that it is zero where the tensor is that it starts
+        from, the target or `start`. With `at`, at
         another
         point: the model is replayed with those tensors in place of the explained ones. `references` are what tensors are at the
         baseline, for rules that compare with one, and the nodes `reference_nodes` make them.
@@ -243,7 +254,7 @@ class AttributionContext:
             references=dict(references or {}),
             reference_nodes=reference_nodes,
         )
-        target_messages = {self.target: cotangent or self.cotangent}
+        target_messages = {start or self.target: cotangent or self.cotangent}
         wanted = self.sources if of is None else tuple(of)
         messages = backpropagate(
             self.b, self.nodes, wanted, target_messages, choose, origins=self.point.origins, masks=self.point.masks
@@ -283,6 +294,7 @@ class AttributionContext:
                 cotangent=here.cotangent if copies is None or here.cotangent is None else copies.tile(here.cotangent),
                 ranked=self._copied(here.ranked, copies),
                 origins=tuple(became.get(t, t) for t in here.origins),
+                logits=None if here.logits is None else became.get(here.logits, here.logits),
                 identity_cotangents=here.identity_cotangents,
                 masks={became.get(t, t): self._copied(m, copies) for t, m in here.masks.items()},
                 origin=(self, copies),

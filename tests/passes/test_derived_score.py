@@ -91,14 +91,17 @@ def test_files_for_other_hosts(score: str) -> None:
     assert found.target.tolist() == y.argmax(axis=1).tolist()
 
 
-def test_relevance_of_a_log_probability_is_that_of_its_gradient_at_the_logits() -> None:
-    """R_z = z · ∂log p/∂z = z · (1 − p) for the class and −z · p for the others, here of a linear model, where ε → 0."""
+@pytest.mark.parametrize("score", DERIVED)
+def test_relevance_starts_with_the_linear_part_at_the_logits(score: str) -> None:
+    """R_z = z · ∂s/∂z: of log p z · (1 − p) for the class and −z · p for the others; here of a linear model, where ε → 0."""
     weights = {"w": np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)}
     linear = model([node("MatMul", "x w", "y")], {"x": ["batch", 5]}, {"y": ["batch", 4]}, weights)
-    found = Explainer(linear, "attnlrp", score="log-probability", providers="cpu")(X, 3).attribution
+    found = Explainer(linear, "attnlrp", score=score, providers="cpu")(X, 3).attribution
     logits = (X @ weights["w"]).astype(np.float64)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert found == pytest.approx(X * ((np.eye(4)[3] - p) @ weights["w"].T), abs=1e-3)
+    surprise = (p * np.log(p)).sum(axis=1, keepdims=True)
+    slopes = {"log-probability": np.eye(4)[3] - p, "loss": p - np.eye(4)[3], "entropy": -p * (np.log(p) - surprise)}
+    assert found == pytest.approx(X * (slopes[score] @ weights["w"].T), abs=1e-3)
 
 
 def test_a_language_model_is_explained_at_its_next_token() -> None:
