@@ -213,14 +213,28 @@ class AttributionContext:
     def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
         """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward.
 
-        Of a score s that was appended it is z · ∂s/∂z at the logits z, the linear part of s, as gradient rules tell it: rules of
-        relevance are for what the model has learned.
+        Of a score s that was appended it is z · ∂s/∂z at the logits z, the linear part of s, as in `messages`.
         """
-        start = self.point.logits or self.target
+        start, slopes = self._start()
         with self.b.scope("onnxplain/target"):
-            cotangent = self.cotangent if start is self.target else replace(self, observer=None).gradient(of=[start])[start]
-            score = self.b.Mul(cotangent, start)
+            score = self.b.Mul(slopes, start)
         return self.gradient(composite, cotangent=score, scored=True, start=start)
+
+    def messages(self, composite: Composite) -> dict[Tensor, Tensor]:
+        """Messages at the explained tensors, from the cotangent propagated backward by rules that are no derivatives.
+
+        Of a score that was appended they start from its slopes at the logits: such rules are for what the model has learned.
+        """
+        start, slopes = self._start()
+        return self.gradient(composite, cotangent=slopes, start=start)
+
+    def _start(self) -> tuple[Tensor, Tensor]:
+        """Where rules other than those of gradients begin, and the slopes of what is explained there."""
+        logits = self.point.logits
+        if logits is None:
+            return self.target, self.cotangent
+        with self.b.scope("onnxplain/target"):
+            return logits, replace(self, observer=None).gradient(of=[logits])[logits]
 
     def gradient(
         self,

@@ -104,6 +104,15 @@ def test_relevance_starts_with_the_linear_part_at_the_logits(score: str) -> None
     assert found == pytest.approx(X * (slopes[score] @ weights["w"].T), abs=1e-3)
 
 
+@pytest.mark.parametrize("score", DERIVED)
+def test_rules_that_are_no_derivatives_are_for_the_model_alone(score: str) -> None:
+    """Guided backpropagation of a network without rectifiers is its gradient, whatever the appended nodes are."""
+    linear = model([node("MatMul", "x w", "y")], {"x": ["batch", 5]}, {"y": ["batch", 4]}, {"w": np.eye(5, 4, dtype=np.float32)})
+    guided, plain = (Explainer(linear, name, score=score, providers="cpu")(X, 1) for name in ("guided-backprop", "gradient"))
+    assert guided.attribution == pytest.approx(plain.attribution, abs=1e-6)
+    assert np.abs(plain.attribution).max() > 0.05
+
+
 def test_a_language_model_is_explained_at_its_next_token() -> None:
     ids = np.array([[5, 9, 2, 30]])
     logits = Explainer(GPT, "gradient", providers="cpu")(ids)
