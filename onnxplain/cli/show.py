@@ -44,6 +44,7 @@ LAYER = {
     ("input", True): "one, the last with height and width where none is named",
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
     ("column", False): "means nothing: explains the columns that go in",
+    ("token", False): "means nothing: explains the tokens that go in",
 }
 """What `--layer` means for each kind of method."""
 

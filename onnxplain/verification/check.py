@@ -132,7 +132,7 @@ def check(
     verdict = PredictionCheck(origin, request, RunSettings(providers))(feeds, ran.results, ran.rewritten.model)
     findings = [Finding("prediction", verdict.kept, verdict.detail)]
     culprit = ""
-    if found.attributes_to != "column":  # columns get their attributions by no backward pass to the inputs
+    if found.attributes_to not in ("column", "token"):  # these get their attributions by no backward pass to the inputs
         gradient = subject.run(request.for_method("gradient")) if method != "gradient" else ran
         slopes = _check_gradient(subject, request, gradient, directions, seed)
         findings.append(slopes)
