@@ -26,7 +26,7 @@ def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
     summary="Attention followed through the layers: how much of each token arrives where the score is read",
     formula="e · Π (½ I + ½ mean_h A_l), e the positions that the score is read at",
     source="Abnar, Zuidema 2020, Quantifying Attention Flow in Transformers, section 3",
-    axioms=("implementation-invariance",),
+    axioms=(),
     signed=False,
     attributes_to="token",
     serves=_serves,
