@@ -34,7 +34,7 @@ __all__: list[str] = []
 
 def _serves(graph: Graph, score: Tensor, traits: Traits) -> None:
     """Raises where the score is no linear map of tree ensembles, nor their probability."""
-    if not behind_transform(graph, score):
+    if not behind_transform(graph, score, traits):
         terms(graph, score, traits)
 
 
@@ -74,7 +74,7 @@ def tree_shap(
     most = memory_bytes(table) if isinstance(table, str) else table
     b, sources = context.b, context.sources
     slots = _slots(pairs, sum(elements(s) for s in sources))
-    if behind_transform(context.graph, context.target):
+    if behind_transform(context.graph, context.target, context.registry.traits):
         return _of_probabilities(context, rows, slots, delta, shares)
     folded = [_folded(t, shares=shares, most=most, slots=slots) for t in read_model(context, rows)]
     used = slots.used(n for f in folded for n in f.tables.slots)

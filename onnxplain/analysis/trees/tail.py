@@ -10,10 +10,10 @@ from onnxplain.analysis.trees.read import is_ensemble, tree_count
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.node import Node
-from onnxplain.ir.ops import Traits
+from onnxplain.ir.ops import Traits, standard_traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Term", "terms_of"]
+__all__ = ["BESIDE", "Term", "origins_of", "terms_of"]
 
 BESIDE = ""
 """In place of an ensemble: the inputs themselves."""
@@ -48,7 +48,7 @@ def terms_of(graph: Graph, score: Tensor, traits: Traits) -> list[Term]:
     Raises:
         MethodError: the score depends on the inputs in some other way.
     """
-    origins = _origins(graph)
+    origins = origins_of(graph)
     wanted, seen = [score], {score.name}
     found: list[Term] = []
     while wanted:
@@ -75,11 +75,13 @@ def terms_of(graph: Graph, score: Tensor, traits: Traits) -> list[Term]:
     return sorted(found, key=lambda term: (order[term.node.y.name], term.tensor.name))
 
 
-def _origins(graph: Graph) -> dict[str, dict[str, Node | None]]:
-    """By tensor that depends on inputs: the ensembles it is made of, by the name of their first output, and whether of inputs
-    beside them."""
+def origins_of(graph: Graph) -> dict[str, dict[str, Node | None]]:
+    """By tensor that depends on inputs: the ensembles it is made of, by the name of their first output, and `BESIDE` if it is
+    made of inputs beside them. Extents depend on no input."""
     made: dict[str, dict[str, Node | None]] = {t.name: {BESIDE: None} for t in graph.inputs}
     for node in graph.nodes:
+        if standard_traits(node).shape_only:
+            continue
         mine: dict[str, Node | None] = {}
         for t in node.reads:
             if t is not None:

@@ -6,7 +6,7 @@ value are weighted sums of the scores that come back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import factorial
 
@@ -15,10 +15,11 @@ import numpy as np
 from onnxplain.analysis.columns import ColumnFlow
 from onnxplain.analysis.forward_only_advice import EXACT_PLAYERS
 from onnxplain.analysis.trees.ensemble import Array
-from onnxplain.analysis.trees.read import is_ensemble, transform_of
+from onnxplain.analysis.trees.read import features_of, is_ensemble, transform_of
+from onnxplain.analysis.trees.tail import BESIDE, origins_of, terms_of
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import Graph
-from onnxplain.ir.ops import standard_traits
+from onnxplain.ir.ops import Traits, standard_traits
 from onnxplain.ir.tensor import Tensor
 from onnxplain.method.blackbox.exact import all_coalitions, shapley_matrix
 from onnxplain.method.context import AttributionContext
@@ -32,30 +33,34 @@ AT_ONCE = 1 << 13
 """Rows that go through the model together."""
 
 
-def behind_transform(graph: Graph, score: Tensor) -> bool:
+def behind_transform(graph: Graph, score: Tensor, traits: Traits) -> bool:
     """Whether a score depends on the inputs by trees alone, and some transform of their margins: on probabilities of
-    classifiers."""
-    wanted, seen, transformed = [score], {score.name}, False
-    made_of = {t.name for t in graph.inputs}
-    for node in graph.nodes:
-        if any(t is not None and t.name in made_of for t in node.reads):
-            made_of.update(t.name for t in node.outputs if t is not None)
+    classifiers. Any function of the margins of one tree is a sum of trees all the same."""
+    origins = origins_of(graph)
+    if BESIDE in origins.get(score.name, {BESIDE: None}):
+        return False
+    try:
+        return any(transform_of(term.node) != "NONE" for term in terms_of(graph, score, traits))
+    except MethodError:
+        return _has_transform(graph, score, origins)
+
+
+def _has_transform(graph: Graph, score: Tensor, origins: Collection[str]) -> bool:
+    """Whether a softmax, a sigmoid or the like lies between a score and its trees."""
+    wanted, seen = [score], {score.name}
     while wanted:
         maker = graph.producer(wanted.pop())
-        if maker is None:
-            return False
-        if is_ensemble(maker):
-            transformed |= transform_of(maker) != "NONE"
-            continue
-        transformed |= standard_traits(maker).of_logits
-        new = [t for t in maker.reads if t is not None and t.name in made_of and t.name not in seen]
+        assert maker is not None, "what depends on trees alone is made by a node"
+        if transform_of(maker) != "NONE" if is_ensemble(maker) else standard_traits(maker).of_logits:
+            return True
+        new = [] if is_ensemble(maker) else [t for t in maker.reads if t is not None and t.name in origins and t.name not in seen]
         seen.update(t.name for t in new)
         wanted += new
-    return transformed
+    return False
 
 
 def columns_used(context: AttributionContext) -> list[int]:
-    """The numbers of the columns that trees look at, counted through all explained tensors.
+    """The numbers of the columns that trees of the score look at, counted through all explained tensors.
 
     Raises:
         MethodError: they are too many to run all coalitions of.
@@ -65,13 +70,14 @@ def columns_used(context: AttributionContext) -> list[int]:
     for source in context.sources:
         first[source.name] = start
         start += elements(source)
-    for node in graph.nodes:
-        if is_ensemble(node):
-            columns = flow.of(node.x)
-            if columns is None:
-                seen.update(range(start))
-                continue
-            seen.update(first[name] + c for found in columns.ravel() for name, c in found if name in first)
+    for node in origins_of(graph)[context.target.name].values():
+        assert node is not None, "the score depends on trees alone"
+        columns = flow.of(node.x)
+        if columns is None:
+            seen.update(range(start))
+            continue
+        row = columns.reshape(len(columns), -1)[0]
+        seen.update(first[name] + c for found in row[features_of(node)] for name, c in found if name in first)
     if len(seen) > EXACT_PLAYERS:
         raise MethodError(
             f"probabilities behind a transform are no sum of trees, so that all coalitions of at most {EXACT_PLAYERS} columns "

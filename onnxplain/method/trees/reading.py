@@ -137,18 +137,26 @@ def _applied(graph: Graph, term: Term, scores: Tensor, trees: Ensemble) -> Ensem
     part = onnx.ModelProto()
     part.CopyFrom(graph.model)
     kept = [n for n in part.graph.node if scores.name not in n.output]
-    set_nodes(part.graph, alive(kept, [term.tensor.name]))
-    for field, tensor in ((part.graph.input, scores), (part.graph.output, term.tensor)):
-        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    kept = alive(kept, [term.tensor.name])
+    set_nodes(part.graph, kept)
+    fed = {t.name: np.zeros(_extents(t, len(leaves)), t.dtype) for t in graph.inputs if any(t.name in n.input for n in kept)}
+    for field, tensors in ((part.graph.input, [scores, *map(graph.tensor, fed)]), (part.graph.output, [term.tensor])):
         del field[:]
-        field.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
+        for tensor in tensors:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+            field.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
     session = Session(part, "cpu", threads=1)
-    there, back = (session.run({scores.name: rows})[term.tensor.name] for rows in (outputs, outputs[::-1].copy()))
+    there, back = (session.run({scores.name: rows, **fed})[term.tensor.name] for rows in (outputs, outputs[::-1].copy()))
     if there.ndim not in (1, 2) or len(there) != len(leaves) or not np.array_equal(there, back[::-1], equal_nan=True):
         raise MethodError(f"'{term.tensor.name}' is no function of each row of {term.node}; exact-shapley explains any model")
     weights = np.zeros((len(trees.mode), there.reshape(len(leaves), -1).shape[1]))
     weights[leaves] = there.reshape(len(leaves), -1)
     return replace(trees, weights=weights, base=np.zeros(weights.shape[1]))
+
+
+def _extents(x: Tensor, count: int) -> list[int]:
+    """Of so many samples of an input, of which nothing but the extents is read."""
+    return [count, *(d if isinstance(d, int) else 1 for d in (x.shape or ())[1:])]
 
 
 def _players(context: AttributionContext, x: Tensor, columns: Columns | None, width: int, used: Array) -> Array:

@@ -106,5 +106,48 @@ def test_too_many_columns() -> None:
     assert rewrite(made, "tree-shap", background=background).graph.output[1].name == "x_attribution"
 
 
+@pytest.mark.parametrize("trees", [1, 5])
+@pytest.mark.parametrize("by_extent", [False, True])
+def test_columns_that_no_tree_looks_at(trees: int, by_extent: bool) -> None:
+    """Twenty columns of which trees read four: as the model of these four alone. One tree behind a sigmoid takes any number."""
+    rng = np.random.default_rng(5)
+    drawn = Plan(features=4, trees=trees, depth=3, outputs=3)
+    made = older(draw(rng, drawn), drawn, rng)
+    made.graph.node.append(onnx.helper.make_node("Sigmoid", ["y"], ["p"]))
+    if by_extent:  # the extent of a batch is no way past the trees
+        made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([3]), "three"))
+        made.graph.node.append(onnx.helper.make_node("Shape", ["x"], ["extents"]))
+        made.graph.node.append(onnx.helper.make_node("Slice", ["extents", "zero", "one"], ["samples"]))
+        made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "zero"))
+        made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+        made.graph.node.append(onnx.helper.make_node("Concat", ["samples", "three"], ["as"], axis=0))
+        made.graph.node.append(onnx.helper.make_node("Reshape", ["p", "as"], ["z"]))
+    made.graph.output[0].name = "z" if by_extent else "p"
+    wide = onnx.ModelProto()
+    wide.CopyFrom(made)
+    wide.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 20
+    x = rng.normal(0.5, 1, (30, 20)).astype(np.float32)
+    given = {"score": "probability", "providers": "cpu"}
+    found = Explainer(wide, "tree-shap", background=x, **given)(x[:3], target=1).attribution
+    every = Explainer(made, "exact-shapley", background=x[:, :4], **given)(x[:3, :4], target=1).attribution
+    assert np.abs(every).max() > 0.001
+    assert found[:, :4] == pytest.approx(every, abs=1e-6)
+    assert not found[:, 4:].any()
+    if trees == 1:
+        along = Explainer(wide, "tree-shap", data=x, **given)(x[:3], target=1)
+        assert along.delta == pytest.approx(0, abs=1e-6)
+
+
+def test_trees_of_another_output_do_not_count() -> None:
+    rng = np.random.default_rng(2)
+    small, large = (Plan(features=20, trees=t, depth=d, grow=1, outputs=2) for t, d in ((2, 1), (12, 4)))
+    made, other = (older(draw(rng, p), p, rng) for p in (small, large))
+    other.graph.node[0].output[0] = "other"
+    made.graph.node.extend([onnx.helper.make_node("Softmax", ["y"], ["z"], axis=1), other.graph.node[0]])
+    made.graph.output[0].name = "z"
+    made.graph.output.append(onnx.helper.make_tensor_value_info("other", 1, ["n", 2]))
+    assert rewrite(made, "tree-shap", score="probability", output="z", background=np.zeros((3, 20), np.float32)) is not None
+
+
 def test_the_plan_takes_it() -> None:
     assert not plan(FOLDER / "gradient_boosting_two.onnx", "tree-shap", score="probability").problem
