@@ -81,6 +81,34 @@ def test_files_texts_and_generation(method: str) -> None:
     assert tokens.matrix[1] == pytest.approx(alone.attribution[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("form", ["Attention", "com.microsoft.MultiHeadAttention", "com.microsoft.Attention"])
+def test_fused_attention_is_written_out(form: str) -> None:
+    """One layer of two heads, whose weights are the softmax of q · k / √(size of a head), read at all three tokens."""
+    random, ids = np.random.default_rng(0), np.array([[1, 2, 3], [4, 5, 6]])
+    arrays = {"table": (9, 8), "w": (8, 3), "qkv": (8, 24), "bias": (24,)}
+    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in arrays.items()}
+    domain, _, op = form.rpartition(".")
+    if not domain:  # the standard's own, of operator set 23
+        fused = node("Attention", "e e e", "a", q_num_heads=2, kv_num_heads=2)
+    elif op == "Attention":
+        fused = node(op, "e qkv bias", "a", domain=domain, num_heads=2)
+    else:
+        fused = node(op, "e e e", "a", domain=domain, num_heads=2)
+    nodes = [node("Gather", "table ids", "e"), fused, node("MatMul", "a w", "z"), node("ReduceMean", "z one", "y", keepdims=0)]
+    kinds = {"ids": onnx.TensorProto.INT64}
+    made = model(nodes, {"ids": ["n", "t"]}, {"y": ["n", 3]}, {**weights, "one": np.array([1])}, kinds=kinds)
+    made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    if not domain:
+        made.opset_import[0].version, made.ir_version = 23, 10
+    e = weights["table"][ids].astype(np.float64)
+    projected = e @ weights["qkv"] + weights["bias"] if op == "Attention" and domain else np.concatenate([e, e, e], axis=-1)
+    q, k = (np.moveaxis(projected[..., at : at + 8].reshape(2, 3, 2, 4), 2, 1) for at in (0, 8))
+    powers = np.exp(q @ np.swapaxes(k, 2, 3) / 2)
+    mean = (powers / powers.sum(axis=-1, keepdims=True)).mean(axis=1)
+    found = Explainer(made, "attention-rollout", providers="cpu")(ids, 1)
+    assert found.attribution == pytest.approx((0.5 * np.eye(3) + 0.5 * mean).mean(axis=1), abs=1e-5)
+
+
 def test_padding_gets_nothing() -> None:
     for method in ("attention-rollout", "attention-gradient-rollout"):
         assert not Explainer(path("reviews"), method, providers="cpu")(FEEDS, 1).attribution[1, 4:].any()
