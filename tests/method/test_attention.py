@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 
-from onnxplain import Explainer, generate, plan, rewrite, verify
-from onnxplain.errors import LayerError, MethodError
+from onnxplain import Explainer, attention, generate, plan, rewrite, verify
+from onnxplain.cli.main import main
+from onnxplain.errors import InputError, LayerError, MethodError, OutputError
 from tests.support.models import model, node
 from tests.support.paths import FIXTURES
 
@@ -107,6 +111,39 @@ def test_fused_attention_is_written_out(form: str) -> None:
     mean = (powers / powers.sum(axis=-1, keepdims=True)).mean(axis=1)
     found = Explainer(made, "attention-rollout", providers="cpu")(ids, 1)
     assert found.attribution == pytest.approx((0.5 * np.eye(3) + 0.5 * mean).mean(axis=1), abs=1e-5)
+
+
+def test_every_head_is_shown(tmp_path: Path) -> None:
+    """Weights and gradients of each layer, by the tensors of the softmaxes; files hold them, a picture shows a sample."""
+    found = attention(path("reviews"), FEEDS, TARGETS["reviews"], providers="cpu")
+    weights, slopes = layers("reviews")
+    for made, wanted in ((found.weights, weights), (found.gradients, slopes)):
+        assert [np.asarray(a) for a in made.values()] == [pytest.approx(a, abs=1e-6) for a in wanted]
+    assert found.tokens[0] == ["5", "9", "2", "30", "7", "11"]
+    text = attention(path("reviews"), ["$$ fine film", "bad"], labels=["negative", "positive"], target="positive")
+    assert list(text.tokens[1][:3]) == ["[CLS]", "bad", "[SEP]"]
+    saved = [text.save(tmp_path / f"heads.{end}", 1) for end in ("png", "npz", "json")]
+    with np.load(saved[1]) as file:
+        name = next(iter(text.weights))
+        assert np.array_equal(file[f"weights/{name}"], text.weights[name])
+    assert np.array(json.loads(saved[2].read_text())["gradients"][name]) == pytest.approx(text.gradients[name])
+    with pytest.raises(InputError, match="there is no sample 2: there are 2"):
+        text.plot(2)
+    with pytest.raises(OutputError, match=r"attention is written as \.png, \.npz, \.json"):
+        text.save(tmp_path / "heads.gif")
+    with pytest.raises(MethodError, match="no self-attention"):
+        attention(FIXTURES / "digits" / "model.onnx", np.zeros((1, 1, 8, 8), np.float32))
+
+
+def test_the_command_shows_heads(tmp_path: Path) -> None:
+    run = CliRunner()
+    done = run.invoke(main, ["attention", path("reviews"), "A fine film", "--provider", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert done.output.count("layer 2, head") == 4
+    given = ["attention", path("reviews"), "A fine film", "-t", "0", "--score", "loss", "-o", str(tmp_path / "heads.png")]
+    assert run.invoke(main, given).exit_code == 0
+    np.savez(tmp_path / "x.npz", **FEEDS)
+    assert "sample 1: " in run.invoke(main, ["attention", path("reviews"), str(tmp_path / "x.npz")]).output
 
 
 def test_padding_gets_nothing() -> None:
