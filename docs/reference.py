@@ -18,6 +18,8 @@ GROUPS = {
         "Plan",
         "generate",
         "Generation",
+        "attention",
+        "Attention",
         "map",
         "Mapped",
         "load_image",

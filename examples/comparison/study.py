@@ -42,6 +42,7 @@ ELSEWHERE = {
     "neuron-conductance": "explains by one neuron",
     "linear-shap": "serves linear and additive models, which these are not",
     "tree-shap": "serves tree ensembles, which these are not",
+    **dict.fromkeys(("attention-rollout", "attention-gradient-rollout"), "serves models with self-attention over tokens"),
     "ice": "says how far the score moves, not for or against",
     **dict.fromkeys(("partial-dependence", "ale", "h-statistic"), "speaks of all samples together"),
     **dict.fromkeys(("sii", "k-sii", "stii", "fsii", "bii", "fbii", "moebius"), "speaks of sets of features, not of single ones"),

@@ -16,7 +16,13 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Score", "find_score"]
+__all__ = ["DERIVED", "SCORES", "Score", "before_derived", "derived_name", "find_score"]
+
+DERIVED = ("log-probability", "entropy", "loss")
+"""Scores that a model does not compute itself: a pass appends them, in the shape of the logits."""
+
+SCORES = ("logit", "probability", *DERIVED)
+"""What of an output can be explained."""
 
 TRANSPARENT = {("", "Identity"), ("ai.onnx.ml", "ZipMap")}
 """Operators that pass the score on as it is."""
@@ -33,9 +39,10 @@ class Score:
     Attributes:
         tensor: the tensor.
         output: the model's output that it belongs to.
-        kind: "logit" where a final activation was left out, else "output".
+        kind: "logit" where a final activation was left out, one of `DERIVED` where it was appended, else "output".
         activation: the final activation that was left out.
         ranked: the prediction itself, in the same shape, which decides which element is the top one.
+        logits: of one of `DERIVED`, what it is computed of; None elsewhere.
         mixes: the node that averages or adds up probabilities, which then have no logit of their own; None elsewhere.
     """
 
@@ -44,6 +51,7 @@ class Score:
     output: str
     kind: str
     activation: str = ""
+    logits: Tensor | None = None
     mixes: Node | None = None
 
 
@@ -54,13 +62,19 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
         graph: the model.
         output: an output or any tensor of the model; None for the first output that carries floating-point scores.
         score: "logit" goes before a final Softmax, LogSoftmax or Sigmoid, and before a final rounding to integers, where a
-            score beyond their range has a derivative still; "probability" explains the output as is.
+            score beyond their range has a derivative still; "probability" explains the output as is; those `DERIVED` are
+            found once they were appended (`onnxplain.passes.derived_score`).
 
     Raises:
         LayerError: no such output, or none that carries floating-point scores.
     """
-    if score not in ("logit", "probability"):
-        raise LayerError(f"score must be 'logit' or 'probability', not '{score}'")
+    if score not in SCORES:
+        raise LayerError(f"score must be {', '.join(map(repr, SCORES[:-1]))} or '{SCORES[-1]}', not '{score}'")
+    if score in DERIVED:
+        logit = find_score(graph, output, "logit")
+        name = derived_name(logit.output, score)
+        made = next(node for node in graph.nodes if node.name == name)
+        return Score(made.y, logit.ranked, logit.output, score, logits=logit.tensor)
     named, tensor = _prediction(graph, output)
     maker = graph.producer(_before_rounding(graph, tensor))
     if score == "logit" and maker is not None:
@@ -71,6 +85,16 @@ def find_score(graph: Graph, output: str | None, score: str = "logit") -> Score:
                 return Score(graph.tensor(logits), tensor, named.name, "logit", _activation(graph, tensor))
     explained = _before_rounding(graph, tensor) if score == "logit" else tensor
     return Score(explained, tensor, named.name, "output", mixes=_mixing(graph, explained) if score == "logit" else None)
+
+
+def before_derived(score: str) -> str:
+    """The score that tells the same axes and the same elements before anything is appended."""
+    return "logit" if score in DERIVED else score
+
+
+def derived_name(output: str, score: str) -> str:
+    """The name of the node that computes a score which was appended for an output."""
+    return f"onnxplain:{score}:{output}"
 
 
 def _mixing(graph: Graph, tensor: Tensor) -> Node | None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from onnxplain.analysis.score import SCORES
 from onnxplain.cli.options import sample_axis_option, trust_option
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_evaluation import show_evaluation
@@ -47,8 +48,8 @@ __all__ = ["evaluate_command"]
 )
 @click.option("--input", "name", metavar="NAME", help="The input to explain, if the model has several.")
 @click.option("--output", metavar="NAME", help="The output (or inner tensor) to explain.")
-@click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
-              help="Explain what goes into a final softmax or sigmoid, or the output as it is.")  # fmt: skip
+@click.option("--score", type=click.Choice(SCORES), default="logit", show_default=True,
+              help="What goes into a final softmax or sigmoid, the output as it is, or a score made of logits.")  # fmt: skip
 @sample_axis_option
 @click.option("--classes", metavar="FILE", help="Class names for pictures, one per line.")
 @click.option("--features", metavar="FILE", help="Feature names for pictures, one per line (a .csv brings its own).")

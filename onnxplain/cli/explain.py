@@ -31,6 +31,7 @@ from onnxplain.errors import InputError, OutputError, nearest
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.io.samples import headers, read_inputs, read_labels
+from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.io.text.units import check_unit
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.plot.views import PICTURE_FORMS, TABULAR_FORMS
@@ -92,12 +93,13 @@ def explain_command(
         check_explanation_ending(path, len(settings["method"].split(",")))
     if not files:
         raise InputError(wanted_input(model))
-    reads = tokenizer_of(tokenizer, max_length, model)
-    texts = read_texts(files, reads is not None, tokenizer is not None)
+    place = tokenizer_of(tokenizer, max_length, model)
+    texts = read_texts(files, place is not None, tokenizer is not None)
     check_options(texts, {"--tokenizer": tokenizer, "--max-length": max_length, "--special": special}, {
         "--mean": mean, "--std": std, "--scale": scale, "--layout": layout, "--features": features, "--feature": feature,
         "--interactions": interactions, "--slide": slide,
     })  # fmt: skip
+    reads = Tokenizer.read(place, max_length) if texts is not None and place is not None else None
     unit = "word" if texts is None else check_unit(by or "word")
     pictured = _picture(paths, form, feature, by if texts is None else None)
     if interactions and not any(path.suffix.lower() in (".csv", ".parquet") for path in paths):
@@ -112,7 +114,7 @@ def explain_command(
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
-            **settings, **given[method], tokenizer=None if texts is None else reads,
+            **settings, **given[method], tokenizer=reads,
             baseline=read_baseline(baseline, texts is not None) if compares(method, given[method]) else None,
         )  # fmt: skip
         if texts is not None:

@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "explain": ("explain", "Explain predictions."),
     "generate": ("generate", "Continue a prompt, and explain every generated token by the tokens before it."),
+    "attention": ("attention", "Show how the tokens of an input look at each other, head by head."),
     "map": ("map", "Explain every sample of a data set."),
     "rewrite": ("rewrite", "Write a model that returns its prediction and its explanation."),
     "plan": ("plan", "Show the rule that serves each node, and the operators without a rule."),

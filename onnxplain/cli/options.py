@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
+from onnxplain.analysis.score import SCORES
 from onnxplain.cli.values import complete_methods, fraction, methods_joined, one_method
 from onnxplain.errors import InputError, MethodError
 from onnxplain.io.plain import from_json
@@ -76,8 +77,8 @@ def common_options(function: F) -> F:
             click.option("--input", "inputs", metavar="NAME", multiple=True, help="Explain only this input; may be repeated."),
             click.option("--layer", "layers", metavar="NAME", multiple=True,
                          help="Explain an inner tensor: its name, a node, a module, or Conv:-1 (the last); may be repeated."),
-            click.option("--score", type=click.Choice(["logit", "probability"]), default="logit", show_default=True,
-                         help="Explain what goes into a final softmax or sigmoid, or the output as it is."),
+            click.option("--score", type=click.Choice(SCORES), default="logit", show_default=True,
+                         help="What goes into a final softmax or sigmoid, the output as it is, or a score made of logits."),
             sample_axis_option,
             click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated."),
         ]

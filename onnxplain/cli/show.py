@@ -44,6 +44,7 @@ LAYER = {
     ("input", True): "one, the last with height and width where none is named",
     ("map", True): "one, the last with height and width where none is named; a map of its places over the input",
     ("column", False): "means nothing: explains the columns that go in",
+    ("token", False): "means nothing: explains the tokens that go in",
 }
 """What `--layer` means for each kind of method."""
 
@@ -119,7 +120,7 @@ def show_explanation(
     """Print the largest attributions of each sample; of texts the texts, coloured."""
     console = _console()
     about, gap = explanation.about, explanation.delta
-    kind = "logit" if about["score"]["kind"] == "logit" else "output"
+    kind = about["score"]["kind"]
     asked = {"input": "of each sample", "seed": "a cotangent"}.get(str(about["target"]), str(about["target"]))
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(asked)}")
     predicted, how = predictions(explanation)
@@ -215,8 +216,11 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
             )
     console.print(table)
     score = about["score"]
+    between = "behind" if score["kind"] == "logit" else "of"
     explained = (
-        f"'{score['tensor']}', the logit behind '{about['output']}'" if score["kind"] == "logit" else f"'{about['output']}'"
+        f"'{about['output']}'"
+        if score["kind"] == "output"
+        else f"'{score['tensor']}', the {score['kind']} {between} '{about['output']}'"
     )
     facts = {
         "method": about["method"],
@@ -300,7 +304,7 @@ def show_plan(plan: Plan, everything: bool, as_json: bool) -> None:
         print(json.dumps(about, indent=2))
         return
     console = _console()
-    what = "logit" if plan.score.kind == "logit" else "output"
+    what = plan.score.kind
     console.print(
         f"[bold]{plan.method}[/bold]: {what} '{escape(plan.score.tensor.name)}' → "
         + ", ".join(

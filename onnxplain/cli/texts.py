@@ -8,23 +8,22 @@ from typing import Any
 
 from onnxplain.errors import InputError
 from onnxplain.io.samples import ENDINGS, is_of_numbers, read_lines
-from onnxplain.io.text.tokenizer import FILE_NAME, Tokenizer, tokenizer_beside
+from onnxplain.io.text.tokenizer import FILE_NAME, tokenizer_beside
 
 __all__ = ["check_options", "check_unnamed", "read_texts", "tokenizer_of"]
 
 
-def tokenizer_of(path: str | None, max_length: int | None, model: str) -> Tokenizer | None:
-    """The tokenizer that --tokenizer names, or the one beside the model; None where there is neither.
+def tokenizer_of(path: str | None, max_length: int | None, model: str) -> Path | None:
+    """The tokenizer that --tokenizer names, or the one beside the model, which is read once texts are given; None where there is
+    neither.
 
     Raises:
-        InputError: the file is none, or --max-length is given and there is no tokenizer.
+        InputError: --max-length is given and there is no tokenizer.
     """
     place = Path(path) if path is not None else tokenizer_beside(Path(model).parent)
-    if place is not None:
-        return Tokenizer.read(place, max_length)
-    if max_length is not None:
+    if place is None and max_length is not None:
         raise InputError(f"--max-length cuts texts to tokens: give --tokenizer {FILE_NAME} too, or put it beside the model")
-    return None
+    return place
 
 
 def read_texts(inputs: Sequence[str], known: bool, asked: bool) -> list[Any] | None:

@@ -83,6 +83,10 @@ class Engine(Protocol):
         """Whether it says something of all samples together, not of each."""
 
     @property
+    def shares_baselines(self) -> bool:
+        """Whether every sample is compared with all baselines that a batch is given, not each with its own."""
+
+    @property
     def model(self) -> onnx.ModelProto:
         """The explained model that serves indices of every form.
 

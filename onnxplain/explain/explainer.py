@@ -22,7 +22,7 @@ from onnxplain.errors import InputError, MethodError, nearest
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
-from onnxplain.explain.named_targets import TargetNames
+from onnxplain.explain.named_targets import TargetNames, warn_of_labels
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
@@ -185,6 +185,7 @@ class Explainer:
             self._reader = TextReader(front, self._engine, self.labels)
         if self.labels:
             _check_labels(self.labels, self._engine)
+            warn_of_labels(self.labels)
 
     def _engine_for(self, request: Request) -> Engine:
         engine = ForwardEngine if request.method.forward_only else GraphEngine
@@ -251,6 +252,11 @@ class Explainer:
     def inputs(self) -> tuple[Tensor, ...]:
         """The inputs of the original model."""
         return self._inputs
+
+    @property
+    def prepared_graph(self) -> Graph:
+        """The original model after the passes that keep its prediction, as analyses read it."""
+        return self._graph
 
     def weighs_at_once(self, name: str) -> bool:
         """Whether the model weighs an input as it comes in: nothing in its file scales, shifts or quantizes it first.

@@ -40,6 +40,7 @@ class ForwardEngine:
     """
 
     nonfinite: Nonfinite = "all"
+    shares_baselines = False
 
     def __init__(self, source: Source, request: Request, running: RunSettings, first_run: FirstRun) -> None:
         method = request.method
@@ -155,7 +156,13 @@ class ForwardEngine:
             about |= {"target": "all samples", "mean_of": _mean_of(kind, chosen, context)}
             return Explanation(attributions, {}, {}, None, about, delta=gap, facts=facts)
         outputs = context.prediction.outputs if batched else {k: v[0] for k, v in context.prediction.outputs.items()}
+        if "score" in self._request.expose:
+            outputs = {**outputs, self._forward.score.tensor.name: self._score_as_made(context.prediction.scores)}
         return Explanation(attributions, question.feeds, outputs, chosen, about, delta=gap, facts=facts)
+
+    def _score_as_made(self, scores: Array) -> Array:
+        """The explained scores with the samples where the model has them."""
+        return np.moveaxis(scores, 0, self._forward.axes.axis or 0) if self._forward.batched else scores[0]
 
     def _as_fed(self, name: str, value: Array, question: Question) -> Array:
         """Something of an input's axes, samples (and targets) first, with them where the input has its samples."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from onnxplain.errors import InputError, MethodError
+from onnxplain.analysis.score import find_score
+from onnxplain.analysis.token_tables import most_positions
+from onnxplain.errors import InputError, MethodError, MissingDependencyError
 from onnxplain.explain.explainer import Explainer
 from onnxplain.explain.text_front import TokenizerLike, no_tokenizer
 from onnxplain.io.reader import ModelLike, Source, read
@@ -16,11 +20,14 @@ from onnxplain.ir.graph import Graph
 from onnxplain.method.registry import find_method
 from onnxplain.results.generation import Generation
 from onnxplain.results.width import over_width
-from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes, presents
+from onnxplain.runtime.decoder import Decoder, Sampling
+from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes
 from onnxplain.runtime.progress import track
 from onnxplain.runtime.session import Providers, Session
 
 __all__ = ["generate"]
+
+Array = np.ndarray[Any, Any]
 
 
 def generate(
@@ -78,124 +85,147 @@ def generate(
         (3, 6)
     """
     source = read(model)
-    speller = _tokenizer(source, tokenizer, prompt, continuation)
-    ids = _checked(_spelled(prompt, speller), "prompt")
+    sampling = Sampling(temperature, seed, frozenset(stop))
     if chunk < 1 or new_tokens < 1:
         raise InputError(f"chunk and new_tokens must be at least 1, not {chunk} and {new_tokens}")
     if find_method(method).overall:
         raise MethodError(f"method '{method}' speaks of all samples together, not of single tokens")
+    speller = _Speller.of(source, tokenizer, (prompt, continuation))
+    ids = speller.ids(prompt, "prompt")
+    given = None if continuation is None else speller.ids(continuation, "continuation")
     heads = head_sizes(source.model)
-    options = {"inputs": [TOKENS], **options}
+    options = {"inputs": [TOKENS], **options, "expose": ("score", *options.get("expose", ()))}
     explainer = Explainer(model, method, providers=providers, threads=threads, progress=False, batch_size=chunk, **options)
     if "positions" not in explainer.about:
         raise InputError(
             "the model is no language model: its score is not [samples, positions, vocabulary] of the input 'input_ids'"
         )
     vocabulary = int(explainer.about["score"]["shape"][2])
-    given = None if continuation is None else _checked(_spelled(continuation, speller, special=False), "continuation")
+    speller = speller.fitting(vocabulary)
     for name, some in (("prompt", ids), ("continuation", given)):
         if some is not None and (some.min() < 0 or some.max() >= vocabulary):
             raise InputError(f"{name}: token ids lie between 0 and {vocabulary - 1}, found {some.min()} to {some.max()}")
+    graph, output = explainer.prepared_graph, explainer.about["output"]
+    _check_length(_positions(graph), len(ids), new_tokens if given is None else len(given), given is not None)
+    session = Session(source.model, providers, folder=source.folder, threads=threads)
+    # operators: the one that makes probabilities, of which draws need the logarithms
+    probabilities = find_score(graph, output, "logit").activation == "Softmax"
+    decoder = Decoder(session, Graph(source.copy().model), output, heads, probabilities=probabilities)
     if given is None:
-        session = Session(source.model, providers, folder=source.folder, threads=threads)
-        decoder = _Decoder(session, Graph(source.copy().model), explainer.about["output"], heads)
-        given = decoder.continued(ids, new_tokens, temperature, np.random.default_rng(seed), frozenset(stop), progress)
+        given = decoder.continued(ids, new_tokens, sampling, progress)
     tokens = np.concatenate([ids, given])
-    if speller is not None and not texts:
-        texts = [speller.piece(int(i)) if i < speller.size else str(i) for i in tokens]
     if texts and len(texts) != len(tokens):
         raise InputError(f"expected a text for each of the {len(tokens)} tokens, got {len(texts)}")
-    matrix, scores = _explained(explainer, tokens, len(ids), chunk, heads, progress)
-    return Generation(tokens, len(ids), matrix, scores, explainer.about, list(texts))
+    ahead = len(given) > 1 and decoder.looks_ahead(tokens[:-1])
+    del session, decoder  # a large model is held once, not twice
+    matrix, scores = _explained(explainer, tokens, len(ids), chunk, heads, ahead, progress)
+    return Generation(tokens, len(ids), matrix, scores, explainer.about, list(texts) or speller.texts(tokens))
 
 
-def _tokenizer(source: Source, given: TokenizerLike | None, *texts: Any) -> Tokenizer | None:
-    """The tokenizer: the one given, or the one beside the model; None where there is none, and no text needs it."""
-    place = given if given is not None else tokenizer_beside(source.folder)
-    if place is None:
-        if any(isinstance(t, str) for t in texts):
+@dataclass(frozen=True)
+class _Speller:
+    """Ids of texts, and texts of ids.
+
+    Attributes:
+        tokenizer: None where there is none, or none that can be read and nothing was given that needs it.
+        needed: whether a text was given, or the tokenizer itself.
+    """
+
+    tokenizer: Tokenizer | None
+    needed: bool
+
+    @classmethod
+    def of(cls, source: Source, given: TokenizerLike | None, asked: Sequence[Any]) -> _Speller:
+        """The tokenizer that was given, or the one beside the model."""
+        needed = given is not None or any(isinstance(text, str) for text in asked)
+        place = given if given is not None else tokenizer_beside(source.folder)
+        if place is None and needed:
             raise InputError(no_tokenizer(source.folder))
-        return None
-    return place if isinstance(place, Tokenizer) else Tokenizer.read(place)
+        try:
+            return cls(place if place is None or isinstance(place, Tokenizer) else Tokenizer.read(place), needed)
+        except (InputError, MissingDependencyError) as error:
+            if needed:
+                raise
+            return cls._without(error)
+
+    @classmethod
+    def _without(cls, why: Exception) -> _Speller:
+        """Ids were given, and the tokenizer that happens to lie there would only have told what they read."""
+        warnings.warn(f"tokens are shown by their numbers: {why}", UserWarning, stacklevel=4)
+        return cls(None, False)
+
+    def fitting(self, vocabulary: int) -> _Speller:
+        """The same, if the tokenizer is of as many tokens as the model scores."""
+        if self.tokenizer is not None:
+            try:
+                self.tokenizer.check_rows(vocabulary, TOKENS)
+            except InputError as error:
+                if self.needed:
+                    raise
+                return self._without(error)
+        return self
+
+    def ids(self, given: str | Sequence[int] | Array, name: str) -> Array:
+        """Token ids, int64 [tokens]; a continuation is spelled without special tokens."""
+        if isinstance(given, str):
+            assert self.tokenizer is not None
+            (encoded,) = self.tokenizer.encode([given], special=name == "prompt")
+            if not len(encoded):
+                raise InputError(f"the {name} {given!r} has no tokens")
+            return np.array(encoded.ids, np.int64)
+        ids = np.asarray(given)
+        if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
+            raise InputError(
+                f"the {name} must be one text, or a list of token ids, at least one; got {ids.dtype} {list(ids.shape)}"
+            )
+        return ids.astype(np.int64)
+
+    def texts(self, tokens: Array) -> list[str]:
+        """What each token reads; nothing where nobody knows."""
+        return [] if self.tokenizer is None else [self.tokenizer.piece(int(i)) for i in tokens]
 
 
-def _spelled(given: Any, tokenizer: Tokenizer | None, *, special: bool = True) -> Any:
-    """The ids of a text; ids as they are."""
-    if not isinstance(given, str):
-        return given
-    assert tokenizer is not None
-    (encoded,) = tokenizer.encode([given], special=special)
-    return np.array(encoded.ids, np.int64)
+def _positions(graph: Graph) -> int | None:
+    """How many tokens the model has positions for; None where nothing says."""
+    inputs = {t.name: t for t in graph.inputs}
+    return most_positions(graph, inputs[TOKENS], inputs.get("position_ids"))
 
 
-def _checked(given: Any, name: str) -> np.ndarray[Any, Any]:
-    ids = np.asarray(given)
-    if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "iu":
-        raise InputError(f"the {name} must be a list of token ids, at least one; got {ids.dtype} {list(ids.shape)}")
-    return ids.astype(np.int64)
+def _check_length(most: int | None, prompt: int, more: int, given: bool) -> None:
+    """Refuse what the model has no positions for. The last token is predicted only, and needs none.
 
-
-class _Decoder:
-    """Runs a model token by token."""
-
-    def __init__(self, session: Session, graph: Graph, output: str, heads: dict[str, int]) -> None:
-        self._session, self._inputs, self._heads, self._output = session, graph.inputs, heads, output
-        self._presents = presents(graph)
-
-    def continued(
-        self, ids: np.ndarray[Any, Any], count: int, temperature: float, random: np.random.Generator, stop: frozenset[int],
-        progress: bool | None,
-    ) -> np.ndarray[Any, Any]:  # fmt: skip
-        """The tokens that follow."""
-        made: list[int] = []
-        feeds = decoder_inputs(self._inputs, ids[None], self._heads)
-        for _ in track(range(count), "generation", progress):
-            found = self._session.run(feeds, [self._output, *self._presents.values()])
-            made.append(_next(np.asarray(found[self._output])[0, -1], temperature, random))
-            if made[-1] in stop:
-                break
-            feeds = self._following(np.concatenate([ids, made]), found)
-        return np.array(made, np.int64)
-
-    def _following(self, ids: np.ndarray[Any, Any], found: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """The inputs of the next step: the newest token alone where the file has a cache, else all tokens."""
-        feeds = decoder_inputs(self._inputs, ids[None], self._heads)
-        if not self._presents:
-            return feeds
-        for name in (TOKENS, "position_ids", "token_type_ids"):
-            if name in feeds:
-                feeds[name] = np.ascontiguousarray(feeds[name][:, -1:])
-        if "cache_position" in feeds:
-            feeds["cache_position"] = feeds["cache_position"][-1:]
-        if "use_cache_branch" in feeds:
-            feeds["use_cache_branch"] = np.ones(1, bool)
-        return feeds | {past: found[present] for past, present in self._presents.items()}
-
-
-def _next(logits: np.ndarray[Any, Any], temperature: float, random: np.random.Generator) -> int:
-    if temperature <= 0:
-        return int(logits.argmax())
-    scaled = logits.astype(np.float64) / temperature
-    weights = np.exp(scaled - scaled.max())
-    return int(random.choice(len(weights), p=weights / weights.sum()))
+    Raises:
+        InputError: the tokens are too many.
+    """
+    if most is None or prompt + more - 1 <= most:
+        return
+    room = most + 1 - prompt
+    advice = "shorten the prompt" if room < 1 else "shorten them" if given else f"ask for at most {room} new tokens"
+    what = f"a continuation of {more}" if given else f"{more} new ones"
+    raise InputError(f"{prompt} tokens and {what} are too many for the model, which has {most} positions: {advice}")
 
 
 def _explained(
-    explainer: Explainer, tokens: np.ndarray[Any, Any], prompt: int, chunk: int, heads: dict[str, int], progress: bool | None
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:  # fmt: skip
-    """The matrix target × source, and the score of every target. The last token is a target only, and goes through no model."""
+    explainer: Explainer, tokens: Array, prompt: int, chunk: int, heads: Mapping[str, int], ahead: bool, progress: bool | None
+) -> tuple[Array, Array]:
+    """The matrix target × source, and the score of every target. The last token is a target only, and goes through no model.
+
+    Targets share a run, where each has copies of all tokens, if no position looks `ahead`; else each has only those before it.
+    """
     places = np.arange(prompt - 1, len(tokens) - 1)
     rows, scores = [], []
-    for start in track(range(0, len(places), chunk), f"{explainer.method} of {len(places)} tokens", progress):
-        part = places[start : start + chunk]
-        copies = np.tile(tokens[:-1], (len(part), 1))
-        found = explainer(decoder_inputs(explainer.inputs, copies, heads), [(int(p), int(tokens[p + 1])) for p in part])
+    step = 1 if ahead else chunk
+    for start in track(range(0, len(places), step), f"{explainer.method} of {len(places)} tokens", progress):
+        part = places[start : start + step]
+        known = tokens[: part[-1] + 1] if ahead else tokens[:-1]
+        feeds = decoder_inputs(explainer.inputs, np.tile(known, (len(part), 1)), heads)
+        found = explainer(feeds, [(int(p), int(tokens[p + 1])) for p in part])
         values = found.attribution
         if values.ndim == 3:
             values = over_width(values, bool(found.about["method_info"].get("per_unit")))
-        rows.append(values)
-        output = np.asarray(found.outputs[explainer.about["output"]])
-        scores.append(output[np.arange(len(part)), part, tokens[part + 1]])
+        rows.append(np.pad(values, ((0, 0), (0, len(tokens) - 1 - len(known)))))
+        explained = np.asarray(found.outputs[explainer.about["score"]["tensor"]])
+        scores.append(explained[np.arange(len(part)), part, tokens[part + 1]])
     matrix = np.concatenate(rows)
     matrix[np.arange(matrix.shape[1]) > places[:, None]] = 0  # exact zeros of a causal model may have the sign of a minus
     return matrix, np.concatenate(scores)

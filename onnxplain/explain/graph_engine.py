@@ -111,6 +111,13 @@ class GraphEngine:
             self._made[target, looked_up] = rewritten, session
         return self._made[target, looked_up]
 
+    @property
+    def shares_baselines(self) -> bool:
+        """Whether every sample is compared with all baselines that a batch is given."""
+        rewritten, session = self._ready(BY_INDEX)
+        names = rewritten.about["run_time_inputs"].get("baseline", {}).values()
+        return any([*session.inputs[name].shape[:1]] == ["references"] for name in names)
+
     def _looked_up(self, value: Any) -> tuple[str, ...]:
         """The inputs of integers whose baselines, given for a batch, are arrays of integers to look up.
 

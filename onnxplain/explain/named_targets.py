@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from onnxplain.io.text.encoded import EncodedText
 from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.ir.tensor import Dim
 
-__all__ = ["TargetNames", "is_language_model"]
+__all__ = ["TargetNames", "is_language_model", "reads_as_target", "warn_of_labels"]
 
 WORDS = ("top", "all", "input", "seed", "cotangent", ":")
 """What means something of its own in a target."""
@@ -67,7 +68,7 @@ class TargetNames:
         return [target] * len(self.encoded) if self.positions and plain else target
 
     def _of_text(self, text: str) -> TargetLike:
-        if _is_plain(text):
+        if self._is_plain(text):
             return text
         index = self._find(text)
         if index is not None:
@@ -83,14 +84,35 @@ class TargetNames:
         """The element of an index in every sample: of a language model at the end of its text."""
         return [(e.last, index) for e in self.encoded] if self.positions else index
 
+    def _is_plain(self, text: str) -> bool:
+        """Whether a text is a target without names. What reads as one is, but for tokens that have a space at their edge."""
+        spaced = self.tokenizer is not None and text != text.strip()
+        if reads_as_target(text) and not spaced:
+            return True
+        return not any(c.isalpha() for c in text) and self._find(text) is None
+
     def _for_sample(self, target: Any, sample: int) -> Any:
+        if isinstance(target, str) and self._is_plain(target):
+            return self._plain_for_sample(target)
         if isinstance(target, str):
             index = self._index(target)
             return (self.encoded[sample].last, index) if self.positions and sample < len(self.encoded) else index
         return self._in_tuple(target) if isinstance(target, tuple) else target
 
+    def _plain_for_sample(self, text: str) -> int | tuple[int, ...]:
+        """One of a list, in text, which means what it means alone; −1 is the top one."""
+        axes = parse_target(text).axes
+        if axes == ("top",) and not self.positions:
+            return -1
+        numbers = [a for a in axes if isinstance(a, int)]
+        if not numbers or len(numbers) < len(axes):
+            raise TargetError(
+                f"'{text}' is no target of one sample among others: give an index or a name for each, or one target for all"
+            )
+        return numbers[0] if len(numbers) == 1 else tuple(numbers)
+
     def _alone(self, name: str) -> Any:
-        return name if _is_plain(name) else self._at_last(self._index(name))
+        return name if self._is_plain(name) else self._at_last(self._index(name))
 
     def _at_last(self, index: int) -> Any:
         """The same element of all samples."""
@@ -133,11 +155,16 @@ class TargetNames:
             index = axes[-1]
             if not isinstance(index, int) or len(axes) != 1 + self.positions or not 0 <= index < self._count():
                 return ""
-            name = repr(self.tokenizer.piece(index)) if self.tokenizer else str(self.labels[index])
+            name = self._name(index) if self.tokenizer else str(self.labels[index])
             size = "" if abs(weight) == 1 else f"{abs(weight):g}·"
             told.append(("−" if weight < 0 else "+" if told else "") + (" " if told else "") + size + name)
         place = f" after position {target.terms[0][1][0]}" if self.positions else ""
         return " ".join(told) + place
+
+    def _name(self, token: int) -> str:
+        """A token in quotes; a number that no token has as it is."""
+        assert self.tokenizer is not None
+        return repr(self.tokenizer.piece(token)) if token in self.tokenizer.spelled else str(token)
 
     def _count(self) -> int:
         return self.tokenizer.size if self.tokenizer else len(self.labels)
@@ -148,21 +175,31 @@ class TargetNames:
         words = extents[-1]
         assert isinstance(words, int)
         place, token = divmod(index, words) if len(extents) == 2 else (None, index)
-        name = repr(self.tokenizer.piece(token)) if token < self.tokenizer.size else str(token)
+        name = self._name(token)
         return name if place is None else f"{name} after position {place}"
 
 
-def _is_plain(text: str) -> bool:
-    """Whether a text is a target without names; one without letters is none with them."""
-    if not any(c.isalpha() for c in text):
-        return True
+def reads_as_target(text: str) -> bool:
+    """Whether a text is a target without names, such as "top", "3" or "3,:"; of several samples where ";" parts it."""
     if ";" in text:
-        return all(_is_plain(part) for part in text.split(";"))
+        return all(reads_as_target(part) for part in text.split(";"))
     try:
         parse_target(text)
     except TargetError:
         return False
     return True
+
+
+def warn_of_labels(labels: Sequence[str]) -> None:
+    """Warn of classes whose names are something else as a target: a number is always an index, "top" the top prediction."""
+    misread = [label for i, label in enumerate(labels) if label != str(i) and reads_as_target(label)]
+    if misread:
+        first = misread[0]
+        meant = f"index {first}" if first.isdecimal() else f"what {first!r} says of any model"
+        warnings.warn(
+            f"the label {first!r} is of class {list(labels).index(first)}, and as a target it means {meant}: name classes that "
+            "read so by their index", UserWarning, stacklevel=2,
+        )  # fmt: skip
 
 
 def _halves(text: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from onnxplain.errors import MethodError
 from onnxplain.explain.request import Request
 from onnxplain.io.metadata import METADATA_KEY
 from onnxplain.io.reader import Source
-from onnxplain.passes import expanded, prepared, preparing, simplified
+from onnxplain.passes import expanded, prepared, preparing, scored, simplified
 
 __all__ = ["WORDS", "Prepared", "prepare_source", "stages"]
 
@@ -70,11 +70,13 @@ def stages(source: Source, request: Request) -> Iterator[tuple[str, onnx.ModelPr
 
 
 def _passes_of_the_method(named: Request, masked: Mapping[str, str]) -> tuple[Callable[[Source], Source], ...]:
-    """What the method wants of a prepared model: operators in smaller ones, and batch normalizations in the maps beside them."""
+    """What the method wants of a prepared model: operators in smaller ones, batch normalizations in the maps beside them, and
+    the score that is explained, where the model does not compute it."""
     kept = (named.output, *named.layer, *masked.values(), *named.expose)
     return (
         lambda source: expanded(source, named.method.expands(named.options), named.registry),
         lambda source: simplified(source, kept),
+        lambda source: scored(source, named.output, named.score),
     )
 
 

@@ -30,7 +30,7 @@ class Request:
         inputs: the inputs to explain, or None for all that the output depends on.
         layer: inner tensors to explain, or to go through.
         baseline: the reference input.
-        score: "logit" or "probability".
+        score: one of `onnxplain.analysis.score.SCORES`.
         sample_axis: what the user says of the axes that count samples, by input or output, or of all inputs; "auto" finds them.
         mask: by layer, what may pass there.
         batch_size: samples per run within the file; None runs them all at once.

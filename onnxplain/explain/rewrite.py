@@ -62,7 +62,9 @@ def rewrite(
             module scopes. Methods that need a layer besides the inputs take it from here (`onnxplain methods NAME` says so).
         baseline: the reference input, for methods that compare with one: a number, an array, "input" for one given at run
             time, or a mapping from input names to these.
-        score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is.
+        score: "logit" explains what goes into a final softmax or sigmoid, "probability" the output as it is. What follows is
+            computed of the logits, of every class: "log-probability"; "loss", its negative, the cross-entropy where the target
+            is the true class; "entropy", that of the whole distribution whichever the class.
         sample_axis: which axis counts samples: {name: axis or None} for inputs and outputs, or one axis (or None) for all inputs.
             What is not said follows from it. "auto" takes what the dataflow proves, and what symbols or a fixed batch tell.
         mask: what may pass at a layer, by the layer's name: the numbers of the channels to keep, an array to multiply with, or

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from onnxplain.analysis.attention import token_input
 from onnxplain.analysis.cam_layer import map_layer
 from onnxplain.analysis.explained import (
     Explained,
@@ -61,10 +62,15 @@ def _explained(graph: Graph, score: Score, request: Request) -> tuple[tuple[Expl
     """The tensors that a method explains, inputs or layers, and the layers that it looks at beside them."""
     role, method = request.registry.role, request.method
     attributes_to, auto_layer = method.attribution_site(request.options)
-    if attributes_to == "column":
+    if attributes_to in ("column", "token"):
         if request.layer:
-            raise MethodError(f"method '{method.name}' explains the columns of the inputs, no layers; leave layer out")
-        return find_tables(graph, score.tensor, request.inputs), ()
+            what = "columns of the inputs" if attributes_to == "column" else "tokens"
+            raise MethodError(f"method '{method.name}' explains the {what}, no layers; leave layer out")
+        found = find_tables(graph, score.tensor, request.inputs)
+        if attributes_to == "column":
+            return found, ()
+        tokens = token_input(graph, tuple(e.name for e in found))
+        return tuple(e for e in found if e.name == tokens), ()
     layers = find_layers(graph, score.tensor, request.layer, role) if request.layer else ()
     if attributes_to == "explained":
         return layers or find_sources(graph, score.tensor, request.inputs, role), ()

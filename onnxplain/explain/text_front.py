@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,11 +133,18 @@ class TextFront:
         bare = next((i for i, e in enumerate(encoded) if all(e.added)), None)
         if bare is not None:
             raise InputError(f"text {bare} has no tokens of its own: {' and '.join(map(repr, encoded[bare].texts))}")
-        return self.tokenizer.padded(encoded, self.inputs.length)
+        made = self.tokenizer.padded(encoded, self.inputs.length, most=self.most)
+        if self.inputs.mask is None and not all(all(e.attended) for e in made):
+            warnings.warn(
+                "texts are filled up with padding to one length, and the model takes no attention mask: unless it looks back "
+                "only, it reads the padding as text; explain texts of one length together, or one at a time",
+                UserWarning, stacklevel=2,
+            )  # fmt: skip
+        return made
 
     # -- baselines -----------------------------------------------------------------------------------------------
 
-    def baseline(self, value: Any, encoded: Sequence[EncodedText], samples: int | None) -> Any:
+    def baseline(self, value: Any, encoded: Sequence[EncodedText], samples: int | None, *, shared: bool = False) -> Any:
         """A baseline with tokens and texts in it as ids.
 
         Args:
@@ -145,15 +153,16 @@ class TextFront:
                 as it is.
             encoded: the texts.
             samples: the axis of the tokens' input that counts samples.
+            shared: whether the method compares every sample with all baselines.
 
         Returns:
             Ids [samples, tokens] in place of texts.
 
         Raises:
-            InputError: the other text has another number of tokens.
+            InputError: the other text has another number of tokens, or baselines that are shared belong to one text each.
         """
         if isinstance(value, Mapping):
-            return {n: self.baseline(v, encoded, samples) if n == self.name else v for n, v in value.items()}
+            return {n: self.baseline(v, encoded, samples, shared=shared) if n == self.name else v for n, v in value.items()}
         if not holds_text(value):
             return value
         each = listed(value)
@@ -161,6 +170,8 @@ class TextFront:
             raise InputError(f"{len(each)} baselines for {len(encoded)} texts: give one for all, or one for each")
         each = each * len(encoded) if len(each) == 1 else each
         ids = np.array([self._reference(own, text) for own, text in zip(each, encoded, strict=True)])
+        if shared:
+            ids = _only_one(ids)
         return ids.T if samples == 1 else ids if samples is not None else ids[0]
 
     def _reference(self, own: TextLike, text: EncodedText) -> list[int]:
@@ -196,8 +207,23 @@ class TextFront:
         }
 
 
+def _only_one(ids: Array) -> Array:
+    """The row that all texts are compared with."""
+    rows = np.unique(ids, axis=0)
+    if len(rows) > 1:
+        raise InputError(
+            "the method compares every text with all baselines, and these belong to one text each: explain texts of one length "
+            "together, or one at a time"
+        )
+    return rows
+
+
 def listed(given: Any) -> list[TextLike]:
     """Texts and pairs, one per sample, from what users give."""
     if isinstance(given, np.ndarray):
-        return [str(text) for text in given.ravel().tolist()]
+        if given.ndim == 2 and given.shape[1] == 2:  # a pair in each row
+            return [tuple(row) for row in given.tolist()]
+        if given.ndim > 1 and given.shape != (len(given), 1):
+            raise InputError(f"expected texts [n] or pairs of texts [n, 2], got an array {list(given.shape)}")
+        return [row if isinstance(row, tuple) else str(row) for row in given.ravel().tolist()]
     return [given] if isinstance(given, str | tuple) else list(given)

@@ -51,7 +51,10 @@ class TextReader:
         axes, front = self.engine.axes, self.front
         samples = axes.of_input(front.name)
         arrays, encoded = front.read(x, samples)
-        given = {**given, "baseline": front.baseline(given.get("baseline"), encoded, samples)}
+        reference = given.get("baseline")
+        if reference is not None:
+            reference = front.baseline(reference, encoded, samples, shared=self.engine.shares_baselines)
+        given = {**given, "baseline": reference}
         feeds = checked(arrays, self.engine)
         count = count_samples(axes, feeds)
         speaks = is_language_model(axes, front.tokenizer)
@@ -59,7 +62,7 @@ class TextReader:
         names = TargetNames(self.labels, front.tokenizer if speaks else None, encoded, speaks and len(extents) == 2)
         contrast = ""
         question = Question(feeds, count, *at_run_time(None, None, count, extents), cotangent, given)
-        if names.positions and target in (None, "top") and cotangent is None:
+        if names.positions and cotangent is None and (target is None or (isinstance(target, str) and target == "top")):
             made = self._at_the_end(question, names, extents)
         else:
             kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
@@ -76,18 +79,21 @@ class TextReader:
 
     def _at_the_end(self, question: Question, names: TargetNames, extents: Sequence[Dim]) -> Explanation:
         """The explanation of each text's likeliest next token."""
-        axes, words = self.engine.axes, extents[-1]
+        last, words = np.array([e.last for e in names.encoded], np.int64), extents[-1]
         assert isinstance(words, int)
-        last = np.array([e.last for e in names.encoded], np.int64)
-        if len(set(last.tolist())) == 1:
-            kind, _ = at_run_time((int(last[0]), "top"), None, question.count, extents, axes.reason)
-            made = self.engine.explain(replace(question, target=kind, chosen=None))
-            found = scores(made)
-            return made if found is None else replace(made, target=_tops(found, last, words))
+        if self._file_knows(last, len(names.encoded[0])):
+            return self.engine.explain(question)
         first = self.engine.explain(replace(question, chosen=last * words))  # any token: the scores are what is wanted
         found = scores(first)
         assert found is not None, "a language model gives the scores it is explained at"
         return self.engine.explain(replace(question, chosen=_tops(found, last, words)))
+
+    def _file_knows(self, last: Array, length: int) -> bool:
+        """Whether the top prediction of the explained file is the one at the end of these texts."""
+        found, mask = self.engine.about.get("positions"), self.front.inputs.mask
+        if found is None or found["tokens"] != self.front.name:
+            return False
+        return bool((last == length - 1).all()) if mask is None or found["mask"] != mask.name else True
 
 
 def _tops(found: Array, last: Array, words: int) -> Array:

@@ -127,5 +127,5 @@ def guided_grad_cam(
     b, at = context.b, places(context, axes, grid)
     wide = at.laid(b.Relu(weighed(at, grad_cam)), upsample=True)
     cam = at.over_input(b.Squeeze(wide, [1]))
-    fine = context.gradient(modified_backprop("guided-backprop", guided))
+    fine = context.messages(modified_backprop("guided-backprop", guided))
     return {x: b.Mul(slope, cam) for x, slope in fine.items()}

@@ -69,6 +69,7 @@ class Point:
         target: the tensor the backward pass starts from.
         ranked: the prediction in the target's shape, whose greatest element is the top one.
         origins: the tensors the model begins with.
+        logits: what the target is computed of by nodes that were appended; None where the model computes it itself.
         cotangent: the message the backward pass starts with; None where there are `identity_cotangents`.
         identity_cotangents: the cotangents of all targets as rows, which `over_targets` runs through.
         masks: what messages are multiplied with at a tensor.
@@ -83,6 +84,7 @@ class Point:
     target: Tensor
     ranked: Tensor
     origins: tuple[Tensor, ...]
+    logits: Tensor | None = None
     cotangent: Tensor | None = None
     identity_cotangents: Tensor | None = None
     masks: Mapping[Tensor, Tensor] = field(default_factory=dict)
@@ -94,8 +96,9 @@ class Point:
         """The model as it is."""
         graph, score = selection.graph, selection.score
         return cls(
-            graph.nodes, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins
-        )
+            graph.nodes, graph.inputs, selection.explained, selection.layers, score.tensor, score.ranked, selection.origins,
+            score.logits,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,10 +211,30 @@ class AttributionContext:
     # -- backward -------------------------------------------------------------------------------------------------
 
     def relevance(self, composite: Composite) -> dict[Tensor, Tensor]:
-        """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward."""
+        """Relevance at the explained tensors: the explained score itself, where the cotangent takes it, propagated backward.
+
+        Of a score s that was appended it is z · ∂s/∂z at the logits z, the linear part of s, as in `messages`.
+        """
+        start, slopes = self._start()
         with self.b.scope("onnxplain/target"):
-            score = self.b.Mul(self.cotangent, self.target)
-        return self.gradient(composite, cotangent=score, scored=True)
+            score = self.b.Mul(slopes, start)
+        return self.gradient(composite, cotangent=score, scored=True, start=start)
+
+    def messages(self, composite: Composite) -> dict[Tensor, Tensor]:
+        """Messages at the explained tensors, from the cotangent propagated backward by rules that are no derivatives.
+
+        Of a score that was appended they start from its slopes at the logits: such rules are for what the model has learned.
+        """
+        start, slopes = self._start()
+        return self.gradient(composite, cotangent=slopes, start=start)
+
+    def _start(self) -> tuple[Tensor, Tensor]:
+        """Where rules other than those of gradients begin, and the slopes of what is explained there."""
+        logits = self.point.logits
+        if logits is None:
+            return self.target, self.cotangent
+        with self.b.scope("onnxplain/target"):
+            return logits, replace(self, observer=None).gradient(of=[logits])[logits]
 
     def gradient(
         self,
@@ -220,13 +243,15 @@ class AttributionContext:
         at: Mapping[Tensor, Tensor] | None = None,
         cotangent: Tensor | None = None,
         scored: bool = False,
+        start: Tensor | None = None,
         of: Sequence[Tensor] | None = None,
         references: Mapping[Tensor, Tensor] | None = None,
         reference_nodes: Sequence[Node] = (),
     ) -> dict[Tensor, Tensor]:
         """Messages at the explained tensors, or at those in `of`: the cotangent propagated backward by a composite's rules.
 
-        With `cotangent`, that instead of the context's own; `scored` says that it is zero where the target is. With `at`, at
+        With `cotangent`, that instead of the context's own; `scored` says that it is zero where the tensor is that it starts
+        from, the target or `start`. With `at`, at
         another
         point: the model is replayed with those tensors in place of the explained ones. `references` are what tensors are at the
         baseline, for rules that compare with one, and the nodes `reference_nodes` make them.
@@ -243,7 +268,7 @@ class AttributionContext:
             references=dict(references or {}),
             reference_nodes=reference_nodes,
         )
-        target_messages = {self.target: cotangent or self.cotangent}
+        target_messages = {start or self.target: cotangent or self.cotangent}
         wanted = self.sources if of is None else tuple(of)
         messages = backpropagate(
             self.b, self.nodes, wanted, target_messages, choose, origins=self.point.origins, masks=self.point.masks
@@ -283,6 +308,7 @@ class AttributionContext:
                 cotangent=here.cotangent if copies is None or here.cotangent is None else copies.tile(here.cotangent),
                 ranked=self._copied(here.ranked, copies),
                 origins=tuple(became.get(t, t) for t in here.origins),
+                logits=None if here.logits is None else became.get(here.logits, here.logits),
                 identity_cotangents=here.identity_cotangents,
                 masks={became.get(t, t): self._copied(m, copies) for t, m in here.masks.items()},
                 origin=(self, copies),

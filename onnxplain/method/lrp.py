@@ -49,7 +49,7 @@ def propagation(
         def run(context: AttributionContext, **options: Any) -> dict[Tensor, Tensor]:
             run_time = {k: context.run_time_input(k) for k, v in options.items() if isinstance(v, str) and v == "input"}
             composite = checked(**{**options, **run_time})
-            return context.relevance(composite) if starts_from == "score" else context.gradient(composite)
+            return context.relevance(composite) if starts_from == "score" else context.messages(composite)
 
         axioms = ("conservation",) if starts_from == "score" else ()
         method(

@@ -63,7 +63,7 @@ OPTIONS = {
     "table": "how large the tables of trees may get, '128MB' or bytes; leaves beyond that are summed up when the file runs",
     "truth": "the true class or value of every sample, for a loss",
     "upsample": "whether the map is enlarged to the input's places, linearly between those of the layer",
-    "window": "extent of the window, one number or one per axis of space or time; an eighth of the input where not said",
+    "window": "extent of the window, one number or one per axis of space or time; else an eighth of the input, of tokens one",
 }
 """What each option means."""
 

@@ -19,8 +19,8 @@ __all__ = ["AttributionSite", "Method", "Option", "all_methods", "find_method", 
 T = TypeVar("T")
 
 FAMILIES = (
-    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "cam", "perturbed_cam", "layers",
-    "additive", "tree_shap",
+    "gradient", "taylor", "path", "blur", "expected", "noise", "translation", "deeplift", "lrp", "attention", "cam",
+    "perturbed_cam", "layers", "additive", "tree_shap",
 )  # fmt: skip
 """The files of this folder that define methods, in the order users see them."""
 
@@ -47,10 +47,11 @@ BLACK_BOX = (
 Serves: TypeAlias = "Callable[[Graph, Tensor, Traits], object]"
 """A model, the score that is explained, and the facts about operators: raises where a method cannot serve it."""
 
-AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map", "column"]
+AttributionSite: TypeAlias = Literal["explained", "layer", "input", "map", "column", "token"]
 """Where attributions lie, and so what `layer=` means to a method.
 
 "explained": on the inputs, or on the layers named. "column": on the inputs as they are, of any type; layers mean nothing.
+"token": likewise, on the input of tokens.
 "layer": on the layers named, while the inputs vary. "input": on the inputs, by way of one layer. "map": on the places of an
 input, from one layer.
 """

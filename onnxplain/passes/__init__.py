@@ -18,6 +18,7 @@ from onnxplain.passes.claims import drop_false_claims
 from onnxplain.passes.constants import fold_constants
 from onnxplain.passes.contrib import claim_contrib, expand_contrib, expand_operators
 from onnxplain.passes.dense import write_out_sparse
+from onnxplain.passes.derived_score import append_score
 from onnxplain.passes.expand import expand_functions
 from onnxplain.passes.final_logits import early_logits, final_logits
 from onnxplain.passes.fold_norm import fold_batch_norm
@@ -34,7 +35,7 @@ from onnxplain.passes.tidy import tidy
 from onnxplain.passes.unrounded import unrounded_scores
 from onnxplain.passes.yes_or_no import settle_yes_or_no
 
-__all__ = ["PREPARATION", "expanded", "prepare", "prepared", "preparing", "simplified"]
+__all__ = ["PREPARATION", "expanded", "prepare", "prepared", "preparing", "scored", "simplified"]
 
 PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
     "sort-nodes": sort_nodes,
@@ -68,6 +69,14 @@ PREPARATION: dict[str, Callable[[onnx.ModelProto], bool]] = {
 def prepared(source: Source, registry: Registry | None = None) -> Source:
     """The source with its model prepared, in place; nothing to do where it was before."""
     return source if source.passes is not None else replace(source, passes=tuple(prepare(source.model, registry)))
+
+
+def scored(source: Source, output: str | None, score: str) -> Source:
+    """A prepared source with the score that is explained appended, in place, where the model does not compute it."""
+    assert source.passes is not None
+    if not append_score(source.model, output, score):
+        return source
+    return replace(source, passes=(*source.passes, "append-score"))
 
 
 def simplified(source: Source, keep: Iterable[str | None] = ()) -> Source:

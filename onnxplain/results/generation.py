@@ -127,8 +127,8 @@ class Generation:
         scale, signed = rim(self.matrix), bool((self.matrix < 0).any())
         axes.imshow(colours(self.matrix, scale, signed), aspect="auto", interpolation="nearest")
         axes.axvline(self.prompt - 0.5, color="#6b7280", linewidth=0.8, linestyle=(0, (3, 2)))
-        axes.set_xticks(range(sources), [self.text(i) for i in range(sources)], rotation=90, fontsize=8)
-        axes.set_yticks(range(targets), [self.text(self.prompt + i) for i in range(targets)], fontsize=8)
+        axes.set_xticks(range(sources), [self.text(i) for i in range(sources)], rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(targets), [self.text(self.prompt + i) for i in range(targets)], fontsize=8, parse_math=False)
         axes.set_ylabel("generated", fontsize=8)
         axes.set_title(f"{self.about['method']}; full colour: {short(scale)}; the prompt ends at the dashed line", fontsize=8)
         return figure

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.score import DERIVED
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.results.explanation_data import ExplanationData
 
@@ -90,6 +91,8 @@ def explained_score(explanation: ExplanationData) -> str:
     output = explanation.about.get("output", "output")
     if score.get("kind") == "logit":
         return f"logit: what goes into the final {score.get('activation') or 'activation'} of output '{output}'"
+    if score.get("kind") in DERIVED:
+        return f"{score['kind']} of output '{output}'"
     return f"output '{output}' as it is"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain._optional import optional
+from onnxplain.analysis.score import DERIVED
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.feature_table import FeatureTable, feature_tables, is_table
 from onnxplain.results.prediction import lifted, sample_count, scores
@@ -59,7 +60,7 @@ def _base(explanation: ExplanationData, values: Array, every: bool, count: int) 
         return np.asarray(lifted(explanation, explanation.facts["base_value"]), np.float64)
     total = values.reshape(count, -1, values.shape[-1]).sum(axis=1) if every else values.reshape(count, -1).sum(axis=1)
     found = scores(explanation)
-    if found is None or explanation.about.get("score", {}).get("kind") == "logit":
+    if found is None or explanation.about.get("score", {}).get("kind") in ("logit", *DERIVED):
         return np.full(total.shape, np.nan)
     flat = found.reshape(count, -1).astype(np.float64)
     if every:

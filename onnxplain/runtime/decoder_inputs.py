@@ -23,13 +23,17 @@ PAST = re.compile(r"^(past_key_values|past|past_key_value)\.")
 """What the names of inputs begin with that hold keys and values of earlier tokens."""
 
 
-def decoder_inputs(wanted: Sequence[Tensor], ids: Array, heads: Mapping[str, int] | None = None) -> dict[str, Array]:
-    """The inputs of a decoder that starts with these tokens: nothing is padded, and the past is empty.
+def decoder_inputs(
+    wanted: Sequence[Tensor], ids: Array, heads: Mapping[str, int] | None = None, *, past: int = 0
+) -> dict[str, Array]:
+    """The inputs of a decoder that is given these tokens: nothing is padded.
 
     Args:
         wanted: the inputs of the model, one of them called `input_ids`.
-        ids: the token ids, [samples, tokens].
+        ids: the ids of all tokens, [samples, tokens].
         heads: the size of a head by name of a past input, where the input's own shape leaves it open (`head_sizes`).
+        past: how many of the tokens, from the first on, the decoder has keys and values of already, which are not made here. A
+            past input among those wanted is empty.
 
     Returns:
         An array for each input.
@@ -39,14 +43,14 @@ def decoder_inputs(wanted: Sequence[Tensor], ids: Array, heads: Mapping[str, int
     """
     count, length = ids.shape
     known = {
-        TOKENS: ids,
+        TOKENS: ids[:, past:],
         "attention_mask": np.ones((count, length)),
-        "position_ids": np.tile(np.arange(length), (count, 1)),
-        "token_type_ids": np.zeros((count, length)),
-        "cache_position": np.arange(length),
-        "use_cache_branch": np.zeros(1),
+        "position_ids": np.tile(np.arange(past, length), (count, 1)),
+        "token_type_ids": np.zeros((count, length - past)),
+        "cache_position": np.arange(past, length),
+        "use_cache_branch": np.array([past > 0]),
         "seqlens_k": np.full(count, length - 1),
-        "past_sequence_length": np.zeros(1),
+        "past_sequence_length": np.array([past]),
         "total_sequence_length": np.array([length]),
     }
     made: dict[str, Array] = {}

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxes, SampleAxisLike, find_sample_axes
-from onnxplain.analysis.score import find_score
+from onnxplain.analysis.score import before_derived, find_score
 from onnxplain.analysis.tensor_names import resolve
 from onnxplain.errors import InputError, nearest
 from onnxplain.io.reader import ModelLike, read
@@ -199,4 +199,4 @@ def inputs_and_axes(
 def axes_of(graph: Graph, output: str | None, score: str, sample_axis: SampleAxisLike, traits: Traits) -> SampleAxes:
     """Which axes of a prepared model count samples, seen from the output that is explained; as `inputs_and_axes`."""
     named = None if output is None else resolve(graph.model, output)
-    return find_sample_axes(graph, find_score(graph, named, score), sample_axis, traits)
+    return find_sample_axes(graph, find_score(graph, named, before_derived(score)), sample_axis, traits)

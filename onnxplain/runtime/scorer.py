@@ -20,6 +20,7 @@ from onnxplain.ir.edit import alive, set_nodes
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry
 from onnxplain.ir.tensor import Tensor
+from onnxplain.passes import scored
 from onnxplain.runtime.chunks import run_in_chunks
 from onnxplain.runtime.footprint import bytes_of_a_sample, sizes_of_symbols
 from onnxplain.runtime.session import Arrays, Providers, Session
@@ -73,10 +74,11 @@ class Scorer:
         self, source: Source, output: str | None, score: str, providers: Providers = None, threads: int | None = None,
         sample_axis: SampleAxisLike = AUTO,
     ) -> None:  # fmt: skip
+        output = None if output is None else resolve(source.model, output)
+        source = scored(source.copy(), output, score)
         self.folder = source.folder
         self.graph = Graph(source.copy().model)
         self.inputs: tuple[Tensor, ...] = self.graph.inputs
-        output = None if output is None else resolve(self.graph.model, output)
         self.score = find_score(self.graph, output, score)
         self.axes = find_sample_axes(self.graph, self.score, sample_axis)
         self.batched = self.axes.batched

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.analysis.score import DERIVED
 from onnxplain.errors import LayerError, MethodError, OnnxplainError, TargetError
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
@@ -103,7 +104,8 @@ def _rewritten(about: Mapping[str, Any], origin: Source) -> Rewritten | None:
     """The model rewritten as the metadata says, to explain the score that it names; None where neither kind of score is that."""
     entries = about["attributions"].values()
     layers = [e["tensor"] for e in entries if e["kind"] in ("layer", "map")]
-    for score in ("logit", "probability"):
+    kind = about["score"]["kind"]
+    for score in (kind,) if kind in DERIVED else ("logit", "probability"):
         request = Request.for_graph(
             about["method"], options=about["options"], target={"seed": "cotangent"}.get(about["target"], about["target"]),
             output=about["output"], layer=layers or None, inputs=None if layers else [e["explains"] for e in entries],

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike, find_sample_axes
-from onnxplain.analysis.score import find_score
+from onnxplain.analysis.score import DERIVED, before_derived, find_score
 from onnxplain.analysis.tensor_names import resolve
-from onnxplain.errors import MethodError
+from onnxplain.errors import MethodError, OnnxplainError
 from onnxplain.explain.engine import RunSettings, count_samples
 from onnxplain.explain.prediction import PredictionCheck
 from onnxplain.explain.request import Request
@@ -25,7 +25,8 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.own_kernels import only_written
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
-from onnxplain.passes import prepared
+from onnxplain.passes import prepared, scored
+from onnxplain.passes.derived_score import append_score
 from onnxplain.propagation.ledger import Ledger, NodeConservation
 from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.guarded import guarded
@@ -123,6 +124,7 @@ def check(
         raise MethodError("check compares at the model's inputs; leave --layer out")
     origin = read(model)
     source = prepared(origin.copy(), registry)
+    source = scored(source, None if output is None else resolve(source.model, output), score)
     graph = Graph(source.copy().model)
     feeds = _feeds(x, graph, request, seed)
     subject = _Subject(origin, source, graph, feeds, providers)
@@ -130,7 +132,7 @@ def check(
     verdict = PredictionCheck(origin, request, RunSettings(providers))(feeds, ran.results, ran.rewritten.model)
     findings = [Finding("prediction", verdict.kept, verdict.detail)]
     culprit = ""
-    if found.attributes_to != "column":  # columns get their attributions by no backward pass to the inputs
+    if found.attributes_to not in ("column", "token"):  # these get their attributions by no backward pass to the inputs
         gradient = subject.run(request.for_method("gradient")) if method != "gradient" else ran
         slopes = _check_gradient(subject, request, gradient, directions, seed)
         findings.append(slopes)
@@ -168,7 +170,9 @@ def _feeds(x: Any, graph: Graph, request: Request, seed: int) -> Mapping[str, An
     """
     if x is None:
         return random_inputs(graph, seed)
-    score = find_score(graph, None if request.output is None else resolve(graph.model, request.output), request.score)
+    score = find_score(
+        graph, None if request.output is None else resolve(graph.model, request.output), before_derived(request.score)
+    )
     axes = find_sample_axes(graph, score, request.sample_axis, request.registry.traits)
     feeds = check_inputs(x, graph.inputs, nonfinite="missing", axes=axes.of_inputs)
     count_samples(axes, feeds)
@@ -222,6 +226,8 @@ def _check_gradient(subject: _Subject, request: Request, gradient: _Ran, directi
         value = gradient.results[tensor]
         origin = subject.origin if not graph.kernels else _written_out(subject.source)
         like = value if not graph.kernels else None
+        if score in DERIVED:
+            origin, tensor = _with_score(origin, gradient.rewritten.about["output"], score) or (origin, tensor)
         original = original_at(origin, tensor, like, feeds, subject.providers, exact=is_small(graph))
         if original is not None:
             found = check_slopes(gradient.rewritten, gradient.session, feeds, directions, seed, original)
@@ -230,6 +236,16 @@ def _check_gradient(subject: _Subject, request: Request, gradient: _Ran, directi
             off = float(np.abs(original.value(feeds) - value).max()) / max(float(np.abs(value).max()), 1e-30)
             return replace(found, detail=f"{found.detail}; of {WRITTEN_OUT} (here by {off:.1g} of the largest score)")
     return Finding(what, None, f"'{tensor}' is no tensor of the original model, so there is nothing to difference")
+
+
+def _with_score(source: Source, output: str, score: str) -> tuple[Source, str] | None:
+    """The original with a score appended that it does not compute, and its tensor; None where its file says too little."""
+    made = source.copy()
+    try:
+        append_score(made.model, output, score)
+        return made, find_score(Graph(made.model), output, score).tensor.name
+    except OnnxplainError:
+        return None
 
 
 def _check_conservation(subject: _Subject, request: Request) -> tuple[list[Finding], list[NodeConservation]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
+from onnxplain.analysis.score import DERIVED
 from onnxplain.errors import MethodError
 from onnxplain.io.metadata import sample_axis_in
 from onnxplain.ir.graph import Graph
@@ -34,10 +35,10 @@ def _of_score(about: Mapping[str, Any], graph: Graph) -> Iterator[str]:
     if outputs and not graph.has_tensor(about["output"]):
         yield f"there is no output '{about['output']}' to explain"
     score = about["score"]
-    if (score["kind"] == "output") != (score["activation"] == ""):
+    if (score["kind"] == "logit") != (score["activation"] != ""):
         yield f"a score of kind '{score['kind']}' with the activation '{score['activation']}'"
     if not graph.has_tensor(score["tensor"]):
-        if outputs:
+        if outputs and score["kind"] not in DERIVED:  # of these a gradient may need no more than the logits
             yield f"the score's tensor '{score['tensor']}' is not in the graph"
         return
     shape = graph.tensor(score["tensor"]).shape

@@ -77,6 +77,20 @@ def test_every_form(ending: str, tmp_path: Path) -> None:
             assert json.loads(str(file["texts"]))[1]["pieces"][1:3] == ["bad", "film"]
 
 
+@pytest.mark.parametrize("file", ["{}", "\x00", '{"version": "2.0"}'])
+def test_a_tokenizer_is_read_where_texts_are_given(file: str, tmp_path: Path) -> None:
+    """Arrays need none, whatever lies beside the model."""
+    shutil.copy(MODEL, tmp_path / "model.onnx")
+    (tmp_path / "tokenizer.json").write_text(file)
+    np.savez(tmp_path / "x.npz", input_ids=np.array([[2, 10, 11, 3]]), attention_mask=np.ones((1, 4), np.int64))
+    assert "logits" in good("explain", tmp_path / "model.onnx", tmp_path / "x.npz")
+    assert "is no tokenizer that the tokenizers library reads" in refused("explain", tmp_path / "model.onnx", TEXT)
+
+
+def test_what_the_shell_hands_over_is_no_text() -> None:
+    assert "no character" in refused("explain", MODEL, "caf\udce9")
+
+
 def test_targets_and_baselines_in_words(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     good("explain", MODEL, TEXT, "-t", "positive-negative", "--labels", LABELS, "-o", out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from onnxplain import Explainer
 from onnxplain.errors import InputError, LayerError, TargetError
+from onnxplain.explain.graph_engine import GraphEngine
+from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.method.registry import all_methods
 from tests.support.made_tokenizers import KINDS, made
 from tests.support.models import run
@@ -58,11 +61,27 @@ def test_padding_changes_nothing() -> None:
     assert {t for t, v in zip(together.texts[1].tokens, together.token_values()[1], strict=True) if v == 0} >= {"[PAD]"}
 
 
+def test_occlusion_covers_one_token_at_a_time() -> None:
+    """So that a text has the same numbers beside a longer one."""
+    explainer = Explainer(REVIEWS / "model.onnx", "occlusion", baseline="[MASK]")
+    long = "It is far too long, and the actors are bad. I do not like it!"
+    (alone,), together = explainer("bad film", 0).token_values(), explainer(["bad film", long], [0, 0]).token_values()
+    assert together[0][: len(alone)] == pytest.approx(alone, abs=1e-5)
+    assert not together[0][len(alone) :].any()
+    ids = np.array([explainer("bad film").texts[0].ids])
+    mask = explainer("bad film").texts[0].tokens.index("bad")
+    feeds, hidden = ({"input_ids": i, "attention_mask": np.ones_like(i)} for i in (ids, ids.copy()))
+    hidden["input_ids"][0, mask] = explainer("[MASK]").texts[0].ids[1]
+    scores = [run(onnx.load(REVIEWS / "model.onnx"), f)["logits"][0, 0] for f in (feeds, hidden)]
+    assert alone[mask] == pytest.approx(scores[0] - scores[1], abs=1e-5)
+
+
 def test_a_language_model_is_explained_at_the_end() -> None:
     """The default is each text's likeliest next token; every explanation says which, and where."""
     tokenizer = made("WordPiece")
     explainer = Explainer(language_model(tokenizer.size), "input-x-gradient", tokenizer=tokenizer)
-    found = explainer(TEXTS)
+    with pytest.warns(UserWarning, match="no attention mask"):
+        found = explainer(TEXTS)
     for sample, (text, encoded) in enumerate(zip(TEXTS, tokenizer.encode(TEXTS), strict=True)):
         scores = run(language_model(tokenizer.size), {"input_ids": np.array([encoded.ids])})["logits"][0, -1]
         best = int(scores.argmax())
@@ -174,6 +193,84 @@ def test_what_an_explanation_of_texts_holds(method: str) -> None:
         "added",
         "attribution",
     ]
+
+
+def test_names_and_numbers_of_targets() -> None:
+    """A number is an index, alone and in a list; a token that reads like a word of targets is named with its space."""
+    about = json.loads(made("byte-level").file)
+    start = max(about["model"]["vocab"].values()) + 1
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    about["added_tokens"] += [{"id": start + i, "content": token, **flags} for i, token in enumerate(["Ġall", "Ġtop", "Ġ3"])]
+    tokenizer = Tokenizer(json.dumps(about))
+    explainer = Explainer(language_model(tokenizer.size), "input-x-gradient", tokenizer=tokenizer)
+    for name in (" all", " top", " 3", "!", "."):
+        found = explainer("A good film", name)
+        assert found.elements is not None
+        assert found.elements[0].tolist() == [2, tokenizer.index(name)]
+    with pytest.raises(TargetError, match="no token ' bottom' in"):
+        explainer("A good film", " bottom")
+    with pytest.raises(TargetError, match="'top' is no target of one sample among others"):
+        explainer(["A good film"] * 2, [" good", "top"])
+    assert explainer(["A good film"] * 2, np.array([3, 4])).target == pytest.approx([3, 4])
+
+
+def test_labels_that_read_like_targets() -> None:
+    tokenizer = made("WordPiece")
+    with pytest.warns(UserWarning, match="the label '1' is of class 0, and as a target it means index 1"):
+        explainer = Explainer(classifier(tokenizer.size), tokenizer=tokenizer, labels=["1", "2", "3"])
+    for target in ("1", ["1"], 1, np.array([1])):
+        assert explainer(["bad film"], target).target == 1
+    with pytest.warns(UserWarning, match="the label 'top' is of class 1"):
+        explainer = Explainer(classifier(tokenizer.size), tokenizer=tokenizer, labels=["bottom", "top", "side"])
+    top = explainer(["bad film"])
+    assert np.array_equal(explainer(["bad film"], "top").target, top.target)
+    assert np.array_equal(explainer(["bad film"], ["top"]).target, top.target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Explainer(classifier(tokenizer.size), tokenizer=tokenizer, labels=["0", "1", "bad"])
+
+
+def test_the_last_position_is_the_files_own() -> None:
+    """One session for texts of every length: no length is baked in."""
+    tokenizer = made("WordPiece")
+    explainer = Explainer(language_model(tokenizer.size), "input-x-gradient", tokenizer=tokenizer)
+    words = "good bad film is it".split()
+    for count in range(1, 6):
+        explainer(" ".join(words[:count]))
+    engine = explainer._text_reader().engine
+    assert isinstance(engine, GraphEngine)
+    assert len(engine._made) == 1
+
+
+def test_padding_that_nothing_masks_is_said() -> None:
+    tokenizer = made("WordPiece")
+    explainer = Explainer(language_model(tokenizer.size), "input-x-gradient", tokenizer=tokenizer)
+    with pytest.warns(UserWarning, match="the model takes no attention mask: unless it looks back only, it reads the padding"):
+        explainer(TEXTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explainer([TEXTS[0]] * 2)
+        Explainer(classifier(tokenizer.size), "input-x-gradient", tokenizer=tokenizer)(TEXTS)
+
+
+def test_shared_baselines_belong_to_all_texts() -> None:
+    """Expected gradients draws from all baselines for every text: those of another length would be mixed in."""
+    explainer = Explainer(REVIEWS / "model.onnx", "expected-gradients", baseline="[MASK]", samples=100)
+    alone = explainer("bad film", 0).token_values()[0]
+    assert explainer(["bad film", "good film"], [0, 0]).token_values()[0] == pytest.approx(alone, abs=1e-5)
+    with pytest.raises(InputError, match="the method compares every text with all baselines"):
+        explainer(["bad film", "a really good film"], [0, 0])
+
+
+def test_pairs_in_arrays() -> None:
+    tokenizer = made("WordPiece")
+    explainer = Explainer(classifier(tokenizer.size), "input-x-gradient", tokenizer=tokenizer)
+    pairs = [("a good", "bad"), ("film", "bad")]
+    for given in (np.array(pairs), np.array(pairs, object)):
+        assert np.array_equal(explainer(given).attribution, explainer(pairs).attribution)
+    assert len(explainer(np.array(["a good", "film bad"])).texts) == 2
+    with pytest.raises(InputError, match=r"expected texts \[n\] or pairs of texts \[n, 2\], got an array \[1, 3\]"):
+        explainer(np.array([["a", "b", "c"]]))
 
 
 def test_what_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ SMALL = {"steps": 2, "samples": 2, "shifts": [[0, 1]], "path": np.full((1, 1, 3,
 
 @pytest.mark.parametrize(  # lrp needs a composite, which others have
     "method",
-    [n for n, m in all_methods().items() if n != "lrp" and not m.forward_only and m.attributes_to != "column"]
+    [n for n, m in all_methods().items() if n != "lrp" and not m.forward_only and m.attributes_to not in ("column", "token")]
     + ["feature-ablation"],
 )
 def test_a_neuron_is_explained_by_every_method(method: str) -> None:

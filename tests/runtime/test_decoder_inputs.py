@@ -36,6 +36,17 @@ def test_lengths_and_positions() -> None:
     assert made["total_sequence_length"] == 3
 
 
+def test_a_step_with_a_past_is_given_what_follows_it() -> None:
+    names = ("position_ids", "attention_mask", "past_sequence_length", "use_cache_branch")
+    wanted = [TOKENS, *(Tensor(name, INT, ("batch", "sequence") if "_ids" in name or "mask" in name else (1,)) for name in names)]
+    made = decoder_inputs(wanted, IDS, past=2)
+    assert made["input_ids"].tolist() == [[4], [9]]
+    assert made["position_ids"].tolist() == [[2], [2]]
+    assert made["attention_mask"].tolist() == [[1, 1, 1]] * 2
+    assert made["past_sequence_length"].tolist() == [2]
+    assert made["use_cache_branch"].tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [(PAST, "size of a head"), (Tensor("pixel_values", FLOAT, ("batch", 3)), "does not follow from token ids")],

@@ -58,9 +58,9 @@ TABLES_FOR = {"linear-shap": "linear_of_cancer_sklearn", "tree-shap": "trees_of_
 
 
 def graph_methods() -> dict[str, Method]:
-    """The methods that a file can hold, but for those of `TABLES_FOR`."""
+    """The methods that a file can hold, but for those of `TABLES_FOR` and those of tokens."""
     assert set(TABLES_FOR) == {name for name, m in all_methods().items() if m.attributes_to == "column"}
-    return {name: m for name, m in all_methods().items() if not m.forward_only and name not in TABLES_FOR}
+    return {name: m for name, m in all_methods().items() if not m.forward_only and m.attributes_to not in ("column", "token")}
 
 
 def families() -> list[str]:

@@ -18,7 +18,11 @@ __all__ = ["TextInputs"]
 
 Array = np.ndarray[Any, Any]
 
-MASK = re.compile(r"mask", re.IGNORECASE)
+MASK = re.compile(
+    r"(^|[^a-z])((input|attention|attn|token|text|word|sequence|seq|sentence|ids)s?_?)+mask([^a-z]|$)", re.IGNORECASE
+)
+"""Masks that are 1 at tokens. Others have ones at padding (padding_mask), are of heads, or say nothing of their sense (mask)."""
+ANY_MASK = re.compile(r"mask", re.IGNORECASE)
 TYPES = re.compile(r"token_?type|segment|type_?ids", re.IGNORECASE)
 POSITIONS = re.compile(r"position", re.IGNORECASE)
 TOKENS = re.compile(r"(^|[^a-z])((input|token|word|source|text|prompt)_?)*(ids|tokens?|text)([^a-z]|$)", re.IGNORECASE)
@@ -62,10 +66,10 @@ class TextInputs:
         free = []
         for tensor in flat:
             role = None if tensor.name == tokens else _role(tensor.name)
-            if role is None or role in roles:
-                free.append(tensor)
-            else:
+            if role is not None and role not in roles:
                 roles[role] = tensor
+            elif tensor.name == tokens or not ANY_MASK.search(tensor.name):
+                free.append(tensor)
         found = _tokens(inputs, free, tokens)
         used = {found.name, *(t.name for t in roles.values())}
         return cls(found, **roles, others=tuple(t for t in inputs if t.name not in used))
@@ -118,9 +122,11 @@ class TextInputs:
         missing = [t for t in self.others if t.name not in given]
         if missing:
             names = ", ".join(f"'{t.name}' {named_dims(t)} of {t.dtype}" for t in missing)
+            masked = any(ANY_MASK.search(t.name) for t in missing)
             raise InputError(
                 f"a text does not say what {names} {'is' if len(missing) == 1 else 'are'}: "
                 f"give a dict, {{'{self.tokens.name}': text, '{missing[0].name}': array}}"
+                + ("; only an attention mask, 1 at tokens and 0 at padding, is known by its name" if masked else "")
             )
         return {**feeds, **given}
 

@@ -62,7 +62,9 @@ class Tokenizer:
         self._padding: dict[str, Any] = self._library.padding or {}
         self._library.no_padding()
         if self.max_length is not None:
-            self._library.enable_truncation(self.max_length)
+            cuts = self._library.truncation or {}
+            kept = {name: cuts[name] for name in ("strategy", "direction") if name in cuts}
+            self._library.enable_truncation(self.max_length, **kept)
 
     def __getstate__(self) -> tuple[str, str, int | None]:
         return self.file, self.name, self.max_length
@@ -113,6 +115,11 @@ class Tokenizer:
         return max(self.vocabulary.values(), default=-1) + 1
 
     @cached_property
+    def spelled(self) -> frozenset[int]:
+        """The ids that a token has; there may be holes between them."""
+        return frozenset(self.vocabulary.values())
+
+    @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the file."""
         return hashlib.sha256(self.file.encode()).hexdigest()
@@ -141,12 +148,10 @@ class Tokenizer:
         return str(found)
 
     def piece(self, index: int) -> str:
-        """A token as a person reads it: " good" for "▁good" and "Ġgood".
-
-        Raises:
-            InputError: there is none of this id.
-        """
-        token = self.token(index)
+        """A token as a person reads it: " good" for "▁good" and "Ġgood". Of a number that no token has, the number."""
+        token = self._library.id_to_token(int(index)) if index >= 0 else None
+        if token is None:
+            return str(int(index))
         return token if index in self.special_ids else self.spelling.read(token)
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
@@ -188,7 +193,8 @@ class Tokenizer:
             return found
         parts = [repr(p) for p in self._encode(text, False).pieces]
         made_of = f"; it consists of {', '.join(parts)}" if 1 < len(parts) < 8 else ""
-        raise TargetError(f"no token {text!r} in {self.name}{made_of}; {nearest(text, self._near(text))}")
+        near = self._near(text)
+        raise TargetError(f"no token {text!r} in {self.name}{made_of}" + (f"; {nearest(text, near)}" if near else ""))
 
     def _near(self, text: str) -> list[str]:
         """Pieces that may be meant: those with the same letters, and those that begin alike."""
@@ -244,7 +250,13 @@ class Tokenizer:
         if len(given) not in (1, 2) or not all(isinstance(t, str) for t in given):
             raise InputError(f"expected a text or a pair of texts, got {text!r}")
         pair = given[1] if len(given) == 2 else None
-        made = self._library.encode(given[0], pair, add_special_tokens=special)
+        _check_characters(given)
+        if special:
+            self._check_room(pair is not None)
+        try:
+            made = self._library.encode(given[0], pair, add_special_tokens=special)
+        except Exception as error:  # the library raises nothing narrower
+            raise InputError(f"{self.name} does not encode {text!r}: {error}") from None
         return EncodedText(
             texts=given,
             ids=tuple(made.ids),
@@ -258,12 +270,22 @@ class Tokenizer:
             cut=bool(made.overflowing),
         )
 
-    def padded(self, encoded: Sequence[EncodedText], length: int | None = None) -> list[EncodedText]:
+    def _check_room(self, pair: bool) -> None:
+        """Refuse to cut texts to nothing but special tokens; the library leaves them whole then, or without a word."""
+        limit = (self._library.truncation or {}).get("max_length")
+        added = self._library.num_special_tokens_to_add(pair)
+        if limit is not None and limit <= added:
+            what = "a pair of texts" if pair else "a text"
+            said = f"{self.name} adds {added} special tokens to {what}; cut to {added + 1} tokens at least"
+            raise InputError(f"a limit of {limit} leaves no room for text: {said}")
+
+    def padded(self, encoded: Sequence[EncodedText], length: int | None = None, *, most: int | None = None) -> list[EncodedText]:
         """Texts of one length, filled up with padding.
 
         Args:
             encoded: what `encode` gave.
             length: how long; None for the longest, or what the file pads to.
+            most: how many tokens the model takes, where that is known: padding goes no further.
 
         Returns:
             Texts of the same length.
@@ -271,16 +293,17 @@ class Tokenizer:
         Raises:
             InputError: padding is needed, and the tokenizer names none; or a text is longer.
         """
-        wanted = length if length is not None else self._usual_length(encoded)
+        wanted = length if length is not None else self._usual_length(encoded, most)
         longer = next((i for i, e in enumerate(encoded) if len(e) > wanted), None)
         if longer is not None:
             raise InputError(too_long(longer, len(encoded[longer]), wanted))
         return [self._pad(e, wanted) for e in encoded]
 
-    def _usual_length(self, encoded: Sequence[EncodedText]) -> int:
+    def _usual_length(self, encoded: Sequence[EncodedText], most: int | None) -> int:
         longest = max((len(e) for e in encoded), default=0)
         multiple = self._padding.get("pad_to_multiple_of") or 1
-        return max(-(-longest // multiple) * multiple, self._padding.get("length") or 0)
+        usual = max(-(-longest // multiple) * multiple, self._padding.get("length") or 0)
+        return usual if most is None else max(longest, min(usual, most))
 
     def _pad(self, encoded: EncodedText, length: int) -> EncodedText:
         more = length - len(encoded)
@@ -308,6 +331,18 @@ class Tokenizer:
             attended=filled(encoded.attended, False),
             types=filled(encoded.types, int(self._padding.get("pad_type_id", 0))),
         )
+
+
+def _check_characters(texts: Sequence[str]) -> None:
+    """Refuse what is no text, such as bytes of an argument of the shell in another encoding.
+
+    Raises:
+        InputError: a character is half of one.
+    """
+    for text in texts:
+        broken = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
+        if broken is not None:
+            raise InputError(f"a text holds {broken!r} at {text.index(broken)}, which is no character: give it in UTF-8")
 
 
 def too_long(number: int, length: int, most: int) -> str:

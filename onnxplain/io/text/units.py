@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ UNITS = ("token", "word", "sentence")
 
 WORD = re.compile(
     r"[㐀-䶿一-鿿豈-﫿぀-ゟ]"  # scripts without spaces: each Chinese character and Hiragana sign
-    r"|[^\W_㐀-䶿一-鿿豈-﫿぀-ゟ]+(?:['’\-\u200d\u0300-\u036f][^\W_]+)*"  # letters and digits, joined by apostrophes and hyphens
+    r"|[^\W_㐀-䶿一-鿿豈-﫿぀-ゟ]+(?:['’\-\u200d][^\W_]+)*"  # letters and digits, joined by apostrophes and hyphens
     r"|[^\w\s]+|_+"  # signs
 )
 """Words and signs."""
@@ -157,9 +158,27 @@ def _without_trailing_spaces(
 def _bounds(text: str, by: str) -> list[tuple[int, int]]:
     """Where the parts of a text lie; none for tokens, which lie where they are."""
     if by == "word":
-        return [m.span() for m in WORD.finditer(text)]
+        return _words(text)
     if by == "sentence":
         ends = [m.end() for m in SENTENCE_END.finditer(text)]
         starts = [0, *ends]
         return [(a, b) for a, b in zip(starts, [*ends, len(text)], strict=True) if text[a:b].strip()]
     return []
+
+
+def _words(text: str) -> list[tuple[int, int]]:
+    """Where the words lie. A combining mark - accent, vowel sign, point, virama - is part of the word whose sign it stands on."""
+    bare: list[str] = []
+    for sign in text:
+        bare.append(bare[-1] if bare and _is_mark(sign) else sign)
+    made: list[tuple[int, int]] = []
+    for start, end in (m.span() for m in WORD.finditer("".join(bare))):
+        if made and made[-1][1] == start and _is_mark(text[start]):  # on a sign that is a word of its own
+            made[-1] = made[-1][0], end
+        else:
+            made.append((start, end))
+    return made
+
+
+def _is_mark(sign: str) -> bool:
+    return unicodedata.category(sign).startswith("M")

@@ -37,7 +37,7 @@ def occlusion(
     chunk: int | str | None = None,
 ) -> PerturbationResult:
     shapes = {n: x.shape for n, x in context.x.items()}
-    boxes = [box for n, shape in shapes.items() for box in _windows(n, shape, player_axes(shape, axes), window, stride)]
+    boxes = [box for n, x in context.x.items() for box in _windows(n, x, player_axes(x.shape, axes), window, stride)]
     offsets = np.cumsum([0, *(int(np.prod(s[1:])) for s in shapes.values())])
     first = dict(zip(shapes, offsets.tolist(), strict=False))
 
@@ -66,10 +66,10 @@ def occlusion(
 Box = tuple[str, tuple[slice, ...]]
 
 
-def _windows(name: str, shape: Sequence[int], space: Sequence[int], window: Any, stride: Any) -> list[Box]:
+def _windows(name: str, x: Array, space: Sequence[int], window: Any, stride: Any) -> list[Box]:
     """The windows over an input, all channels together; the last along an axis may stick out and is cut off."""
-    extents = [shape[a] for a in space]
-    sizes = _per_axis("window", window if window is not None else [max(1, round(e / 8)) for e in extents], extents, name)
+    extents = [x.shape[a] for a in space]
+    sizes = _per_axis("window", window if window is not None else _usual_window(x, extents), extents, name)
     steps = _per_axis("stride", stride if stride is not None else [max(1, s // 2) for s in sizes], extents, name)
     for size, step, extent in zip(sizes, steps, extents, strict=True):
         if step > size:
@@ -79,11 +79,16 @@ def _windows(name: str, shape: Sequence[int], space: Sequence[int], window: Any,
     starts = [range(0, max(1, -(-(e - s) // step) * step + 1), step) for e, s, step in zip(extents, sizes, steps, strict=True)]
     boxes = []
     for corner in product(*starts):
-        box = [slice(None)] * (len(shape) - 1)
+        box = [slice(None)] * (x.ndim - 1)
         for axis, at, size in zip(space, corner, sizes, strict=True):
             box[axis - 1] = slice(at, at + size)
         boxes.append((name, tuple(box)))
     return boxes
+
+
+def _usual_window(x: Array, extents: Sequence[int]) -> list[int]:
+    """An eighth of the input; of a row of whole numbers, such as tokens, one: how long it is depends on what it is padded to."""
+    return [1] if x.dtype.kind in "iu" and x.ndim == 2 else [max(1, round(e / 8)) for e in extents]
 
 
 def _per_axis(what: str, given: Any, extents: Sequence[int], name: str) -> list[int]:

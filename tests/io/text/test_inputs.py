@@ -42,6 +42,23 @@ def test_other_inputs_are_asked_for() -> None:
     assert set(inputs.with_others({"input_ids": np.zeros(1)}, {"pixel_values": 1})) == {"input_ids", "pixel_values"}
 
 
+@pytest.mark.parametrize("name", ["padding_mask", "src_key_padding_mask", "pad_mask", "head_mask", "mask", "src_mask"])
+def test_masks_of_another_sense_are_asked_for(name: str) -> None:
+    """Ones at padding, or at heads: only attention masks are known to be 1 at tokens."""
+    inputs = TextInputs.of([tensor("ids"), tensor(name)])
+    assert inputs.tokens.name == "ids"
+    assert inputs.mask is None
+    with pytest.raises(InputError, match=rf"does not say what '{name}' .* is: give a dict.*only an attention mask, 1 at tokens"):
+        inputs.with_others({}, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["attention_mask", "attn_mask", "input_mask:0", "token_mask", "Input_Mask", "encoder_attention_mask"]
+)
+def test_attention_masks_are_known(name: str) -> None:
+    assert TextInputs.of([tensor("ids"), tensor(name)]).filled == {"ids", name}
+
+
 @pytest.mark.parametrize(("inputs", "says"), [
     ([tensor("image", np.float32, ("batch", 3, 8, 8))], "none of the model's inputs takes the tokens of a text"),
     ([tensor("a"), tensor("b")], "several of the model's inputs may take the tokens of a text: 'a'"),

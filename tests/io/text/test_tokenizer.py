@@ -113,6 +113,59 @@ def test_cut_texts_are_said() -> None:
         Tokenizer(trained("WordPiece").to_str(), max_length=3).encode(["a film"])
 
 
+def test_a_limit_keeps_how_the_file_cuts() -> None:
+    library = Library.from_str(trained("WordPiece").to_str())
+    library.enable_truncation(9, direction="left", strategy="only_second")
+    with pytest.warns(UserWarning, match="cut to 6 tokens, as asked"):
+        (found,) = Tokenizer(library.to_str(), max_length=6).encode([("good", "a bad film and really good")])
+    assert found.tokens == ("[CLS]", "good", "[SEP]", "really", "good", "[SEP]")
+    with pytest.raises(InputError, match="does not encode 'a good film and really good film': "):
+        Tokenizer(library.to_str(), max_length=3).encode(["a good film and really good film"])
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "least"), [(1, "a film", 3), (2, "a film", 3), (2, ("a", "film"), 4), (3, ("a", "film"), 4)]
+)
+def test_a_limit_without_room_for_text_is_refused(limit: int, text: str, least: int) -> None:
+    with pytest.raises(InputError, match=rf"a limit of {limit} leaves no room for text: .* cut to {least} tokens at least"):
+        Tokenizer(trained("WordPiece").to_str(), max_length=limit).encode([text])
+    with pytest.warns(UserWarning, match="cut to"):
+        assert (
+            len(
+                Tokenizer(trained("WordPiece").to_str(), max_length=least).encode(
+                    [("a fine film", "good")][:1] if least > 3 else ["a fine film"]
+                )[0]
+            )
+            == least
+        )
+
+
+@pytest.mark.parametrize("text", ["a \ud800 b", ("a", "\udce9"), "caf\udce9"])
+def test_half_a_character_is_no_text(text: str) -> None:
+    with pytest.raises(InputError, match=r"a text holds '\\ud.*' at \d+, which is no character: give it in UTF-8"):
+        made("byte-level").encode([text])
+
+
+def test_a_number_that_no_token_has() -> None:
+    about = json.loads(trained("byte-level").to_str())
+    vocabulary = about["model"]["vocab"]
+    last = max(vocabulary, key=vocabulary.get)
+    vocabulary[last] += 3
+    tokenizer = Tokenizer(json.dumps(about))
+    hole = tokenizer.size - 2
+    assert hole not in tokenizer.spelled
+    assert tokenizer.piece(hole) == str(hole)
+    assert tokenizer.piece(tokenizer.size + 5) == str(tokenizer.size + 5)
+
+
+def test_padding_ends_where_the_model_does() -> None:
+    library = Library.from_str(trained("WordPiece").to_str())
+    library.enable_padding(pad_id=0, pad_token="[PAD]", length=512)
+    tokenizer = Tokenizer(library.to_str())
+    encoded = tokenizer.encode(["a film"])
+    assert [len(tokenizer.padded(encoded, most=most)[0]) for most in (None, 128, 3)] == [512, 128, 4]
+
+
 def test_another_vocabulary() -> None:
     tokenizer = made("WordPiece")
     tokenizer.check_rows(tokenizer.size, "input_ids")

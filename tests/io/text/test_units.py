@@ -76,6 +76,20 @@ def test_right_to_left_and_no_spaces() -> None:
     assert [u.text for u in units_of(chinese, np.ones(len(chinese)), "word")] == list("这部电影很好。")
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    ("cafe\u0301 noir", ["cafe\u0301", "noir"]),
+    ("हिन्दी फ़िल्म अच्छी है", ["हिन्दी", "फ़िल्म", "अच्छी", "है"]),
+    ("שָׁלוֹם עולם", ["שָׁלוֹם", "עולם"]),
+    ("مَرْحَبًا", ["مَرْحَبًا"]),
+    ("か\u3099く", ["か\u3099", "く"]),
+    ("don\u0301't ❤️!", ["don\u0301't", "❤️!"]),
+])  # fmt: skip
+def test_marks_are_part_of_their_word(text: str, words: list[str]) -> None:
+    """Accents, vowel signs and points that are characters of their own."""
+    (encoded,) = made("byte-level").encode([text])
+    assert [u.text for u in units_of(encoded, np.ones(len(encoded)), "word")] == words
+
+
 def test_what_does_not_fit() -> None:
     (encoded,) = made("WordPiece").encode(["a film"])
     with pytest.raises(InputError, match="text is merged by token, word, sentence, not by 'words'; did you mean 'word'"):
