@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from onnxplain.cli.detector_options import detector_options, take_detector
 from onnxplain.cli.given import check_features, sample_names, wanted_input, warn_of_raw_pixels
 from onnxplain.cli.options import (
     compares,
@@ -72,6 +73,7 @@ __all__ = ["explain_command"]
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many elements to print per sample.")
 @json_option
 @trust_option
+@detector_options
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], force: bool, labels: str | None,
@@ -86,6 +88,7 @@ def explain_command(
     input are a batch. For models with a tokenizer, INPUT is a text, or a .txt with one on every line; a tab parts the two of a
     pair. Several methods, separated by commas, are shown side by side.
     """
+    detector = take_detector(chosen)
     settings = settings_of(**chosen)
     paths = outputs(out, force, model, *files)
     for path in paths:
@@ -110,7 +113,7 @@ def explain_command(
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
-            **settings, **given[method], tokenizer=None if texts is None else reads,
+            **settings, **given[method], tokenizer=None if texts is None else reads, detect=detector,
             baseline=read_baseline(baseline, texts is not None) if compares(method, given[method]) else None,
         )  # fmt: skip
         if texts is not None:

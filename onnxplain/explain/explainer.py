@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.analysis.detection.layout import DetectionLayout
 from onnxplain.analysis.pixel_range import pixels_are_raw
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.analysis.token_tables import rows_of_table
 from onnxplain.errors import InputError, MethodError, nearest
+from onnxplain.explain.detecting.detections import Detections
+from onnxplain.explain.detecting.detector import Detector
+from onnxplain.explain.detecting.setup import DetectionFront
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
@@ -82,6 +86,8 @@ class Explainer:
         tokenizer: a tokenizer.json, its folder, or a `Tokenizer`: then texts are explained, `explainer("A fine film")`, at their
             tokens. None looks for a tokenizer.json beside the model once a text is given. With it a baseline may be a token
             (`"[PAD]"`) or another text, a target a token (`" good"`).
+        detect: of a detector how it tells what it finds: "auto" for what the file proves, the name of a layout, or a `Detector`.
+            Targets are detections then, in words: "detection 0", "best dog", "best dog left", "all dogs", "each dog".
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
             `layer`, "score" for the tensor that is explained.
         **options: the method's own options.
@@ -121,10 +127,12 @@ class Explainer:
         mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
         tokenizer: TokenizerLike | None = None,
+        detect: str | Detector | None = None,
         expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
         source = guarded(read)(model)
+        detector = Detector(detect) if isinstance(detect, str) else detect
         texts = TextSettings.of(source, tokenizer, baseline)
         fixed = None if texts.baseline is not None else baseline
         request = Request.of(
@@ -133,7 +141,7 @@ class Explainer:
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        self._prepare(source, request, RunSettings(providers, threads, batch_size, progress, trust), labels, texts)
+        self._prepare(source, request, RunSettings(providers, threads, batch_size, progress, trust), labels, texts, detector)
 
     @classmethod
     def of(cls, model: ModelLike, request: Request, running: RunSettings | None = None, labels: Sequence[str] = ()) -> Explainer:
@@ -154,24 +162,29 @@ class Explainer:
 
     @guarded
     def _prepare(
-        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], texts: TextSettings
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], texts: TextSettings,
+        detector: Detector | None = None,
     ) -> None:  # fmt: skip
         LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
         heads = head_sizes(source.model)  # before attention is written out
         made = prepared(replace(source, origin=None), request.registry)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
-        self._start(made, request, running, labels, first_run, texts, heads)
+        self._start(made, request, running, labels, first_run, texts, heads, detector)
 
     def _start(
         self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun,
-        texts: TextSettings, heads: Mapping[str, int],
+        texts: TextSettings, heads: Mapping[str, int], detector: Detector | None = None,
     ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
         if isinstance(labels, str):
             raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
         self.labels = [str(label) for label in labels]
+        self._detector, self._front = detector, None
+        if detector is not None:
+            self._front = front = DetectionFront.of(source, request, running, detector, self.labels)
+            self.labels, source, request = front.labels, front.source, front.request
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
         self._texts, self._heads = texts, heads
         self._graph = graph = Graph(source.model)
@@ -183,7 +196,9 @@ class Explainer:
             front = texts.front(graph, request, heads)
             self._engine = self._engine_for(texts.request(request, front))
             self._reader = TextReader(front, self._engine, self.labels)
-        if self.labels:
+        if self._front is not None:
+            self._front.start(self._engine, self._engine_for)
+        elif self.labels:
             _check_labels(self.labels, self._engine)
 
     def _engine_for(self, request: Request) -> Engine:
@@ -203,10 +218,12 @@ class Explainer:
         """What a pickle or a copy holds: what is asked for, and the model once - as it was handed over until its prediction
         was compared, else prepared. Sessions are made anew."""
         given = self._first_run.handed_over
-        asked = self._request, self._running, self.labels
+        front = self._front
+        source, request = (self._source, self._request) if front is None else (front.given, front.asked)
+        asked = request, self._running, self.labels
         if given is not None:
-            return "handed over", given, self._source.folder, self._source.name, *asked, self._texts
-        return "prepared", self._source, *asked, self._first_run, self._texts, self._heads
+            return "handed over", given, source.folder, source.name, *asked, self._texts, self._detector
+        return "prepared", source, *asked, self._first_run, self._texts, self._heads, self._detector
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         kind, *rest = state
@@ -251,6 +268,36 @@ class Explainer:
     def inputs(self) -> tuple[Tensor, ...]:
         """The inputs of the original model."""
         return self._inputs
+
+    @property
+    def layout(self) -> DetectionLayout:
+        """How a detector's file tells what it finds.
+
+        Raises:
+            MethodError: the Explainer was not told that the model is a detector.
+        """
+        return self._detecting().layout
+
+    @guarded
+    def detections(self, x: Any) -> list[Detections]:
+        """What a detector finds.
+
+        Args:
+            x: pictures, as for an explanation.
+
+        Returns:
+            The detections of every picture.
+
+        Raises:
+            MethodError: the Explainer was not told that the model is a detector.
+            InputError: the arrays do not fit the model's inputs, or its outputs do not fit the layout.
+        """
+        return self._detecting().reader.detections(self._checked(x, self._engine))
+
+    def _detecting(self) -> DetectionFront:
+        if self._front is None:
+            raise MethodError("no detector was asked for: pass detect='auto' (--detect)")
+        return self._front
 
     def weighs_at_once(self, name: str) -> bool:
         """Whether the model weighs an input as it comes in: nothing in its file scales, shifts or quantizes it first.
@@ -336,6 +383,8 @@ class Explainer:
         engine, axes = self._engine, self._engine.axes
         given, filled = self._filled_in(x)
         feeds = self._checked(given, engine)
+        if self._front is not None and cotangent is None:
+            return self._front.reader.explain(feeds, target, {"baseline": baseline, **run_time})
         count = count_samples(axes, feeds)
         extents = extents_of_a_sample(axes, feeds)
         names = TargetNames(self.labels)
