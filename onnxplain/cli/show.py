@@ -181,11 +181,20 @@ def show_explanation(
 
 def _detections(explanation: Explanation) -> Table:
     """What a detector found in every picture; what is explained is marked."""
-    table = _table("sample", "detection", "class", "score", "left, top, right, bottom", "", right=("sample", "detection", "score"))
+    table = _table(
+        "sample", "detection", "class", "score", "left, top, right, bottom", "", right=("sample", "detection", "score")
+    )
     for i in range(len(explanation)):
         for box in found_boxes(explanation, i):
             corners = ", ".join(f"{v:.1f}" for v in box.corners)
-            row = (explanation.sample_name(i), str(box.number), box.name, f"{box.score:.3f}", corners, "explained" * box.explained)
+            row = (
+                explanation.sample_name(i),
+                str(box.number),
+                box.name,
+                f"{box.score:.3f}",
+                corners,
+                "explained" * box.explained,
+            )
             table.add_row(*map(escape, row))
     return table
 

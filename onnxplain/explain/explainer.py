@@ -20,6 +20,7 @@ from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.analysis.token_tables import rows_of_table
 from onnxplain.errors import InputError, MethodError, nearest
+from onnxplain.explain.dense_targets import DenseTarget, dense_target
 from onnxplain.explain.detecting.detections import Detections
 from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.detecting.setup import DetectionFront
@@ -48,6 +49,7 @@ from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes
 from onnxplain.runtime.frames import column_names
 from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs, check_rows
+from onnxplain.runtime.scorer import Scorer
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Explainer"]
@@ -353,7 +355,9 @@ class Explainer:
                 names what was made from them.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
                 (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all". The
-                name of a class, or of a token of a language model, stands for its index.
+                name of a class, or of a token of a language model, stands for its index. Of outputs that say something of every
+                place "mask of road", a class summed where it is predicted, or "road in 10,20,40,60", summed within left, top,
+                right and bottom. Of a detector detections: "detection 0", "best dog", "best dog left", "all dogs", "each dog".
             baseline: the reference input for this batch, where none was given to the Explainer. Of texts: a token that takes the
                 place of all ("[PAD]"), or another text of as many tokens.
             cotangent: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
@@ -388,15 +392,28 @@ class Explainer:
         count = count_samples(axes, feeds)
         extents = extents_of_a_sample(axes, feeds)
         names = TargetNames(self.labels)
+        dense = dense_target(target) if cotangent is None else None
+        if dense is not None:
+            target, cotangent = None, self._ones(dense, feeds)
         kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
         LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         LOG.debug("explained %s", ", ".join(made.attributions))
-        contrast = names.told_contrast(kind)
+        contrast = names.told_contrast(kind) if dense is None else str(dense)
         named = [contrast] * count if contrast else ()
-        about = {**made.about, "filled_in": filled} if filled else made.about
+        about = {**made.about, **({"filled_in": filled} if filled else {}), **({"target": str(dense)} if dense else {})}
         features = _features(made, column_names(x))
         return replace(made, labels=self.labels, target_names=named, features=features, about=about)
+
+    def _ones(self, dense: DenseTarget, feeds: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        """Ones at the elements of the explained output that a target of places sums."""
+        request, axes, running = self._request, self._engine.axes, self._running
+        scorer = Scorer(self._source, request.output, request.score, running.providers, running.threads, request.sample_axis)
+        ranked = scorer.predict(scorer.samples_first(feeds), scorer.fixed or running.batch_size or 8).ranked
+        # operators: a probability of one class is predicted above one half, its logit above zero
+        threshold = 0.5 if self.about["score"].get("activation") == "Sigmoid" else 0.0
+        made = dense.cotangent(ranked, self.labels, threshold)
+        return np.moveaxis(made, 0, axes.axis) if axes.axis is not None else made[0]
 
     def _checked(self, x: Any, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs in the types that the model takes; tokens among those that it knows."""

@@ -29,7 +29,16 @@ def found_boxes(explanation: ExplanationData, sample: int) -> list[FoundBox]:
     rows = explanation.facts["detections"][sample]
     return [
         FoundBox(
-            (float(r[0]), float(r[1]), float(r[2]), float(r[3])), float(r[4]), explanation.class_name(int(r[5])), int(r[6]), bool(r[7])
+            (float(r[0]), float(r[1]), float(r[2]), float(r[3])),
+            float(r[4]),
+            _name(explanation, int(r[5])),
+            int(r[6]),
+            bool(r[7]),
         )
         for r in rows[~np.isnan(rows[:, 0])]
     ]
+
+
+def _name(explanation: ExplanationData, number: int) -> str:
+    """The name of a class, whose number alone would be taken for that of a detection."""
+    return str(explanation.labels[number]) if 0 <= number < len(explanation.labels) else f"class {number}"

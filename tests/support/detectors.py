@@ -98,7 +98,9 @@ def _yolov8_pose(names: bool) -> onnx.ModelProto:
 
 
 def _yolov10(names: bool) -> onnx.ModelProto:
-    text = CORNERS + """
+    text = (
+        CORNERS
+        + """
         score = ReduceMax <keepdims = 0> (scores, class_axis)
         class = ArgMax <axis = 1, keepdims = 0> (scores)
         values, places = TopK (score, most)
@@ -111,6 +113,7 @@ def _yolov10(names: bool) -> onnx.ModelProto:
         scored = Unsqueeze (values, last)
         dets = Concat <axis = 2> (chosen, scored, column)
     """
+    )
     constants = {**HALF, "class_axis": np.array([1]), "most": np.array([20]), "last": np.array([2]), "four": np.array([1, 1, 4])}
     return with_tail(text, {"dets": (FLOAT, ["batch", 20, 6])}, constants, names=names)
 
@@ -128,7 +131,9 @@ def _detr(names: bool) -> onnx.ModelProto:
     """
     constants = {"zero": np.array([0]), "one": np.array([1]), "last": np.array([2]), "nought": np.float32(0),
                  "size_inverse": np.float32(1 / 64)}  # fmt: skip
-    return with_tail(text, {"pred_logits": (FLOAT, ["batch", 64, 4]), "pred_boxes": (FLOAT, ["batch", 64, 4])}, constants, names=names)
+    return with_tail(
+        text, {"pred_logits": (FLOAT, ["batch", 64, 4]), "pred_boxes": (FLOAT, ["batch", 64, 4])}, constants, names=names
+    )
 
 
 def _rt_detr(names: bool) -> onnx.ModelProto:
@@ -138,11 +143,15 @@ def _rt_detr(names: bool) -> onnx.ModelProto:
         pred_boxes = Transpose <perm = [0, 2, 1]> (scaled)
     """
     constants = {"size_inverse": np.float32(1 / 64)}
-    return with_tail(text, {"pred_logits": (FLOAT, ["batch", 64, 3]), "pred_boxes": (FLOAT, ["batch", 64, 4])}, constants, names=names)
+    return with_tail(
+        text, {"pred_logits": (FLOAT, ["batch", 64, 3]), "pred_boxes": (FLOAT, ["batch", 64, 4])}, constants, names=names
+    )
 
 
 def _ssd(names: bool) -> onnx.ModelProto:
-    text = CORNERS + """
+    text = (
+        CORNERS
+        + """
         locations = Mul (lines, size_inverse)
         turned = Transpose <perm = [0, 2, 1]> (logits)
         nothing = Slice (turned, zero, one, last)
@@ -150,9 +159,12 @@ def _ssd(names: bool) -> onnx.ModelProto:
         all = Concat <axis = 2> (none, turned)
         confidences = Softmax <axis = 2> (all)
     """
+    )
     constants = {**HALF, "zero": np.array([0]), "one": np.array([1]), "last": np.array([2]), "nought": np.float32(0),
                  "size_inverse": np.float32(1 / 64)}  # fmt: skip
-    return with_tail(text, {"confidences": (FLOAT, ["batch", 64, 4]), "locations": (FLOAT, ["batch", 64, 4])}, constants, names=names)
+    return with_tail(
+        text, {"confidences": (FLOAT, ["batch", 64, 4]), "locations": (FLOAT, ["batch", 64, 4])}, constants, names=names
+    )
 
 
 def _retinanet(names: bool) -> onnx.ModelProto:
@@ -190,17 +202,23 @@ def _nms(names: bool) -> onnx.ModelProto:
 
 
 def _nms_topk(names: bool) -> onnx.ModelProto:
-    text = CORNERS + SUPPRESSED.format(center="", boxes="lines") + """
+    text = (
+        CORNERS
+        + SUPPRESSED.format(center="", boxes="lines")
+        + """
         plain = Concat <axis = 1> (corner1, scored1, kind1)
         count1 = Shape <start = 0, end = 1> (selected)
         best1, order = TopK (score1, count1)
         dets = Gather <axis = 0> (plain, order)
     """
+    )
     return with_tail(text, {"dets": (FLOAT, ["found", 6])}, NMS, producer="pytorch", names=names)
 
 
 def _nms_torchvision(names: bool) -> onnx.ModelProto:
-    text = CORNERS + """
+    text = (
+        CORNERS
+        + """
         score2 = ReduceMax <keepdims = 1> (scores, class_axis)
         kinds2 = ArgMax <axis = 1, keepdims = 0> (scores)
         kindsf = Cast <to = 1> (kinds2)
@@ -217,6 +235,7 @@ def _nms_torchvision(names: bool) -> onnx.ModelProto:
         foundscores = Gather <axis = 0> (flatscores, box1)
         foundlabels = Gather <axis = 0> (flatkinds, box1)
     """
+    )
     constants = {**NMS, "class_axis": np.array([1]), "far": np.float32(1000), "last2": np.array([2]), "first": np.array([0]),
                  "both": np.array([0, 1])}  # fmt: skip
     outputs = {"foundboxes": (FLOAT, ["found", 4]), "foundlabels": (INT, ["found"]), "foundscores": (FLOAT, ["found"])}

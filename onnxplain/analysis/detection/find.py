@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from onnxplain.analysis.detection.known import LAYOUTS
 from onnxplain.analysis.detection.layout import BoxForm, Columns, DetectionLayout
+from onnxplain.analysis.detection.parts import source_of
 from onnxplain.errors import InputError, nearest
 from onnxplain.ir.graph import Graph, named_dims
 from onnxplain.ir.node import Node
@@ -21,7 +22,9 @@ Y_FIRST = ("tf2onnx", "keras", "tensorflow")
 multiclass_nms take x before y, TensorFlow's takes y before x. The operator itself works with both."""
 
 
-def find_layout(graph: Graph, asked: str | DetectionLayout = AUTO, classes: int = 0, form: BoxForm | None = None) -> DetectionLayout:
+def find_layout(
+    graph: Graph, asked: str | DetectionLayout = AUTO, classes: int = 0, form: BoxForm | None = None
+) -> DetectionLayout:
     """Where a detector's boxes, scores and classes are.
 
     Args:
@@ -88,12 +91,14 @@ def _checked(graph: Graph, told: DetectionLayout) -> DetectionLayout:
         if columns is None:
             continue
         if not graph.has_tensor(columns.tensor):
-            raise InputError(f"no tensor '{columns.tensor}' in the model; {nearest(columns.tensor, [t.name for t in graph.outputs])}")
+            raise InputError(
+                f"no tensor '{columns.tensor}' in the model; {nearest(columns.tensor, [t.name for t in graph.outputs])}"
+            )
         tensor = graph.tensor(columns.tensor)
         width = tensor.dim(columns.axis) if tensor.shape is not None and tensor.rank > 1 else 1
         if isinstance(width, int) and columns.stop is not None and columns.stop > width:
             raise InputError(f"{columns} has columns beyond the {width} of '{tensor.name}' {named_dims(tensor)}")
-    return told
+    return replace(told, scores=source_of(graph, told.scores))
 
 
 def _suppression(graph: Graph) -> Node | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from onnxplain.analysis.detection.layout import Columns, DetectionLayout
 from onnxplain.analysis.detection.parts import made_by, parts_of, source_of
@@ -40,19 +40,24 @@ def _extent(tensor: Tensor, axis: int) -> int:
     return found if isinstance(found, int) else 0
 
 
+def _boxes_alone(graph: Graph) -> bool:
+    """Whether an output holds four columns and nothing else: boxes whose scores are elsewhere."""
+    return any(_extent(t, -1) == 4 for t in _floats(graph, 3))
+
+
 def _sigmoid_from(graph: Graph, tensor: Tensor, axis: int) -> tuple[int, int] | None:
     """The columns behind the first four that one sigmoid makes, where the dataflow shows how columns are put together."""
     parts = parts_of(graph, tensor, axis % tensor.rank)
     for part in parts:
         maker = made_by(graph, part.tensor)
-        if part.start in (4,) and maker is not None and maker.op == "Sigmoid" and len(parts) > 1:
+        if part.start == 4 and maker is not None and maker.op == "Sigmoid" and len(parts) > 1:
             return part.start, part.stop
     return None
 
 
 def _one_tensor(graph: Graph, classes: int, axis: int, extra: int) -> Iterator[tuple[Tensor, int, bool]]:
     """Outputs with 4 + extra + classes columns along an axis: the tensor, its width, and whether that is proven."""
-    for tensor in _floats(graph, 3):
+    for tensor in [] if _boxes_alone(graph) else _floats(graph, 3):
         width, rows = _extent(tensor, axis), _extent(tensor, 1 if axis == -1 else 2)
         if width <= 4 + extra or (rows and rows < width and not classes):
             continue
@@ -72,10 +77,10 @@ def yolov8(graph: Graph, classes: int) -> Iterator[Fit]:
 def yolov8_pose(graph: Graph, classes: int) -> Iterator[Fit]:
     """[n, 4 + classes + 3 · points, candidates]: as yolov8, then x, y and visibility of every point. One class: 5 columns."""
     for tensor in _floats(graph, 3):
-        width, made = _extent(tensor, 1), _sigmoid_from(graph, tensor, 1)
+        width, rows, made = _extent(tensor, 1), _extent(tensor, 2), _sigmoid_from(graph, tensor, 1)
         stop = 4 + (classes or 1)
         rest = width - stop
-        if rest < 3 or (rest % 3 and rest % 2):
+        if rest < 3 or (rest % 3 and rest % 2) or (rows and rows < width) or _boxes_alone(graph):
             continue
         boxes, scores = Columns(tensor.name, 0, 4, 1), source_of(graph, Columns(tensor.name, 4, stop, 1))
         proven = made is not None and made[1] == stop
@@ -121,7 +126,12 @@ def _two_tensors(graph: Graph, classes: int) -> Iterator[tuple[Tensor, Columns, 
     found = _floats(graph, 3)
     for boxes in found:
         for scores in found:
-            if scores == boxes or _extent(boxes, -1) != 4:
+            if (
+                scores == boxes
+                or _extent(boxes, -1) != 4
+                or _activation(graph, boxes) == "Softmax"
+                or _named_boxes(scores, boxes)
+            ):
                 continue
             for axis, rows in ((-1, 1), (1, 2)):
                 width = _extent(scores, axis)
@@ -129,25 +139,29 @@ def _two_tensors(graph: Graph, classes: int) -> Iterator[tuple[Tensor, Columns, 
                     yield boxes, Columns(scores.name, axis=axis), scores
 
 
+def _named_boxes(one: Tensor, other: Tensor) -> bool:
+    """Whether a tensor's name says that it holds the boxes, and the other's does not."""
+    mine, others = (any(word in t.name.lower() for word in ("box", "loc")) for t in (one, other))
+    return mine and not others
+
+
 def detr(graph: Graph, classes: int) -> Iterator[Fit]:
     """Logits [n, queries, classes + 1], the last of them no object, and boxes [n, queries, 4] in shares of the picture."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
-        if scores.axis == -1 and _activation(graph, tensor) == "":
+        if scores.axis == -1 and _activation(graph, tensor) == "" and _extent(tensor, -1) != classes:
             layout = DetectionLayout("detr", Columns(boxes.name), scores, form="cxcywh", share=True, activation="softmax",
                                      background=-1, suppressed=True)  # fmt: skip
-            fits = _extent(tensor, -1) == classes + 1 if classes else False
-            yield Fit(layout, fits and _activation(graph, boxes) == "Sigmoid")
+            yield Fit(layout, bool(classes) and _activation(graph, boxes) == "Sigmoid")
 
 
 def rt_detr(graph: Graph, classes: int) -> Iterator[Fit]:
     """Logits [n, queries, classes], one sigmoid each, and boxes [n, queries, 4] in shares of the picture."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
-        if scores.axis == -1 and _activation(graph, tensor) in ("", "Sigmoid"):
+        if scores.axis == -1 and _activation(graph, tensor) in ("", "Sigmoid") and classes in (0, _extent(tensor, -1)):
             plain = _activation(graph, tensor) == ""
             layout = DetectionLayout("rt-detr", Columns(boxes.name), scores, form="cxcywh", share=True,
                                      activation="sigmoid" if plain else "", suppressed=True)  # fmt: skip
-            fits = _extent(tensor, -1) == classes if classes else False
-            yield Fit(layout, fits and plain and _activation(graph, boxes) == "Sigmoid")
+            yield Fit(layout, bool(classes) and plain and _activation(graph, boxes) == "Sigmoid")
 
 
 def ssd(graph: Graph, classes: int) -> Iterator[Fit]:
@@ -228,8 +242,3 @@ LAYOUTS: dict[str, Finder] = {
     "tensorflow": tensorflow,
 }
 """Every layout by name. The docstring of each says how its tensors look."""
-
-
-def told_reason(fit: Fit, reason: str) -> DetectionLayout:
-    """The layout of a fit, with how it is known."""
-    return replace(fit.layout, reason=reason)

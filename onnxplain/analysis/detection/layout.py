@@ -37,7 +37,9 @@ class Columns:
         if self.start is None and self.stop is None:
             return self.tensor
         single = self.start is not None and self.stop == self.start + 1
-        span = f"{self.start}" if single else f"{'' if self.start is None else self.start}:{'' if self.stop is None else self.stop}"
+        span = (
+            f"{self.start}" if single else f"{'' if self.start is None else self.start}:{'' if self.stop is None else self.stop}"
+        )
         return f"{self.tensor}[{span}]" + (f"@{self.axis}" if self.axis != -1 else "")
 
 
@@ -88,7 +90,9 @@ def parse_columns(text: str) -> Columns:
     """
     found = COLUMNS.fullmatch(text.strip())
     if found is None or not found["tensor"] or "[" in found["tensor"] or (found["start"] == "" and not found["colon"]):
-        raise InputError(f"'{text}' names no columns: expected TENSOR, TENSOR[5] or TENSOR[0:4], with @1 where they lie along axis 1")
+        raise InputError(
+            f"'{text}' names no columns: expected TENSOR, TENSOR[5] or TENSOR[0:4], with @1 where they lie along axis 1"
+        )
     axis = int(found["axis"] or -1)
     if found["start"] is None:
         return Columns(found["tensor"], axis=axis)

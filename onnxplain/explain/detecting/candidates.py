@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from onnxplain.analysis.detection.layout import DetectionLayout
-from onnxplain.errors import MethodError
+from onnxplain.errors import InputError, MethodError
 from onnxplain.explain.detecting.detector import Detector, labels_of
 from onnxplain.explain.detecting.outputs import SCORES, with_detections
 from onnxplain.explain.request import Request
@@ -34,10 +34,15 @@ def detecting(source: Source, request: Request, detector: Detector, labels: Sequ
         MethodError: an output is asked for too.
     """
     if request.output is not None:
-        raise MethodError(f"a detector is explained at its candidates, and output='{request.output}' was asked for: leave one out")
+        raise MethodError(
+            f"a detector is explained at its candidates, and output='{request.output}' was asked for: leave one out"
+        )
     names = labels_of(source.model, labels)
     graph = Graph(source.model)
     outputs = [o.name for o in source.model.graph.output]
     layout = detector.find(graph, len(names))
     made, tensors = with_detections(source.copy(), layout)
+    width = Graph(made.model).tensor(tensors[SCORES]).dim(2)
+    if names and isinstance(width, int) and width > 1 and width != len(names):
+        raise InputError(f"{len(names)} names for the {width} classes of layout '{layout.name}' ({layout}); give one for each")
     return made, replace(request, output=tensors[SCORES]), Detected(layout, tensors, outputs, names)

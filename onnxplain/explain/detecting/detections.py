@@ -65,7 +65,7 @@ class Detections:
 
 def class_name(labels: Sequence[str], number: int) -> str:
     """The name of a class, else its number as text."""
-    return str(labels[number]) if 0 <= number < len(labels) else str(number)
+    return str(labels[number]) if 0 <= number < len(labels) else f"class {number}"
 
 
 def overlaps(one: Array, other: Array) -> Array:

@@ -74,7 +74,7 @@ class Detector:
         columns, form, share = parse_boxes(self.boxes)
         if self.scores is None:  # the form of the boxes that go into the file's own NonMaxSuppression
             found = find_layout(graph, self.layout, classes, form)
-            if found.boxes.tensor != columns.tensor:
+            if not found.suppression or found.boxes != columns:
                 raise InputError(f"boxes '{self.boxes}' are told without scores: tell scores=COLUMNS too (--scores)")
             return found
         told = [None if text is None else parse_columns(text) for text in (self.classes, self.objectness)]

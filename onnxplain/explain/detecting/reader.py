@@ -18,7 +18,10 @@ from onnxplain.explain.detecting.words import EXPECTED, SIDES, Wanted, wanted
 from onnxplain.explain.engine import Engine, Question, count_samples
 from onnxplain.results.explanation import Explanation
 
-__all__ = ["DetectionReader"]
+__all__ = ["COMPARES", "DetectionReader"]
+
+COMPARES = "d-rise"
+"""The method that compares whole detections."""
 
 MOST = 300
 """Detections of a picture that an explanation keeps, at most; those explained are among them."""
@@ -76,7 +79,9 @@ class DetectionReader:
             raise TargetError("scores and boxes are explained one after the other: name either for all pictures")
         of_boxes = sides == {True}
         if not axes.batched and len(rows) > 1:
-            raise TargetError(f"the file takes one picture at a time, and so one target, not {len(rows)}: name a side or a detection")
+            raise TargetError(
+                f"the file takes one picture at a time, and so one target, not {len(rows)}: name a side or a detection"
+            )
         question = self._question(feeds, rows, found, given, of_boxes)
         made = self._engine(of_boxes).explain(question)
         return self._told(made, rows, found)
@@ -85,7 +90,7 @@ class DetectionReader:
         if not of_boxes:
             return self._scores
         if self._compares:
-            raise MethodError("this method compares whole detections; explain a side of a box by another method")
+            raise MethodError(f"'{COMPARES}' compares whole detections: leave the side of the box out, or choose another method")
         self._boxes = self._boxes or self._make_boxes()
         return self._boxes
 
@@ -111,7 +116,10 @@ class DetectionReader:
         axes = self._scores.axes
         samples = [row.sample for row in rows]
         if samples != list(range(len(found))):  # a picture with several attributions is fed several times
-            feeds = {n: np.ascontiguousarray(v.take(samples, a)) if (a := axes.of_input(n)) is not None else v for n, v in feeds.items()}
+            feeds = {
+                n: np.ascontiguousarray(v.take(samples, a)) if (a := axes.of_input(n)) is not None else v
+                for n, v in feeds.items()
+            }
         proposals = _Proposals(self.search, [_explained(found[r.sample], r.wanted) for r in rows], found[0].one_class)
         terms = [self._terms(found[r.sample], r.wanted, of_boxes) for r in rows]
         if all(len(term) == 1 for term in terms):
@@ -159,9 +167,7 @@ class _Proposals:
 
     def of(self, feeds: Mapping[str, Array]) -> list[Array]:
         """All that the detector proposes for each of some pictures."""
-        axes = self.search.axes
-        count = count_samples(axes, feeds)
-        return [found.proposals for found in self.search(feeds, count)]
+        return self.search.proposals(feeds, count_samples(self.search.axes, feeds))
 
 
 def _explained(found: Found, wanted: Wanted) -> Array:

@@ -56,7 +56,9 @@ def picture_size(tensors: Sequence[Tensor], feeds: Mapping[str, Array]) -> tuple
     """
     found = [t.name for t in tensors if t.name in feeds and feeds[t.name].ndim == 4]
     if len(found) != 1:
-        raise InputError(f"detections are in pictures, [n, channels, height, width] or with the channels last; {len(found)} inputs are")
+        raise InputError(
+            f"detections are in pictures, [n, channels, height, width] or with the channels last; {len(found)} inputs are"
+        )
     shape = feeds[found[0]].shape
     high, wide = (shape[2], shape[3]) if shape[1] in (1, 3, 4) or shape[3] not in (1, 3, 4) else (shape[1], shape[2])
     return int(wide), int(high)
@@ -110,6 +112,19 @@ class Search:
         for part, given in chunks(feeds, places, count, rows, filled=self.axes.fixed is not None):
             made += self._run(given, part, size)
         return made
+
+    def proposals(self, feeds: Mapping[str, Array], count: int) -> list[Array]:
+        """All that is proposed for every picture, as in `Found`, once something was found in one."""
+        own = self._own
+        if own is None or not own.one_class:
+            return [found.proposals for found in self(feeds, count)]
+        size = picture_size(self._inputs, feeds)
+        if not self.axes.batched:
+            return [own.proposals(self._session.run(feeds, self._wanted), size)]
+        if (self.axes.fixed or 1) > 1:
+            raise InputError("rows of a file that takes several pictures at once do not say which picture they are of")
+        places = {t.name: self.axes.of_input(t.name) for t in self._inputs}
+        return [own.proposals(self._session.run(given, self._wanted), size) for _, given in chunks(feeds, places, count, 1)]
 
     def _run(self, feeds: dict[str, Array], count: int, size: tuple[int, int]) -> list[Found]:
         results = self._session.run(feeds, self._wanted)

@@ -9,7 +9,7 @@ from onnxplain.analysis.detection.layout import DetectionLayout
 from onnxplain.explain.detecting.candidates import Detected, detecting
 from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.detecting.outputs import BOXES
-from onnxplain.explain.detecting.reader import DetectionReader
+from onnxplain.explain.detecting.reader import COMPARES, DetectionReader
 from onnxplain.explain.detecting.search import Search
 from onnxplain.explain.engine import Engine, RunSettings
 from onnxplain.explain.request import Request
@@ -17,9 +17,6 @@ from onnxplain.io.reader import Source
 from onnxplain.ir.graph import Graph
 
 __all__ = ["DetectionFront"]
-
-COMPARES = "d-rise"
-"""The method that compares whole detections."""
 
 
 @dataclass
@@ -44,7 +41,9 @@ class DetectionFront:
     _reader: DetectionReader | None = field(default=None)
 
     @classmethod
-    def of(cls, source: Source, request: Request, running: RunSettings, detector: Detector, labels: Sequence[str]) -> DetectionFront:
+    def of(
+        cls, source: Source, request: Request, running: RunSettings, detector: Detector, labels: Sequence[str]
+    ) -> DetectionFront:
         """Find the layout and set up."""
         made, asked, found = detecting(source, request, detector, labels)
         return cls(source, request, made, asked, detector, found, running)

@@ -23,7 +23,9 @@ SIDES = {
 
 CORNERS = ("left", "top", "right", "bottom")
 
-EXPECTED = "expected e.g. 'detection 0', 'best dog', 'best dog left' (or top, right, bottom, width, height, box), 'all dogs', 'each dog'"
+EXPECTED = (
+    "expected e.g. 'detection 0', 'best dog', 'best dog left' (or top, right, bottom, width, height, box), 'all dogs', 'each dog'"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def wanted(target: Any, found: Detections, picture: str, confidence: float) -> l
     if not side:
         return [_score(found, (r,)) for r in rows] if each else [_score(found, tuple(rows))]
     if len(rows) > 1 and not each:
-        raise TargetError(f"'{words}' would add up the boxes of {len(rows)} detections, which means nothing: say 'each {head[4:]}'")
+        raise TargetError(
+            f"'{words}' would add up the boxes of {len(rows)} detections, which means nothing: say 'each {head[4:]}'"
+        )
     sides = CORNERS if side == "box" else (side,)
     return [Wanted(f"{s} of {_called(found, r)}", (r,), s) for r in rows for s in sides]
 
@@ -118,7 +122,9 @@ def _number(name: str, labels: Sequence[str]) -> int:
     if number:
         return int(number[1])
     if not labels:
-        raise TargetError(f"the classes have no names, so '{name}' is unknown: give labels=[…] (--labels FILE), or a number, 'best 16'")
+        raise TargetError(
+            f"the classes have no names, so '{name}' is unknown: give labels=[…] (--labels FILE), or a number, 'best 16'"
+        )
     raise TargetError(f"no class '{name}'; {nearest(name, labels)}")
 
 

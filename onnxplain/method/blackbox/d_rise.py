@@ -38,7 +38,9 @@ def d_rise(
         raise MethodError("d-rise explains the detections of a detector: pass detect='auto' (--detect)")
     scorer = ProposalScorer.over(context.scorer, proposals)
     read = _Likeness(proposals, objectness)
-    return faded("d-rise", replace(context, scorer=scorer, read=read, targets=1), samples, cells, probability, centred, axes, seed, chunk)
+    return faded(
+        "d-rise", replace(context, scorer=scorer, read=read, targets=1), samples, cells, probability, centred, axes, seed, chunk
+    )
 
 
 class ProposalScorer(Scorer):

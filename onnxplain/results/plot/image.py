@@ -108,12 +108,15 @@ def draw_boxes(axes: Axes, boxes: Sequence[FoundBox], shape: tuple[int, ...], *,
             min(max(v, -0.5), end - 0.5) for v, end in zip((c - 0.5 for c in box.corners), (wide, high, wide, high), strict=True)
         )
         colour = BOX if box.explained else QUIET
-        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=2.6, alpha=0.7))
+        axes.add_patch(
+            Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=2.6, alpha=0.7)
+        )
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.1))
         if named:
             below = top < 0.08 * high
-            axes.text(left, bottom if below else top, f" {box.number} {box.name} {box.score:.2f} ".replace("$", r"\$"), fontsize=4.6,
-                      color="white", va="top" if below else "bottom", clip_on=True,
+            leftwards = left > 0.7 * wide
+            axes.text(right if leftwards else left, bottom if below else top, f" {box.number} {box.name} {box.score:.2f} ".replace("$", r"\$"), fontsize=4.6,
+                      color="white", va="top" if below else "bottom", ha="right" if leftwards else "left", clip_on=True,
                       bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6})  # fmt: skip
 
 
