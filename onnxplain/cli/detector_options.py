@@ -21,16 +21,16 @@ def detector_options(function: F) -> F:
     """Add the options of a detector."""
     for option in reversed(
         [
-            click.option("--detect", metavar="LAYOUT", help="The model is a detector, and targets are detections: auto, or a layout "
+            click.option("--detect", metavar="LAYOUT", help="A detector, whose targets are detections: auto, or a layout "
                          "(yolov5, yolov8, detr, …); -t \"detection 0\", \"best dog\", \"best dog left\", \"all dogs\"."),
-            click.option("--boxes", metavar="COLUMNS=FORM", help="Where its boxes are: dets[0:4]=xyxy; yxyx, cxcywh, xywh; with /1 "
+            click.option("--boxes", metavar="COLUMNS=FORM", help="Its boxes: dets[0:4]=xyxy; yxyx, cxcywh, xywh; with /1 "
                          "behind it shares of the picture."),
-            click.option("--scores", metavar="COLUMNS", help="Where its scores are: dets[4], or a column for each class, dets[4:]."),
+            click.option("--scores", metavar="COLUMNS", help="Its scores: dets[4], or a column for each class, dets[4:]."),
             click.option("--classes", metavar="COLUMNS", help="Where the number of the class is, if a row has one score."),
             click.option("--objectness", metavar="COLUMN", help="A column that multiplies all scores."),
             click.option("--confidence", type=float, metavar="P", help="The least score of a detection.  [default: 0.25]"),
-            click.option("--overlap", type=float, metavar="IOU", help="Leave out boxes that overlap a better one of their class by "
-                         "more.  [default: 0.45]"),
+            click.option("--overlap", type=float, metavar="IOU", help="Boxes of a class that overlap a better one by more are "
+                         "left out.  [default: 0.45]"),
         ]
     ):  # fmt: skip
         function = option(function)

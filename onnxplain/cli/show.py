@@ -185,15 +185,15 @@ def _detections(explanation: Explanation) -> Table:
         "sample", "detection", "class", "score", "left, top, right, bottom", "", right=("sample", "detection", "score")
     )
     for i in range(len(explanation)):
-        for box in found_boxes(explanation, i):
-            corners = ", ".join(f"{v:.1f}" for v in box.corners)
+        for found in found_boxes(explanation, i):
+            corners = ", ".join(f"{v:.1f}" for v in found.corners)
             row = (
                 explanation.sample_name(i),
-                str(box.number),
-                box.name,
-                f"{box.score:.3f}",
+                str(found.number),
+                found.name,
+                f"{found.score:.3f}",
                 corners,
-                "explained" * box.explained,
+                "explained" if found.explained else "",
             )
             table.add_row(*map(escape, row))
     return table

@@ -183,10 +183,11 @@ class Explainer:
         if isinstance(labels, str):
             raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
         self.labels = [str(label) for label in labels]
-        self._detector, self._front = detector, None
+        self._detector = detector
+        self._front: DetectionFront | None = None
         if detector is not None:
-            self._front = front = DetectionFront.of(source, request, running, detector, self.labels)
-            self.labels, source, request = front.labels, front.source, front.request
+            found = DetectionFront.of(source, request, running, detector, self.labels)
+            self._front, self.labels, source, request = found, found.labels, found.source, found.request
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
         self._texts, self._heads = texts, heads
         self._graph = graph = Graph(source.model)

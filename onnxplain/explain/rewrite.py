@@ -10,8 +10,8 @@ import onnx
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike
-from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.detecting.candidates import detecting
+from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.emit import emit
 from onnxplain.explain.prepare import prepare_source
 from onnxplain.explain.request import Request

@@ -13,7 +13,7 @@ __all__ = ["FoundBox", "found_boxes"]
 
 @dataclass(frozen=True)
 class FoundBox:
-    """A detection: left, top, right and bottom in pixels of the input, its score, class and number, and whether it is explained."""
+    """A detection: left, top, right and bottom in pixels, its score, class and number, and whether it is explained."""
 
     corners: tuple[float, float, float, float]
     score: float

@@ -270,7 +270,8 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
         text = scale_text(heat, scale, column.signed)
         boxes = [b for b in found_boxes(column.explanation, sample) if b.explained]
         cells.append({
-            "heading": column.heading, "png": _png(pixels), "scale": text, "printed": printed, "boxes": _boxes(boxes, heat.shape, named=False),
+            "heading": column.heading, "png": _png(pixels), "scale": text, "printed": printed,
+            "boxes": _boxes(boxes, heat.shape, named=False),
         })  # fmt: skip
     lines = None if picture is None else edges(picture)
     outline = None

@@ -1,4 +1,4 @@
-"""Finds the layout of a detector: what the dataflow proves, or what the user says. Where several fit, they are named and asked."""
+"""Finds the layout of a detector: what the dataflow proves, or what the user says. Where nothing decides, it is asked."""
 
 from __future__ import annotations
 
@@ -75,8 +75,9 @@ def _question(graph: Graph, fits: list[DetectionLayout], classes: int) -> str:
     if not fits:
         counted = f", and {classes} classes have names" if classes else ""
         return (
-            f"no layout of a detector was found in {_outputs(graph)}{counted}: tell it by --boxes COLUMNS=FORM and --scores COLUMNS "
-            "(--classes COLUMNS where a row has one score), e.g. --boxes dets[0:4]=xyxy --scores dets[4] --classes dets[5]"
+            f"no layout of a detector was found in {_outputs(graph)}{counted}: tell it by --boxes COLUMNS=FORM and --scores "
+            "COLUMNS (--classes COLUMNS where a row has one score), e.g. --boxes dets[0:4]=xyxy --scores dets[4] --classes "
+            "dets[5]"
         )
     names = dict.fromkeys(f"{fit.name} ({fit})" for fit in fits)
     return (

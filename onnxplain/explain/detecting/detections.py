@@ -60,7 +60,8 @@ class Detections:
     def only(self, rows: Array) -> Detections:
         """Some of them."""
         parts = (self.boxes, self.scores, self.classes, self.numbers, self.candidates, self.columns)
-        return Detections(*(part[rows] for part in parts), labels=self.labels)
+        boxes, scores, classes, numbers, candidates, columns = (part[rows] for part in parts)
+        return Detections(boxes, scores, classes, numbers, candidates, columns, self.labels)
 
 
 def class_name(labels: Sequence[str], number: int) -> str:

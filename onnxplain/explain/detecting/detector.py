@@ -77,8 +77,8 @@ class Detector:
             if not found.suppression or found.boxes != columns:
                 raise InputError(f"boxes '{self.boxes}' are told without scores: tell scores=COLUMNS too (--scores)")
             return found
-        told = [None if text is None else parse_columns(text) for text in (self.classes, self.objectness)]
-        layout = DetectionLayout("told", columns, parse_columns(self.scores), *told, form=form, share=share,
+        classes, objectness = (None if text is None else parse_columns(text) for text in (self.classes, self.objectness))
+        layout = DetectionLayout("told", columns, parse_columns(self.scores), classes, objectness, form, share,
                                  suppressed=self.classes is not None)  # fmt: skip
         return find_layout(graph, layout)
 

@@ -21,7 +21,7 @@ from onnxplain.passes.shapes import infer_shapes
 __all__ = ["BOXES", "CLASSES", "OBJECTNESS", "SCORES", "with_detections"]
 
 BOXES, SCORES = "detection_boxes", "detection_scores"
-"""The outputs: [samples, candidates, 4], left, top, right and bottom in the file's own units, and [samples, candidates, classes]."""
+"""Left, top, right and bottom in the file's own units [samples, candidates, 4], and [samples, candidates, classes]."""
 OBJECTNESS, CLASSES = "detection_objectness", "detection_classes"
 """What is read beside them where the file has it: the objectness of every candidate, and the number of its class."""
 

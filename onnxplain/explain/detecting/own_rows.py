@@ -106,7 +106,7 @@ class OwnRows:
         return self._candidates == 1
 
     def proposals(self, results: dict[str, Any], size: tuple[int, int]) -> Array:
-        """All rows of another run as boxes in pixels, number of the class and score, [rows, 6]. What the columns are is known from
+        """All rows of another run as boxes in pixels, class and score, [rows, 6]. What the columns are is known from
         a run that found something."""
         flat = _by_row(np.asarray(results[self.output]))
         found = self._reading

@@ -14,7 +14,7 @@ from onnxplain.errors import MethodError, TargetError
 from onnxplain.explain.detecting.detections import Array, Detections
 from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.detecting.search import Found, Search
-from onnxplain.explain.detecting.words import EXPECTED, SIDES, Wanted, wanted
+from onnxplain.explain.detecting.words import SIDES, Wanted, wanted
 from onnxplain.explain.engine import Engine, Question, count_samples
 from onnxplain.results.explanation import Explanation
 
@@ -53,7 +53,8 @@ class DetectionReader:
         compares: bool, labels: Sequence[str],
     ) -> None:  # fmt: skip
         self.search, self.layout, self.detector, self.labels = search, layout, detector, labels
-        self._scores, self._make_boxes, self._boxes, self._compares = scores, boxes, None, compares
+        self._scores, self._make_boxes, self._compares = scores, boxes, compares
+        self._boxes: Engine | None = None
 
     def detections(self, feeds: Mapping[str, Array]) -> list[Detections]:
         """What is found in every picture."""
@@ -91,7 +92,8 @@ class DetectionReader:
             return self._scores
         if self._compares:
             raise MethodError(f"'{COMPARES}' compares whole detections: leave the side of the box out, or choose another method")
-        self._boxes = self._boxes or self._make_boxes()
+        if self._boxes is None:
+            self._boxes = self._make_boxes()
         return self._boxes
 
     def _rows(self, target: Any, found: Sequence[Found]) -> list[_Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -130,8 +129,8 @@ class Search:
         results = self._session.run(feeds, self._wanted)
         boxes, scores = (np.asarray(results[self.tensors[n]], np.float64) for n in (BOXES, SCORES))
         if boxes.shape[:2] != scores.shape[:2] or boxes.shape[2] != 4:
-            raise InputError(f"boxes {list(boxes.shape)} and scores {list(scores.shape)} of layout '{self.layout.name}' do not lie "
-                             "beside each other: tell it by --boxes and --scores")  # fmt: skip
+            raise InputError(f"boxes {list(boxes.shape)} and scores {list(scores.shape)} of layout '{self.layout.name}' do not "
+                             "lie beside each other: tell it by --boxes and --scores")  # fmt: skip
         if self.layout.share:
             boxes = boxes * np.tile(size, 2)
         beside = {n: np.asarray(results[self.tensors[n]], np.float64)[..., 0] for n in (OBJECTNESS, CLASSES) if n in self.tensors}

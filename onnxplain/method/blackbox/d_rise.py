@@ -31,8 +31,8 @@ def d_rise(
     context: PerturbationContext, *, samples: int = 2000, cells: int = 16, probability: float = 0.5, centred: bool = True,
     objectness: bool = True, axes: Any = None, seed: int = 0, chunk: int | str | None = None,
 ) -> PerturbationResult:  # fmt: skip
-    """With objectness=False every proposal counts in full, as in the paper for detectors that tell none; else those that tell none
-    count by their greatest score."""
+    """With objectness=False every proposal counts in full, as in the paper where a detector tells no objectness; else its
+    greatest score takes that place."""
     proposals = context.proposals
     if proposals is None:
         raise MethodError("d-rise explains the detections of a detector: pass detect='auto' (--detect)")

@@ -13,16 +13,16 @@ Array = np.ndarray[Any, Any]
 
 
 class Proposals(Protocol):
-    """Detections that are compared: those explained, and those of any other pictures.
+    """Detections that are compared: those explained, and those of any other pictures."""
 
-    Attributes:
-        explained: of each sample the detections that are explained, [k, 4 + classes + 1] each: left, top, right, bottom, the
-            scores of the classes and the objectness.
-        one_class: whether the number of one class stands in place of the scores.
-    """
+    @property
+    def explained(self) -> list[Array]:
+        """Of each sample the detections that are explained, [k, 4 + classes + 1] each: left, top, right, bottom, the scores of the
+        classes and the objectness."""
 
-    explained: list[Array]
-    one_class: bool
+    @property
+    def one_class(self) -> bool:
+        """Whether the number of one class stands in place of the scores."""
 
     def of(self, feeds: Mapping[str, Array]) -> list[Array]:
         """All that a detector proposes for each of some pictures, [proposals, 4 + classes + 1] each."""

@@ -37,7 +37,7 @@ def faded(
     called: str, context: PerturbationContext, samples: int, cells: int, probability: float, centred: bool, axes: Any, seed: int,
     chunk: int | str | None,
 ) -> PerturbationResult:  # fmt: skip
-    """What smooth masks that leave an element visible add to the numbers that are read off the model. `called` is the method's name."""
+    """What smooth masks that leave an element visible add to what is read off the model. `called` is the method's name."""
     if samples < 1 or cells < 1 or not 0 < probability < 1:
         raise MethodError(
             f"{called} needs samples and cells from 1 on and a probability between 0 and 1; got {samples}, {cells}, {probability}"

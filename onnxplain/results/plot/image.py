@@ -99,7 +99,7 @@ class ImageBlock:
 
 
 def draw_boxes(axes: Axes, boxes: Sequence[FoundBox], shape: tuple[int, ...], *, named: bool = False) -> None:
-    """Draw detections on a picture of height and width `shape`: what is explained strongly, with its class where names are wanted."""
+    """Draw detections on a picture of height and width `shape`: what is explained strongly, with names where wanted."""
     from matplotlib.patches import Rectangle
 
     high, wide = shape[:2]
@@ -114,8 +114,9 @@ def draw_boxes(axes: Axes, boxes: Sequence[FoundBox], shape: tuple[int, ...], *,
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.1))
         if named:
             below = top < 0.08 * high
+            name = f" {box.number} {box.name} {box.score:.2f} ".replace("$", r"\$")
             leftwards = left > 0.7 * wide
-            axes.text(right if leftwards else left, bottom if below else top, f" {box.number} {box.name} {box.score:.2f} ".replace("$", r"\$"), fontsize=4.6,
+            axes.text(right if leftwards else left, bottom if below else top, name, fontsize=4.6,
                       color="white", va="top" if below else "bottom", ha="right" if leftwards else "left", clip_on=True,
                       bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6})  # fmt: skip
 

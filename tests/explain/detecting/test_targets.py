@@ -87,7 +87,8 @@ class TestWhatIsFound:
         x = pictures(1)
         rows = run(detector("nms"), x)["dets"]
         some = Explainer(detector("nms"), detect="auto").detections(x)[0]
-        assert some.numbers.tolist() == list(range(len(rows))) and len(rows) > 1
+        assert some.numbers.tolist() == list(range(len(rows)))
+        assert len(rows) > 1
         assert some.boxes == pytest.approx(rows[:, :4], abs=1e-4)
         assert some.scores == pytest.approx(rows[:, 4])
         assert some.classes.tolist() == rows[:, 5].tolist()
@@ -148,7 +149,8 @@ class TestTheCandidate:
         explainer = Explainer(plain(), "gradient", detect="auto")
         each, every = explainer(x, "each detection"), explainer(x, "all detections")
         counts = [len(some) for some in expected(x)]
-        assert len(each) == sum(counts) and len(every) == 2
+        assert len(each) == sum(counts)
+        assert len(every) == 2
         assert every.attribution[0] == pytest.approx(each.attribution[: counts[0]].sum(axis=0), abs=1e-4)
         assert every.attribution[1] == pytest.approx(each.attribution[counts[0] :].sum(axis=0), abs=1e-4)
 
@@ -278,7 +280,7 @@ class TestLayoutsThatAreTold:
             Explainer("fixtures/digits/model.onnx", detect="auto")
 
     def test_wrong_number_of_names(self) -> None:
-        with pytest.raises(InputError, match="no layout of a detector was found .*, and 2 classes have names"):
+        with pytest.raises(InputError, match=r"no layout of a detector was found .*, and 2 classes have names"):
             Explainer(detector("yolov8", names=False), labels=["a", "b"], detect="auto")
         with pytest.raises(InputError, match="2 names for the 3 classes of layout 'nms'"):
             Explainer(detector("nms", names=False), labels=["a", "b"], detect="auto")
@@ -297,7 +299,8 @@ class TestFiles:
         (found,) = session.run(["images_attribution"], {"images": x, "target": chosen})
         explained = Explainer(plain(), "gradient", detect="auto")(x)
         assert found == pytest.approx(explained.attribution, abs=1e-6)
-        assert explained.target is not None and explained.target.tolist() == chosen.tolist()
+        assert explained.target is not None
+        assert explained.target.tolist() == chosen.tolist()
 
     def test_pickles(self) -> None:
         explainer, x = Explainer(plain(), "gradient", detect=Detector(confidence=0.5)), pictures(1)
