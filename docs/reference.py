@@ -21,6 +21,8 @@ GROUPS = {
         "map",
         "Mapped",
         "load_image",
+        "Detector",
+        "Detections",
         "methods",
         "operators",
     ),

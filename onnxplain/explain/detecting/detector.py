@@ -77,8 +77,8 @@ class Detector:
             if not found.suppression or found.boxes != columns:
                 raise InputError(f"boxes '{self.boxes}' are told without scores: tell scores=COLUMNS too (--scores)")
             return found
-        classes, objectness = (None if text is None else parse_columns(text) for text in (self.classes, self.objectness))
-        layout = DetectionLayout("told", columns, parse_columns(self.scores), classes, objectness, form, share,
+        kinds, objects = (None if text is None else parse_columns(text) for text in (self.classes, self.objectness))
+        layout = DetectionLayout("told", columns, parse_columns(self.scores), kinds, objects, form, share,
                                  suppressed=self.classes is not None)  # fmt: skip
         return find_layout(graph, layout)
 

@@ -17,8 +17,8 @@ class Proposals(Protocol):
 
     @property
     def explained(self) -> list[Array]:
-        """Of each sample the detections that are explained, [k, 4 + classes + 1] each: left, top, right, bottom, the scores of the
-        classes and the objectness."""
+        """Of each sample the detections that are explained, [k, 4 + classes + 1] each: left, top, right, bottom, the scores
+        of the classes and the objectness."""
 
     @property
     def one_class(self) -> bool:
