@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from onnxplain.analysis.detection.layout import Columns, DetectionLayout
-from onnxplain.analysis.detection.parts import made_by, parts_of, source_of
+from onnxplain.analysis.detection.parts import column_parts, made_by, source_of
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["LAYOUTS", "Fit"]
+__all__ = ["LAYOUTS", "LayoutFit"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class LayoutFit:
     """A layout whose shapes a model fits.
 
     Attributes:
@@ -26,7 +26,7 @@ class Fit:
     proven: bool
 
 
-Finder = Callable[[Graph, int], Iterator[Fit]]
+Finder = Callable[[Graph, int], Iterator[LayoutFit]]
 """From a model and the number of its classes (0: not known) to the ways in which it fits."""
 
 
@@ -47,7 +47,7 @@ def _boxes_alone(graph: Graph) -> bool:
 
 def _sigmoid_from(graph: Graph, tensor: Tensor, axis: int) -> tuple[int, int] | None:
     """The columns behind the first four that one sigmoid makes, where the dataflow shows how columns are put together."""
-    parts = parts_of(graph, tensor, axis % tensor.rank)
+    parts = column_parts(graph, tensor, axis % tensor.rank)
     for part in parts:
         maker = made_by(graph, part.tensor)
         if part.start == 4 and maker is not None and maker.op == "Sigmoid" and len(parts) > 1:
@@ -67,14 +67,14 @@ def _one_tensor(graph: Graph, classes: int, axis: int, extra: int) -> Iterator[t
         yield tensor, width, bool(classes) or (made is not None and made[1] == width and not extra)
 
 
-def yolov8(graph: Graph, classes: int) -> Iterator[Fit]:
+def yolov8(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """[n, 4 + classes, candidates]: middle and size in pixels, and a probability for each class."""
     for tensor, _, proven in _one_tensor(graph, classes, 1, 0):
         boxes, scores = Columns(tensor.name, 0, 4, 1), source_of(graph, Columns(tensor.name, 4, None, 1))
-        yield Fit(DetectionLayout("yolov8", boxes, scores, form="cxcywh"), proven)
+        yield LayoutFit(DetectionLayout("yolov8", boxes, scores, form="cxcywh"), proven)
 
 
-def yolov8_pose(graph: Graph, classes: int) -> Iterator[Fit]:
+def yolov8_pose(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """[n, 4 + classes + 3 · points, candidates]: as yolov8, then x, y and visibility of every point. One class: 5 columns."""
     for tensor in _floats(graph, 3):
         width, rows, made = _extent(tensor, 1), _extent(tensor, 2), _sigmoid_from(graph, tensor, 1)
@@ -84,23 +84,23 @@ def yolov8_pose(graph: Graph, classes: int) -> Iterator[Fit]:
             continue
         boxes, scores = Columns(tensor.name, 0, 4, 1), source_of(graph, Columns(tensor.name, 4, stop, 1))
         proven = made is not None and made[1] == stop
-        yield Fit(DetectionLayout("yolov8-pose", boxes, scores, form="cxcywh"), proven)
+        yield LayoutFit(DetectionLayout("yolov8-pose", boxes, scores, form="cxcywh"), proven)
 
 
-def yolov5(graph: Graph, classes: int) -> Iterator[Fit]:
+def yolov5(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """[n, candidates, 5 + classes]: middle and size in pixels, objectness, and a probability for each class."""
     for tensor, _, proven in _one_tensor(graph, classes, -1, 1):
         name = tensor.name
         layout = DetectionLayout("yolov5", Columns(name, 0, 4), Columns(name, 5), objectness=Columns(name, 4, 5), form="cxcywh")
-        yield Fit(layout, proven)
+        yield LayoutFit(layout, proven)
 
 
-def yolov10(graph: Graph, classes: int) -> Iterator[Fit]:
+def yolov10(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """[n, detections, 6]: two corners in pixels, the score and the number of the class; nothing overlaps."""
     for tensor in _floats(graph, 3):
         if _extent(tensor, -1) == 6:
             name = tensor.name
-            yield Fit(
+            yield LayoutFit(
                 DetectionLayout("yolov10", Columns(name, 0, 4), Columns(name, 4, 5), Columns(name, 5, 6), suppressed=True),
                 _whole_numbers(graph, tensor, 5),
             )
@@ -111,6 +111,7 @@ def _whole_numbers(graph: Graph, tensor: Tensor, column: int) -> bool:
     for part in _parts_with_casts(graph, tensor):
         if part[0] == column:
             maker = graph.producer(part[1])
+            # operators: those that give a column its axis
             while maker is not None and maker.op in ("Unsqueeze", "Reshape"):
                 maker = graph.producer(maker.x)
             return maker is not None and maker.op == "Cast" and not maker.x.is_float
@@ -118,7 +119,7 @@ def _whole_numbers(graph: Graph, tensor: Tensor, column: int) -> bool:
 
 
 def _parts_with_casts(graph: Graph, tensor: Tensor) -> list[tuple[int, Tensor]]:
-    return [(p.start, p.tensor) for p in parts_of(graph, tensor, tensor.rank - 1)]
+    return [(p.start, p.tensor) for p in column_parts(graph, tensor, tensor.rank - 1)]
 
 
 def _two_tensors(graph: Graph, classes: int) -> Iterator[tuple[Tensor, Columns, Tensor]]:
@@ -145,60 +146,60 @@ def _named_boxes(one: Tensor, other: Tensor) -> bool:
     return mine and not others
 
 
-def detr(graph: Graph, classes: int) -> Iterator[Fit]:
+def detr(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """Logits [n, queries, classes + 1], the last of them no object, and boxes [n, queries, 4] in shares of the picture."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
         if scores.axis == -1 and _activation(graph, tensor) == "" and _extent(tensor, -1) != classes:
             layout = DetectionLayout("detr", Columns(boxes.name), scores, form="cxcywh", share=True, activation="softmax",
                                      background=-1, suppressed=True)  # fmt: skip
-            yield Fit(layout, bool(classes) and _activation(graph, boxes) == "Sigmoid")
+            yield LayoutFit(layout, bool(classes) and _activation(graph, boxes) == "Sigmoid")
 
 
-def rt_detr(graph: Graph, classes: int) -> Iterator[Fit]:
+def rt_detr(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """Logits [n, queries, classes], one sigmoid each, and boxes [n, queries, 4] in shares of the picture."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
         if scores.axis == -1 and _activation(graph, tensor) in ("", "Sigmoid") and classes in (0, _extent(tensor, -1)):
             plain = _activation(graph, tensor) == ""
             layout = DetectionLayout("rt-detr", Columns(boxes.name), scores, form="cxcywh", share=True,
                                      activation="sigmoid" if plain else "", suppressed=True)  # fmt: skip
-            yield Fit(layout, bool(classes) and plain and _activation(graph, boxes) == "Sigmoid")
+            yield LayoutFit(layout, bool(classes) and plain and _activation(graph, boxes) == "Sigmoid")
 
 
-def ssd(graph: Graph, classes: int) -> Iterator[Fit]:
+def ssd(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """Scores [n, priors, 1 + classes] behind a softmax, the first of them background, and boxes [n, priors, 4] in shares."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
         if scores.axis == -1 and _activation(graph, tensor) == "Softmax":
             layout = DetectionLayout("ssd", Columns(boxes.name), scores, form="xyxy", share=True, background=0)
-            yield Fit(layout, False)
+            yield LayoutFit(layout, False)
 
 
-def pp_yoloe(graph: Graph, classes: int) -> Iterator[Fit]:
+def pp_yoloe(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """Boxes [n, candidates, 4], two corners in pixels, and scores [n, classes, candidates]."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
         if scores.axis == 1 and _activation(graph, tensor) in ("Sigmoid", ""):
             fits = _extent(tensor, 1) == classes if classes else False
-            yield Fit(DetectionLayout("pp-yoloe", Columns(boxes.name), scores), fits and _corners(graph, boxes))
+            yield LayoutFit(DetectionLayout("pp-yoloe", Columns(boxes.name), scores), fits and _corners(graph, boxes))
 
 
-def retinanet(graph: Graph, classes: int) -> Iterator[Fit]:
+def retinanet(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """Boxes [n, anchors, 4], two corners in pixels, and scores [n, anchors, classes], one sigmoid each."""
     for boxes, scores, tensor in _two_tensors(graph, classes):
         if scores.axis == -1 and _activation(graph, tensor) == "Sigmoid":
             fits = _extent(tensor, -1) == classes if classes else True
-            yield Fit(DetectionLayout("retinanet", Columns(boxes.name), scores), fits and _corners(graph, boxes))
+            yield LayoutFit(DetectionLayout("retinanet", Columns(boxes.name), scores), fits and _corners(graph, boxes))
 
 
-def faster_rcnn(graph: Graph, classes: int) -> Iterator[Fit]:
+def faster_rcnn(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """Rows of one picture: boxes [detections, 4], two corners in pixels, scores [detections] and integer labels [detections]."""
     boxes = [t for t in _floats(graph, 2) if _extent(t, 1) == 4]
     labels = [t for t in graph.outputs if t.shape is not None and t.rank == 1 and t.dtype is not None and t.dtype.kind in "iu"]
     if len(boxes) == len(labels) == len(_floats(graph, 1)) == 1:
         layout = DetectionLayout("faster-rcnn", Columns(boxes[0].name), Columns(_floats(graph, 1)[0].name),
                                  Columns(labels[0].name), suppressed=True)  # fmt: skip
-        yield Fit(layout, {t.name for t in graph.outputs} >= {"boxes", "scores", "labels"})
+        yield LayoutFit(layout, {t.name for t in graph.outputs} >= {"boxes", "scores", "labels"})
 
 
-def tensorflow(graph: Graph, classes: int) -> Iterator[Fit]:
+def tensorflow(graph: Graph, classes: int) -> Iterator[LayoutFit]:
     """`detection_boxes` [n, detections, 4], rows before columns in shares, `detection_scores` and `detection_classes`."""
     names = {t.name.partition(":")[0]: t.name for t in graph.outputs}
     wanted = [names.get(f"detection_{part}") for part in ("boxes", "scores", "classes")]
@@ -206,7 +207,7 @@ def tensorflow(graph: Graph, classes: int) -> Iterator[Fit]:
         boxes, scores, kinds = (str(n) for n in wanted)
         layout = DetectionLayout("tensorflow", Columns(boxes), Columns(scores), Columns(kinds), form="yxyx", share=True,
                                  suppressed=True)  # fmt: skip
-        yield Fit(layout, True)
+        yield LayoutFit(layout, True)
 
 
 def _activation(graph: Graph, tensor: Tensor) -> str:
@@ -215,17 +216,17 @@ def _activation(graph: Graph, tensor: Tensor) -> str:
     if maker is not None and maker.op == "Concat":  # levels beside each other
         inner = {_activation(graph, t) for t in maker.inputs if t is not None}
         return inner.pop() if len(inner) == 1 else ""
+    # operators: the activations that detectors end in
     return maker.op if maker is not None and maker.op in ("Softmax", "Sigmoid") else ""
 
 
 def _corners(graph: Graph, boxes: Tensor) -> bool:
     """Whether two corners are seen to be made: a middle less and plus half a size, or a place less and plus distances."""
-    made = [made_by(graph, p.tensor) for p in parts_of(graph, boxes, boxes.rank - 1)]
+    made = [made_by(graph, p.tensor) for p in column_parts(graph, boxes, boxes.rank - 1)]
     ops = [m.op for m in made if m is not None]
-    if len(ops) < 2 or len(ops) % 2 or set(ops) != {"Sub", "Add"}:
-        return False
     half = len(ops) // 2
-    return ops == ["Sub"] * half + ["Add"] * half
+    # operators: what corners are made by
+    return half > 0 and ops == ["Sub"] * half + ["Add"] * half
 
 
 LAYOUTS: dict[str, Finder] = {

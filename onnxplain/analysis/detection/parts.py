@@ -10,11 +10,11 @@ from onnxplain.ir.node import Node
 from onnxplain.ir.ops import standard_traits
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["Part", "made_by", "parts_of", "source_of"]
+__all__ = ["ColumnPart", "column_parts", "made_by", "source_of"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ColumnPart:
     """A range of columns that one tensor was put in for."""
 
     start: int
@@ -23,30 +23,31 @@ class Part:
     axis: int
 
 
-def parts_of(graph: Graph, tensor: Tensor, axis: int) -> list[Part]:
+def column_parts(graph: Graph, tensor: Tensor, axis: int) -> list[ColumnPart]:
     """The tensors that lie beside each other along an axis, each with the columns that it takes."""
     maker = graph.producer(tensor)
     width = tensor.dim(axis)
     if maker is None or maker.domain or not isinstance(width, int):
-        return [Part(0, width, tensor, axis)] if isinstance(width, int) else []
+        return [ColumnPart(0, width, tensor, axis)] if isinstance(width, int) else []
     if maker.op == "Transpose":
         perm = maker.get("perm") or list(reversed(range(tensor.rank)))
-        return parts_of(graph, maker.x, int(perm[axis]))
+        return column_parts(graph, maker.x, int(perm[axis]))
+    # operators: those that leave every element where it is
     if maker.op in ("Identity", "Cast") and maker.x.is_float:
-        return parts_of(graph, maker.x, axis)
+        return column_parts(graph, maker.x, axis)
     if maker.op != "Concat":
-        return [Part(0, width, tensor, axis)]
+        return [ColumnPart(0, width, tensor, axis)]
     joined = [t for t in maker.inputs if t is not None]
     if int(maker["axis"]) % tensor.rank != axis:  # levels below each other: all of them are put together alike
-        alike = [[(p.start, p.stop) for p in parts_of(graph, t, axis)] for t in joined]
-        first = parts_of(graph, _reshaped(graph, joined[0], axis), axis)
-        return first if all(spans == alike[0] for spans in alike) else [Part(0, width, tensor, axis)]
-    found, start = list[Part](), 0
+        alike = [[(p.start, p.stop) for p in column_parts(graph, t, axis)] for t in joined]
+        first = column_parts(graph, _reshaped(graph, joined[0], axis), axis)
+        return first if all(spans == alike[0] for spans in alike) else [ColumnPart(0, width, tensor, axis)]
+    found, start = list[ColumnPart](), 0
     for t in joined:
-        inner = parts_of(graph, t, axis)
+        inner = column_parts(graph, t, axis)
         if not inner:
             return []
-        found += [Part(start + p.start, start + p.stop, p.tensor, p.axis) for p in inner]
+        found += [ColumnPart(start + p.start, start + p.stop, p.tensor, p.axis) for p in inner]
         start = found[-1].stop
     return found
 
@@ -67,14 +68,14 @@ def source_of(graph: Graph, columns: Columns) -> Columns:
         return columns
     axis = columns.axis % tensor.rank
     start, stop, _ = slice(columns.start, columns.stop).indices(width)
-    for part in parts_of(graph, tensor, axis):
+    for part in column_parts(graph, tensor, axis):
         whole = part.tensor.shape is not None and part.tensor.rank == tensor.rank
         if part.start <= start and stop <= part.stop and part.tensor != tensor and whole and _as_many(part, tensor, axis):
             return Columns(part.tensor.name, start - part.start, stop - part.start, part.axis)
     return columns
 
 
-def _as_many(part: Part, tensor: Tensor, axis: int) -> bool:
+def _as_many(part: ColumnPart, tensor: Tensor, axis: int) -> bool:
     """Whether a part has as many candidates as the whole: levels below each other have fewer."""
     mine = [d for i, d in enumerate(part.tensor.shape or ()) if i != part.axis]
     return sorted(map(str, mine)) == sorted(str(d) for i, d in enumerate(tensor.shape or ()) if i != axis)

@@ -33,7 +33,8 @@ class Detections:
         >>> images = np.load("fixtures/shapes/data.npz")["images"].astype(np.float32) / 255
         >>> found = Explainer("fixtures/shapes/detector.onnx", detect="auto").detections(images[:1])[0]
         >>> print(found)
-        detection 0: cross 0.99 at 5 5 20 20
+        detection 0: frame 0.99 at 15 47 30 61
+        detection 1: cross 0.95 at 18 25 30 37
     """
 
     boxes: Array
@@ -48,7 +49,14 @@ class Detections:
         return len(self.scores)
 
     def name(self, row: int) -> str:
-        """The class of a detection: its name, else its number."""
+        """The class of a detection.
+
+        Args:
+            row: which of them.
+
+        Returns:
+            Its name, else its number.
+        """
         return class_name(self.labels, int(self.classes[row]))
 
     def __str__(self) -> str:
@@ -58,7 +66,14 @@ class Detections:
         )
 
     def only(self, rows: Array) -> Detections:
-        """Some of them."""
+        """Some of them.
+
+        Args:
+            rows: which, int [k].
+
+        Returns:
+            Those.
+        """
         parts = (self.boxes, self.scores, self.classes, self.numbers, self.candidates, self.columns)
         boxes, scores, classes, numbers, candidates, columns = (part[rows] for part in parts)
         return Detections(boxes, scores, classes, numbers, candidates, columns, self.labels)

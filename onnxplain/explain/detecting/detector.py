@@ -66,6 +66,9 @@ class Detector:
             graph: the model, prepared.
             classes: how many classes have names; 0 where that is not known.
 
+        Returns:
+            Where boxes, scores and classes are.
+
         Raises:
             InputError: nothing is proven, or what was said does not fit.
         """

@@ -23,7 +23,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import Registry
 from onnxplain.runtime.session import Session
 
-__all__ = ["OwnRows", "Rows"]
+__all__ = ["OwnRows", "RowTable"]
 
 TELL = "tell the file's rows themselves by --boxes, --scores and --classes, e.g. dets[0:4]=xyxy, dets[4], dets[5]"
 
@@ -32,8 +32,8 @@ CLOSE = 1e-3
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of the outputs with their candidates: the sample, column and number of each, boxes where the file has its own, and
+class RowTable:
+    """RowTable of the outputs with their candidates: the sample, column and number of each, boxes where the file has its own, and
     classes where candidates do not tell them."""
 
     numbers: Array
@@ -77,7 +77,7 @@ class OwnRows:
         self._reading: _Reading | None = None
         self._session = Session(rewritten.model, running.providers, folder=source.folder, threads=running.threads)
 
-    def __call__(self, feeds: dict[str, Array], results: dict[str, Any], corners: Array, size: tuple[int, int]) -> Rows:
+    def __call__(self, feeds: dict[str, Array], results: dict[str, Any], corners: Array, size: tuple[int, int]) -> RowTable:
         """The rows of one run.
 
         Args:
@@ -98,7 +98,7 @@ class OwnRows:
             if ones.any():
                 return self._rows(flat, column, ones, numbered, results, corners, size)
         nothing = np.zeros(0, np.int64)
-        return Rows(nothing, nothing, nothing, nothing, None, nothing if self.one_class else None)
+        return RowTable(nothing, nothing, nothing, nothing, None, nothing if self.one_class else None)
 
     @property
     def one_class(self) -> bool:
@@ -132,7 +132,7 @@ class OwnRows:
         results: dict[str, Any],
         corners: Array,
         size: tuple[int, int],
-    ) -> Rows:
+    ) -> RowTable:
         places = np.argwhere(ones != 0)
         ratio = numbered[tuple(places.T)] / ones[tuple(places.T)] - 1
         numbers = np.round(ratio).astype(np.int64)
@@ -141,11 +141,11 @@ class OwnRows:
         order = np.argsort(numbers)
         numbers, (samples, columns, candidates) = numbers[order], places[order].T
         if not self.one_class:
-            return Rows(numbers, samples, columns, candidates, None, None)
+            return RowTable(numbers, samples, columns, candidates, None, None)
         if self._reading is None:
             self._reading = self._read(flat[numbers], len(flat), column, results, samples, corners[samples, candidates], size)
         told = self.proposals(results, size)[numbers]
-        return Rows(numbers, samples, columns, candidates, told[:, :4], told[:, 4].astype(np.int64))
+        return RowTable(numbers, samples, columns, candidates, told[:, :4], told[:, 4].astype(np.int64))
 
     def _read(
         self, rows: Array, count: int, column: int, results: dict[str, Any], samples: Array, corners: Array, size: tuple[int, int]

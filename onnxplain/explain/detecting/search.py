@@ -14,7 +14,7 @@ from onnxplain.errors import InputError
 from onnxplain.explain.detecting.detections import Array, Detections, kept
 from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.detecting.outputs import BOXES, CLASSES, OBJECTNESS, SCORES
-from onnxplain.explain.detecting.own_rows import OwnRows, Rows
+from onnxplain.explain.detecting.own_rows import OwnRows, RowTable
 from onnxplain.explain.engine import RunSettings
 from onnxplain.io.reader import Source
 from onnxplain.ir.registry import Registry
@@ -137,7 +137,7 @@ class Search:
         rows = self._own(feeds, results, boxes, size) if self._own else None
         return [self._found(i, boxes[i], scores[i], {n: v[i] for n, v in beside.items()}, rows) for i in range(count)]
 
-    def _found(self, sample: int, boxes: Array, scores: Array, beside: Mapping[str, Array], rows: Rows | None) -> Found:
+    def _found(self, sample: int, boxes: Array, scores: Array, beside: Mapping[str, Array], rows: RowTable | None) -> Found:
         if rows is not None:
             return self._of_rows(sample, boxes, scores, rows)
         told = beside.get(CLASSES)
@@ -164,7 +164,7 @@ class Search:
         each = scores.max(axis=1) if own is None else own
         return Found(detections, boxes, scores, np.concatenate([boxes, plain, each[:, None]], axis=1))
 
-    def _of_rows(self, sample: int, boxes: Array, scores: Array, rows: Rows) -> Found:
+    def _of_rows(self, sample: int, boxes: Array, scores: Array, rows: RowTable) -> Found:
         """The file's own rows, under their own numbers."""
         mine = rows.samples == sample
         candidates, columns = rows.candidates[mine], rows.columns[mine]
