@@ -62,6 +62,7 @@ def of_masks(method: str, options: dict[str, Any]) -> Iterator[tuple[bool, float
 
 def main() -> None:
     print("| method | detections: peak inside | mass inside | masks: peak inside | mass inside |\n|---|---|---|---|---|")
+    area: dict[str, float] = {}
     for method, options in METHODS.items():
         cells = [f"`{method}`"]
         for kind in (of_detections, of_masks):
@@ -70,9 +71,9 @@ def main() -> None:
                 continue
             found = np.array(list(kind(method, options)), np.float64)
             cells += [f"{int(found[:, 0].sum())} of {len(found)}", f"{found[:, 1].mean():.2f}"]
-            chance = found[:, 2].mean()
+            area[kind.__name__] = float(found[:, 2].mean())
         print(f"| {' | '.join(cells)} |", flush=True)
-    print(f"area of masks {chance:.3f}")
+    print("share of the picture:", ", ".join(f"{kind} {share:.3f}" for kind, share in area.items()))
 
 
 if __name__ == "__main__":

@@ -456,6 +456,10 @@ class Explainer:
             InputError: `x` is not larger than the model's input, or smaller along some axis.
             TargetError: no target was given.
         """
+        if self._front is not None:
+            raise MethodError(
+                "windows would be searched one by one, and detections are of whole pictures: leave out detect or slide"
+            )
         if self._engine.overall:
             raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
         return slide(self, self.inputs, self._engine.axes, x, target, stride=stride, combine=combine, **run_time)
