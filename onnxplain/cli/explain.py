@@ -127,7 +127,10 @@ def explain_command(
             warn_of_raw_pixels(files, explainer, arrays, scale)
         asked = arrays if texts is None else texts
         made = explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide)
-        explanations.append(replace(made, sample_names=named_samples if len(named_samples) == sample_count(made) else ()))
+        names_of_rows = tuple(
+            named_samples[i] for i in made.facts.get("picture", range(sample_count(made))) if i < len(named_samples)
+        )
+        explanations.append(replace(made, sample_names=names_of_rows if len(names_of_rows) == sample_count(made) else ()))
     for path in paths:
         named: dict[str, Any] = {} if path.suffix.lower() in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() in PICTURE_ENDINGS:
@@ -144,6 +147,14 @@ def explain_command(
     elif not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [], unit, special)
+
+
+def _row_names(made: Explanation, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The name of each attribution's sample; a picture may have several, of what a detector found in it."""
+    pictures = made.facts.get("picture")
+    if pictures is not None and len(names) > pictures.max():
+        names = tuple(names[int(i)] for i in pictures)
+    return names if len(names) == sample_count(made) else ()
 
 
 def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by: str | None) -> dict[str, Any]:

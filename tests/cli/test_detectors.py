@@ -30,6 +30,15 @@ def test_detections_are_listed_and_one_is_explained(images: Path) -> None:
     assert any(line[:3] == ["0", "1", "cross"] and line[-1] == "explained" for line in lines)
 
 
+def test_several_explanations_of_a_picture_have_its_name(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.npy" for name in "ab"]
+    for file, image in zip(files, pictures(2), strict=True):
+        np.save(file, image)
+    text = good("explain", MODEL, *files, "--detect", "auto", "-t", "each detection")
+    _, *rows = [line.split()[0] for line in text.splitlines() if "(detection" in line]
+    assert rows == ["a.npy", "a.npy", "b.npy", "b.npy"]
+
+
 def test_boxes_are_on_the_page_and_in_the_file(images: Path, tmp_path: Path) -> None:
     page, array = tmp_path / "out.html", tmp_path / "out.npz"
     good("explain", MODEL, images, "--detect", "auto", "-m", "grad-cam", "-o", page, "-o", array)

@@ -156,7 +156,7 @@ class DetectionReader:
                   "confidence": self.detector.confidence, "overlap": self.detector.overlap}  # fmt: skip
         about = {**made.about, "target": "; ".join(dict.fromkeys(r.wanted.name for r in rows)), "detector": layout}
         return replace(made, about=about, labels=self.labels, target_names=[r.wanted.name for r in rows],
-                       facts={**made.facts, "detections": padded})  # fmt: skip
+                       facts={**made.facts, "detections": padded, "picture": np.array([r.sample for r in rows])})  # fmt: skip
 
 
 @dataclass(frozen=True)

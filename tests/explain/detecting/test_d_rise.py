@@ -79,6 +79,8 @@ def test_several_pictures_and_detections() -> None:
     explainer = Explainer(str(SHAPES / "detector.onnx"), "d-rise", detect="auto", samples=40)
     each = explainer(x, "each detection")
     assert each.attribution[-1] == pytest.approx(explainer(x[1:], "detection 1").attribution[0], abs=1e-9)
+    few = Explainer(str(SHAPES / "detector.onnx"), "d-rise", detect="auto", samples=40, batch_size=3)(x, "each detection")
+    assert few.attribution == pytest.approx(each.attribution, abs=1e-5)
     every = explainer(x[:1], "all detections").attribution[0]
     count = sum("detection" in name for name in explainer(x[:1], "each detection").target_names)
     assert every == pytest.approx(each.attribution[:count].sum(axis=0), abs=1e-9)
