@@ -127,10 +127,7 @@ def explain_command(
             warn_of_raw_pixels(files, explainer, arrays, scale)
         asked = arrays if texts is None else texts
         made = explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide)
-        names_of_rows = tuple(
-            named_samples[i] for i in made.facts.get("picture", range(sample_count(made))) if i < len(named_samples)
-        )
-        explanations.append(replace(made, sample_names=names_of_rows if len(names_of_rows) == sample_count(made) else ()))
+        explanations.append(replace(made, sample_names=_row_names(made, named_samples)))
     for path in paths:
         named: dict[str, Any] = {} if path.suffix.lower() in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() in PICTURE_ENDINGS:
