@@ -68,6 +68,7 @@ def detector(layout: str, names: bool = True) -> onnx.ModelProto:
 
     - "nms": what is left of `output0` by the file's own NonMaxSuppression, rows [k, 6] of corners, score and class;
     - "nms-topk": the same behind a TopK of the candidates, sorted again by score;
+    - "nms-one-class": rows [k, 5] of corners and score, the class left out;
     - "nms-torchvision": boxes, scores and integer labels; boxes of classes are moved apart first, so that one call serves all.
     """
     build = globals()[f"_{layout.replace('-', '_')}"]
@@ -215,6 +216,35 @@ def _nms_topk(names: bool) -> onnx.ModelProto:
     return with_tail(text, {"dets": (FLOAT, ["found", 6])}, NMS, producer="pytorch", names=names)
 
 
+TURNS = {
+    "class_axis": np.array([1]),
+    "far": np.float32(1000),
+    "last2": np.array([2]),
+    "first": np.array([0]),
+    "both": np.array([0, 1]),
+}
+
+
+def _nms_one_class(names: bool) -> onnx.ModelProto:
+    text = (
+        CORNERS
+        + """
+        score2 = ReduceMax <keepdims = 1> (scores, class_axis)
+        selected = NonMaxSuppression (lines, score2, most, overlap, least)
+        box2 = Slice (selected, two, three, last1)
+        box1 = Squeeze (box2, last1)
+        flatrows = Squeeze (lines, first)
+        flatscores = Squeeze (score2, first)
+        turned = Transpose (flatscores)
+        both2 = Concat <axis = 1> (flatrows, turned)
+        dets = Gather <axis = 0> (both2, box1)
+    """
+    )
+    model = with_tail(text, {"dets": (FLOAT, ["found", 5])}, {**NMS, **TURNS}, producer="pytorch", names=False)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    return model
+
+
 def _nms_torchvision(names: bool) -> onnx.ModelProto:
     text = (
         CORNERS
@@ -236,8 +266,7 @@ def _nms_torchvision(names: bool) -> onnx.ModelProto:
         foundlabels = Gather <axis = 0> (flatkinds, box1)
     """
     )
-    constants = {**NMS, "class_axis": np.array([1]), "far": np.float32(1000), "last2": np.array([2]), "first": np.array([0]),
-                 "both": np.array([0, 1])}  # fmt: skip
+    constants = {**NMS, **TURNS}
     outputs = {"foundboxes": (FLOAT, ["found", 4]), "foundlabels": (INT, ["found"]), "foundscores": (FLOAT, ["found"])}
     model = with_tail(text, outputs, constants, producer="pytorch", names=names)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1

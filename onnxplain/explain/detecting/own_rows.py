@@ -112,7 +112,10 @@ class OwnRows:
         found = self._reading
         assert found is not None
         boxes = results[found.boxes].reshape(-1, 4) if isinstance(found.boxes, str) else flat[:, found.boxes : found.boxes + 4]
-        classes = results[found.classes].reshape(-1) if isinstance(found.classes, str) else flat[:, found.classes]
+        if found.classes is None:
+            classes = np.zeros(len(flat))
+        else:
+            classes = results[found.classes].reshape(-1) if isinstance(found.classes, str) else flat[:, found.classes]
         corners = _corners(np.asarray(boxes, np.float64) * (np.tile(size, 2) if found.share else 1), found.form)
         return np.concatenate([corners, np.asarray(classes, np.float64)[:, None], flat[:, [found.score]]], axis=1)
 
@@ -168,6 +171,8 @@ class OwnRows:
             rest = [c for c in rest if not np.array_equal(rows[:, c], samples)]
         if len(rest) == 1:
             return replace(place, classes=rest[0])
+        if not rest and not whole and len(taken) == rows.shape[1]:  # a detector of one class, which says none
+            return replace(place, classes=None)
         raise InputError(f"nothing proves what says the class of a row of '{self.output}': {TELL}")
 
     def _box_columns(self, rows: Array, column: int, corners: Array, size: tuple[int, int]) -> _Reading:
@@ -183,11 +188,12 @@ class OwnRows:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Where rows tell their boxes, scores and classes: the first column, or the name of another output."""
+    """Where rows tell their boxes, scores and classes: the first column, or the name of another output; None of a detector of one
+    class."""
 
     boxes: int | str
     score: int
-    classes: int | str
+    classes: int | str | None
     form: BoxForm
     share: bool
 

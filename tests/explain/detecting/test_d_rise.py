@@ -62,7 +62,10 @@ def test_a_loop_over_masks(objectness: bool, centred: bool) -> None:
     assert made.attribution[0] == pytest.approx(np.broadcast_to(right, x[0].shape), abs=1e-5 if objectness else 5e-3)
 
 
-@pytest.mark.parametrize("layout", ["yolov5", "yolov10", "nms", "nms-torchvision"])
+SLOW = [pytest.param(layout, marks=pytest.mark.slow) for layout in ("yolov5", "nms")]
+
+
+@pytest.mark.parametrize("layout", ["yolov10", "nms-torchvision", *SLOW])
 def test_any_layout_points_at_the_object(layout: str) -> None:
     """Rows that tell one class each are compared by it, and a file may find another number of them behind every mask."""
     x = pictures(1)

@@ -93,6 +93,19 @@ class TestWhatIsFound:
         assert some.scores == pytest.approx(rows[:, 4])
         assert some.classes.tolist() == rows[:, 5].tolist()
 
+    def test_rows_that_tell_no_class(self) -> None:
+        x = pictures(1)
+        rows = run(detector("nms-one-class"), x)["dets"]
+        explainer = Explainer(detector("nms-one-class"), "gradient", score="probability", detect="auto")
+        some = explainer.detections(x)[0]
+        assert (some.classes.tolist(), some.boxes) == ([0] * len(rows), pytest.approx(rows[:, :4], abs=1e-4))
+        plainly = Explainer(detector("nms-one-class"), "gradient")
+        for number in range(len(rows)):
+            cotangent = np.zeros_like(rows)
+            cotangent[number, 4] = 1
+            right = plainly(x, cotangent=cotangent).attribution
+            assert explainer(x, number).attribution == pytest.approx(right, abs=1e-6)
+
     def test_names_come_from_the_file_or_from_labels(self) -> None:
         x = pictures(1)
         assert Explainer(detector("yolov8"), detect="auto").detections(x)[0].name(0) in CLASSES
@@ -106,7 +119,7 @@ class TestTheCandidate:
         """Every row of the file's own output, by the value of its score among the candidates'."""
         score = "probability" if layout == "nms-torchvision" else "logit"
         cut = of_candidates(score)
-        for x in (pictures()[i : i + 1] for i in range(3)):
+        for x in (pictures()[i : i + 1] for i in (0, 2)):
             outputs, candidates = run(detector(layout), x), run_inner(x)
             rows = outputs["foundscores"] if layout == "nms-torchvision" else outputs["dets"][:, 4]
             explainer = Explainer(detector(layout), "gradient", detect="auto")
