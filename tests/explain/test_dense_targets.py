@@ -42,7 +42,10 @@ def with_last_node(node: onnx.NodeProto, shape: list[Any]) -> onnx.ModelProto:
     return model
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp-epsilon-plus", "grad-cam", "feature-ablation"])
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in ("lrp-epsilon-plus", "feature-ablation")]
+
+
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", *SLOW])
 def test_the_mask_of_a_class(method: str) -> None:
     x = pictures(2)
     options = {"groups": "superpixels", "parts": 8} if method == "feature-ablation" else {}
