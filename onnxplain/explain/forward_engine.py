@@ -127,8 +127,9 @@ class ForwardEngine:
         fixed = {n: v for n, v in feeds.items() if n not in explained}
         title = f"{self._method.name} on {count} samples"
         return PerturbationContext(
-            scorer, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress
-        )
+            scorer, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress,
+            proposals=question.proposals,
+        )  # fmt: skip
 
     def _tops(self, prediction: ForwardResult, feeds: Mapping[str, Array]) -> Array:
         """The top prediction of each sample."""

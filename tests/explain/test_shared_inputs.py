@@ -86,5 +86,5 @@ def test_pictures_pages_and_tables(first: str, tmp_path: Path) -> None:
     assert len(list(found)) == 5
     assert found.samples_first("w").shape == (5, 3, 2)
     frame = found.to_pandas()
-    assert {name: sorted(set(rows["sample"])) for name, rows in frame.groupby("tensor")} == dict.fromkeys("wx", list(range(5)))
+    assert {name: sorted(set(rows["sample"])) for name, rows in frame.groupby("tensor")} == {key: list(range(5)) for key in "wx"}
     assert not frame["value"].isna().any()
