@@ -13,6 +13,7 @@ import click
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.cli.values import complete_methods, fraction, methods_joined, one_method
 from onnxplain.errors import InputError, MethodError
+from onnxplain.io.pictures.presets import PRESETS
 from onnxplain.io.plain import from_json
 from onnxplain.io.samples import read_array, read_arrays
 from onnxplain.method.registry import find_method
@@ -124,6 +125,9 @@ def run_options(function: F) -> F:
             click.option("--scale", type=fraction, metavar="X", help="Factor on pixel values before mean and std, e.g. 1/255."),
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
                          help="Order of an image's axes, if the shape leaves it open."),
+            click.option("--preprocess", metavar="PRESET|FILE",
+                         help=f"How pictures become inputs: {', '.join(PRESETS)}, none, or a JSON file such as "
+                              "preprocessor_config.json; what lies beside the model is found."),
             click.option("--baseline", metavar="NUMBER|FILE|TOKEN",
                          help="The reference input, for methods that need one; of texts a token, or another text."),
             click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),

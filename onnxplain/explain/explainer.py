@@ -23,12 +23,15 @@ from onnxplain.explain.engine import Engine, Question, RunSettings, count_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
 from onnxplain.explain.named_targets import TargetNames
+from onnxplain.explain.picture_front import PictureFront, PictureSettings, holds_pictures, no_preprocessing, pictured
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
 from onnxplain.explain.sliding import slide
 from onnxplain.explain.text_front import TokenizerLike, holds_text
 from onnxplain.explain.text_reader import TextReader
 from onnxplain.explain.text_settings import TextSettings
+from onnxplain.io.pictures.finding import PreprocessLike
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.reader import ModelLike, Source, read, read_bytes
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph, named_dims
@@ -82,6 +85,10 @@ class Explainer:
         tokenizer: a tokenizer.json, its folder, or a `Tokenizer`: then texts are explained, `explainer("A fine film")`, at their
             tokens. None looks for a tokenizer.json beside the model once a text is given. With it a baseline may be a token
             (`"[PAD]"`) or another text, a target a token (`" good"`).
+        preprocess: how pictures become inputs: imagenet, clip, inception, yolo, unit; a JSON file, such as a
+            preprocessor_config.json; or its fields. Then pictures are explained, `explainer("photo.jpg")`, and attributions
+            come back to their own pixels. None takes what the model's metadata says, or a file beside it, once a picture is
+            given; "none" takes pixels as they are.
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
             `layer`, "score" for the tensor that is explained.
         **options: the method's own options.
@@ -121,11 +128,13 @@ class Explainer:
         mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
         tokenizer: TokenizerLike | None = None,
+        preprocess: PreprocessLike | None = None,
         expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
         source = guarded(read)(model)
         texts = TextSettings.of(source, tokenizer, baseline)
+        self._pictures = PictureSettings.of(source, preprocess)
         fixed = None if texts.baseline is not None else baseline
         request = Request.of(
             method, options=options, registry=load_registry(rules), output=output, inputs=inputs, layer=layer, baseline=fixed,
@@ -149,7 +158,9 @@ class Explainer:
             The Explainer.
         """
         made = cls.__new__(cls)
-        made._prepare(guarded(read)(model), request, running or RunSettings(), labels, TextSettings())
+        source = guarded(read)(model)
+        made._pictures = PictureSettings.of(source, None)
+        made._prepare(source, request, running or RunSettings(), labels, TextSettings())
         return made
 
     @guarded
@@ -205,11 +216,11 @@ class Explainer:
         given = self._first_run.handed_over
         asked = self._request, self._running, self.labels
         if given is not None:
-            return "handed over", given, self._source.folder, self._source.name, *asked, self._texts
-        return "prepared", self._source, *asked, self._first_run, self._texts, self._heads
+            return "handed over", self._pictures, given, self._source.folder, self._source.name, *asked, self._texts
+        return "prepared", self._pictures, self._source, *asked, self._first_run, self._texts, self._heads
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        kind, *rest = state
+        kind, self._pictures, *rest = state
         if kind == "prepared":
             self._start(*rest)
         else:
@@ -300,6 +311,7 @@ class Explainer:
 
         Args:
             x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
+                Or pictures: a file, a folder (as a Path), a pattern ("photos/*.jpg"), a picture of Pillow, or a list of these.
                 Or a DataFrame of pandas or polars: the columns of the only input, or an input per column.
                 Of models that take tokens: a text, a pair of texts (a tuple), or a list of these.
                 Of a language model token ids alone will do: nothing is padded then, the past is empty, and `about["filled_in"]`
@@ -325,9 +337,11 @@ class Explainer:
         if "seed" in run_time:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
+        if holds_pictures(x) and not self._takes_text:
+            return self._of_pictures(x, target, {"baseline": baseline, "cotangent": cotangent, **run_time})
         if isinstance(x, str) and FILE.fullmatch(x):
             raise InputError(f"'{x}' names a file; read a file first, by numpy.load or onnxplain.load_image")
-        if holds_text(x) and not any(t.dtype is not None and t.dtype.kind in "OUS" for t in self._inputs):
+        if holds_text(x) and not self._takes_text:
             given = self._texts.baseline if baseline is None else baseline
             made = self._text_reader().explain(x, target, cotangent, {"baseline": given, **run_time}, self._checked)
             return replace(made, labels=self.labels)
@@ -348,6 +362,27 @@ class Explainer:
         about = {**made.about, "filled_in": filled} if filled else made.about
         features = _features(made, column_names(x))
         return replace(made, labels=self.labels, target_names=named, features=features, about=about)
+
+    def _of_pictures(self, x: Any, target: TargetLike, given: dict[str, Any]) -> Explanation:
+        """Explain pictures, brought to the model as was said or found."""
+        look = self.found_preprocessing()
+        if look is None:
+            raise InputError(no_preprocessing(x))
+        inputs, pictures = PictureFront(self.inputs, self._engine.axes.of_inputs, look).read(x)
+        return pictured(self(inputs, target, **given), pictures, look, self.inputs)
+
+    def found_preprocessing(self) -> Preprocessing | None:
+        """How pictures become inputs: as was said, else as the model's metadata or a file beside it says; None where none does.
+
+        Raises:
+            InputError: what is found is wrong.
+        """
+        return self._pictures.preprocessing()
+
+    @property
+    def _takes_text(self) -> bool:
+        """Whether the model itself takes strings."""
+        return any(t.dtype is not None and t.dtype.kind in "OUS" for t in self._inputs)
 
     def _checked(self, x: Any, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs in the types that the model takes; tokens among those that it knows."""

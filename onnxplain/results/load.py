@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxplain.errors import InputError
 from onnxplain.io.arrays import array_names, read_npz
+from onnxplain.io.pictures.placed import PlacedPicture
 from onnxplain.io.text.encoded import EncodedText
 
 __all__ = ["PARTS", "load_fields"]
@@ -59,4 +60,8 @@ def _fields(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         "sample_names": tuple(parts["sample_names"]),
         "texts": tuple(map(EncodedText.of_dict, json.loads(str(arrays["texts"])))) if "texts" in parts["own"] else (),
         "target_names": tuple(parts["target_names"]),
+        "pictures": {
+            name: [PlacedPicture.of_dict(told, arrays[told["preview"]]) for told in found]
+            for name, found in parts.get("pictures", {}).items()
+        },
     }

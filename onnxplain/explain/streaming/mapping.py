@@ -25,7 +25,8 @@ from onnxplain.explain.streaming.progress import watched
 from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.files import digest
 from onnxplain.io.datasets.opening import open_data
-from onnxplain.io.images import Look
+from onnxplain.io.pictures.finding import PreprocessLike
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.reader import ModelLike
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.streams.sink import sink_for
@@ -104,6 +105,7 @@ def map(
     std: Sequence[float] | None = None,
     scale: float | None = None,
     layout: str | None = None,
+    preprocess: PreprocessLike | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     providers: Providers = None,
     threads: int | None = None,
@@ -144,6 +146,7 @@ def map(
         std: scaled pixel values are divided by it; one number, or one per channel.
         scale: factor on pixel values, applied first, e.g. 1/255.
         layout: order of an image's axes; None infers it from the input's shape.
+        preprocess: how pictures become inputs, as in `Explainer`; None leaves them as they are.
         options: options of each method, by its name.
         providers: as in `Explainer`.
         threads: as in `Explainer`.
@@ -179,12 +182,16 @@ def map(
     names = [method] if isinstance(method, str) else list(method)
     running: dict[str, Any] = {"providers": providers, "threads": threads, "progress": False, "trust": trust}
     own = {name: dict((options or {}).get(name, {})) for name in names}
-    explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
+    explainers = {name: Explainer(model, name, preprocess=preprocess, **running, **settings, **own[name]) for name in names}
     kept = tuple(dict.fromkeys([*keep, *(c for c in (cohort, target_column) if c is not None)]))
     chosen = Choice(None if columns is None else tuple(columns), key, kept)
     paths = [data] if isinstance(data, str | os.PathLike) else list(data)
     tensors = next(iter(explainers.values())).inputs
-    source = open_data([os.fspath(p) for p in paths], tensors, Look(mean, std, scale, layout), chosen)
+    silent = all(v is None for v in (mean, std, scale, layout))
+    pictured = Path(paths[0]).suffix.lower() == ".tar" or (Path(paths[0]).is_dir() and Path(paths[0]).suffix.lower() != ".zarr")
+    told = next(iter(explainers.values())).found_preprocessing() if preprocess is not None or (silent and pictured) else None
+    look = (told or Preprocessing()).with_numbers(mean, std, scale, layout)
+    source = open_data([os.fspath(p) for p in paths], tensors, look, chosen)
     if not source.count:
         raise InputError(f"{paths[0]} holds no samples")
     sink, stop = sink_for(goal, form, work, 1), on_error == "stop"

@@ -10,7 +10,7 @@ import numpy as np
 from onnxplain.results.plot.heat_style import HeatStyle
 from onnxplain.results.plot.page import Page, gutter_of
 from onnxplain.results.plot.style import QUIET, colours, edges, rim, shaded, short, to_picture
-from onnxplain.results.plot.views import PlotColumn, PlotView, picture_of, pooled_map
+from onnxplain.results.plot.views import PlotColumn, PlotView
 from onnxplain.results.prediction import Prediction
 
 __all__ = ["USUAL", "ImageBlock", "heat_picture", "scale_text"]
@@ -28,16 +28,16 @@ class ImageBlock:
         style: HeatStyle = USUAL,
     ) -> None:  # fmt: skip
         self.view, self.columns, self.samples, self.predictions, self.style = view, columns, samples, predictions, style
-        height, width = (
-            picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
-        )
+        first = view.picture(samples[0]) if samples else None
+        self.pictured = first is not None
+        height, width = view.heat(samples[0] if samples else 0, 0).shape if first is None else first.shape[:2]
         small = max(height, width) <= 16
         wide = (1.2 if small else 1.9) if len(columns) > 3 else (1.5 if small else 2.5)
         ratio = min(max(height / width, 0.4), 1.6)
         self.cell = (wide, wide * ratio)
         self.gap, self.foot = 0.14, 0.26
         self.gutter = gutter_of([predictions[s] for s in samples], [c.target(s) for s in samples for c in columns])
-        self.panels = len(columns) + (view.values is not None)
+        self.panels = len(columns) + self.pictured
         self.head = 0.22 * max(1, max(-(-len(c.heading) * 0.066 // wide) for c in columns))
         self.width = self.gutter + self.panels * (wide + self.gap) - self.gap
         self.height = self.head + len(samples) * (self.cell[1] + self.foot) - 0.04
@@ -46,7 +46,10 @@ class ImageBlock:
         """Draw at a place."""
         wide, high = self.cell
         places = [left + self.gutter + i * (wide + self.gap) for i in range(self.panels)]
-        headings = [*(["input"] if self.view.values is not None else []), *(c.heading for c in self.columns)]
+        headings = [
+            *(["picture" if self.view.pictures else "input"] if self.pictured else []),
+            *(c.heading for c in self.columns),
+        ]
         page.headings(headings, places, top + self.head - 0.07, wide)
         page.left_heading(left, top + self.head - 0.07)
         for row, sample in enumerate(self.samples):
@@ -56,6 +59,7 @@ class ImageBlock:
     def _row(self, page: Page, sample: int, left: float, top: float, places: list[float]) -> None:
         wide, high = self.cell
         targets = {c.target(sample) for c in self.columns}
+        fitted: dict[str, Any] = {"aspect": "equal"} if self.view.pictures else {}  # pictures of a set differ in shape
         page.prediction(
             left,
             top + high / 2,
@@ -63,18 +67,17 @@ class ImageBlock:
             self.predictions[sample],
             next(iter(targets)) if len(targets) == 1 else None,
         )
-        picture = None
-        if self.view.values is not None:
-            picture = picture_of(self.view.values[sample])
-            page.image(page.axes(places[0], top, wide, high), picture)
+        picture = self.view.picture(sample)
+        if picture is not None:
+            page.image(page.axes(places[0], top, wide, high), picture, **fitted)
         maps = self.view.maps or (False,) * len(self.columns)
-        for column, attributions, place, is_map in zip(
-            self.columns, self.view.attributions, places[len(places) - len(self.columns) :], maps, strict=True
+        for number, (column, place, is_map) in enumerate(
+            zip(self.columns, places[len(places) - len(self.columns) :], maps, strict=True)
         ):
-            heat = pooled_map(attributions[sample])
+            heat = self.view.heat(sample, number)
             scale = rim(heat, self.style.clip)
             pixels = heat_picture(heat, scale, column.signed, picture, printed=is_map, style=self.style)
-            page.image(page.axes(place, top, wide, high), pixels)
+            page.image(page.axes(place, top, wide, high), pixels, **fitted)
             page.text(
                 place + wide,
                 top + high + 0.04,
