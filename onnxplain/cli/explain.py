@@ -25,6 +25,7 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.outputs import deliver, force_option, outputs
+from onnxplain.cli.references import read_reference, similarity_options
 from onnxplain.cli.show import show_explanation
 from onnxplain.cli.texts import check_options, check_unnamed, read_texts, tokenizer_of
 from onnxplain.errors import InputError, OutputError, nearest
@@ -73,6 +74,7 @@ __all__ = ["explain_command"]
 @click.option("--special", is_flag=True, help="Show the tokens that the tokenizer adds, such as [CLS] and padding.")
 @click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many elements to print per sample.")
+@similarity_options
 @json_option
 @trust_option
 @run_options
@@ -82,7 +84,7 @@ def explain_command(
     feature: tuple[str, ...], by: str | None, tokenizer: str | None, max_length: int | None, special: bool,
     interactions: bool, top: int, as_json: bool, provider: str, mean: list[float] | None, std: list[float] | None,
     scale: float | None, layout: str | None, preprocess: str | None, baseline: str | None,
-    options: tuple[str, ...], trust: bool, **chosen: Any,
+    options: tuple[str, ...], trust: bool, reference: str | None, similarity: str | None, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
@@ -106,6 +108,7 @@ def explain_command(
     pictured = _picture(paths, form, feature, by if texts is None else None)
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
+    settings |= {"reference": read_reference(reference, model), "similarity": similarity, "preprocess": preprocess}
     given = options_of_each(methods, method_options(options))
     explanations: list[Explanation] = []
     arrays: dict[str, Any] = {}

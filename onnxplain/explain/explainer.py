@@ -26,6 +26,7 @@ from onnxplain.explain.named_targets import TargetNames
 from onnxplain.explain.picture_front import PictureFront, PictureSettings, holds_pictures, no_preprocessing, pictured
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
+from onnxplain.explain.similarity import embedding_of, similar_to, with_similarity
 from onnxplain.explain.sliding import slide
 from onnxplain.explain.text_front import TokenizerLike, holds_text
 from onnxplain.explain.text_reader import TextReader
@@ -89,6 +90,9 @@ class Explainer:
             preprocessor_config.json; or its fields. Then pictures are explained, `explainer("photo.jpg")`, and attributions
             come back to their own pixels. None takes what the model's metadata says, or a file beside it, once a picture is
             given; "none" takes pixels as they are.
+        reference: what the model's embedding is compared with, as in `onnxplain.rewrite`; or a picture, which needs a
+            `preprocess`.
+        similarity: "cosine", as where none is said, or "dot".
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
             `layer`, "score" for the tensor that is explained.
         **options: the method's own options.
@@ -129,6 +133,8 @@ class Explainer:
         rules: str | Path | Iterable[str | Path] | None = None,
         tokenizer: TokenizerLike | None = None,
         preprocess: PreprocessLike | None = None,
+        reference: Any = None,
+        similarity: str | None = None,
         expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
@@ -136,9 +142,11 @@ class Explainer:
         texts = TextSettings.of(source, tokenizer, baseline)
         self._pictures = PictureSettings.of(source, preprocess)
         fixed = None if texts.baseline is not None else baseline
+        self._pictures, other = self._pictures.with_reference(source, reference)
+        similar = similar_to(other, similarity, output, lambda given, name: embedding_of(source, given, name, providers))
         request = Request.of(
             method, options=options, registry=load_registry(rules), output=output, inputs=inputs, layer=layer, baseline=fixed,
-            score=score, sample_axis=sample_axis, mask=mask, expose=expose,
+            score=score, sample_axis=sample_axis, mask=mask, expose=expose, similarity=similar,
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
@@ -170,7 +178,7 @@ class Explainer:
         LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
         heads = head_sizes(source.model)  # before attention is written out
-        made = prepared(replace(source, origin=None), request.registry)
+        made = with_similarity(prepared(replace(source, origin=None), request.registry), request.similarity)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
         self._start(made, request, running, labels, first_run, texts, heads)
 
@@ -358,10 +366,12 @@ class Explainer:
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         LOG.debug("explained %s", ", ".join(made.attributions))
         contrast = names.told_contrast(kind)
+        contrast = contrast or self._told_similarity()
         named = [contrast] * count if contrast else ()
         about = {**made.about, "filled_in": filled} if filled else made.about
         features = _features(made, column_names(x))
-        return replace(made, labels=self.labels, target_names=named, features=features, about=about)
+        seen = self._pictures.reference
+        return replace(made, labels=self.labels, target_names=named, features=features, about=about, reference=seen)
 
     def _of_pictures(self, x: Any, target: TargetLike, given: dict[str, Any]) -> Explanation:
         """Explain pictures, brought to the model as was said or found."""
@@ -370,6 +380,11 @@ class Explainer:
             raise InputError(no_preprocessing(x))
         inputs, pictures = PictureFront(self.inputs, self._engine.axes.of_inputs, look).read(x)
         return pictured(self(inputs, target, **given), pictures, look, self.inputs)
+
+    def _told_similarity(self) -> str:
+        """What is explained where an embedding is compared, in words; "" elsewhere."""
+        similar, seen = self._request.similarity, self._pictures.reference
+        return "" if similar is None else f"{similar.measure} to {'the reference' if seen is None else seen.name}"
 
     def found_preprocessing(self) -> Preprocessing | None:
         """How pictures become inputs: as was said, else as the model's metadata or a file beside it says; None where none does.

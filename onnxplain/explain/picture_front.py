@@ -21,6 +21,7 @@ from onnxplain.io.reader import Source
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.results.explanation import Explanation
+from onnxplain.runtime.inputs import model_inputs
 
 __all__ = ["PictureFront", "PictureSettings", "holds_pictures", "no_preprocessing", "pictured"]
 
@@ -35,11 +36,13 @@ class PictureSettings:
         given: the preprocessing that the user said.
         metadata: the entries of the model's metadata.
         folder: where the model lies.
+        reference: the picture whose embedding others are compared with, if it is one.
     """
 
     given: Preprocessing | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    reference: PlacedPicture | None = None
 
     @classmethod
     def of(cls, source: Source, preprocess: PreprocessLike | None) -> PictureSettings:
@@ -58,6 +61,24 @@ class PictureSettings:
             InputError: what is found is wrong.
         """
         return self.given if self.given is not None else find_preprocessing(self.metadata, self.folder)
+
+    def with_reference(self, source: Source, given: Any) -> tuple[PictureSettings, Any]:
+        """The settings with a picture as the reference, and the reference as inputs of the model.
+
+        Args:
+            source: the model.
+            given: one picture, or a dict with one for an input; anything else stays what it is.
+
+        Raises:
+            InputError: nothing says how a picture becomes an input, or it does not fit.
+        """
+        if not holds_pictures(given):
+            return self, given
+        look = self.preprocessing()
+        if look is None:
+            raise InputError(no_preprocessing(given))
+        inputs, pictures = PictureFront(model_inputs(source.model), {}, look).read(given)
+        return replace(self, reference=next(iter(pictures.values()))[0]), inputs
 
 
 def holds_pictures(given: Any) -> bool:
@@ -146,12 +167,12 @@ def no_preprocessing(given: Any) -> str:
     first = first[0] if isinstance(first, list | tuple) else first
     if not isinstance(first, str | os.PathLike):
         return (
-            "a picture is given, and nothing says how it becomes an input: give the Explainer preprocess="
-            f"{' or '.join(map(repr, PRESETS))}, or onnxplain.load_image(picture, model)"
+            "a picture is given, and nothing says how it becomes an input: say preprocess= (--preprocess) "
+            f"{', '.join(PRESETS)} or a JSON file, or give onnxplain.load_image(picture, model)"
         )
     return (
-        f"'{first}' names a file; read a file first, by numpy.load or onnxplain.load_image, or give the Explainer preprocess="
-        f"{' or '.join(map(repr, PRESETS))}, or a JSON file"
+        f"'{first}' names a file; read a file first, by numpy.load or onnxplain.load_image, or say preprocess= (--preprocess) "
+        f"{', '.join(PRESETS)} or a JSON file"
     )
 
 

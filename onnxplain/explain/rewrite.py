@@ -14,6 +14,7 @@ from onnxplain.explain.emit import emit
 from onnxplain.explain.prepare import prepare_source
 from onnxplain.explain.request import Request
 from onnxplain.explain.select import select
+from onnxplain.explain.similarity import ReferenceLike, embedding_of, similar_to
 from onnxplain.explain.write import Rewritten, lower, tell, write
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.gc import collector_at_rest
@@ -42,6 +43,8 @@ def rewrite(
     only_attribution: bool = False,
     batch_size: int | None = None,
     rules: str | Path | Iterable[str | Path] | None = None,
+    reference: ReferenceLike | None = None,
+    similarity: str | None = None,
     **options: Any,
 ) -> onnx.ModelProto:
     """Write a model that returns its prediction and its explanation.
@@ -71,6 +74,10 @@ def rewrite(
         batch_size: samples per run. The file then loops over the batch, so many samples at a time, which bounds its memory but
             not the size of a batch. None runs all samples at once.
         rules: folders with rule files of your own.
+        reference: what the model's embedding is compared with: another embedding, [d]; a dict with one sample of the model's
+            inputs, of which it makes one; or "input" for one given at run time. Then the score is their similarity, which
+            becomes an output of its own, [n, 1], and `output` names the embedding.
+        similarity: "cosine", as where none is said, or "dot".
         **options: the method's own options; `onnxplain methods NAME` lists them.
 
     Returns:
@@ -90,10 +97,11 @@ def rewrite(
         ['logits', 'image_attribution']
     """
     source = read(model, hold=True)
+    similar = similar_to(reference, similarity, output, lambda given, name: embedding_of(read(model), given, name))
     request = Request.for_graph(
         method, options=options, registry=load_registry(rules), target=target, output=output, inputs=inputs, layer=layer,
         baseline=baseline, score=score, sample_axis=sample_axis, mask=mask, batch_size=batch_size,
-        only_attribution=only_attribution,
+        only_attribution=only_attribution, similarity=similar,
     )  # fmt: skip
     return rewrite_source(source, request, whole=True).model
 

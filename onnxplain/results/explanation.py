@@ -48,6 +48,7 @@ class Explanation(ExplanationData):
         target_names: what was explained of each sample, where it has a name of its own, such as a token of a language model.
         pictures: where pictures were explained, each with its place in the input, by the input's name; `on_picture` carries
             attributions back to them.
+        reference: the picture whose embedding those of the samples were compared with.
 
     Example:
         >>> import numpy as np

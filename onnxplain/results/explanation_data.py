@@ -39,6 +39,7 @@ class ExplanationData:
     texts: Sequence[EncodedText] = ()
     target_names: Sequence[str] = ()
     pictures: Mapping[str, Sequence[PlacedPicture]] = field(default_factory=dict)
+    reference: PlacedPicture | None = None
 
     @property
     def method(self) -> str:

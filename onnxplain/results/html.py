@@ -278,8 +278,11 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
         outline[..., 3] = 150 * lines
     sharp = is_sharp(view)
     most = MOST_ACROSS if sharp else MOST_ACROSS - 1
-    panels = len(cells) + (picture is not None)
+    panels = len(cells) + (picture is not None) + (view.reference is not None)
+    compared = view.reference
     return {
+        "reference": None if compared is None else _png(blocks(compared.preview, MOST_PIXELS)),
+        "compared": "" if compared is None else compared.name,
         "picture": None if picture is None else _png(np.round(255 * np.clip(picture, 0, 1))),
         "outline": None if outline is None else _png(outline),
         "sharp": sharp,

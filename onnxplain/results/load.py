@@ -46,6 +46,11 @@ def load_fields(path: Path) -> dict[str, Any]:
 
 def _fields(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     about, parts = json.loads(str(arrays["about"])), json.loads(str(arrays[PARTS]))
+    pictures = {
+        name: [PlacedPicture.of_dict(told, arrays[told["preview"]]) for told in found]
+        for name, found in parts.get("pictures", {}).items()
+    }
+    reference = pictures.pop("", [None])[0]
     outputs = {name: arrays[key] for name, key in parts["outputs"].items()}
     return {
         "attributions": {name: arrays[key] for name, key in parts["attributions"].items()},
@@ -60,8 +65,6 @@ def _fields(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         "sample_names": tuple(parts["sample_names"]),
         "texts": tuple(map(EncodedText.of_dict, json.loads(str(arrays["texts"])))) if "texts" in parts["own"] else (),
         "target_names": tuple(parts["target_names"]),
-        "pictures": {
-            name: [PlacedPicture.of_dict(told, arrays[told["preview"]]) for told in found]
-            for name, found in parts.get("pictures", {}).items()
-        },
+        "pictures": pictures,
+        "reference": reference,
     }

@@ -169,9 +169,10 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
 
 
 def _pictures(explanation: ExplanationData, arrays: dict[str, Array]) -> dict[str, list[dict[str, Any]]]:
-    """Put the previews of pictures among the arrays, and tell where they are and how they lie in the input."""
+    """Put the previews of pictures among the arrays; by input where they are and how they lie in it; "" has the reference."""
     made: dict[str, list[dict[str, Any]]] = {}
-    for name, pictures in explanation.pictures.items():
+    reference = {} if explanation.reference is None else {"": [explanation.reference]}
+    for name, pictures in {**explanation.pictures, **reference}.items():
         for number, picture in enumerate(pictures):
             key = f"picture.{name}.{number}"
             arrays[key] = picture.preview

@@ -86,7 +86,8 @@ def made_again(
 ) -> Finding:
     """Whether the method that is named, with its options, makes these attributions of the model: it is rewritten once more."""
     kept = [value for value in (*about["options"].values(), about["baseline"]) if value == "baked in"]
-    if kept or "mask" in about["run_time_inputs"]:
+    compared = about.get("similarity") is not None
+    if kept or compared or "mask" in about["run_time_inputs"]:
         return Finding("method", None, "not made again: arrays, masks or composites that were given are not in the metadata")
     try:
         again = _rewritten(about, origin)

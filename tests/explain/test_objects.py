@@ -86,7 +86,7 @@ def test_a_session_is_no_model() -> None:
         ("three.png", "'three.png' names a file; read a file first"),
         (
             Image.fromarray(np.zeros((8, 8), np.uint8)),
-            r"nothing says how it becomes an input: give .* or onnxplain.load_image\(picture, model\)",
+            r"nothing says how it becomes an input: say .* or give onnxplain.load_image\(picture, model\)",
         ),
     ],
 )

@@ -142,7 +142,9 @@ def test_a_model_with_two_pictures(photos: Path) -> None:
 def test_what_lies_beside_the_model(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(linear(), path)
-    with pytest.raises(InputError, match=r"names a file; read a file first, .* or give the Explainer preprocess="):
+    with pytest.raises(
+        InputError, match=r"names a file; read a file first, .* or say preprocess= \(--preprocess\) imagenet, clip"
+    ):
         Explainer(path)(str(photos / "tall.png"))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"resize": "stretch", "scale": 1 / 255}), encoding="utf-8")
     explainer = Explainer(path)

@@ -18,6 +18,8 @@ __all__ = ["USUAL", "ImageBlock", "heat_picture", "scale_text"]
 Array = np.ndarray[Any, Any]
 
 USUAL = HeatStyle()
+COMPARED = "compared with"
+"""The heading above the picture that the samples were compared with."""
 
 
 class ImageBlock:
@@ -37,7 +39,7 @@ class ImageBlock:
         self.cell = (wide, wide * ratio)
         self.gap, self.foot = 0.14, 0.26
         self.gutter = gutter_of([predictions[s] for s in samples], [c.target(s) for s in samples for c in columns])
-        self.panels = len(columns) + self.pictured
+        self.panels = len(columns) + self.pictured + (view.reference is not None)
         self.head = 0.22 * max(1, max(-(-len(c.heading) * 0.066 // wide) for c in columns))
         self.width = self.gutter + self.panels * (wide + self.gap) - self.gap
         self.height = self.head + len(samples) * (self.cell[1] + self.foot) - 0.04
@@ -46,10 +48,9 @@ class ImageBlock:
         """Draw at a place."""
         wide, high = self.cell
         places = [left + self.gutter + i * (wide + self.gap) for i in range(self.panels)]
-        headings = [
-            *(["picture" if self.view.pictures else "input"] if self.pictured else []),
-            *(c.heading for c in self.columns),
-        ]
+        first = ["picture" if self.view.pictures else "input"] if self.pictured else []
+        first += [COMPARED] if self.view.reference is not None else []
+        headings = [*first, *(c.heading for c in self.columns)]
         page.headings(headings, places, top + self.head - 0.07, wide)
         page.left_heading(left, top + self.head - 0.07)
         for row, sample in enumerate(self.samples):
@@ -70,6 +71,8 @@ class ImageBlock:
         picture = self.view.picture(sample)
         if picture is not None:
             page.image(page.axes(places[0], top, wide, high), picture, **fitted)
+        if self.view.reference is not None:
+            page.image(page.axes(places[self.pictured], top, wide, high), self.view.reference.preview / 255, aspect="equal")
         maps = self.view.maps or (False,) * len(self.columns)
         for number, (column, place, is_map) in enumerate(
             zip(self.columns, places[len(places) - len(self.columns) :], maps, strict=True)

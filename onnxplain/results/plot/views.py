@@ -114,6 +114,7 @@ class PlotView:
         by: what a text is merged by, "token", "word" or "sentence".
         special: whether tokens that the tokenizer added are shown.
         pictures: the pictures that the input was made of, on which attributions are drawn; none where it is an array.
+        reference: the picture that the samples were compared with.
     """
 
     name: str
@@ -126,6 +127,7 @@ class PlotView:
     by: str = "word"
     special: bool = False
     pictures: tuple[PlacedPicture, ...] = ()
+    reference: PlacedPicture | None = None
 
     def picture(self, sample: int) -> Array | None:
         """What attributions of a sample are drawn on, with values 0..1: [h, w] or [h, w, 3]; None where there is nothing."""
@@ -321,7 +323,7 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
             )
         return PlotView(
             names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True)),
-            pictures=tuple(pictures_of(first, names[0])),
+            pictures=tuple(pictures_of(first, names[0])), reference=first.reference,
         )  # fmt: skip
     if chosen == "tokens":
         slopes = [c.explanation.is_per_unit for c in columns]
