@@ -213,6 +213,8 @@ def _facts(explanations: Sequence[ExplanationData], how: str) -> list[tuple[str,
         if e["kind"] != "input"
     ]
     facts += [("attributed", ", ".join(stand_ins))] if stand_ins else []
+    similar = about.get("similarity")
+    facts += [("compared", f"{similar['measure']} of the embedding and the reference")] if similar else []
     facts += [("prepared", f"'{name}' by {told_in_words(told)}") for name, told in about.get("preprocess", {}).items()]
     facts += [("not explained", line) for line in left_out_in_words(first.left_out)]
     facts += [("passes", ", ".join(about["passes"]))] if about.get("passes") else []
@@ -282,6 +284,7 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
     compared = view.reference
     return {
         "reference": None if compared is None else _png(blocks(compared.preview, MOST_PIXELS)),
+        "caption": "picture" if view.pictures else "input",
         "compared": "" if compared is None else compared.name,
         "picture": None if picture is None else _png(np.round(255 * np.clip(picture, 0, 1))),
         "outline": None if outline is None else _png(outline),
