@@ -31,6 +31,7 @@ from onnxplain.explain.sliding import slide
 from onnxplain.explain.text_front import TokenizerLike, holds_text
 from onnxplain.explain.text_reader import TextReader
 from onnxplain.explain.text_settings import TextSettings
+from onnxplain.io.class_names import found_class_names
 from onnxplain.io.pictures.finding import PreprocessLike
 from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.reader import ModelLike, Source, read, read_bytes
@@ -71,7 +72,8 @@ class Explainer:
         batch_size: samples per run. None takes as many as a model of fixed batch size takes; of others as many as their tensors
             fit into 64 MB (1 GB on a GPU). For methods that need forward passes only: how many perturbed copies run at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
-        labels: names of the classes, for pictures and tables; as many as the explained output has classes.
+        labels: names of the classes, for pictures and tables; as many as the explained output has classes. Where none are given,
+            those that the model's metadata or a config.json beside it tells, if there are as many.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
         trust: whether to take it on trust that the explained model predicts what the original does. Otherwise the first batch
             runs through the original, too, once.
@@ -196,14 +198,15 @@ class Explainer:
         self._graph = graph = Graph(source.model)
         self._inputs, self._rows = graph.inputs, {t.name: rows_of_table(graph, t) for t in graph.inputs if not t.is_float}
         self._reader: TextReader | None = None
-        if texts.tokenizer is None:
-            self._engine = self._engine_for(request)
-        else:
-            front = texts.front(graph, request, heads)
-            self._engine = self._engine_for(texts.request(request, front))
-            self._reader = TextReader(front, self._engine, self.labels)
+        front = None if texts.tokenizer is None else texts.front(graph, request, heads)
+        self._engine = self._engine_for(request if front is None else texts.request(request, front))
         if self.labels:
             _check_labels(self.labels, self._engine)
+        else:
+            told = found_class_names(self._pictures.metadata, self._pictures.folder)
+            self.labels = told if _classes(self._engine) == len(told) else []
+        if front is not None:
+            self._reader = TextReader(front, self._engine, self.labels)
 
     def _engine_for(self, request: Request) -> Engine:
         engine = ForwardEngine if request.method.forward_only else GraphEngine
@@ -387,7 +390,10 @@ class Explainer:
         return "" if similar is None else f"{similar.measure} to {'the reference' if seen is None else seen.name}"
 
     def found_preprocessing(self) -> Preprocessing | None:
-        """How pictures become inputs: as was said, else as the model's metadata or a file beside it says; None where none does.
+        """How pictures become inputs: as was said, else as the model's metadata or a file beside it says.
+
+        Returns:
+            The preprocessing; None where nothing says it.
 
         Raises:
             InputError: what is found is wrong.
@@ -454,8 +460,14 @@ def _features(made: Explanation, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_labels(labels: Sequence[str], engine: Engine) -> None:
     """Check that there are as many names as classes, where the model says how many there are."""
+    classes = _classes(engine)
+    if classes is not None and classes != len(labels):
+        s = "s" if len(labels) != 1 else ""
+        raise InputError(f"{len(labels)} label{s} for the {classes} outputs of '{engine.axes.score.name}'; give one for each")
+
+
+def _classes(engine: Engine) -> int | None:
+    """How many classes the explained output has; None where it has several axes, or leaves it open."""
     axes = engine.axes
     classes = [d for i, d in enumerate(axes.score.shape or ()) if i != axes.axis]
-    if len(classes) == 1 and isinstance(classes[0], int) and classes[0] != len(labels):
-        s = "s" if len(labels) != 1 else ""
-        raise InputError(f"{len(labels)} label{s} for the {classes[0]} outputs of '{axes.score.name}'; give one for each")
+    return classes[0] if len(classes) == 1 and isinstance(classes[0], int) else None

@@ -120,11 +120,16 @@ def embedding_of(source: Source, inputs: Mapping[str, Any], output: str | None, 
         InputError: the inputs do not fit, or hold several samples.
     """
     session = Session(source.model, providers, folder=source.folder)
-    name = _embedding(source.model, output).name
-    found = np.asarray(session.run(check_inputs(dict(inputs), model_inputs(source.model)))[name])
-    if found.ndim < 1 or len(found) != 1:
-        raise InputError(f"the reference has {len(found) if found.ndim else 0} samples, and one is needed: give one")
-    return found.reshape(1, -1)
+    name, tensors = _embedding(source.model, output).name, model_inputs(source.model)
+    feeds = check_inputs(dict(inputs), tensors)
+    several = {len(array) for array in feeds.values() if array.ndim and len(array) != 1}
+    if several:
+        raise InputError(f"the reference has {max(several)} samples, and one is needed: give one")
+    for tensor in tensors:  # models that were exported for a fixed number of samples get the one so many times
+        fixed = tensor.shape[0] if tensor.shape else None
+        if isinstance(fixed, int) and fixed > 1 and tensor.name in feeds:
+            feeds[tensor.name] = feeds[tensor.name].repeat(fixed, axis=0)
+    return np.asarray(session.run(feeds)[name])[:1].reshape(1, -1)
 
 
 def with_similarity(source: Source, similarity: Similarity | None) -> Source:

@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError
 from onnxplain.io.pictures.placed import PlacedPicture
-from onnxplain.io.pictures.placement import MOST_PIXELS, Placement, place
+from onnxplain.io.pictures.placement import MOST_PIXELS, Placement, placement_of
 from onnxplain.io.pictures.preprocessing import LAYOUTS, Preprocessing
 from onnxplain.io.pictures.presets import PRESETS
 from onnxplain.io.pictures.resampling import resampled
@@ -222,7 +222,7 @@ def _extents(tensor: Tensor, look: Preprocessing) -> dict[str, Dim]:
 def _placement(look: Preprocessing, size: tuple[int, int], extents: dict[str, Dim], path: Path) -> Placement:
     height, width = (e if isinstance(e, int) else s for e, s in zip((extents.get("H"), extents.get("W")), size, strict=True))
     try:
-        return place(look, size, (height, width))
+        return placement_of(look, size, (height, width))
     except InputError as error:
         raise InputError(f"{path} is {error}" if "is smaller" not in str(error) else f"{path}: {error}") from None
 

@@ -82,11 +82,13 @@ class Explanation(ExplanationData):
             LayerError: no tensor of this name was explained, or it is no map over a picture.
 
         Example:
+            >>> from PIL import Image
             >>> from onnxplain import Explainer
             >>> explainer = Explainer("fixtures/digits/model.onnx", "saliency", preprocess="unit")
-            >>> explanation = explainer("docs/demo.png")  # 988 × 2090 pixels, of which the model sees 8 × 8
+            >>> picture = Image.open("fixtures/digits/digit_8.png").resize((60, 48))  # of which the model sees 8 × 8
+            >>> explanation = explainer(picture)
             >>> explanation.on_picture().shape, explanation.attribution.shape
-            ((988, 2090), (1, 1, 8, 8))
+            ((48, 60), (1, 1, 8, 8))
         """
         from onnxplain.results.on_picture import on_picture
 

@@ -211,3 +211,29 @@ def test_preprocessing_of_arrays(tmp_path: Path) -> None:
     assert "are for pictures" in told
     (tmp_path / "preprocessor_config.json").write_text("{", encoding="utf-8")
     invoke("explain", tmp_path / "model.onnx", tmp_path / "x.npy")
+
+
+def test_names_of_classes(photos: Path, tmp_path: Path) -> None:
+    """From the metadata that Ultralytics writes, or the config.json of transformers and timm; only as many as there are outputs."""
+    path = tmp_path / "model.onnx"
+    onnx.save(linear(), path)
+    for config, names in (
+        ({"id2label": {"1": "dog", "0": "cat"}}, ["cat", "dog"]), ({"label_names": ["a", "b"]}, ["a", "b"]), ({"label_names": ["a"]}, []),
+        ({"id2label": {"0": "a", "2": "b"}}, []), ({"id2label": [1, 2]}, []), ([], []),
+    ):  # fmt: skip
+        (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        assert Explainer(path).labels == names
+    found = Explainer(path, labels=["x", "y"], preprocess="unit")(photos, "y")
+    assert found.label(0) == "y"
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    assert Explainer(path).labels == []
+    for text, names in (
+        ("{0: 'tench', 1: 'goldfish'}", ["tench", "goldfish"]),
+        ("['a', 'b']", ["a", "b"]),
+        ("{0: open('x')}", []),
+        ("(" * 999, []),
+    ):
+        model = linear()
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "names", text
+        assert Explainer(model).labels == names

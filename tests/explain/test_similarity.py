@@ -131,6 +131,10 @@ def test_a_reference_that_the_model_embeds(tmp_path: Path) -> None:
     file = rewrite(linear(), "gradient", output="e", reference={"x": X[:1]})
     session = onnxruntime.InferenceSession(file.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(["similarity"], {"x": X[:1]})[0][0, 0] == pytest.approx(1, abs=1e-6)
+    fixed = linear()
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3  # exported for three samples at a time
+    made = Explainer(fixed, "gradient", output="e", reference={"x": X[:1]})(X[:2])
+    assert made.attribution == pytest.approx(explainer(X[:2]).attribution, abs=1e-6)
     with pytest.raises(InputError, match="the reference has 2 samples, and one is needed"):
         Explainer(linear(), "gradient", output="e", reference={"x": X[:2]})
 

@@ -18,7 +18,7 @@ __all__ = ["METADATA_KEY", "PreprocessLike", "find_preprocessing", "preprocessin
 PreprocessLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Preprocessing"
 """The name of a preset, a file, a dict of fields, or the thing itself."""
 
-METADATA_KEY = "onnxplain.preprocess"
+METADATA_KEY = "onnxplain_preprocess"
 """The entry of a model's metadata with its preprocessing as JSON."""
 BESIDE = ("preprocessor_config.json", "config.json")
 NONE = "none"

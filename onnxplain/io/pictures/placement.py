@@ -12,7 +12,7 @@ import numpy as np
 from onnxplain.errors import InputError
 from onnxplain.io.pictures.preprocessing import Preprocessing
 
-__all__ = ["MOST_PIXELS", "AxisPlacement", "Placement", "place"]
+__all__ = ["MOST_PIXELS", "AxisPlacement", "Placement", "placement_of"]
 
 Array = np.ndarray[Any, Any]
 MOST_PIXELS = 1 << 27
@@ -109,7 +109,7 @@ class Placement:
         return cls(AxisPlacement(*given["height"]), AxisPlacement(*given["width"]))
 
 
-def place(preprocessing: Preprocessing, original: Size, wanted: Size) -> Placement:
+def placement_of(preprocessing: Preprocessing, original: Size, wanted: Size) -> Placement:
     """Where a picture goes.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from onnxplain.errors import InputError
-from onnxplain.io.pictures.placement import Placement, place
+from onnxplain.io.pictures.placement import Placement, placement_of
 from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.pictures.presets import PRESETS
 from onnxplain.io.pictures.resampling import resampled
@@ -20,7 +20,7 @@ SIZES = [(480, 641), (333, 250), (100, 37), (51, 203), (224, 224), (1000, 777)]
 
 def seen(values: np.ndarray, preset: Preprocessing, wanted: tuple[int, int]) -> tuple[np.ndarray, Placement]:
     """What the input sees of a picture of numbers."""
-    placement = place(preset, values.shape, wanted)
+    placement = placement_of(preset, values.shape, wanted)
     return np.asarray(resampled(Image.fromarray(values.astype(np.float32)), replace(preset, fill=0), placement)), placement
 
 
@@ -106,7 +106,7 @@ def test_sums_are_kept(name: str, size: tuple[int, int]) -> None:
 
 
 def test_what_the_crop_did_not_see_is_zero() -> None:
-    placement = place(PRESETS["imagenet"], (256, 512), (224, 224))
+    placement = placement_of(PRESETS["imagenet"], (256, 512), (224, 224))
     back = placement.carried(np.ones((224, 224)))
     assert back.sum() == pytest.approx(224**2)
     assert back[16:240, 144:368] == pytest.approx(np.ones((224, 224)))
@@ -115,7 +115,7 @@ def test_what_the_crop_did_not_see_is_zero() -> None:
 
 def test_maps_are_interpolated() -> None:
     """A coarse map keeps its values: a slope stays a slope between the middles of its cells."""
-    placement = place(PRESETS["yolo"], (50, 100), (64, 64))
+    placement = placement_of(PRESETS["yolo"], (50, 100), (64, 64))
     ramp = np.tile(np.arange(8.0), (8, 1))
     back = placement.carried(ramp, densities=True)
     assert np.diff(back[25, 7:-7]) == pytest.approx(np.full(85, 8 / 100), abs=1e-9)
@@ -123,7 +123,7 @@ def test_maps_are_interpolated() -> None:
 
 
 def test_a_drawing_of_another_size() -> None:
-    placement = place(PRESETS["imagenet"], (512, 600), (224, 224))
+    placement = placement_of(PRESETS["imagenet"], (512, 600), (224, 224))
     values = np.random.default_rng(0).normal(size=(224, 224))
     small = placement.carried(values, (128, 150))
     assert small == pytest.approx(placement.carried(values).reshape(128, 4, 150, 4).sum((1, 3)))
@@ -135,8 +135,8 @@ def test_a_drawing_of_another_size() -> None:
 def test_too_small_and_too_long() -> None:
     crop = Preprocessing(crop=True, name="mine.json")
     with pytest.raises(InputError, match=r"^20×30 pixels \(height × width\) is smaller than the crop of 24×24: take a larger"):
-        place(crop, (20, 30), (24, 24))
+        placement_of(crop, (20, 30), (24, 24))
     with pytest.raises(InputError, match=r"resized to 20×30, is smaller than the crop of 24×24"):
-        place(replace(crop, resize="shortest", shorter_side=20), (40, 60), (24, 24))
+        placement_of(replace(crop, resize="shortest", shorter_side=20), (40, 60), (24, 24))
     with pytest.raises(InputError, match="more than 134,217,728 in all: cut the picture first"):
-        place(PRESETS["imagenet"], (1, 40_000), (224, 224))
+        placement_of(PRESETS["imagenet"], (1, 40_000), (224, 224))

@@ -92,7 +92,7 @@ def test_what_is_found(tmp_path: Path) -> None:
         assert found is not None
         assert found.size == (24, 20)
     assert preprocessing_of(tmp_path) == found
-    own = find_preprocessing({"onnxplain.preprocess": '{"resize": "stretch", "size": [4, 6]}'}, tmp_path)
+    own = find_preprocessing({"onnxplain_preprocess": '{"resize": "stretch", "size": [4, 6]}'}, tmp_path)
     assert own is not None
     assert own.size == (4, 6)
     told = {"author": "Ultralytics", "imgsz": "[32, 48]", "task": "detect"}
@@ -163,7 +163,7 @@ def test_malformed_files(content: str, told: str, tmp_path: Path) -> None:
         assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("metadata", [{"onnxplain.preprocess": "{"}, {"onnxplain.preprocess": "[1]"},
+@pytest.mark.parametrize("metadata", [{"onnxplain_preprocess": "{"}, {"onnxplain_preprocess": "[1]"},
                                       {"author": "Ultralytics", "imgsz": "640"}, {"author": "Ultralytics", "imgsz": "[a"},
                                       {"author": "Ultralytics", "imgsz": "[-1, 4]"}])  # fmt: skip
 def test_malformed_metadata(metadata: dict[str, str]) -> None:
