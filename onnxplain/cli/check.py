@@ -40,8 +40,8 @@ def check_command(
     x = None
     if files:
         inputs, axes = inputs_and_axes(model, **{k: settings[k] for k in ("output", "score", "sample_axis", "rules")})
-        beside = PictureSettings.of(read(model, hold=True), None)
-        look = prepared_by(preprocess, beside.preprocessing, files, (mean, std, scale, layout))
+        told = PictureSettings.of(read(model, hold=True), None)
+        look = prepared_by(preprocess, told.preprocessing, files, (mean, std, scale, layout))
         x = read_inputs(files, inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes.of_inputs, look=look)
     report = run_check(
         model, settings.pop("method"), x, directions=directions, seed=seed, nodes=nodes, providers=provider,

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from onnxplain.cli.given import prepared_by
 from onnxplain.cli.options import (
     compares,
     mask_option,
@@ -19,8 +20,10 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.show import wrote
+from onnxplain.explain.picture_front import PictureSettings
 from onnxplain.explain.streaming.mapping import ENGINES, beside
 from onnxplain.explain.streaming.mapping import map as run_map
+from onnxplain.io.reader import read
 from onnxplain.results.streams.sink import FORMS
 
 __all__ = ["map_command"]
@@ -59,7 +62,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @run_options
 def map_command(
     model: str, data: tuple[str, ...], out: str, form: str | None, target: str | None, provider: str, baseline: str | None,
-    options: tuple[str, ...], masks: tuple[str, ...], keep: list[str] | None, **given: Any,
+    options: tuple[str, ...], masks: tuple[str, ...], keep: list[str] | None, preprocess: str | None,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Explain every sample of a data set.
 
@@ -71,6 +75,8 @@ def map_command(
     shared = ("method", "output", "inputs", "layers", "score", "rules", "sample_axis")
     settings = settings_of(**{name: given.pop(name) for name in shared})
     methods = settings.pop("method").split(",")
+    told = PictureSettings.of(read(model, hold=True), None)
+    look = prepared_by(preprocess, told.preprocessing, data, [given[n] for n in ("mean", "std", "scale", "layout")])
     own = options_of_each(methods, method_options(options))
     if baseline is not None:
         value = read_baseline(baseline)
@@ -78,7 +84,7 @@ def map_command(
     try:
         done = run_map(
             model, data, out, methods, form=form, target=target, keep=keep or (), mask=read_masks(masks), providers=provider,
-            options=own, **given, **settings,
+            options=own, preprocess=look if look.name else preprocess, **given, **settings,
         )  # fmt: skip
     except KeyboardInterrupt:
         click.echo(f"onnxplain: stopped; what was done is kept: go on with --resume ({out})", err=True)

@@ -389,8 +389,11 @@ class Explainer:
         similar, seen = self._request.similarity, self._pictures.reference
         return "" if similar is None else f"{similar.measure} to {'the reference' if seen is None else seen.name}"
 
-    def found_preprocessing(self) -> Preprocessing | None:
+    def found_preprocessing(self, *, beside: bool = True) -> Preprocessing | None:
         """How pictures become inputs: as was said, else as the model's metadata or a file beside it says.
+
+        Args:
+            beside: whether to look there if nothing was said.
 
         Returns:
             The preprocessing; None where nothing says it.
@@ -398,7 +401,7 @@ class Explainer:
         Raises:
             InputError: what is found is wrong.
         """
-        return self._pictures.preprocessing()
+        return self._pictures.preprocessing() if beside else self._pictures.given
 
     @property
     def _takes_text(self) -> bool:

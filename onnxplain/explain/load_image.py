@@ -37,7 +37,7 @@ def load_image(
     """A picture as one sample of a model's input: resized as said, then (pixel · scale − mean) / std, its axes in order.
 
     Channels and layout follow from the input's shape. Pictures are rotated as their EXIF data says, and resized only by a
-    `preprocess`: the one given here, else the Explainer's.
+    `preprocess`: the one given here; else the Explainer's own, or, where no numbers are given here, what it finds.
 
     Args:
         image: a .png or .jpg file, or a picture of Pillow.
@@ -72,7 +72,8 @@ def load_image(
     if input is not None and input not in named:
         raise InputError(f"no input '{input}' in the model; {nearest(input, named)}")
     tensor = next(iter(named.values())) if input is None else named[input]
-    known = model.found_preprocessing() if preprocess is None and isinstance(model, Explainer) else preprocess
+    silent = all(v is None for v in (mean, std, scale, layout))
+    known = model.found_preprocessing(beside=silent) if preprocess is None and isinstance(model, Explainer) else preprocess
     start = Preprocessing() if known is None else preprocessing_of(known)
     look = start.with_numbers(_each(mean), _each(std), scale, layout)
     if isinstance(image, str | os.PathLike):

@@ -146,7 +146,8 @@ def map(
         std: scaled pixel values are divided by it; one number, or one per channel.
         scale: factor on pixel values, applied first, e.g. 1/255.
         layout: order of an image's axes; None infers it from the input's shape.
-        preprocess: how pictures become inputs, as in `Explainer`; None leaves them as they are.
+        preprocess: how pictures become inputs, as in `Explainer`; None takes what the model's metadata or a file beside it says
+            of a folder or an archive, unless one of the four above is given.
         options: options of each method, by its name.
         providers: as in `Explainer`.
         threads: as in `Explainer`.
@@ -189,7 +190,7 @@ def map(
     tensors = next(iter(explainers.values())).inputs
     silent = all(v is None for v in (mean, std, scale, layout))
     pictured = Path(paths[0]).suffix.lower() == ".tar" or (Path(paths[0]).is_dir() and Path(paths[0]).suffix.lower() != ".zarr")
-    told = next(iter(explainers.values())).found_preprocessing() if preprocess is not None or (silent and pictured) else None
+    told = next(iter(explainers.values())).found_preprocessing(beside=silent and pictured)
     look = (told or Preprocessing()).with_numbers(mean, std, scale, layout)
     source = open_data([os.fspath(p) for p in paths], tensors, look, chosen)
     if not source.count:
@@ -202,7 +203,7 @@ def map(
         "settings": digest({k: repr(v) for k, v in sorted({**settings, "options": options}.items())}),
         "target": [repr(target), target_column],
         "data": dict(source.state()),
-        "look": [repr(v) for v in (mean, std, scale, layout)],
+        "look": [*(repr(v) for v in (mean, std, scale, layout)), *([] if told is None else [told.to_dict()])],
         "columns": [list(columns or ()), key, list(kept), cohort],
         "form": form or goal.suffix,
         "on_error": on_error,

@@ -73,8 +73,7 @@ class FolderData:
     def state(self) -> dict[str, Any]:
         """The folder, and its files with their sizes in one number each."""
         sizes = [(p, (self.folder / p).stat().st_size) for p in self.paths]
-        pixels = {"pixels": self.look.to_dict()} if self.look.is_used else {}
-        return {"folder": str(self.folder), "files": len(sizes), "names and sizes": digest(sizes), **pixels}
+        return {"folder": str(self.folder), "files": len(sizes), "names and sizes": digest(sizes)}
 
     def read(self, start: int, stop: int) -> Iterator[Block | Problem]:
         """Some samples; a file that cannot be read is a problem."""
@@ -135,9 +134,7 @@ class TarData:
 
     def state(self) -> dict[str, Any]:
         """The archives, and their members with their sizes in one number."""
-        pixels = {"pixels": self.look.to_dict()} if self.look.is_used else {}
-        names = [str(a) for a in self.archives]
-        return {"archives": names, "members": self.count, "names and sizes": digest(self.members), **pixels}
+        return {"archives": [str(a) for a in self.archives], "members": self.count, "names and sizes": digest(self.members)}
 
     def read(self, start: int, stop: int) -> Iterator[Block | Problem]:
         """Some samples; a member that cannot be read is a problem."""
