@@ -41,7 +41,7 @@ def check_command(
     if files:
         inputs, axes = inputs_and_axes(model, **{k: settings[k] for k in ("output", "score", "sample_axis", "rules")})
         told = PictureSettings.of(read(model, hold=True), None)
-        look = prepared_by(preprocess, told.preprocessing, files, (mean, std, scale, layout))
+        look = prepared_by(preprocess, told.preprocessing, files, (mean, std, scale, layout), inputs)
         x = read_inputs(files, inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes.of_inputs, look=look)
     report = run_check(
         model, settings.pop("method"), x, directions=directions, seed=seed, nodes=nodes, providers=provider,

@@ -83,7 +83,7 @@ def evaluate_command(
     shared = {k: settings[k] for k in ("output", "score", "sample_axis")}
     inputs, axes = inputs_and_axes(model, rules=list(rules) or None, **shared)
     told = PictureSettings.of(read(model, hold=True), None)
-    look = prepared_by(preprocess, told.preprocessing, files, [scale])
+    look = prepared_by(preprocess, told.preprocessing, files, (None, None, scale, None), inputs)
     arrays = read_inputs(files, inputs, scale=scale, axes=axes.of_inputs, look=look)
     found = run_evaluate(
         model, arrays, [m for text in methods for m in split_specs(text)],

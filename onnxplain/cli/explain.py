@@ -126,7 +126,9 @@ def explain_command(
             check_unnamed(texts, [t.name for t in explainer.inputs])
         elif not arrays:
             axes = {t.name: sample_axis_in(explainer.about, t.name) for t in explainer.inputs}
-            look = prepared_by(preprocess, explainer.found_preprocessing, files, (mean, std, scale, layout), slide is not None)
+            look = prepared_by(
+                preprocess, explainer.found_preprocessing, files, (mean, std, scale, layout), explainer.inputs, slide is not None
+            )
             arrays = read_inputs(
                 files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes, look=look, pictures=pictures
             )

@@ -12,11 +12,13 @@ import numpy as np
 
 from onnxplain.errors import InputError
 from onnxplain.explain.explainer import Explainer
+from onnxplain.io.images import sized
 from onnxplain.io.pictures.finding import preprocessing_of
 from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.pictures.walking import PICTURES, is_pattern
 from onnxplain.io.samples import files_of
 from onnxplain.ir.graph import named_dims
+from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.inputs import model_inputs
 
 __all__ = ["check_features", "prepared_by", "sample_names", "wanted_input", "warn_of_raw_pixels"]
@@ -51,7 +53,8 @@ def prepared_by(
     said: str | None,
     found: Callable[[], Preprocessing | None],
     files: Sequence[str],
-    numbers: Sequence[Any],
+    numbers: tuple[Any, Any, Any, Any],
+    tensors: Sequence[Tensor] = (),
     slides: bool = False,
 ) -> Preprocessing:
     """How pictures become inputs: as was said; as is found, unless numbers say it; told on standard error.
@@ -61,6 +64,7 @@ def prepared_by(
         found: asks the model's metadata and the files beside it.
         files: what is explained.
         numbers: the values of --mean, --std, --scale and --layout.
+        tensors: the model's inputs.
         slides: whether the model is moved over larger pictures, which are not resized then.
 
     Raises:
@@ -72,10 +76,13 @@ def prepared_by(
             f"--slide moves the model over pictures of any size, and --preprocess {said} resizes them: give --scale, --mean and "
             "--std instead"
         )
-    if look is None and not slides and not any(n is not None for n in numbers) and any(map(_names_pictures, files)):
+    pictured = any(map(_names_pictures, files))
+    if look is None and not slides and not any(n is not None for n in numbers) and pictured:
         look = found()
     if look is not None and look.name:
-        click.echo(f"onnxplain: pictures by {look.in_words()}", err=True)
+        known = look.with_numbers(*numbers)
+        known = sized(known, tensors[0]) if len(tensors) == 1 and pictured else known
+        click.echo(f"onnxplain: pictures by {known.in_words()}", err=True)
     return look or Preprocessing()
 
 

@@ -25,6 +25,7 @@ from onnxplain.explain.streaming.mapping import ENGINES, beside
 from onnxplain.explain.streaming.mapping import map as run_map
 from onnxplain.io.reader import read
 from onnxplain.results.streams.sink import FORMS
+from onnxplain.runtime.inputs import model_inputs
 
 __all__ = ["map_command"]
 
@@ -76,7 +77,8 @@ def map_command(
     settings = settings_of(**{name: given.pop(name) for name in shared})
     methods = settings.pop("method").split(",")
     told = PictureSettings.of(read(model, hold=True), None)
-    look = prepared_by(preprocess, told.preprocessing, data, [given[n] for n in ("mean", "std", "scale", "layout")])
+    numbers = (given["mean"], given["std"], given["scale"], given["layout"])
+    look = prepared_by(preprocess, told.preprocessing, data, numbers, model_inputs(model))
     own = options_of_each(methods, method_options(options))
     if baseline is not None:
         value = read_baseline(baseline)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError
-from onnxplain.io.images import picture_layout, pictured_sample, read_pictured
+from onnxplain.io.images import picture_layout, pictured_sample, read_pictured, sized
 from onnxplain.io.pictures.finding import PreprocessLike, find_preprocessing, preprocessing_of
 from onnxplain.io.pictures.placed import PlacedPicture
 from onnxplain.io.pictures.preprocessing import Preprocessing
@@ -200,7 +200,8 @@ def pictured(
     if not fitting or not preprocessing.name:
         return made
     layouts = {t.name: picture_layout(t, preprocessing.layout) for t in inputs if t.name in fitting}
-    told = {name: {**preprocessing.to_dict(), "layout": layout} for name, layout in layouts.items()}
+    looks = {t.name: sized(preprocessing, t) for t in inputs if t.name in fitting}
+    told = {name: {**looks[name].to_dict(), "layout": layout} for name, layout in layouts.items()}
     names = [p.name for p in next(iter(fitting.values()))]
     named = made.sample_names or (names if len(set(names)) == len(names) else ())
     return replace(made, pictures=fitting, sample_names=tuple(named), about={**made.about, "preprocess": told})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,16 @@ from onnxplain.ir.tensor import Dim, Tensor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["PICTURES", "PicturedSample", "picture_array", "picture_layout", "pictured_sample", "read_picture", "read_pictured"]
+__all__ = [
+    "PICTURES",
+    "PicturedSample",
+    "picture_array",
+    "picture_layout",
+    "pictured_sample",
+    "read_picture",
+    "read_pictured",
+    "sized",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -217,6 +227,19 @@ def _extents(tensor: Tensor, look: Preprocessing) -> dict[str, Dim]:
             )
         extents[axis] = known if isinstance(known, int) else extent
     return extents
+
+
+def sized(look: Preprocessing, tensor: Tensor) -> Preprocessing:
+    """A preprocessing with the size that it makes for an input.
+
+    Raises:
+        InputError: it makes another size than the input has, or needs one and none is said.
+    """
+    if look.resize == "none" and not look.crop:
+        return look
+    extents = _extents(tensor, look)
+    height, width = extents["H"], extents["W"]
+    return replace(look, size=(height, width)) if isinstance(height, int) and isinstance(width, int) else look
 
 
 def _placement(look: Preprocessing, size: tuple[int, int], extents: dict[str, Dim], path: Path) -> Placement:

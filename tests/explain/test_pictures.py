@@ -72,7 +72,7 @@ def test_every_way_to_give_pictures(photos: Path) -> None:
     assert one.attribution == pytest.approx(expected.attribution[1:], abs=1e-6)
     assert one.about["preprocess"]["x"] == {
         "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "scale": 1 / 255, "resize": "shortest", "crop": True,
-        "crop_ratio": 0.875, "usual_size": [224, 224], "name": "imagenet", "layout": "NCHW",
+        "crop_ratio": 0.875, "usual_size": [224, 224], "size": [8, 8], "name": "imagenet", "layout": "NCHW",
     }  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_saved_and_read_back(photos: Path, tmp_path: Path) -> None:
     assert told["about"]["preprocess"]["x"]["resize"] == "shortest"
     assert found[1].on_picture().tolist() == found.on_picture(1).tolist()
     page = found.save(tmp_path / "e.html").read_text(encoding="utf-8")
-    assert "clip: shorter side to the model&#39;s size (bicubic)" in page
+    assert "clip: shorter side to 8 (bicubic)" in page
     assert found.save(tmp_path / "e.png").stat().st_size > 1000
 
 
@@ -171,7 +171,7 @@ def test_the_shell_does_the_same(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(linear(), path)
     told = invoke("explain", path, photos, "-t", 1, "--preprocess", "imagenet", "-o", tmp_path / "e.npz")
-    assert "onnxplain: pictures by imagenet: shorter side to the model's size / 0.875 (bilinear)" in told
+    assert "onnxplain: pictures by imagenet: shorter side to 9 (bilinear), middle 8×8" in told
     shell, python = Explanation.load(tmp_path / "e.npz"), Explainer(path, preprocess="imagenet")(photos, 1)
     assert shell.attribution.tolist() == python.attribution.tolist()
     assert shell.about["preprocess"] == python.about["preprocess"]
@@ -180,7 +180,7 @@ def test_the_shell_does_the_same(photos: Path, tmp_path: Path) -> None:
     shutil.copy(FIXTURES / "pictures" / "processors.json", tmp_path / "config.json")  # of no picture
     (tmp_path / "preprocessor_config.json").write_text('{"resize": "stretch", "scale": 0.5}', encoding="utf-8")
     told = invoke("explain", path, f"{photos}/*.png", "-o", tmp_path / "f.npz")
-    assert "onnxplain: pictures by preprocessor_config.json: stretched to the model's size" in told
+    assert "onnxplain: pictures by preprocessor_config.json: stretched to 8×8" in told
     assert "× 1/2" in told
     assert "onnxplain: pictures by unit" in invoke("check", path, photos, "--preprocess", "unit")
     invoke("map", path, photos, "-o", tmp_path / "m", "--form", "npy", "--preprocess", "imagenet", "-t", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import floor
 from typing import Any
 
 from onnxplain.errors import InputError, nearest
@@ -117,11 +118,14 @@ class Preprocessing:
 
     def _geometry(self) -> list[str]:
         size = "the model's size" if self.size is None else f"{self.size[0]}×{self.size[1]}"
+        side = self.shorter_side
+        if side is None and self.size is not None and self.size[0] == self.size[1]:
+            side = floor(self.size[0] / self.crop_ratio)
         how = self.interpolation if self.antialias else f"{self.interpolation}, not antialiased"
         larger = f"{size} / {self.crop_ratio:g}" if self.crop_ratio != 1 else size
         steps = {
             "none": [],
-            "shortest": [f"shorter side to {self.shorter_side if self.shorter_side is not None else larger} ({how})"],
+            "shortest": [f"shorter side to {larger if side is None else side} ({how})"],
             "stretch": [f"stretched to {larger} ({how})"],
             "letterbox": [f"fitted into {size} ({how}), {self.fill} around it"],
         }[self.resize]
