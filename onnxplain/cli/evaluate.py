@@ -10,7 +10,8 @@ import click
 import numpy as np
 
 from onnxplain.analysis.score import SCORES
-from onnxplain.cli.options import sample_axis_option, trust_option
+from onnxplain.cli.given import prepared_by
+from onnxplain.cli.options import preprocess_option, sample_axis_option, trust_option
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.show_evaluation import show_evaluation
 from onnxplain.cli.values import complete_methods, fraction
@@ -18,6 +19,8 @@ from onnxplain.errors import InputError, nearest
 from onnxplain.evaluation.report.files import check_evaluation_ending
 from onnxplain.evaluation.spec import split_specs
 from onnxplain.evaluation.study import evaluate as run_evaluate
+from onnxplain.explain.picture_front import PictureSettings
+from onnxplain.io.reader import read
 from onnxplain.io.samples import headers, read_array, read_arrays, read_inputs, read_labels
 from onnxplain.runtime.inputs import inputs_and_axes
 
@@ -58,13 +61,14 @@ __all__ = ["evaluate_command"]
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, or a name of ONNX Runtime's.")
 @click.option("--rules", metavar="DIR", multiple=True, help="A folder with rules of your own; may be repeated.")
 @click.option("--scale", type=fraction, metavar="NUMBER", help="Factor on pixel values, e.g. 1/255.")
+@preprocess_option
 @trust_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate_command(
     model: str, files: tuple[str, ...], methods: tuple[str, ...], attributions: tuple[str, ...], metrics: tuple[str, ...],
     out: tuple[str, ...], force: bool, target: str | None, labels: str | None, masks: str | None, baseline: str | None,
     journal: str | None, name: str | None, classes: str | None, features: str | None,
-    rules: Sequence[str], scale: float | None, provider: str,
+    rules: Sequence[str], scale: float | None, preprocess: str | None, provider: str,
     as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Compare explanation methods by quantitative metrics.
@@ -79,8 +83,11 @@ def evaluate_command(
         check_evaluation_ending(path)
     shared = {k: settings[k] for k in ("output", "score", "sample_axis")}
     inputs, axes = inputs_and_axes(model, rules=list(rules) or None, **shared)
+    told = PictureSettings.of(read(model, hold=True), None)
+    look = prepared_by(preprocess, told.preprocessing, files, (None, None, scale, None), inputs)
+    arrays = read_inputs(files, inputs, scale=scale, axes=axes.of_inputs, look=look)
     found = run_evaluate(
-        model, read_inputs(files, inputs, scale=scale, axes=axes.of_inputs), [m for text in methods for m in split_specs(text)],
+        model, arrays, [m for text in methods for m in split_specs(text)],
         [m for text in metrics for m in split_specs(text)] or None, attributions=dict(map(_named, attributions)),
         journal=journal, classes=read_labels(classes) if classes else [],
         features=read_labels(features) if features else headers(files) or [], target=_target(target),

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from onnxplain.cli.detector_options import detector_options, take_detector
-from onnxplain.cli.given import check_features, sample_names, wanted_input, warn_of_raw_pixels
+from onnxplain.cli.given import check_features, prepared_by, sample_names, wanted_input, warn_of_raw_pixels
 from onnxplain.cli.options import (
     compares,
     json_option,
@@ -26,11 +26,15 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.outputs import deliver, force_option, outputs
+from onnxplain.cli.references import read_reference, similarity_options
 from onnxplain.cli.show import show_explanation
 from onnxplain.cli.texts import check_options, check_unnamed, read_texts, tokenizer_of
 from onnxplain.errors import InputError, OutputError, nearest
+from onnxplain.explain import picture_front
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.io.pictures.placed import PlacedPicture
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.samples import headers, read_inputs, read_labels
 from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.io.text.units import check_unit
@@ -72,6 +76,7 @@ __all__ = ["explain_command"]
 @click.option("--special", is_flag=True, help="Show the tokens that the tokenizer adds, such as [CLS] and padding.")
 @click.option("--interactions", is_flag=True, help="Write interactions of features into .csv and .parquet, a row per set.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many elements to print per sample.")
+@similarity_options
 @json_option
 @trust_option
 @detector_options
@@ -81,13 +86,14 @@ def explain_command(
     features: str | None, batch_size: int | None, masks: tuple[str, ...], slide: int | None, form: str | None,
     feature: tuple[str, ...], by: str | None, tokenizer: str | None, max_length: int | None, special: bool,
     interactions: bool, top: int, as_json: bool, provider: str, mean: list[float] | None, std: list[float] | None,
-    scale: float | None, layout: str | None, baseline: str | None, options: tuple[str, ...], trust: bool, **chosen: Any,
+    scale: float | None, layout: str | None, preprocess: str | None, baseline: str | None,
+    options: tuple[str, ...], trust: bool, reference: str | None, similarity: str | None, **chosen: Any,
 ) -> None:  # fmt: skip
     """Explain predictions.
 
     INPUT is .npy, .npz, .csv, .txt (numbers), .png or .jpg; NAME=FILE if the model has several inputs. Several files for one
-    input are a batch. For models with a tokenizer, INPUT is a text, or a .txt with one on every line; a tab parts the two of a
-    pair. Several methods, separated by commas, are shown side by side.
+    input, a folder of pictures or a pattern ('photos/*.jpg') are a batch. For models with a tokenizer, INPUT is a text, or a .txt
+    with one on every line; a tab parts the two of a pair. Several methods, separated by commas, are shown side by side.
     """
     detector = take_detector(chosen)
     settings = settings_of(**chosen)
@@ -100,7 +106,7 @@ def explain_command(
     texts = read_texts(files, place is not None, tokenizer is not None)
     check_options(texts, {"--tokenizer": tokenizer, "--max-length": max_length, "--special": special}, {
         "--mean": mean, "--std": std, "--scale": scale, "--layout": layout, "--features": features, "--feature": feature,
-        "--interactions": interactions, "--slide": slide,
+        "--interactions": interactions, "--slide": slide, "--preprocess": preprocess,
     })  # fmt: skip
     reads = Tokenizer.read(place, max_length) if texts is not None and place is not None else None
     unit = "word" if texts is None else check_unit(by or "word")
@@ -109,9 +115,12 @@ def explain_command(
         raise OutputError("--interactions is of tables: give -o FILE.csv or -o FILE.parquet too")
     names = read_labels(labels) if labels else []
     methods = settings.pop("method").split(",")
+    settings |= {"reference": read_reference(reference, model), "similarity": similarity, "preprocess": preprocess}
     given = options_of_each(methods, method_options(options))
     explanations: list[Explanation] = []
     arrays: dict[str, Any] = {}
+    pictures: dict[str, list[PlacedPicture]] = {}
+    look = Preprocessing()
     named_samples: tuple[str, ...] = ()
     columns = read_labels(features) if features else headers(files)
     for method in methods:
@@ -124,14 +133,20 @@ def explain_command(
             check_unnamed(texts, [t.name for t in explainer.inputs])
         elif not arrays:
             axes = {t.name: sample_axis_in(explainer.about, t.name) for t in explainer.inputs}
-            arrays = read_inputs(files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes)
+            look = prepared_by(
+                preprocess, explainer.found_preprocessing, files, (mean, std, scale, layout), explainer.inputs, slide is not None
+            )
+            arrays = read_inputs(
+                files, explainer.inputs, mean=mean, std=std, scale=scale, layout=layout, axes=axes, look=look, pictures=pictures
+            )
             named_samples = sample_names(files, arrays)
             if features and not settings["layer"]:
                 check_features(columns or [], arrays)
-            warn_of_raw_pixels(files, explainer, arrays, scale)
+            warn_of_raw_pixels(files, explainer, arrays, look.scale if scale is None else scale)
         asked = arrays if texts is None else texts
         made = explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide)
-        explanations.append(replace(made, sample_names=_row_names(made, named_samples)))
+        made = replace(made, sample_names=_row_names(made, named_samples))
+        explanations.append(picture_front.pictured(made, pictures, look, explainer.inputs))
     for path in paths:
         named: dict[str, Any] = {} if path.suffix.lower() in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() in PICTURE_ENDINGS:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from onnxplain.cli.given import prepared_by
 from onnxplain.cli.options import (
     compares,
     mask_option,
@@ -19,10 +20,13 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.show import wrote
+from onnxplain.explain.picture_front import PictureSettings
 from onnxplain.explain.streaming.mapping import ENGINES
 from onnxplain.explain.streaming.mapping import map as run_map
 from onnxplain.explain.streaming.place import beside
+from onnxplain.io.reader import read
 from onnxplain.results.streams.sink import FORMS
+from onnxplain.runtime.inputs import model_inputs
 
 __all__ = ["map_command"]
 
@@ -60,7 +64,8 @@ def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @run_options
 def map_command(
     model: str, data: tuple[str, ...], out: str, form: str | None, target: str | None, provider: str, baseline: str | None,
-    options: tuple[str, ...], masks: tuple[str, ...], keep: list[str] | None, **given: Any,
+    options: tuple[str, ...], masks: tuple[str, ...], keep: list[str] | None, preprocess: str | None,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Explain every sample of a data set.
 
@@ -72,6 +77,9 @@ def map_command(
     shared = ("method", "output", "inputs", "layers", "score", "rules", "sample_axis")
     settings = settings_of(**{name: given.pop(name) for name in shared})
     methods = settings.pop("method").split(",")
+    told = PictureSettings.of(read(model, hold=True), None)
+    numbers = (given["mean"], given["std"], given["scale"], given["layout"])
+    look = prepared_by(preprocess, told.preprocessing, data, numbers, model_inputs(model))
     own = options_of_each(methods, method_options(options))
     if baseline is not None:
         value = read_baseline(baseline)
@@ -79,7 +87,7 @@ def map_command(
     try:
         done = run_map(
             model, data, out, methods, form=form, target=target, keep=keep or (), mask=read_masks(masks), providers=provider,
-            options=own, **given, **settings,
+            options=own, preprocess=look if look.name else preprocess, **given, **settings,
         )  # fmt: skip
     except KeyboardInterrupt:
         click.echo(f"onnxplain: stopped; what was done is kept: go on with --resume ({out})", err=True)

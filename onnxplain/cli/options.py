@@ -14,14 +14,15 @@ from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.score import SCORES
 from onnxplain.cli.values import complete_methods, fraction, methods_joined, one_method
 from onnxplain.errors import InputError, MethodError
+from onnxplain.io.pictures.presets import PRESETS
 from onnxplain.io.plain import from_json
 from onnxplain.io.samples import read_array, read_arrays
 from onnxplain.method.registry import find_method
 
 __all__ = [
     "common_options", "compares", "json_option", "mask_option", "method_option", "method_options", "model_options",
-    "options_of_each", "read_baseline", "read_masks", "run_options", "sample_axis_option", "settings_of", "several_methods",
-    "trust_option",
+    "options_of_each", "preprocess_option", "read_baseline", "read_masks", "run_options", "sample_axis_option", "settings_of",
+    "several_methods", "trust_option",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -114,6 +115,13 @@ def read_masks(given: Sequence[str]) -> dict[str, Any]:
     return made
 
 
+preprocess_option = click.option(
+    "--preprocess", metavar="PRESET|FILE",
+    help=f"How pictures become inputs: {', '.join(PRESETS)}, none, or a JSON file such as preprocessor_config.json; what lies "
+         "beside the model is found.",
+)  # fmt: skip
+
+
 def run_options(function: F) -> F:
     """Add the options of every command that runs a model."""
     for option in reversed(
@@ -125,6 +133,7 @@ def run_options(function: F) -> F:
             click.option("--scale", type=fraction, metavar="X", help="Factor on pixel values before mean and std, e.g. 1/255."),
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
                          help="Order of an image's axes, if the shape leaves it open."),
+            preprocess_option,
             click.option("--baseline", metavar="NUMBER|FILE|TOKEN",
                          help="The reference input, for methods that need one; in `explain`, of texts, a token or another text."),
             click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),

@@ -9,13 +9,25 @@ from typing import Any
 import click
 
 from onnxplain.cli.detector_options import detector_options, take_detector
-from onnxplain.cli.options import json_option, mask_option, method_options, model_options, read_baseline, read_masks, settings_of
+from onnxplain.cli.options import (
+    json_option,
+    mask_option,
+    method_options,
+    model_options,
+    preprocess_option,
+    read_baseline,
+    read_masks,
+    settings_of,
+)
 from onnxplain.cli.outputs import deliver, force_option, outputs, to_stdout
+from onnxplain.cli.references import read_reference, similarity_options
 from onnxplain.cli.show import show_contract, wrote
 from onnxplain.errors import InputError, OutputError
 from onnxplain.explain.detecting.candidates import detecting
+from onnxplain.explain.picture_front import PictureSettings
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
+from onnxplain.explain.similarity import embedding_of, similar_to
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.triton import write_triton
@@ -52,13 +64,16 @@ __all__ = ["rewrite_command"]
 )
 @click.option("--verify", "inputs_to_verify", multiple=True, metavar="INPUT",
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
+@similarity_options
+@preprocess_option
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @detector_options
 @json_option
 def rewrite_command(
     model: str, out: str | None, force: bool, repository: str | None, triton_name: str | None, target: str | None,
     baseline: str | None, masks: tuple[str, ...], only_attribution: bool, batch_size: int | None,
-    inputs_to_verify: tuple[str, ...], options: tuple[str, ...], as_json: bool, **chosen: Any,
+    inputs_to_verify: tuple[str, ...], options: tuple[str, ...], as_json: bool,
+    reference: str | None, similarity: str | None, preprocess: str | None, **chosen: Any,
 ) -> None:  # fmt: skip
     """Write a model that returns its prediction and its explanation.
 
@@ -75,7 +90,13 @@ def rewrite_command(
     settings = settings_of(**chosen)
     registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
+    other = read_reference(reference, model)
+    if isinstance(other, Path | dict):
+        other = PictureSettings.of(source, preprocess).with_reference(source, other)[1]
+    output = settings.pop("output")
+    similar = similar_to(other, similarity, output, lambda given, name: embedding_of(read(model), given, name))
     request = Request.for_graph(
+        output=output, similarity=similar,
         registry=registry, mask=read_masks(masks), target=target, baseline=read_baseline(baseline),
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip

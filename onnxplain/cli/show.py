@@ -21,6 +21,7 @@ from onnxplain.cli.show_text import print_texts
 from onnxplain.cli.text import escape
 from onnxplain.explain.catalog import HOW, Coverage
 from onnxplain.explain.plan import Plan
+from onnxplain.explain.similarity import REFERENCE, SCORE
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
@@ -239,6 +240,9 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
             f"map of '{entry['explains']}' from '{entry['tensor']}'" if is_map else f"attribution of '{entry['explains']}'{where}"
         )
     meaning.update(CANDIDATES if CANDIDATES.keys() <= {o.name for o in model.graph.output} else {})
+    if (compared := about.get("similarity")) is not None:
+        meaning[SCORE] = f"{compared['measure']} of the embedding and the reference"
+        meaning[REFERENCE] = "embedding to compare with"
     table = _table("", "name", "type", "shape", "what it is")
     for role, values in (("input", model.graph.input), ("output", model.graph.output)):
         for value in values:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxplain.errors import InputError
+from onnxplain.io.pictures.walking import is_pattern
 from onnxplain.io.samples import ENDINGS, is_of_numbers, read_lines
 from onnxplain.io.text.tokenizer import FILE_NAME, tokenizer_beside
 
@@ -69,6 +70,8 @@ def _names_an_array(given: str, known: bool, asked: bool) -> bool:
     if equals and not any(c.isspace() for c in name) and (_is_file(rest) or _has_ending(rest)):
         return True
     if not _is_file(given):
+        if is_pattern(given) or is_pattern(rest):
+            return True
         return _has_ending(given) or _exists(given)
     return not (given.lower().endswith(".txt") and known and (asked or not is_of_numbers(Path(given))))
 

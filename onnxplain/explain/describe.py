@@ -43,6 +43,7 @@ def describe(request: Request, emission: Emission, source: Source) -> dict[str, 
         "run_time_inputs": _run_time_inputs(emission.run_time, emission.run_time_inputs),
         **_origin(source),
         "reports": dict(emission.reports),
+        **_similarity(request),
         "batch_size": request.batch_size,
     }
 
@@ -67,6 +68,7 @@ def describe_forward(request: Request, scorer: Scorer, names: tuple[str, ...], s
         "run_time_inputs": {},
         **_origin(source),
         "reports": {},
+        **_similarity(request),
     }
 
 
@@ -98,6 +100,11 @@ def _positions(graph: Graph, score: Score, axes: SampleAxes) -> dict[str, Any]:
     """Of language models, whose top prediction is that of the last position."""
     found = find_positions(graph, score.tensor, axes)
     return {} if found is None else {"positions": found.told()}
+
+
+def _similarity(request: Request) -> dict[str, Any]:
+    """Of a score that is the similarity of an embedding to a reference."""
+    return {} if request.similarity is None else {"similarity": request.similarity.told()}
 
 
 def _origin(source: Source) -> dict[str, Any]:

@@ -28,12 +28,17 @@ from onnxplain.explain.engine import Engine, Question, RunSettings, count_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
 from onnxplain.explain.named_targets import TargetNames, warn_of_labels
+from onnxplain.explain.picture_front import PictureFront, PictureSettings, holds_pictures, no_preprocessing, pictured
 from onnxplain.explain.prediction import FirstRun
 from onnxplain.explain.request import Request
+from onnxplain.explain.similarity import embedding_of, similar_to, with_similarity
 from onnxplain.explain.sliding import slide
 from onnxplain.explain.text_front import TokenizerLike, holds_text
 from onnxplain.explain.text_reader import TextReader
 from onnxplain.explain.text_settings import TextSettings
+from onnxplain.io.class_names import found_class_names
+from onnxplain.io.pictures.finding import PreprocessLike
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.reader import ModelLike, Source, read, read_bytes
 from onnxplain.io.writer import write_model
 from onnxplain.ir.graph import Graph, named_dims
@@ -73,7 +78,8 @@ class Explainer:
         batch_size: samples per run. None takes as many as a model of fixed batch size takes; of others as many as their tensors
             fit into 64 MB (1 GB on a GPU). For methods that need forward passes only: how many perturbed copies run at a time.
         threads: threads within one operator; None leaves the choice to ONNX Runtime.
-        labels: names of the classes, for pictures and tables; as many as the explained output has classes.
+        labels: names of the classes, for pictures and tables; as many as the explained output has classes. Where none are given,
+            those that the model's metadata or a config.json beside it tells, if there are as many.
         progress: whether to show a progress bar on long work; None shows it on a terminal.
         trust: whether to take it on trust that the explained model predicts what the original does. Otherwise the first batch
             runs through the original, too, once.
@@ -90,6 +96,13 @@ class Explainer:
             (`"[PAD]"`) or another text, a target a token (`" good"`).
         detect: of a detector how it tells what it finds: "auto" for what the file proves, the name of a layout, or a `Detector`.
             Targets are detections then, in words: "detection 0", "best dog", "best dog left", "all dogs", "each dog".
+        preprocess: how pictures become inputs: imagenet, clip, inception, yolo, unit; a JSON file, such as a
+            preprocessor_config.json; or its fields. Then pictures are explained, `explainer("photo.jpg")`, and attributions
+            come back to their own pixels. None takes what the model's metadata says, or a file beside it, once a picture is
+            given; "none" takes pixels as they are.
+        reference: what the model's embedding is compared with, as in `onnxplain.rewrite`; or a picture, which needs a
+            `preprocess`.
+        similarity: "cosine", as where none is said, or "dot".
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
             `layer`, "score" for the tensor that is explained.
         **options: the method's own options.
@@ -130,16 +143,22 @@ class Explainer:
         rules: str | Path | Iterable[str | Path] | None = None,
         tokenizer: TokenizerLike | None = None,
         detect: str | Detector | None = None,
+        preprocess: PreprocessLike | None = None,
+        reference: Any = None,
+        similarity: str | None = None,
         expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
         source = guarded(read)(model)
         detector = Detector(detect) if isinstance(detect, str) else detect
         texts = TextSettings.of(source, tokenizer, baseline)
+        self._pictures = PictureSettings.of(source, preprocess)
         fixed = None if texts.baseline is not None else baseline
+        self._pictures, other = self._pictures.with_reference(source, reference)
+        similar = similar_to(other, similarity, output, lambda given, name: embedding_of(source, given, name, providers))
         request = Request.of(
             method, options=options, registry=load_registry(rules), output=output, inputs=inputs, layer=layer, baseline=fixed,
-            score=score, sample_axis=sample_axis, mask=mask, expose=expose,
+            score=score, sample_axis=sample_axis, mask=mask, expose=expose, similarity=similar,
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
@@ -159,7 +178,9 @@ class Explainer:
             The Explainer.
         """
         made = cls.__new__(cls)
-        made._prepare(guarded(read)(model), request, running or RunSettings(), labels, TextSettings())
+        source = guarded(read)(model)
+        made._pictures = PictureSettings.of(source, None)
+        made._prepare(source, request, running or RunSettings(), labels, TextSettings())
         return made
 
     @guarded
@@ -170,7 +191,7 @@ class Explainer:
         LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
         heads = head_sizes(source.model)  # before attention is written out
-        made = prepared(replace(source, origin=None), request.registry)
+        made = with_similarity(prepared(replace(source, origin=None), request.registry), request.similarity)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
         self._start(made, request, running, labels, first_run, texts, heads, detector)
 
@@ -193,17 +214,18 @@ class Explainer:
         self._graph = graph = Graph(source.model)
         self._inputs, self._rows = graph.inputs, {t.name: rows_of_table(graph, t) for t in graph.inputs if not t.is_float}
         self._reader: TextReader | None = None
-        if texts.tokenizer is None:
-            self._engine = self._engine_for(request)
-        else:
-            front = texts.front(graph, request, heads)
-            self._engine = self._engine_for(texts.request(request, front))
-            self._reader = TextReader(front, self._engine, self.labels)
+        front = None if texts.tokenizer is None else texts.front(graph, request, heads)
+        self._engine = self._engine_for(request if front is None else texts.request(request, front))
         if self._front is not None:
             self._front.start(self._engine, self._engine_for)
         elif self.labels:
             _check_labels(self.labels, self._engine)
             warn_of_labels(self.labels)
+        else:
+            told = found_class_names(self._pictures.metadata, self._pictures.folder)
+            self.labels = told if _classes(self._engine) == len(told) else []
+        if front is not None:
+            self._reader = TextReader(front, self._engine, self.labels)
 
     def _engine_for(self, request: Request) -> Engine:
         engine = ForwardEngine if request.method.forward_only else GraphEngine
@@ -226,11 +248,11 @@ class Explainer:
         source, request = (self._source, self._request) if front is None else (front.given, front.asked)
         asked = request, self._running, self.labels
         if given is not None:
-            return "handed over", given, source.folder, source.name, *asked, self._texts, self._detector
-        return "prepared", source, *asked, self._first_run, self._texts, self._heads, self._detector
+            return "handed over", self._pictures, given, source.folder, source.name, *asked, self._texts, self._detector
+        return "prepared", self._pictures, source, *asked, self._first_run, self._texts, self._heads, self._detector
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        kind, *rest = state
+        kind, self._pictures, *rest = state
         if kind == "prepared":
             self._start(*rest)
         else:
@@ -356,6 +378,7 @@ class Explainer:
 
         Args:
             x: the input array, or a dict of arrays by input name; samples lie along the axes that count them, [n, …] as a rule.
+                Or pictures: a file, a folder (as a Path), a pattern ("photos/*.jpg"), a picture of Pillow, or a list of these.
                 Or a DataFrame of pandas or polars: the columns of the only input, or an input per column.
                 Of models that take tokens: a text, a pair of texts (a tuple), or a list of these.
                 Of a language model token ids alone will do: nothing is padded then, the past is empty, and `about["filled_in"]`
@@ -383,9 +406,11 @@ class Explainer:
         if "seed" in run_time:
             warnings.warn("seed= is called cotangent= now; the next version drops the old name", DeprecationWarning, stacklevel=2)
             cotangent = run_time.pop("seed")
+        if holds_pictures(x) and not self._takes_text:
+            return self._of_pictures(x, target, {"baseline": baseline, "cotangent": cotangent, **run_time})
         if isinstance(x, str) and FILE.fullmatch(x):
             raise InputError(f"'{x}' names a file; read a file first, by numpy.load or onnxplain.load_image")
-        if holds_text(x) and not any(t.dtype is not None and t.dtype.kind in "OUS" for t in self._inputs):
+        if holds_text(x) and not self._takes_text:
             given = self._texts.baseline if baseline is None else baseline
             made = self._text_reader().explain(x, target, cotangent, {"baseline": given, **run_time}, self._checked)
             return replace(made, labels=self.labels)
@@ -406,11 +431,44 @@ class Explainer:
         LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         LOG.debug("explained %s", ", ".join(made.attributions))
-        contrast = names.told_contrast(kind) if dense is None else str(dense)
+        contrast = (names.told_contrast(kind) if dense is None else str(dense)) or self._told_similarity()
         named = [contrast] * count if contrast else ()
         about = {**made.about, **({"filled_in": filled} if filled else {}), **({"target": str(dense)} if dense else {})}
         features = _features(made, column_names(x))
-        return replace(made, labels=self.labels, target_names=named, features=features, about=about)
+        seen = self._pictures.reference
+        return replace(made, labels=self.labels, target_names=named, features=features, about=about, reference=seen)
+
+    def _of_pictures(self, x: Any, target: TargetLike, given: dict[str, Any]) -> Explanation:
+        """Explain pictures, brought to the model as was said or found."""
+        look = self.found_preprocessing()
+        if look is None:
+            raise InputError(no_preprocessing(x))
+        inputs, pictures = PictureFront(self.inputs, self._engine.axes.of_inputs, look).read(x)
+        return pictured(self(inputs, target, **given), pictures, look, self.inputs)
+
+    def _told_similarity(self) -> str:
+        """What is explained where an embedding is compared, in words; "" elsewhere."""
+        similar, seen = self._request.similarity, self._pictures.reference
+        return "" if similar is None else f"{similar.measure} to {'the reference' if seen is None else seen.name}"
+
+    def found_preprocessing(self, *, beside: bool = True) -> Preprocessing | None:
+        """How pictures become inputs: as was said, else as the model's metadata or a file beside it says.
+
+        Args:
+            beside: whether to look there if nothing was said.
+
+        Returns:
+            The preprocessing; None where nothing says it.
+
+        Raises:
+            InputError: what is found is wrong.
+        """
+        return self._pictures.preprocessing() if beside else self._pictures.given
+
+    @property
+    def _takes_text(self) -> bool:
+        """Whether the model itself takes strings."""
+        return any(t.dtype is not None and t.dtype.kind in "OUS" for t in self._inputs)
 
     def _ones(self, dense: DenseTarget, feeds: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
         """Ones at the elements of the explained output that a target of places sums."""
@@ -481,8 +539,14 @@ def _features(made: Explanation, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_labels(labels: Sequence[str], engine: Engine) -> None:
     """Check that there are as many names as classes, where the model says how many there are."""
+    classes = _classes(engine)
+    if classes is not None and classes != len(labels):
+        s = "s" if len(labels) != 1 else ""
+        raise InputError(f"{len(labels)} label{s} for the {classes} outputs of '{engine.axes.score.name}'; give one for each")
+
+
+def _classes(engine: Engine) -> int | None:
+    """How many classes the explained output has; None where it has several axes, or leaves it open."""
     axes = engine.axes
     classes = [d for i, d in enumerate(axes.score.shape or ()) if i != axes.axis]
-    if len(classes) == 1 and isinstance(classes[0], int) and classes[0] != len(labels):
-        s = "s" if len(labels) != 1 else ""
-        raise InputError(f"{len(labels)} label{s} for the {classes[0]} outputs of '{axes.score.name}'; give one for each")
+    return classes[0] if len(classes) == 1 and isinstance(classes[0], int) else None

@@ -11,7 +11,9 @@ import numpy as np
 
 from onnxplain.errors import InputError, nearest
 from onnxplain.explain.explainer import Explainer
-from onnxplain.io.images import Look, picture_array, read_picture
+from onnxplain.io.images import picture_array, read_picture
+from onnxplain.io.pictures.finding import PreprocessLike, preprocessing_of
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.reader import ModelLike
 from onnxplain.runtime.inputs import model_inputs
 
@@ -26,19 +28,22 @@ def load_image(
     model: ModelLike | Explainer,
     *,
     input: str | None = None,
+    preprocess: PreprocessLike | None = None,
     scale: float | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     layout: str | None = None,
 ) -> np.ndarray[Any, Any]:
-    """A picture as one sample of a model's input: (pixel · scale − mean) / std, in the input's order of axes.
+    """A picture as one sample of a model's input: resized as said, then (pixel · scale − mean) / std, its axes in order.
 
-    Channels and layout follow from the input's shape. Pictures are rotated as their EXIF data says and never resized.
+    Channels and layout follow from the input's shape. Pictures are rotated as their EXIF data says, and resized only by a
+    `preprocess`: the one given here; else the Explainer's own, or, where no numbers are given here, what it finds.
 
     Args:
         image: a .png or .jpg file, or a picture of Pillow.
         model: the model, or an Explainer of it.
         input: the name of the input, if the model has several.
+        preprocess: imagenet, clip, inception, yolo, unit or none; a JSON file, such as a preprocessor_config.json; or its fields.
         scale: the factor on pixel values 0..255, e.g. 1/255; None leaves them as they are.
         mean: subtracted next; one number, or one per channel.
         std: the divisor at the end; one number, or one per channel.
@@ -49,7 +54,8 @@ def load_image(
         if the layout has none.
 
     Raises:
-        InputError: the picture cannot be read, has another size than the input, or there is no such input.
+        InputError: the picture cannot be read, has another size than the input and is not to be resized, or there is no such
+            input or preprocessing.
         MissingDependencyError: Pillow is not installed.
 
     Example:
@@ -66,7 +72,10 @@ def load_image(
     if input is not None and input not in named:
         raise InputError(f"no input '{input}' in the model; {nearest(input, named)}")
     tensor = next(iter(named.values())) if input is None else named[input]
-    look = Look(_each(mean), _each(std), scale, layout)
+    silent = all(v is None for v in (mean, std, scale, layout))
+    known = model.found_preprocessing(beside=silent) if preprocess is None and isinstance(model, Explainer) else preprocess
+    start = Preprocessing() if known is None else preprocessing_of(known)
+    look = start.with_numbers(_each(mean), _each(std), scale, layout)
     if isinstance(image, str | os.PathLike):
         if not Path(image).is_file():
             raise InputError(f"no file at {image}")

@@ -10,6 +10,7 @@ import onnx
 from onnxplain.analysis.tensor_names import resolve, resolved
 from onnxplain.errors import MethodError
 from onnxplain.explain.request import Request
+from onnxplain.explain.similarity import with_similarity
 from onnxplain.io.metadata import METADATA_KEY
 from onnxplain.io.reader import Source
 from onnxplain.passes import expanded, prepared, preparing, scored, simplified
@@ -46,7 +47,7 @@ def prepare_source(source: Source, request: Request) -> Prepared:
         raise MethodError(
             f"{source.name} is an explained model already; explain the original (onnxplain inspect shows what it holds)"
         )
-    source = prepared(source, request.registry)
+    source = with_similarity(prepared(source, request.registry), request.similarity)
     named = _named(source.model, request)
     masked = {name: resolve(source.model, name) for name in request.mask}
     for run in _passes_of_the_method(named, masked):
@@ -58,6 +59,7 @@ def stages(source: Source, request: Request) -> Iterator[tuple[str, onnx.ModelPr
     """The passes of `prepare_source` one by one, in place: the name of each that changed something, and the model after it."""
     for name in preparing(source.model, request.registry):
         yield name, source.model
+    source = with_similarity(source, request.similarity)
     if request.method.forward_only:
         return
     named = _named(source.model, request)

@@ -9,6 +9,7 @@ from typing import Any
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import Target, TargetLike, parse_target
 from onnxplain.errors import MethodError
+from onnxplain.explain.similarity import SCORE, Similarity
 from onnxplain.ir.registry import Registry, load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.method.masks import Masks
@@ -37,6 +38,7 @@ class Request:
         only_attribution: whether the model's own outputs are left out.
         expose: inner tensors that become outputs too. "score" stands for the tensor the backward pass starts from and
             "explained" for those that get an attribution.
+        similarity: what an embedding is compared with; the score is then the output that `with_similarity` adds.
     """
 
     method: Method
@@ -53,6 +55,7 @@ class Request:
     batch_size: int | None = None
     only_attribution: bool = False
     expose: tuple[str, ...] = ()
+    similarity: Similarity | None = None
 
     @classmethod
     def of(
@@ -91,6 +94,8 @@ class Request:
             expose=tuple(expose),
             **settings,
         )
+        if made.similarity is not None:
+            made = replace(made, output=SCORE)
         if not found.forward_only and made.baseline is not None and not made.compares:
             raise MethodError(f"method '{found.name}' compares with no baseline; leave --baseline out or choose another method")
         return made

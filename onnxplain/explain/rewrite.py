@@ -16,6 +16,7 @@ from onnxplain.explain.emit import emit
 from onnxplain.explain.prepare import prepare_source
 from onnxplain.explain.request import Request
 from onnxplain.explain.select import select
+from onnxplain.explain.similarity import ReferenceLike, embedding_of, similar_to
 from onnxplain.explain.write import Rewritten, lower, tell, write
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.gc import collector_at_rest
@@ -46,6 +47,8 @@ def rewrite(
     batch_size: int | None = None,
     detect: str | Detector | None = None,
     rules: str | Path | Iterable[str | Path] | None = None,
+    reference: ReferenceLike | None = None,
+    similarity: str | None = None,
     **options: Any,
 ) -> onnx.ModelProto:
     """Write a model that returns its prediction and its explanation.
@@ -80,6 +83,10 @@ def rewrite(
             [samples, candidates, 4] and `detection_scores` [samples, candidates, classes]; targets are elements of the second,
             candidate · classes + class where they are given at run time.
         rules: folders with rule files of your own.
+        reference: what the model's embedding is compared with: another embedding, [d]; a dict with one sample of the model's
+            inputs, of which it makes one; or "input" for one given at run time. Then the score is their similarity, which
+            becomes an output of its own, [n, 1], and `output` names the embedding.
+        similarity: "cosine", as where none is said, or "dot".
         **options: the method's own options; `onnxplain methods NAME` lists them.
 
     Returns:
@@ -99,10 +106,11 @@ def rewrite(
         ['logits', 'image_attribution']
     """
     source = read(model, hold=True)
+    similar = similar_to(reference, similarity, output, lambda given, name: embedding_of(read(model), given, name))
     request = Request.for_graph(
         method, options=options, registry=load_registry(rules), target=target, output=output, inputs=inputs, layer=layer,
         baseline=baseline, score=score, sample_axis=sample_axis, mask=mask, batch_size=batch_size,
-        only_attribution=only_attribution,
+        only_attribution=only_attribution, similarity=similar,
     )  # fmt: skip
     if detect is not None:
         detector = Detector(detect) if isinstance(detect, str) else detect

@@ -1,60 +1,59 @@
-"""Images as input arrays. Channels and layout follow from the model's input; images are never resized."""
+"""Images as input arrays. Channels and layout follow from the model's input; only a preprocessing resizes them."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import InputError
+from onnxplain.io.pictures.placed import PlacedPicture
+from onnxplain.io.pictures.placement import MOST_PIXELS, Placement, placement_of
+from onnxplain.io.pictures.preprocessing import LAYOUTS, Preprocessing
+from onnxplain.io.pictures.presets import PRESETS
+from onnxplain.io.pictures.resampling import resampled
+from onnxplain.io.pictures.walking import PICTURES
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Dim, Tensor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LAYOUTS", "PICTURES", "Look", "picture_array", "picture_layout", "read_picture"]
+__all__ = [
+    "PICTURES",
+    "PicturedSample",
+    "picture_array",
+    "picture_layout",
+    "pictured_sample",
+    "read_picture",
+    "read_pictured",
+    "sized",
+]
 
 Array = np.ndarray[Any, Any]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""File endings of images."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 """What images are opened as, by their content, whatever their names: no other decoder is started."""
-MOST_PIXELS = 1 << 27
-"""Pixels of the largest image that is decoded, 134 million."""
 SIDEWAYS = (5, 6, 7, 8)
 """Values of the EXIF orientation that exchange height and width."""
-LAYOUTS = ("NCHW", "NHWC", "NHW", "CHW", "HWC", "HW")
-"""Orders of axes: N samples, C channels, H height, W width."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-@dataclass(frozen=True)
-class Look:
-    """How pixel values become input values: (pixel · scale − mean) / std, in a layout.
+class PicturedSample(NamedTuple):
+    """One sample of an input, and the picture that it was made of."""
 
-    Attributes:
-        mean: one number, or one per channel; None subtracts nothing.
-        std: one number, or one per channel; None divides by nothing.
-        scale: the factor that is applied first; None leaves the pixel values as they are.
-        layout: one of `LAYOUTS`; None infers it from the input's shape.
-    """
+    values: Array
+    picture: Image
+    placement: Placement
+    name: str
 
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-    scale: float | None = None
-    layout: str | None = None
-
-    @property
-    def is_used(self) -> bool:
-        """Whether any setting was given. Without one, raw pixel values are used."""
-        return any(v is not None for v in (self.mean, self.std, self.scale, self.layout))
+    def placed(self) -> PlacedPicture:
+        """What is kept of the picture."""
+        return PlacedPicture.of(self.picture, self.name, self.placement)
 
 
 def picture_layout(tensor: Tensor, layout: str | None = None) -> str:
@@ -106,33 +105,37 @@ def _inferred(shape: tuple[Dim, ...]) -> str | None:
     return "" if len(shape) == 2 else None
 
 
-def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | None = None) -> Array:
+def read_picture(path: Path, tensor: Tensor, look: Preprocessing, content: IO[bytes] | None = None) -> Array:
     """Read an image as one sample of an input.
 
     Args:
         path: a file whose content is PNG, JPEG, WebP, BMP, TIFF or GIF.
-        tensor: the model's input. Its shape determines the number of channels and the size the image must have.
-        look: how pixel values become input values.
+        tensor: the model's input. Its shape determines the number of channels and the size that comes out.
+        look: how the picture becomes input values.
         content: the file's content where it lies within another file; the path then names it in errors.
 
     Returns:
         The sample, [1, …]; without the sample axis if the input's layout has none.
 
     Raises:
-        InputError: the file is not an image, has a different size, has transparency that the model cannot take, or the settings
-            do not fit.
+        InputError: the file is not an image, has a different size and is not to be resized, has transparency that the model
+            cannot take, or the settings do not fit.
         MissingDependencyError: Pillow is not installed.
     """
+    return read_pictured(path, tensor, look, content).values
+
+
+def read_pictured(path: Path, tensor: Tensor, look: Preprocessing, content: IO[bytes] | None = None) -> PicturedSample:
+    """As `read_picture`, with the picture that the sample was made of."""
     with optional("image", "pictures"):
         from PIL import Image, ImageOps, UnidentifiedImageError
     try:
         given = path if content is None else content
-        layout = picture_layout(tensor, look.layout)
-        extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
+        extents = _extents(tensor, look)
         with warnings.catch_warnings(), Image.open(given, formats=FORMATS) as opened:
             warnings.simplefilter("ignore")  # sizes are checked here, and damage is an error below
-            _check_header(opened, extents, tensor, path)
-            return picture_array(ImageOps.exif_transpose(opened), tensor, look, path)
+            _check_header(opened, extents, tensor, look, path)
+            return pictured_sample(ImageOps.exif_transpose(opened), tensor, look, path)
     except InputError:
         raise
     except Image.DecompressionBombError:
@@ -144,13 +147,13 @@ def read_picture(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | No
         raise InputError(f"cannot read {path} as a picture: {reason}") from error
 
 
-def picture_array(picture: Image, tensor: Tensor, look: Look, path: Path) -> Array:
+def picture_array(picture: Image, tensor: Tensor, look: Preprocessing, path: Path) -> Array:
     """One sample of an input from a picture that Pillow opened.
 
     Args:
         picture: the picture.
         tensor: the model's input.
-        look: how pixel values become input values.
+        look: how the picture becomes input values.
         path: where the picture comes from, for messages.
 
     Returns:
@@ -159,14 +162,32 @@ def picture_array(picture: Image, tensor: Tensor, look: Look, path: Path) -> Arr
     Raises:
         InputError: as `read_picture`.
     """
+    return pictured_sample(picture, tensor, look, path).values
+
+
+def pictured_sample(picture: Image, tensor: Tensor, look: Preprocessing, path: Path) -> PicturedSample:
+    """As `picture_array`, with the picture that the sample was made of."""
     layout = picture_layout(tensor, look.layout)
-    extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
+    extents = _extents(tensor, look)
     wanted = extents.get("C", 1 if "C" not in layout else None)
-    pixels = _pixels(picture, wanted if isinstance(wanted, int) else None, path, tensor)
-    _check_size(pixels.shape[0], pixels.shape[1], extents, tensor, path)
+    ready = _in_channels(picture, wanted if isinstance(wanted, int) else None, path, tensor, look)
+    size = (ready.height, ready.width)
+    _check_size(*size, extents, tensor, look, path)
+    placement = _placement(look, size, extents, path)
+    array = np.asarray(resampled(ready, look, placement))
+    pixels = array if array.ndim == 3 else array[..., None]
+    if pixels.shape[-1] == 1 and isinstance(wanted, int) and wanted > 1:
+        pixels = pixels.repeat(wanted, axis=-1)
+    if look.channels == "BGR" and pixels.shape[-1] == 3:
+        pixels = pixels[..., ::-1]
     values = _normalised(pixels, look, path)
     if tensor.dtype is not None and tensor.is_float:
         values = values.astype(tensor.dtype)
+    return PicturedSample(_laid_out(values, layout, tensor, path), ready, placement, path.name)
+
+
+def _laid_out(values: Array, layout: str, tensor: Tensor, path: Path) -> Array:
+    """Values [h, w, c] in the order of the input's axes."""
     if not layout:
         return _row(values, tensor, path)
     if "C" not in layout:
@@ -176,14 +197,63 @@ def picture_array(picture: Image, tensor: Tensor, look: Look, path: Path) -> Arr
     return values[None] if "N" in layout else values
 
 
-def _pixels(picture: Image, channels: int | None, path: Path, tensor: Tensor) -> Array:
-    """Raw pixel values [h, w, c], converted between grey and colour to the number of channels the model takes."""
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 and 32 bits per pixel, which conversion would cut off
-        if channels not in (None, 1):
+def _extents(tensor: Tensor, look: Preprocessing) -> dict[str, Dim]:
+    """The extents of an input by the letters of its layout; height and width as a preprocessing has them where they are open.
+
+    Raises:
+        InputError: the preprocessing makes another size than the input has, or needs one and none is said.
+    """
+    layout = picture_layout(tensor, look.layout)
+    extents = dict(zip(layout, tensor.shape or (), strict=False)) if layout else {}
+    if look.resize == "none" and not look.crop:
+        return extents
+    if not layout:
+        raise InputError(
+            f"input '{tensor.name}' {named_dims(tensor)} takes rows of pixels, whose height and width nothing tells; resize "
+            "pictures yourself"
+        )
+    made = look.size or look.usual_size or (None, None)
+    for axis, extent in zip("HW", made, strict=True):
+        known = extents[axis]
+        if not isinstance(known, int) and extent is None:
             raise InputError(
-                f"{path} has one channel of more than 8 bits, input '{tensor.name}' takes {channels}; convert it first"
+                f"input '{tensor.name}' {named_dims(tensor)} leaves height and width open, and "
+                f'{look.name or "the preprocessing"} names no size: write a JSON file with "size": [height, width]'
             )
-        return np.asarray(picture)[..., None]
+        if isinstance(known, int) and look.size is not None and known != extent:
+            raise InputError(
+                f"{look.name or 'the preprocessing'} makes {look.size[0]}×{look.size[1]} (height × width), input '{tensor.name}' "
+                f"{named_dims(tensor)} takes another size; choose a preset, or correct its size"
+            )
+        extents[axis] = known if isinstance(known, int) else extent
+    return extents
+
+
+def sized(look: Preprocessing, tensor: Tensor) -> Preprocessing:
+    """A preprocessing with the size that it makes for an input.
+
+    Raises:
+        InputError: it makes another size than the input has, or needs one and none is said.
+    """
+    if look.resize == "none" and not look.crop:
+        return look
+    extents = _extents(tensor, look)
+    height, width = extents["H"], extents["W"]
+    return replace(look, size=(height, width)) if isinstance(height, int) and isinstance(width, int) else look
+
+
+def _placement(look: Preprocessing, size: tuple[int, int], extents: dict[str, Dim], path: Path) -> Placement:
+    height, width = (e if isinstance(e, int) else s for e, s in zip((extents.get("H"), extents.get("W")), size, strict=True))
+    try:
+        return placement_of(look, size, (height, width))
+    except InputError as error:
+        raise InputError(f"{path} is {error}" if "is smaller" not in str(error) else f"{path}: {error}") from None
+
+
+def _in_channels(picture: Image, channels: int | None, path: Path, tensor: Tensor, look: Preprocessing) -> Image:
+    """A picture in the mode that the model's channels ask for, converted between grey and colour; of more than 8 bits in grey."""
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 and 32 bits per pixel, which conversion would cut off
+        return _deep(picture, channels, path, tensor, look)
     grey = picture.mode in ("1", "L", "LA")
     wanted = channels if channels is not None else 1 if grey else 3
     if wanted not in MODES:
@@ -191,15 +261,40 @@ def _pixels(picture: Image, channels: int | None, path: Path, tensor: Tensor) ->
             f"input '{tensor.name}' {named_dims(tensor)} takes {wanted} channels; pictures have 1, 3 or 4; use an array"
         )
     if picture.has_transparency_data and wanted != 4:
-        seen = picture.convert("RGBA")
-        if np.asarray(seen)[..., 3].min() < 255:
-            raise InputError(f"{path} has transparent pixels, input '{tensor.name}' takes none; lay it on a background first")
-        picture = seen
-    array = np.asarray(picture.convert(MODES[wanted]))
-    return array if array.ndim == 3 else array[..., None]
+        picture = _on_ground(picture.convert("RGBA"), path, tensor, look)
+    return picture.convert(MODES[wanted])
 
 
-def _check_header(opened: Image, extents: dict[str, Dim], tensor: Tensor, path: Path) -> None:
+def _on_ground(seen: Image, path: Path, tensor: Tensor, look: Preprocessing) -> Image:
+    """A picture with transparency on a background."""
+    if np.asarray(seen)[..., 3].min() == 255:
+        return seen
+    if look.background is None:
+        raise InputError(f"{path} has transparent pixels, input '{tensor.name}' takes none; lay it on a background first")
+    with optional("image", "pictures"):
+        from PIL import Image
+
+    return Image.alpha_composite(Image.new("RGBA", seen.size, (*look.background, 255)), seen)
+
+
+def _deep(picture: Image, channels: int | None, path: Path, tensor: Tensor, look: Preprocessing) -> Image:
+    """A grey picture of 16 or 32 bits; of 16, with a preprocessing, its values are brought to 0..255."""
+    if not look.name:
+        if channels not in (None, 1):
+            raise InputError(
+                f"{path} has one channel of more than 8 bits, input '{tensor.name}' takes {channels}; convert it first"
+            )
+        return picture
+    with optional("image", "pictures"):
+        from PIL import Image
+
+    values = np.asarray(picture)
+    if picture.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise InputError(f"{path} holds values of 32 bits, whose range nothing tells; convert it to 8 or 16 bits first")
+    return Image.fromarray((values / 257).astype(np.float32))
+
+
+def _check_header(opened: Image, extents: dict[str, Dim], tensor: Tensor, look: Preprocessing, path: Path) -> None:
     """What can be told of a picture before its pixels are decoded."""
     width, height = opened.size
     if opened.format in ("GIF", "TIFF", "WEBP") and getattr(opened, "n_frames", 1) > 1:
@@ -208,21 +303,23 @@ def _check_header(opened: Image, extents: dict[str, Dim], tensor: Tensor, path: 
         raise InputError(f"{path} is {height:,}×{width:,} pixels, more than {MOST_PIXELS:,} in all; make it smaller")
     if opened.getexif().get(0x0112) in SIDEWAYS:
         width, height = height, width
-    _check_size(height, width, extents, tensor, path)
+    _check_size(height, width, extents, tensor, look, path)
 
 
-def _check_size(height: int, width: int, extents: dict[str, Dim], tensor: Tensor, path: Path) -> None:
+def _check_size(height: int, width: int, extents: dict[str, Dim], tensor: Tensor, look: Preprocessing, path: Path) -> None:
+    """Refuse a picture that has another size than the input, where nothing resizes it."""
+    if look.resize != "none" or look.crop:
+        return
     wanted = [extents.get("H"), extents.get("W")]
     if any(isinstance(w, int) and w != found for w, found in zip(wanted, (height, width), strict=True)):
         h, w = (e if isinstance(e, int) else f for e, f in zip(wanted, (height, width), strict=True))
         raise InputError(
             f"{path} is {height}×{width} pixels (height × width), input '{tensor.name}' {named_dims(tensor)} takes "
-            f'{h}×{w}; resize it as in training, e.g. python -c "from PIL import Image; '
-            f"Image.open('{path.name}').resize(({w}, {h})).save('resized.png')\""
+            f"{h}×{w}; say how pictures are prepared for it (--preprocess, preprocess=): {', '.join(PRESETS)}, or a JSON file"
         )
 
 
-def _normalised(pixels: Array, look: Look, path: Path) -> Array:
+def _normalised(pixels: Array, look: Preprocessing, path: Path) -> Array:
     if look.scale is None and look.mean is None and look.std is None:
         return pixels
     channels = pixels.shape[-1]

@@ -13,13 +13,17 @@ import numpy as np
 
 from onnxplain.errors import InputError, nearest
 from onnxplain.io.arrays import array_names, read_npy, read_npz
-from onnxplain.io.images import PICTURES, Look, read_picture
+from onnxplain.io.images import PICTURES, read_picture, read_pictured
+from onnxplain.io.pictures.placed import PlacedPicture
+from onnxplain.io.pictures.preprocessing import Preprocessing
+from onnxplain.io.pictures.walking import is_pattern, pictures_in
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 
 __all__ = [
     "ENDINGS",
     "cell_number",
+    "files_of",
     "headers",
     "is_of_numbers",
     "read_array",
@@ -52,6 +56,8 @@ def read_inputs(
     layout: str | None = None,
     features_header: bool | None = None,
     axes: Mapping[str, int | None] | None = None,
+    look: Preprocessing | None = None,
+    pictures: dict[str, list[PlacedPicture]] | None = None,
 ) -> dict[str, Array]:
     """Read the model's inputs from files.
 
@@ -60,7 +66,8 @@ def read_inputs(
     - .csv: one row per sample, columns in the model's order. If the model has several inputs, the header names them.
       Empty cells and NA are missing values (NaN) if the input takes fractions.
     - .txt: numbers separated by spaces, commas or line breaks.
-    - .png, .jpg, .webp, .bmp, .tiff, .gif: pixel values 0..255, rotated as the EXIF data says, never resized.
+    - .png, .jpg, .webp, .bmp, .tiff, .gif: pixel values 0..255, rotated as the EXIF data says, resized only as `look` says.
+    - a folder or a pattern ("photos/*.jpg"): the pictures in it, in the order of their names; of a folder those deeper down too.
 
     Several files for one input are several samples. An array that lacks exactly one axis gets the one that counts samples.
 
@@ -73,6 +80,8 @@ def read_inputs(
         layout: order of an image's axes: NCHW, NHWC, NHW, CHW, HWC or HW; None infers it from the input's shape.
         features_header: whether the first line of a .csv names the columns; None checks whether it contains numbers.
         axes: the axis of each input that counts samples, where it is not the first.
+        look: how pictures become input values; `mean`, `std`, `scale` and `layout` take the place of its own.
+        pictures: is given the pictures of every input that was made of pictures alone, by the input's name.
 
     Returns:
         Arrays by input name.
@@ -83,19 +92,24 @@ def read_inputs(
     """
     if not paths:
         raise InputError("no input files; known endings: " + ", ".join(ENDINGS))
-    look = Look(mean, std, scale, layout)
+    look = (look or Preprocessing()).with_numbers(mean, std, scale, layout)
     along = {tensor.name: (axes or {}).get(tensor.name) or 0 for tensor in tensors}
     found: dict[str, list[Array]] = {}
+    seen: dict[str, list[PlacedPicture]] = {}
     kinds = set()
     for text in paths:
-        name, path = _split(text, tensors)
-        kinds.add(path.suffix.lower())
-        for tensor, array in _read(path, name, tensors, look, features_header, along):
-            found.setdefault(tensor.name, []).append(with_samples(array, tensor, along[tensor.name]))
+        name, given = _split(text, tensors)
+        for path in given:
+            kinds.add(path.suffix.lower())
+            for tensor, array in _read(path, name, tensors, look, features_header, along, seen):
+                found.setdefault(tensor.name, []).append(with_samples(array, tensor, along[tensor.name]))
     if look.is_used and not kinds & set(PICTURES):
         raise InputError(
-            f"mean, std, scale and layout are for pictures ({', '.join(PICTURES)}); prepare arrays and tables yourself"
+            f"mean, std, scale and layout, and preprocessing, are for pictures ({', '.join(PICTURES)}); prepare arrays and "
+            "tables yourself"
         )
+    if pictures is not None:
+        pictures |= {name: made for name, made in seen.items() if len(made) == len(found[name])}
     return {name: _stack(name, parts, along[name]) for name, parts in found.items()}
 
 
@@ -139,7 +153,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     return read_npz(path, array_names(path))
 
 
-def read_sample(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | None = None) -> Array:
+def read_sample(path: Path, tensor: Tensor, look: Preprocessing, content: IO[bytes] | None = None) -> Array:
     """Read the one sample in a file.
 
     Args:
@@ -170,16 +184,26 @@ def read_sample(path: Path, tensor: Tensor, look: Look, content: IO[bytes] | Non
     return np.asarray(array[0])
 
 
-def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, Path]:
-    """The input's name, if one is given, and the path."""
+def _split(text: str, tensors: Sequence[Tensor]) -> tuple[str | None, list[Path]]:
+    """The input's name, if one is given, and the paths: one, or the pictures of a folder or a pattern."""
     name, equals, rest = text.partition("=")
     known = [t.name for t in tensors]
     if equals and name in known:
-        return name, _existing(Path(rest))
-    path = Path(text)
-    if equals and not path.exists():
+        return name, files_of(rest)
+    if equals and not Path(text).exists() and not is_pattern(text):
         raise InputError(f"no input '{name}' in the model; {nearest(name, known)}")
-    return None, _existing(path)
+    return None, files_of(text)
+
+
+def files_of(text: str) -> list[Path]:
+    """What a path stands for: itself, or the pictures of a folder or a pattern.
+
+    Raises:
+        InputError: there is no such file, its ending is unknown, or there are no pictures.
+    """
+    if is_pattern(text) or Path(text).is_dir():
+        return pictures_in(text)
+    return [_existing(Path(text))]
 
 
 def _existing(path: Path) -> Path:
@@ -194,7 +218,13 @@ def _existing(path: Path) -> Path:
 
 
 def _read(
-    path: Path, name: str | None, tensors: Sequence[Tensor], look: Look, header: bool | None, axes: Mapping[str, int]
+    path: Path,
+    name: str | None,
+    tensors: Sequence[Tensor],
+    look: Preprocessing,
+    header: bool | None,
+    axes: Mapping[str, int],
+    seen: dict[str, list[PlacedPicture]],
 ) -> list[tuple[Tensor, Array]]:
     """The arrays in one file, each with the input it is for."""
     named = [t for t in tensors if t.name == name] or (list(tensors) if len(tensors) == 1 else [])
@@ -208,7 +238,10 @@ def _read(
         raise InputError(f"the model has {len(tensors)} inputs: say which one {path} is for, e.g. {names}")
     tensor, axis = named[0], axes[named[0].name]
     if ending in PICTURES:
-        return [(tensor, read_picture(path, tensor, look))]
+        made = read_pictured(path, tensor, look)
+        if look.name:
+            seen.setdefault(tensor.name, []).append(made.placed())
+        return [(tensor, made.values)]
     if ending == ".npy":
         return [(tensor, read_npy(path))]
     if ending == ".csv":

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
 
     import matplotlib.figure
+    import numpy as np
     import pandas as pd
     import shap
     import xarray
@@ -47,6 +48,9 @@ class Explanation(ExplanationData):
             `filters` and `leaves` of a soft tree, is [1, …].
         texts: where texts were explained, the tokens of each with their places in it; `text_units("word")` has their words.
         target_names: what was explained of each sample, where it has a name of its own, such as a token of a language model.
+        pictures: where pictures were explained, each with its place in the input, by the input's name; `on_picture` carries
+            attributions back to them.
+        reference: the picture whose embedding those of the samples were compared with.
 
     Example:
         >>> import numpy as np
@@ -60,6 +64,37 @@ class Explanation(ExplanationData):
         >>> [(index, round(value, 2)) for index, value in explanation[3].top(2)[0]]
         [((0, 4, 5), 3.07), ((0, 4, 4), 1.65)]
     """
+
+    def on_picture(self, sample: int = 0, name: str | None = None, *, target: int | None = None) -> np.ndarray[Any, Any]:
+        """An attribution on the pixels of the picture itself: resize, crop and letterbox undone, summed over channels.
+
+        What an input pixel has is divided among the picture's pixels under it, by area: sums are kept, but for what lies on a
+        letterbox's border. Maps of layers, such as Grad-CAM's, are interpolated.
+
+        Args:
+            sample: which sample.
+            name: which attribution; None for the first.
+            target: which of all targets, where all were explained.
+
+        Returns:
+            float64 [height, width] of the picture, rotated as its EXIF data says; zero where the model saw nothing of it.
+
+        Raises:
+            InputError: no pictures were explained, or all targets were, and none is chosen.
+            LayerError: no tensor of this name was explained, or it is no map over a picture.
+
+        Example:
+            >>> from PIL import Image
+            >>> from onnxplain import Explainer
+            >>> explainer = Explainer("fixtures/digits/model.onnx", "saliency", preprocess="unit")
+            >>> picture = Image.open("fixtures/digits/digit_8.png").resize((60, 48))  # of which the model sees 8 × 8
+            >>> explanation = explainer(picture)
+            >>> explanation.on_picture().shape, explanation.attribution.shape
+            ((48, 60), (1, 1, 8, 8))
+        """
+        from onnxplain.results.on_picture import on_picture
+
+        return on_picture(self, sample, name, target)
 
     def interactions(self, most: int | None = 10, size: int | None = None) -> list[list[tuple[tuple[int, ...], float]]]:
         """The sets of features, or of groups of them, that do most together, by absolute value.

@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxplain.errors import InputError, LayerError, nearest
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.io.pictures.placed import PlacedPicture
 from onnxplain.io.text.encoded import EncodedText
 from onnxplain.io.text.units import TextUnit, units_of
 from onnxplain.results.width import one_per_token
@@ -37,6 +38,8 @@ class ExplanationData:
     sample_names: Sequence[str] = ()
     texts: Sequence[EncodedText] = ()
     target_names: Sequence[str] = ()
+    pictures: Mapping[str, Sequence[PlacedPicture]] = field(default_factory=dict)
+    reference: PlacedPicture | None = None
 
     @property
     def method(self) -> str:
@@ -186,6 +189,7 @@ class ExplanationData:
             sample_names=_some(self.sample_names, chosen, count),
             texts=_some(self.texts, chosen, count),
             target_names=_some(self.target_names, chosen, count),
+            pictures={k: _some(v, chosen, count) for k, v in self.pictures.items()},
         )
 
     def _chosen(self, samples: Any) -> slice | np.ndarray[Any, Any]:
@@ -373,7 +377,8 @@ class ExplanationData:
         """Convert to lists and numbers, ready for JSON.
 
         Returns:
-            A dict with the keys about, target, labels, delta, facts, attributions and outputs; of texts, texts too.
+            A dict with the keys about, target, labels, delta, facts, attributions and outputs; of texts, texts too; of pictures,
+            their names and places in the inputs.
         """
         return {
             "about": dict(self.about),
@@ -384,6 +389,7 @@ class ExplanationData:
             "attributions": {k: v.tolist() for k, v in self.attributions.items()},
             "outputs": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in self.outputs.items()},
             **({"texts": [text.to_dict() for text in self.texts]} if self.texts else {}),
+            **({"pictures": {k: [p.to_dict() for p in v] for k, v in self.pictures.items()}} if self.pictures else {}),
         }
 
     def __repr__(self) -> str:

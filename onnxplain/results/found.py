@@ -23,10 +23,18 @@ class FoundBox:
 
 
 def found_boxes(explanation: ExplanationData, sample: int) -> list[FoundBox]:
-    """The detections of a sample, in the order of their numbers; none where no detector was explained."""
+    """The detections of a sample, in the order of their numbers, in pixels of the input or of the picture that is drawn in its
+    place; none where no detector was explained."""
     if "detections" not in explanation.facts:
         return []
     rows = explanation.facts["detections"][sample]
+    pictures = next(iter(explanation.pictures.values()), None)
+    if pictures is not None:
+        high, wide = pictures[sample].preview.shape[:2]
+        place = pictures[sample].placement
+        ways = (place.width, wide), (place.height, high), (place.width, wide), (place.height, high)
+        rows = rows.copy()
+        rows[:, :4] = np.stack([axis.back(rows[:, i], pixels) for i, (axis, pixels) in enumerate(ways)], axis=1)
     return [
         FoundBox(
             (float(r[0]), float(r[1]), float(r[2]), float(r[3])),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxplain._optional import optional
+from onnxplain.io.pictures.preprocessing import told_in_words
 from onnxplain.io.writer import write_file
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.found import FoundBox, found_boxes
@@ -25,7 +26,7 @@ from onnxplain.results.plot.series import as_channels, lanes_of
 from onnxplain.results.plot.style import CLIP, blocks, edges, percent, rim, short, to_picture, veil
 from onnxplain.results.plot.tabular.surfaces import SurfacesBlock
 from onnxplain.results.plot.tree import TreeBlock
-from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
+from onnxplain.results.plot.views import PlotColumn, PlotView, columns_of, views_of
 from onnxplain.results.prediction import Prediction, explained_score, predictions, sample_count
 from onnxplain.results.running_text import Stretch, hidden_total, paragraphs, strongest_colour
 
@@ -213,6 +214,9 @@ def _facts(explanations: Sequence[ExplanationData], how: str) -> list[tuple[str,
         if e["kind"] != "input"
     ]
     facts += [("attributed", ", ".join(stand_ins))] if stand_ins else []
+    similar = about.get("similarity")
+    facts += [("compared", f"{similar['measure']} of the embedding and the reference")] if similar else []
+    facts += [("prepared", f"'{name}' by {told_in_words(told)}") for name, told in about.get("preprocess", {}).items()]
     facts += [("not explained", line) for line in left_out_in_words(first.left_out)]
     facts += [("of all samples together", ", ".join(first.shared))] if first.shared else []
     facts += [("passes", ", ".join(about["passes"]))] if about.get("passes") else []
@@ -256,11 +260,12 @@ def _block(view: PlotView, columns: Sequence[PlotColumn], sample: int, several: 
 
 
 def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[str, Any]:
-    picture = None if view.values is None else blocks(picture_of(view.values[sample]), MOST_PIXELS)
+    picture = view.picture(sample)
+    picture = None if picture is None else blocks(picture, MOST_PIXELS)
     cells = []
     maps = view.maps or (False,) * len(columns)
-    for column, attributions, is_map in zip(columns, view.attributions, maps, strict=True):
-        heat = pooled_map(attributions[sample])
+    for number, (column, is_map) in enumerate(zip(columns, maps, strict=True)):
+        heat = view.heat(sample, number)
         scale = rim(heat)
         small = blocks(heat, MOST_PIXELS)
         printed = is_map and picture is not None
@@ -281,12 +286,14 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
         outline[..., 3] = 150 * lines
     sharp = is_sharp(view)
     most = MOST_ACROSS if sharp else MOST_ACROSS - 1
-    panels = len(cells) + (picture is not None)
+    panels = len(cells) + (picture is not None) + (view.reference is not None)
+    compared = view.reference
     return {
+        "reference": None if compared is None else _png(blocks(compared.preview, MOST_PIXELS)),
+        "caption": "picture" if view.pictures else "input",
+        "compared": "" if compared is None else compared.name,
         "picture": None if picture is None else _png(np.round(255 * np.clip(picture, 0, 1))),
-        "boxes": []
-        if view.values is None
-        else _boxes(found_boxes(columns[0].explanation, sample), picture_of(view.values[sample]).shape),
+        "boxes": [] if picture is None else _boxes(found_boxes(columns[0].explanation, sample), picture.shape),
         "outline": None if outline is None else _png(outline),
         "sharp": sharp,
         "cells": cells,
@@ -313,8 +320,8 @@ def _boxes(boxes: Sequence[FoundBox], shape: Sequence[int], *, named: bool = Tru
 
 def is_sharp(view: PlotView) -> bool:
     """Whether the image has so few pixels that each one should be visible."""
-    shown = view.attributions[0] if view.values is None else view.values
-    return bool(max(picture_of(shown[0]).shape[:2]) < 100)
+    shown = view.picture(0)
+    return bool(max((view.heat(0, 0) if shown is None else shown).shape[:2]) < 100)
 
 
 def _png(pixels: Array) -> str:

@@ -12,6 +12,7 @@ from onnxplain.errors import InputError
 from onnxplain.io.arrays import array_names, read_npz
 from onnxplain.io.contract import metadata_schema
 from onnxplain.io.json_schema import problems_of
+from onnxplain.io.pictures.placed import PlacedPicture
 from onnxplain.io.plain import from_json
 from onnxplain.io.text.encoded import EncodedText
 from onnxplain.results.explanation_data import ExplanationData
@@ -87,6 +88,11 @@ def _names(given: Any) -> list[str]:
 
 def _fields(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     about, parts = from_json(str(arrays["about"])), from_json(str(arrays[PARTS]))
+    pictures = {
+        name: [PlacedPicture.of_dict(told, arrays[told["preview"]]) for told in found]
+        for name, found in parts.get("pictures", {}).items()
+    }
+    reference = pictures.pop("", [None])[0]
     outputs = {name: arrays[key] for name, key in parts["outputs"].items()}
     return {
         "attributions": {name: arrays[key] for name, key in parts["attributions"].items()},
@@ -101,4 +107,6 @@ def _fields(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         "sample_names": tuple(_names(parts["sample_names"])),
         "texts": tuple(map(EncodedText.of_dict, from_json(str(arrays["texts"])))) if "texts" in parts["own"] else (),
         "target_names": tuple(_names(parts["target_names"])),
+        "pictures": pictures,
+        "reference": reference,
     }

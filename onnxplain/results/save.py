@@ -151,7 +151,9 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
         for name, values in named.items():
             keys[kind][name] = f"{kind}.{name}" if name in (*arrays, PARTS) else name
             arrays[keys[kind][name]] = _storable(values)
+    pictured = _pictures(explanation, arrays)
     parts = {
+        "pictures": pictured,
         "attributions": {name: f"{name}_attribution" for name in explanation.attributions},
         "inputs": keys["input"],
         "outputs": keys["output"],
@@ -165,6 +167,18 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
     }
     arrays[PARTS] = np.array(json.dumps(parts, ensure_ascii=False))
     return arrays
+
+
+def _pictures(explanation: ExplanationData, arrays: dict[str, Array]) -> dict[str, list[dict[str, Any]]]:
+    """Put the previews of pictures among the arrays; by input where they are and how they lie in it; "" has the reference."""
+    made: dict[str, list[dict[str, Any]]] = {}
+    reference = {} if explanation.reference is None else {"": [explanation.reference]}
+    for name, pictures in {**explanation.pictures, **reference}.items():
+        for number, picture in enumerate(pictures):
+            key = f"picture.{name}.{number}"
+            arrays[key] = picture.preview
+            made.setdefault(name, []).append({**picture.to_dict(), "preview": key})
+    return made
 
 
 def _storable(values: Any) -> np.ndarray[Any, Any]:

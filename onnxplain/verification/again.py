@@ -84,6 +84,8 @@ def _not_asked(about: Mapping[str, Any]) -> str:
     """Why a method is not to run with these options; empty where it may. Metadata is anybody's: it opens no file, and asks for
     no more work than methods do that people use."""
     options = about["options"]
+    if about.get("similarity") is not None:
+        return "what the embedding is compared with is not in the metadata"
     if "baked in" in (*options.values(), about["baseline"]) or "mask" in about["run_time_inputs"]:
         return "arrays, masks or composites that were given are not in the metadata"
     method = all_methods()[about["method"]]

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,25 +55,31 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert "load_image" in (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
 
 
-def commands() -> list[str]:
-    """The commands for the shell on the pages that people start from."""
-    lines = [line for page in ("index.md", "pictures.md") for line in (DOCS / page).read_text(encoding="utf-8").splitlines()]
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ onnxplain")]
+def steps(page: str) -> Iterator[list[str]]:
+    """What to run for a page, in its order: the commands for the shell, and its Python, each time with what came before it."""
+    text, code = (DOCS / page).read_text(encoding="utf-8"), ""
+    for kind, block in re.findall(r"^```(python|console)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if kind == "python":
+            code += block
+            continue
+        if code:
+            yield ["-c", code]
+        yield from (["-m", *shlex.split(line[2:])] for line in block.splitlines() if line.startswith("$ onnxplain"))
+    if code:
+        yield ["-c", code]
 
 
 def test_the_first_pages_work_as_they_stand(tmp_path: Path) -> None:
     """Commands and Python, in an empty folder, in the order of the pages."""
-    for command in dict.fromkeys(commands()):
-        done = subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                              capture_output=True, text=True)  # fmt: skip
-        assert done.returncode == 0, (command, done.stderr)
+    done: list[list[str]] = []
+    for step in (step for page in ("index.md", "pictures.md") for step in steps(page)):
+        if step in done:
+            continue
+        ran = subprocess.run([sys.executable, *step], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                             capture_output=True, text=True)  # fmt: skip
+        assert ran.returncode == 0, (step, ran.stderr)
+        done.append(step)
     assert (tmp_path / "eight.html").stat().st_size > 10_000
-    for page in ("index.md", "pictures.md"):
-        blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-        code = "\n".join(blocks)
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                              capture_output=True, text=True)  # fmt: skip
-        assert done.returncode == 0, (page, done.stderr)
 
 
 def test_objects_in_and_out_work_as_they_stand() -> None:

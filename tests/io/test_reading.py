@@ -200,7 +200,7 @@ class TestPictures:
         assert read_inputs([colour], [GREY])["image"].shape == (1, 1, 4, 6)
 
     def test_never_resized(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"is 6×4 pixels \(height × width\), .* takes 4×6; resize it"):
+        with pytest.raises(InputError, match=r"is 6×4 pixels \(height × width\), .* takes 4×6; say how pictures are prepared"):
             read_inputs([picture(tmp_path / "a.png", RAMP.T)], [GREY])
 
     def test_scale_mean_std(self, tmp_path: Path) -> None:

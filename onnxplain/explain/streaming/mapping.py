@@ -22,7 +22,8 @@ from onnxplain.explain.streaming.progress import watched
 from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.files import digest
 from onnxplain.io.datasets.opening import open_data
-from onnxplain.io.images import Look
+from onnxplain.io.pictures.finding import PreprocessLike
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.reader import ModelLike
 from onnxplain.io.table import csv_text
 from onnxplain.io.writer import write_file
@@ -102,6 +103,7 @@ def map(
     std: Sequence[float] | None = None,
     scale: float | None = None,
     layout: str | None = None,
+    preprocess: PreprocessLike | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     providers: Providers = None,
     threads: int | None = None,
@@ -142,6 +144,8 @@ def map(
         std: scaled pixel values are divided by it; one number, or one per channel.
         scale: factor on pixel values, applied first, e.g. 1/255.
         layout: order of an image's axes; None infers it from the input's shape.
+        preprocess: how pictures become inputs, as in `Explainer`; None takes what the model's metadata or a file beside it says
+            of a folder or an archive, unless one of the four above is given.
         options: options of each method, by its name.
         providers: as in `Explainer`.
         threads: as in `Explainer`.
@@ -185,9 +189,14 @@ def map(
             f"arrays hold numbers only, so that '{keep[0]}' cannot be kept: write .parquet, or one file a sample (npz)"
         )
     with held(goal, form, sources, resume=resume, overwrite=overwrite) as work:
-        explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
+        explainers = {name: Explainer(model, name, preprocess=preprocess, **running, **settings, **own[name]) for name in names}
         tensors = next(iter(explainers.values())).inputs
-        source = open_data(paths, tensors, Look(mean, std, scale, layout), chosen)
+        silent = all(v is None for v in (mean, std, scale, layout))
+        first = Path(paths[0])
+        pictured = first.suffix.lower() == ".tar" or (first.is_dir() and first.suffix.lower() != ".zarr")
+        told = next(iter(explainers.values())).found_preprocessing(beside=silent and pictured)
+        look = (told or Preprocessing()).with_numbers(mean, std, scale, layout)
+        source = open_data(paths, tensors, look, chosen)
         if not source.count:
             raise InputError(f"{paths[0]} holds no samples")
         sink, stop = sink_for(goal, form, work, 1), on_error == "stop"
@@ -198,7 +207,7 @@ def map(
             "settings": digest({k: repr(v) for k, v in sorted({**settings, "options": options}.items())}),
             "target": [repr(target), target_column],
             "data": dict(source.state()),
-            "look": [repr(v) for v in (mean, std, scale, layout)],
+            "look": [*(repr(v) for v in (mean, std, scale, layout)), *([] if told is None else [told.to_dict()])],
             "columns": [list(columns or ()), key, list(kept), cohort],
             "form": form or goal.suffix,
             "on_error": on_error,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,9 @@ import numpy as np
 
 from onnxplain.errors import InputError, OnnxplainError
 from onnxplain.io.datasets.dataset import Array, Block, Problem
-from onnxplain.io.images import PICTURES, Look
+from onnxplain.io.images import PICTURES
+from onnxplain.io.pictures.preprocessing import Preprocessing
+from onnxplain.io.pictures.walking import files_in
 from onnxplain.io.samples import read_sample
 from onnxplain.ir.tensor import Tensor
 
@@ -43,18 +44,13 @@ class FolderData:
 
     folder: Path
     tensor: Tensor
-    look: Look
+    look: Preprocessing
     paths: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, folder: Path, tensor: Tensor, look: Look) -> FolderData:
+    def of(cls, folder: Path, tensor: Tensor, look: Preprocessing) -> FolderData:
         """The data set of a folder."""
-        found = sorted(
-            Path(root, name).relative_to(folder).as_posix()
-            for root, _, names in os.walk(folder)
-            for name in names
-            if Path(name).suffix.lower() in SAMPLES and not name.startswith(".")
-        )
+        found = files_in(folder, SAMPLES)
         if not found:
             raise InputError(f"{folder} holds no samples; files of samples end in {', '.join(SAMPLES)}")
         return cls(folder, tensor, look, tuple(found))
@@ -107,11 +103,11 @@ class TarData:
 
     archives: tuple[Path, ...]
     tensor: Tensor
-    look: Look
+    look: Preprocessing
     members: tuple[tuple[str, int, str, int, int], ...] = field(repr=False, default=())
 
     @classmethod
-    def of(cls, archives: Sequence[Path], tensor: Tensor, look: Look) -> TarData:
+    def of(cls, archives: Sequence[Path], tensor: Tensor, look: Preprocessing) -> TarData:
         """The data set of some archives."""
         found = [member for number, path in enumerate(archives) for member in _members(number, path)]
         twice = next((a[0] for a, b in pairwise(found) if a[:2] == b[:2]), None)

@@ -10,7 +10,7 @@ from onnxplain.io.datasets.arrays import ArrayData
 from onnxplain.io.datasets.dataset import Choice, DataSet
 from onnxplain.io.datasets.files import FolderData, TarData
 from onnxplain.io.datasets.tables import TableData
-from onnxplain.io.images import Look
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["DATA_ENDINGS", "open_data"]
@@ -21,7 +21,7 @@ DATA_ENDINGS = (*ARRAYS, *TABLES, ".tar")
 """Endings of data sets; folders of samples are another kind."""
 
 
-def open_data(paths: Sequence[str], tensors: Sequence[Tensor], look: Look, choice: Choice) -> DataSet:
+def open_data(paths: Sequence[str], tensors: Sequence[Tensor], look: Preprocessing, choice: Choice) -> DataSet:
     """Open a data set. Nothing but what tells its size is read.
 
     Args:

@@ -11,7 +11,7 @@ from onnxplain.results.found import FoundBox, found_boxes
 from onnxplain.results.plot.heat_style import HeatStyle
 from onnxplain.results.plot.page import Page, gutter_of
 from onnxplain.results.plot.style import QUIET, colours, edges, rim, shaded, short, to_picture
-from onnxplain.results.plot.views import PlotColumn, PlotView, picture_of, pooled_map
+from onnxplain.results.plot.views import PlotColumn, PlotView
 from onnxplain.results.prediction import Prediction
 
 __all__ = ["USUAL", "ImageBlock", "heat_picture", "scale_text"]
@@ -25,6 +25,8 @@ BOX = "#0a7d55"
 """The colour of a box that is explained; green is in neither scale of heat maps."""
 
 USUAL = HeatStyle()
+COMPARED = "compared with"
+"""The heading above the picture that the samples were compared with."""
 
 
 class ImageBlock:
@@ -35,16 +37,16 @@ class ImageBlock:
         style: HeatStyle = USUAL,
     ) -> None:  # fmt: skip
         self.view, self.columns, self.samples, self.predictions, self.style = view, columns, samples, predictions, style
-        height, width = (
-            picture_of(view.values[0]).shape[:2] if view.values is not None else pooled_map(view.attributions[0][0]).shape
-        )
+        first = view.picture(samples[0]) if samples else None
+        self.pictured = first is not None
+        height, width = view.heat(samples[0] if samples else 0, 0).shape if first is None else first.shape[:2]
         small = max(height, width) <= 16
         wide = (1.2 if small else 1.9) if len(columns) > 3 else (1.5 if small else 2.5)
         ratio = min(max(height / width, 0.4), 1.6)
         self.cell = (wide, wide * ratio)
         self.gap, self.foot = 0.14, 0.26
         self.gutter = gutter_of([predictions[s] for s in samples], [c.target(s) for s in samples for c in columns])
-        self.panels = len(columns) + (view.values is not None)
+        self.panels = len(columns) + self.pictured + (view.reference is not None)
         self.head = 0.22 * max(1, max(-(-len(c.heading) * 0.066 // wide) for c in columns))
         self.width = self.gutter + self.panels * (wide + self.gap) - self.gap
         self.height = self.head + len(samples) * (self.cell[1] + self.foot) - 0.04
@@ -53,7 +55,9 @@ class ImageBlock:
         """Draw at a place."""
         wide, high = self.cell
         places = [left + self.gutter + i * (wide + self.gap) for i in range(self.panels)]
-        headings = [*(["input"] if self.view.values is not None else []), *(c.heading for c in self.columns)]
+        first = ["picture" if self.view.pictures else "input"] if self.pictured else []
+        first += [COMPARED] if self.view.reference is not None else []
+        headings = [*first, *(c.heading for c in self.columns)]
         page.headings(headings, places, top + self.head - 0.07, wide)
         page.left_heading(left, top + self.head - 0.07)
         for row, sample in enumerate(self.samples):
@@ -63,6 +67,7 @@ class ImageBlock:
     def _row(self, page: Page, sample: int, left: float, top: float, places: list[float]) -> None:
         wide, high = self.cell
         targets = {c.target(sample) for c in self.columns}
+        fitted: dict[str, Any] = {"aspect": "equal"} if self.view.pictures else {}  # pictures of a set differ in shape
         page.prediction(
             left,
             top + high / 2,
@@ -70,21 +75,22 @@ class ImageBlock:
             self.predictions[sample],
             next(iter(targets)) if len(targets) == 1 else None,
         )
-        picture = None
-        if self.view.values is not None:
-            picture = picture_of(self.view.values[sample])
+        picture = self.view.picture(sample)
+        if picture is not None:
             axes = page.axes(places[0], top, wide, high)
-            page.image(axes, picture)
+            page.image(axes, picture, **fitted)
             draw_boxes(axes, found_boxes(self.columns[0].explanation, sample), picture.shape, named=True)
+        if self.view.reference is not None:
+            page.image(page.axes(places[self.pictured], top, wide, high), self.view.reference.preview / 255, aspect="equal")
         maps = self.view.maps or (False,) * len(self.columns)
-        for column, attributions, place, is_map in zip(
-            self.columns, self.view.attributions, places[len(places) - len(self.columns) :], maps, strict=True
+        for number, (column, place, is_map) in enumerate(
+            zip(self.columns, places[len(places) - len(self.columns) :], maps, strict=True)
         ):
-            heat = pooled_map(attributions[sample])
+            heat = self.view.heat(sample, number)
             scale = rim(heat, self.style.clip)
             pixels = heat_picture(heat, scale, column.signed, picture, printed=is_map, style=self.style)
             axes = page.axes(place, top, wide, high)
-            page.image(axes, pixels)
+            page.image(axes, pixels, **fitted)
             draw_boxes(axes, [b for b in found_boxes(column.explanation, sample) if b.explained], pixels.shape)
             page.text(
                 place + wide,

@@ -15,7 +15,7 @@ from onnxplain.results.plot.heat_style import HeatStyle
 from onnxplain.results.plot.image import heat_picture
 from onnxplain.results.plot.series import as_channels, lanes_of
 from onnxplain.results.plot.style import AGAINST, FOR, INK, RIM, STRENGTH, colours, rim
-from onnxplain.results.plot.views import PICTURE_FORMS, PlotColumn, PlotView, columns_of, picture_of, pooled_map, views_of
+from onnxplain.results.plot.views import PICTURE_FORMS, PlotColumn, PlotView, columns_of, views_of
 from onnxplain.results.prediction import sample_count
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def draw_on(
 
 
 def _image(ax: Axes, view: PlotView, column: PlotColumn, sample: int, style: HeatStyle) -> None:
-    picture = None if view.values is None else picture_of(view.values[sample])
-    heat = pooled_map(view.attributions[0][sample])
+    picture, heat = view.picture(sample), view.heat(sample, 0)
     printed = bool(view.maps and view.maps[0])
     pixels = heat_picture(heat, rim(heat, style.clip), column.signed, picture, printed=printed, style=style)
     ax.imshow(np.clip(pixels, 0, 1), interpolation="antialiased")

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from onnxplain.errors import InputError, OutputError, nearest
+from onnxplain.io.pictures.placed import PlacedPicture
 from onnxplain.io.text.encoded import EncodedText
 from onnxplain.io.text.units import TextUnit, check_unit, units_of
 from onnxplain.results.explanation_data import ExplanationData
+from onnxplain.results.on_picture import is_map, pictures_of
 from onnxplain.results.plot.style import enlarged
 from onnxplain.results.prediction import lifted, named_rows, sample_count, scores, target_name
 from onnxplain.results.width import over_width, summed_over
@@ -82,8 +84,7 @@ class PlotColumn:
 
     def is_map(self, name: str) -> bool:
         """Whether the attribution is a map over the positions of an input, computed at an inner layer."""
-        entries = self.explanation.about.get("attributions", {}).values()
-        return any(e["explains"] == name and e["kind"] == "map" for e in entries)
+        return is_map(self.explanation, name)
 
     def target(self, sample: int) -> str:
         """What was explained about a sample, as text."""
@@ -112,6 +113,8 @@ class PlotView:
         texts: of the form "text", the texts.
         by: what a text is merged by, "token", "word" or "sentence".
         special: whether tokens that the tokenizer added are shown.
+        pictures: the pictures that the input was made of, on which attributions are drawn; none where it is an array.
+        reference: the picture that the samples were compared with.
     """
 
     name: str
@@ -123,6 +126,22 @@ class PlotView:
     texts: tuple[EncodedText, ...] = ()
     by: str = "word"
     special: bool = False
+    pictures: tuple[PlacedPicture, ...] = ()
+    reference: PlacedPicture | None = None
+
+    def picture(self, sample: int) -> Array | None:
+        """What attributions of a sample are drawn on, with values 0..1: [h, w] or [h, w, 3]; None where there is nothing."""
+        if self.pictures:
+            return self.pictures[sample].preview / 255
+        return None if self.values is None else picture_of(self.values[sample])
+
+    def heat(self, sample: int, column: int) -> Array:
+        """A column's attribution of a sample, summed over channels, on the pixels of `picture`, [h, w]."""
+        heat = pooled_map(self.attributions[column][sample])
+        if not self.pictures:
+            return heat
+        seen = self.pictures[sample]
+        return seen.placement.drawn(heat, seen.preview.shape[:2], densities=bool(self.maps) and self.maps[column])
 
     def units(self, sample: int, column: int) -> list[TextUnit]:
         """The parts of a text with their relevance by a column's method."""
@@ -303,8 +322,9 @@ def _view(columns: Sequence[PlotColumn], place: int, features: Sequence[Any] | N
                 f"'{names[0]}' {list(attributions[0].shape)} is no image; choose another form: {', '.join(PICTURE_FORMS)}"
             )
         return PlotView(
-            names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True))
-        )
+            names[0], chosen, values, attributions, None, tuple(c.is_map(n) for c, n in zip(columns, names, strict=True)),
+            pictures=tuple(pictures_of(first, names[0])), reference=first.reference,
+        )  # fmt: skip
     if chosen == "tokens":
         slopes = [c.explanation.is_per_unit for c in columns]
         attributions = tuple(over_width(a, s) if a.ndim > 2 else a for a, s in zip(attributions, slopes, strict=True))

@@ -1,0 +1,1 @@
+"""Photographs as inputs: preprocessing, and the way back."""
