@@ -34,7 +34,10 @@ def test_wheel_and_sdist_carry_the_rules(built: Path) -> None:
         assert f"onnxplain/rules/{path.name}" in names
     assert "onnxplain/py.typed" in names
     assert "onnxplain/results/templates/report.html" in names
-    assert {f"onnxplain/example/{name}" for name in FILES} <= set(names)
+    assert {f"onnxplain/example/{name}" for name in (*FILES, "explained.js")} <= set(names)
+    assert {f"onnxplain/results/templates/live/{p.name}" for p in (ROOT / "onnxplain/results/templates/live").iterdir()} <= set(
+        names
+    )
     assert any(n.endswith("licenses/LICENSE") for n in names)
     assert any(n.endswith("licenses/NOTICE") for n in names)
     assert not any(n.startswith(("rules/", "tests/", "fixtures/")) for n in names)
@@ -66,6 +69,9 @@ def test_wheel_works_from_another_directory(built: Path, tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (elsewhere / "try").iterdir()} == set(FILES)
+    code = "from onnxplain.results.live.program import page_program; print(len(page_program()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, env=environment, capture_output=True, text=True)
+    assert int(done.stdout) > 20_000, done.stderr
 
 
 def test_readme_tables_are_those_of_the_registry() -> None:

@@ -140,7 +140,7 @@ function showVerdict() {
   at("top-class").textContent = !result ? "–" : result.scores.length === 1 ? told(result.shares?.[0] ?? result.scores[0]) : nameOf(result.top);
   at("top-class").classList.toggle("long", at("top-class").textContent.length > 4);
   at("top").disabled = !result || result.target === result.top || file.target !== "input";
-  at("top").textContent = result ? `Back to ${nameOf(result.top)}` : "";
+  at("top").textContent = `Back to ${result ? nameOf(result.top) : "the prediction"}`;
   const failed = at("sentence").classList.contains("failed");
   if (result) at("sentence").classList.remove("failed");
   if (!result && failed) return;

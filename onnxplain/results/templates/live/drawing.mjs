@@ -35,8 +35,8 @@ export function inkOf(strokes, frame, height, width) {
     for (let i = 0; i < stroke.length; ++i) segment(covered, rows, columns, most * per, stroke[Math.max(i - 1, 0)], stroke[i]);
   const ink = new Float32Array(height * width);
   for (let y = 0; y < rows; ++y)
-    for (let x = 0; x < columns; ++x) ink[Math.floor(y / per) * width + Math.floor(x / per)] += covered[y * columns + x] / per ** 2;
-  return ink;
+    for (let x = 0; x < columns; ++x) ink[Math.floor(y / per) * width + Math.floor(x / per)] += covered[y * columns + x];
+  return ink.map((count) => count / per ** 2);
 }
 
 /** Ink every sample point near the segment from a to b. */
