@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from onnxplain import Explainer, load_image, rewrite
 from onnxplain.cli.main import main
 from onnxplain.io.metadata import read_metadata
 from onnxplain.io.samples import read_labels
+from onnxplain.results.live.runtime import FILES, VERSION
 from tests.support import host_cases
 from tests.support.host_cases import FIXTURES
+from tests.support.paths import ROOT
 from tests.support.web import EXAMPLE, array, browser_needed, close, node_needed, use
 
 pytestmark = [node_needed, browser_needed, pytest.mark.browser]
@@ -161,6 +165,26 @@ def test_a_pipeline_whose_output_is_a_list_of_maps(modules: Path, tmp_path: Path
     ]
     assert second["explained"] == 2
     expect(second, onnx.load(file), bound=1e-4)  # a probability near 0, whose logit is a difference of large numbers
+
+
+def test_the_documentation_works_as_it_stands(modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands and the Python of docs/live.md, in an empty folder; the runtime is taken as if npm had fetched it before."""
+    kept = tmp_path / "cache" / "onnxplain" / f"onnxruntime-web-{VERSION}"
+    kept.mkdir(parents=True)
+    for name in FILES:
+        (kept / name).symlink_to(modules / "onnxruntime-web" / "dist" / name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    for line in re.findall(r"^\$ onnxplain (.*)$", text, re.MULTILINE):
+        run(*shlex.split(line))
+    exec(text.split("```python")[1].split("```")[0], {})
+    click = {"click": "#examples button"}
+    ((shell,),) = use(tmp_path / "page.html", tmp_path, {"steps": [click]})
+    ((python,),) = use(tmp_path / "digits.html", tmp_path, {"steps": [click]})
+    assert shell["top"] == python["top"] == "8"
+    assert shell["feeds"] == python["feeds"]
+    assert shell["outputs"] == python["outputs"]
 
 
 @pytest.fixture(scope="module")
