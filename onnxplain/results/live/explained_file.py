@@ -19,11 +19,11 @@ from onnxplain.io.reader import read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor
 
-__all__ = ["ExplainedFile", "Score", "read_explained", "samples_at_once"]
+__all__ = ["ExplainedFile", "ShownScore", "read_explained", "samples_at_once"]
 
 
 @dataclass(frozen=True)
-class Score:
+class ShownScore:
     """What a page shows as the prediction.
 
     Attributes:
@@ -59,7 +59,7 @@ class ExplainedFile:
     about: Mapping[str, Any]
     inputs: tuple[Tensor, ...]
     outputs: Mapping[str, Tensor]
-    score: Score
+    score: ShownScore
     weighs_pixels: bool
 
 
@@ -114,7 +114,7 @@ def samples_at_once(about: Mapping[str, Any], tensor: Tensor) -> int | None:
     return extent if isinstance(extent, int) else 1
 
 
-def _score(model: onnx.ModelProto, graph: Graph, about: Mapping[str, Any], path: Path) -> Score:
+def _score(model: onnx.ModelProto, graph: Graph, about: Mapping[str, Any], path: Path) -> ShownScore:
     """The explained output; of one that is a list of maps, which JavaScript does not read, the tensor that is explained."""
     output = str(about["output"])
     value = next((v for v in model.graph.output if v.name == output), None)
@@ -124,7 +124,7 @@ def _score(model: onnx.ModelProto, graph: Graph, about: Mapping[str, Any], path:
         )
     if value.type.HasField("tensor_type"):
         found = next(t for t in graph.outputs if t.name == output)
-        return Score(found, None, samples_at_once(about, found), ())
+        return ShownScore(found, None, samples_at_once(about, found), ())
     name = str(about["score"]["tensor"])
     tensor = graph.tensor(name) if graph.has_tensor(name) else None
     if tensor is None or tensor.dtype is None or tensor.shape is None:
@@ -133,7 +133,7 @@ def _score(model: onnx.ModelProto, graph: Graph, about: Mapping[str, Any], path:
         kind = TypeProto()
         kind.CopyFrom(helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(tensor.dtype), tensor.shape))
         model.graph.output.append(onnx.ValueInfoProto(name=name, type=kind))
-    return Score(tensor, str(about["score"]["activation"]), samples_at_once(about, tensor), _classes(model, output))
+    return ShownScore(tensor, str(about["score"]["activation"]), samples_at_once(about, tensor), _classes(model, output))
 
 
 def _classes(model: onnx.ModelProto, output: str) -> tuple[str, ...]:

@@ -101,9 +101,7 @@ def _page(about: dict[str, Any], **variables: Any) -> str:
     """The page's HTML."""
     with optional("plot", "pages"):
         from jinja2 import Environment
-        from markupsafe import Markup
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    trusted = {name: Markup(value) if isinstance(value, str) else value for name, value in variables.items()}
     text: str = environment.from_string(_asset("page.html")).render(
         title=about["title"],
         lead=_lead(about),
@@ -111,9 +109,9 @@ def _page(about: dict[str, Any], **variables: Any) -> str:
         draws=about["draws"],
         fitted=about["fitted"],
         resizes=about["kind"] == "picture" and (about["height"] is not None or about["width"] is not None),
-        about=Markup(json.dumps(about, ensure_ascii=True).replace("<", "\\u003c")),
+        about=json.dumps(about, ensure_ascii=True).replace("<", "\\u003c"),
         icon=base64.b64encode(_asset("icon.svg").encode()).decode(),
-        **trusted,
+        **variables,
     )
     return text
 
