@@ -1,4 +1,4 @@
-"""Run ONNX's own operator cases and write the counts into README.md: `python docs/cases.py` (a few minutes)."""
+"""Run ONNX's own operator cases and write the counts into docs/correctness.md: `python docs/cases.py` (a few minutes)."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def table(found: Counter[tuple[str, str, str]]) -> str:
 
 def main() -> None:
     """Write the table between its marks."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    page = ROOT / "docs" / "correctness.md"
+    text = page.read_text(encoding="utf-8")
     made = table(counts())
     text = re.sub(r"(<!-- cases: .*? -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{made}\n{m[2]}", text, flags=re.DOTALL)
-    readme.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,38 +1,34 @@
-"""Build the static page: `python examples/web/build.py [FOLDER]` (out/web), after `npm ci` in examples/web.
+"""Build the page of the digits model: `python examples/web/build.py [FOLDER]` (out/web), after `npm ci` in examples/web.
 
-The page needs no server of its own: any static host will do, or `python -m http.server` in the folder. It holds the digits model
-explained by every method, one ONNX file each, and ONNX Runtime for the browser.
+It is a live page as `onnxplain page` writes them, of the digits model explained by every method, one ONNX file each, with a
+digit of each kind to begin with.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onnxplain.errors import OnnxplainError
 from onnxplain.explain.rewrite import rewrite
-from onnxplain.io.metadata import read_metadata
+from onnxplain.io.metadata import added_inputs, read_metadata
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.method.registry import Method, all_methods
-from onnxplain.verification.verify import added_inputs
+from onnxplain.results.live.description import PageSettings
+from onnxplain.results.live.explained_file import ExplainedFile, read_explained
+from onnxplain.results.live.page import write_page
 
 HERE = Path(__file__).resolve().parent
 DIGITS = HERE.parent.parent / "fixtures" / "digits"
-RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 FIRST = "input-x-gradient"
 """The method shown first."""
 
 
-def explained(out: Path, method: Method) -> dict[str, Any] | None:
-    """Write the model explained by a method, compared with an empty picture where it compares; what the page says of it.
-
-    None for a method that needs more than a model and a target.
-    """
-    name = f"models/digits-{method.name}.onnx"
+def explained(folder: Path, method: Method) -> ExplainedFile | None:
+    """The model explained by a method, compared with an empty picture where it compares; None for methods that need more."""
     try:
         made = rewrite(DIGITS / "model.onnx", method.name, target="input", baseline=0 if method.needs_baseline else None)
     except OnnxplainError as error:
@@ -47,32 +43,33 @@ def explained(out: Path, method: Method) -> dict[str, Any] | None:
     if len(extents) != 3 or extents[0] != 1 or extents[1] != extents[2]:
         print(f"{method.name} is left out: its attribution {extents} is no square picture")
         return None
-    (out / name).write_bytes(made.SerializeToString())
-    words: dict[str, Any] = {"name": method.name, "formula": method.formula, "summary": method.summary, "signed": method.signed}
-    words["compares"] = method.needs_baseline
-    return {**words, "file": name, "first": method.name == FIRST}
+    path = folder / f"digits-{method.name}.onnx"
+    path.write_bytes(made.SerializeToString())
+    return read_explained(path)
 
 
 def main() -> None:
     """Write everything into the folder."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/web")
-    runtime = HERE / "node_modules" / "onnxruntime-web" / "dist"
-    if not runtime.is_dir():
+    if not (HERE / "node_modules" / "onnxruntime-web").is_dir():
         raise SystemExit("onnxruntime-web is not installed: run `npm ci --ignore-scripts` in examples/web first")
-    for folder in ("models", "ort"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    for name in ("index.html", "style.css", "icon.svg", "app.js", "digit.js", "explained.js"):
-        shutil.copy(HERE / name, out / name)
-    for name in RUNTIME:
-        shutil.copy(runtime / name, out / "ort" / name)
-    methods = [entry for m in all_methods().values() if (entry := explained(out, m))]
     with np.load(DIGITS / "data.npz") as data:
         pixels, labels = data["image"], data["label"]
     first = [int(np.flatnonzero(labels == digit)[0]) for digit in range(10)]
-    samples = [{"label": int(labels[i]), "pixels": [round(float(p), 4) for p in pixels[i].ravel()]} for i in first]
-    (out / "site.json").write_text(json.dumps({"methods": methods, "samples": samples}), encoding="utf-8")
+    settings = PageSettings(
+        title="Draw a digit",
+        labels=[str(digit) for digit in range(10)],
+        look=Preprocessing(scale=1 / 255),
+        examples={"image": pixels[first]},
+        example_names=[f"a {digit} of the test set" for digit in range(10)],
+        fitted=True,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        files = [file for m in all_methods().values() if (file := explained(Path(folder), m))]
+        files.sort(key=lambda file: file.about["method"] != FIRST)
+        write_page(files, out, settings, runtime=HERE)
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    print(f"{out}: {len(methods)} methods, {size / 1e6:.1f} MB")
+    print(f"{out}: {len(files)} methods, {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

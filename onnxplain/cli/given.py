@@ -21,7 +21,7 @@ from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.runtime.inputs import model_inputs
 
-__all__ = ["check_features", "prepared_by", "sample_names", "wanted_input", "warn_of_raw_pixels"]
+__all__ = ["check_features", "prepared_by", "raw_pixels_in_words", "sample_names", "wanted_input", "warn_of_raw_pixels"]
 
 Array = np.ndarray[Any, Any]
 
@@ -115,8 +115,12 @@ def warn_of_raw_pixels(files: Sequence[str], explainer: Explainer, arrays: Mappi
         large = values is not None and tensor.is_float and np.abs(values).max(initial=0) > LARGE
         if values is not None and large and explainer.weighs_at_once(tensor.name):
             low, high = float(values.min()), float(values.max())
-            click.echo(
-                f"onnxplain: values from {low:.4g} to {high:.4g} enter '{tensor.name}', and the model weighs them at once: give "
-                "--scale 1/255, --mean and --std as in training (--scale 1 if it was trained on pixel values)",
-                err=True,
-            )
+            click.echo(f"onnxplain: {raw_pixels_in_words(low, high, tensor.name)}", err=True)
+
+
+def raw_pixels_in_words(low: float, high: float, name: str) -> str:
+    """What is said of pixel values that a model weighs as they come in."""
+    return (
+        f"values from {low:.4g} to {high:.4g} enter '{name}', and the model weighs them at once: give "
+        "--scale 1/255, --mean and --std as in training (--scale 1 if it was trained on pixel values)"
+    )

@@ -21,8 +21,8 @@ from onnxplain.method.registry import find_method
 
 __all__ = [
     "common_options", "compares", "json_option", "mask_option", "method_option", "method_options", "model_options",
-    "options_of_each", "preprocess_option", "read_baseline", "read_masks", "run_options", "sample_axis_option", "settings_of",
-    "several_methods", "trust_option",
+    "options_of_each", "picture_options", "preprocess_option", "read_baseline", "read_masks", "run_options", "sample_axis_option",
+    "settings_of", "several_methods", "trust_option",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -124,19 +124,26 @@ preprocess_option = click.option(
 
 def run_options(function: F) -> F:
     """Add the options of every command that runs a model."""
+    provider = click.option(
+        "--provider", default="auto", show_default=True, help="auto, cpu, cuda, or an execution provider of ONNX Runtime."
+    )
+    baseline = click.option(
+        "--baseline", metavar="NUMBER|FILE|TOKEN",
+        help="The reference input, for methods that need one; in `explain`, of texts, a token or another text.",
+    )  # fmt: skip
+    options = click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
+    return provider(picture_options(preprocess_option(baseline(options(function)))))
+
+
+def picture_options(function: F) -> F:
+    """Add the options that say how pixels become numbers."""
     for option in reversed(
         [
-            click.option("--provider", default="auto", show_default=True,
-                         help="auto, cpu, cuda, or an execution provider of ONNX Runtime."),
             click.option("--mean", callback=_numbers, metavar="X[,X…]", help="Subtracted from pixel values, per channel."),
             click.option("--std", callback=_numbers, metavar="X[,X…]", help="Pixel values are divided by it, per channel."),
             click.option("--scale", type=fraction, metavar="X", help="Factor on pixel values before mean and std, e.g. 1/255."),
             click.option("--layout", type=click.Choice(["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW"]),
                          help="Order of an image's axes, if the shape leaves it open."),
-            preprocess_option,
-            click.option("--baseline", metavar="NUMBER|FILE|TOKEN",
-                         help="The reference input, for methods that need one; in `explain`, of texts, a token or another text."),
-            click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method."),
         ]
     ):  # fmt: skip
         function = option(function)

@@ -27,6 +27,7 @@ from onnxplain.explain.detecting.setup import DetectionFront
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
+from onnxplain.explain.live_page import page_of
 from onnxplain.explain.named_targets import TargetNames, warn_of_labels
 from onnxplain.explain.picture_front import PictureFront, PictureSettings, holds_pictures, no_preprocessing, pictured
 from onnxplain.explain.prediction import FirstRun
@@ -49,6 +50,7 @@ from onnxplain.method.masks import Masks
 from onnxplain.passes import prepared
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.left_out import left_out_in_words
+from onnxplain.results.live.description import PageSettings
 from onnxplain.results.notebook import html_table
 from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes
 from onnxplain.runtime.frames import column_names
@@ -289,6 +291,42 @@ class Explainer:
             OutputError: the folder does not exist or cannot be written to.
         """
         return write_model(self.model, Path(path), self._source.folder)
+
+    def page(
+        self, path: str | os.PathLike[str], *, beside: Sequence[Explainer] = (), title: str | None = None,
+        features: Sequence[str] = (), examples: Any = None, scale: float | None = None, mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None, layout: str | None = None, fitted: bool = False,
+        runtime: str | os.PathLike[str] | None = None,
+    ) -> Path:  # fmt: skip
+        """Write a page that predicts and explains in the browser what people drop, draw, paste or change. It needs no server.
+
+        Args:
+            path: a folder, or a file that ends in .html and holds everything.
+            beside: Explainers of the same model by other methods, to choose from on the page.
+            title: the heading; None for the method's name.
+            features: names of the columns of a row.
+            examples: inputs to begin with, as in a call; of rows also what sliders range over.
+            scale: how pixels become numbers, as in `onnxplain.load_image`.
+            mean: the same.
+            std: the same.
+            layout: the same.
+            fitted: of small grey pictures, whether a drawing is enlarged until it fills the picture.
+            runtime: the folder of onnxruntime-web; None has npm fetch it, once.
+
+        Returns:
+            The page.
+
+        Raises:
+            MethodError: the method needs forward passes only, so there is no explained model.
+            ModelError: the model takes what no page offers, or its host would have to give more than a target.
+            InputError: names or examples do not fit.
+            OutputError: the page cannot be written.
+            MissingDependencyError: Jinja2 is not installed, or there is no onnxruntime-web.
+        """
+        given = {} if examples is None else self._checked(examples, self._engine)
+        look = Preprocessing().with_numbers(mean, std, scale, layout)
+        settings = PageSettings(title, self.labels, features, look, given, fitted=fitted)
+        return page_of([(e.method, e.save) for e in (self, *beside)], path, settings, runtime)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ import onnx
 from onnxplain.errors import ModelError
 from onnxplain.io.plain import from_json
 
-__all__ = ["CONTRACT", "METADATA_KEY", "read_metadata", "sample_axis_in", "write_metadata"]
+__all__ = ["CONTRACT", "METADATA_KEY", "added_inputs", "read_metadata", "sample_axis_in", "write_metadata"]
 
 METADATA_KEY = "onnxplain"
 """The key of the description in `metadata_props`."""
@@ -41,6 +41,13 @@ def sample_axis_in(about: Mapping[str, Any], name: str) -> int | None:
         return None
     axes: Mapping[str, int | None] = about.get("sample_axes", {})
     return axes.get(name, 0)
+
+
+def added_inputs(about: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs beyond the model's own, with the kind of each."""
+    run_time = about.get("run_time_inputs", {})
+    named = {kind: [value] if isinstance(value, str) else list(value.values()) for kind, value in run_time.items()}
+    return {name: kind for kind, names in named.items() for name in names}
 
 
 def read_metadata(model: onnx.ModelProto) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from onnxplain.explain.prediction import PredictionCheck
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.contract import metadata_problems
-from onnxplain.io.metadata import read_metadata
+from onnxplain.io.metadata import added_inputs, read_metadata
 from onnxplain.io.reader import ModelLike, Source, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.tensor import Tensor, is_float
@@ -114,13 +114,6 @@ def own_inputs(file: ModelLike) -> tuple[Tensor, ...]:
     model = read(file).model
     added = added_inputs(read_metadata(model) or {})
     return tuple(t for t in Graph(model).inputs if t.name not in added)
-
-
-def added_inputs(about: Mapping[str, Any]) -> dict[str, str]:
-    """The inputs beyond the model's own, with the kind of each."""
-    run_time = about.get("run_time_inputs", {})
-    named = {kind: [value] if isinstance(value, str) else list(value.values()) for kind, value in run_time.items()}
-    return {name: kind for kind, names in named.items() for name in names}
 
 
 def _metadata(about: Mapping[str, Any]) -> Finding:

@@ -21,9 +21,8 @@ from onnxplain import rewrite, verify
 from onnxplain.cli.main import main
 from onnxplain.errors import ModelError
 from onnxplain.io.contract import metadata_problems, metadata_schema
-from onnxplain.io.metadata import METADATA_KEY, read_metadata
+from onnxplain.io.metadata import METADATA_KEY, added_inputs, read_metadata
 from onnxplain.method.registry import all_methods
-from onnxplain.verification.verify import added_inputs
 from tests.support import host_cases
 from tests.support.host_cases import FIXTURES, Case
 from tests.support.models import model, node, run

@@ -248,7 +248,7 @@ def test_header_compiles_without_a_warning(runtime: Path, tmp_path: Path) -> Non
 
 
 def test_smallest_program(built: Path, tmp_path: Path) -> None:
-    """The README's program does what it says, and is the one in the README."""
+    """The program of docs/contract.md does what it says."""
     model, _ = digits(target="input")
     onnx.save(model, tmp_path / "explained.onnx")
     done = shell(built / "smallest", folder=tmp_path)
@@ -259,6 +259,9 @@ def test_smallest_program(built: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose([[float(n) for n in r.split()] for r in rows], expected["image_attribution"][0, 0], atol=5.1e-4)
 
 
-def test_readme_shows_the_program_that_is_tested() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"```cpp\n{(EXAMPLE / 'smallest.cpp').read_text(encoding='utf-8')}```" in readme
+def test_pages_show_the_program_that_is_tested() -> None:
+    program = (EXAMPLE / "smallest.cpp").read_text(encoding="utf-8")
+    assert f"```cpp\n{program}```" in (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    (part,) = re.findall(r"```cpp\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert part in program
+    assert "session.Run" in part

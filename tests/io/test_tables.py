@@ -21,7 +21,7 @@ from onnxplain.io.datasets.arrow_table import ArrowTable
 from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.opening import open_data
 from onnxplain.io.datasets.tables import TableData
-from onnxplain.io.images import Look
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.samples import read_rows
 from onnxplain.ir.tensor import Tensor
 
@@ -249,4 +249,4 @@ def test_several_tables_are_not_one_data_set(tmp_path: Path) -> None:
         np.save(tmp_path / name / "x.npy", np.zeros(3, np.float32))
     for names in (("a.csv", "b.csv"), ("a", "b"), ("a/x.npy", "b/x.npy"), ("a.csv", "a")):
         with pytest.raises(InputError, match="are several data sets"):
-            open_data([str(tmp_path / n) for n in names], (FLOATS,), Look(None, None, None, None), Choice())
+            open_data([str(tmp_path / n) for n in names], (FLOATS,), Preprocessing(None, None, None, None), Choice())

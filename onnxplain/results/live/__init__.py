@@ -1,0 +1,1 @@
+"""Live pages: an explained file that predicts and explains in a browser, with no server behind it."""
