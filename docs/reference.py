@@ -23,6 +23,8 @@ GROUPS = {
         "map",
         "Mapped",
         "load_image",
+        "Detector",
+        "Detections",
         "methods",
         "operators",
     ),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from onnxplain import OnnxplainError
+from onnxplain.io.reader import read
+from onnxplain.runtime.session import Session
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -61,10 +65,30 @@ def arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
     return kept
 
 
+def opened(model: Path) -> Session:
+    """A model of a study, to be run on one core.
+
+    Raises:
+        ModelError: there is no such file, or it is no model.
+    """
+    return Session(read(model).model, "cpu", threads=1)
+
+
+def folder_of(arguments: Sequence[str], own: Path) -> Path:
+    """The folder that a command line asks for: the study's own where it names none.
+
+    Raises:
+        ValueError: it asks for more than a folder.
+    """
+    if len(arguments) > 1:
+        raise ValueError(f"expected a folder or nothing, found {' '.join(arguments)!r}")
+    return Path(arguments[0]) if arguments else own
+
+
 def run(main: Callable[..., None], *arguments: Any) -> None:
     """Run a study; what it refuses is one line and exit status 2."""
     try:
         main(*arguments)
-    except (ValueError, OSError) as error:
+    except (OnnxplainError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None

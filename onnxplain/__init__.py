@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.study import evaluate
     from onnxplain.explain.attention_heads import attention_heads
     from onnxplain.explain.catalog import methods, operators
+    from onnxplain.explain.detecting.detections import Detections
+    from onnxplain.explain.detecting.detector import Detector
     from onnxplain.explain.explainer import Explainer
     from onnxplain.explain.generate import generate
     from onnxplain.explain.load_image import load_image
@@ -44,6 +46,8 @@ _HOME = {
     "Builder": "builder.builder",
     "CheckReport": "verification.findings",
     "Composite": "propagation.composite",
+    "Detections": "explain.detecting.detections",
+    "Detector": "explain.detecting.detector",
     "Evaluation": "evaluation.report.evaluation",
     "Explainer": "explain.explainer",
     "Explanation": "results.explanation",
@@ -85,6 +89,8 @@ __all__ = [
     "Builder",
     "CheckReport",
     "Composite",
+    "Detections",
+    "Detector",
     "Evaluation",
     "Explainer",
     "Explanation",

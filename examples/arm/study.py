@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.page import DOCS, fill, run
+from examples.page import DOCS, fill, folder_of, run
 from onnxplain import Explainer, Explanation
 from onnxplain.results.plot.style import percent
 
@@ -242,4 +242,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    run(lambda: main(folder_of(sys.argv[1:], FOLDER)))

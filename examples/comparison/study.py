@@ -46,6 +46,7 @@ ELSEWHERE = {
     "ice": "says how far the score moves, not for or against",
     **dict.fromkeys(("partial-dependence", "ale", "h-statistic"), "speaks of all samples together"),
     **dict.fromkeys(("sii", "k-sii", "stii", "fsii", "bii", "fbii", "moebius"), "speaks of sets of features, not of single ones"),
+    "d-rise": "explains detections, which these models make none of",
     **dict.fromkeys(("banzhaf", "owen", "partition-shap"), "came after the comparison was run"),
 }
 """Methods that answer another question."""

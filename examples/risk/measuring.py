@@ -37,6 +37,7 @@ class Explained:
     """The importance vectors ∂ logit / ∂ answer, [n, 4, 25]."""
     scores: Mapping[str, Array]
     """By ranking: how much each item matters [n, 4, 25]."""
+    model: onnx.ModelProto
     session: Session
 
     def ask(self, answers: Array) -> Array:
@@ -59,21 +60,23 @@ def network(forms: Forms, rows: Array, seed: int, areas: Sequence[int] = range(l
 
 def explained(model: onnx.ModelProto, answers: Array) -> Explained:
     """Every form's four risks, explained by all methods."""
+    repeated, areas = np.repeat(answers, len(AREAS), axis=0), np.tile(range(len(AREAS)), len(answers))
 
-    def by(method: str, **options: Any) -> Any:
-        return Explainer(model, method, providers="cpu", threads=1, progress=False, **options)(answers, "all")
+    def by(method: str, **options: Any) -> Array:
+        explain = Explainer(model, method, providers="cpu", threads=1, progress=False, **options)
+        return explain(repeated, areas).attribution.reshape(len(answers), len(AREAS), -1)
 
-    gradient = by("gradient")
-    slope, chance = gradient.attribution.astype(np.float64), gradient.outputs["risk"].astype(np.float64)
+    session = Session(model, "cpu", threads=1)
+    chance = session.run({"answers": answers})["risk"].astype(np.float64)
+    slope = by("gradient").astype(np.float64)
     room = np.abs(wanted(chance, slope) - answers[:, None])
-    path, relevance = by("integrated-gradients", baseline=0.0, steps=50), by("lrp-epsilon")
     scores = {
         "importance": np.abs(slope),
         "importance × possible change": np.abs(slope) * room,
-        "integrated gradients": np.abs(path.attribution),
-        "LRP-ε": np.abs(relevance.attribution),
+        "integrated gradients": np.abs(by("integrated-gradients", baseline=0.0, steps=50)),
+        "LRP-ε": np.abs(by("lrp-epsilon")),
     }
-    return Explained(answers, chance, slope, scores, Session(model, "cpu", threads=1))
+    return Explained(answers, chance, slope, scores, model, session)
 
 
 def wanted(chance: Array, slope: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from examples.risk.forms import ANSWERS, ITEMS, filled
-from examples.risk.measuring import TOP, explained, logit, network, parted, wanted
+from examples.risk.measuring import TOP, Ward, logit, parted, wanted
 from examples.risk.picture_form import Told
 from onnxplain import Explainer
 
@@ -15,12 +15,11 @@ SHOWN, EXAMPLE = 0, 0.85
 """The risk whose prediction is explained to a clinician, and about how probable it is in the form shown."""
 
 
-def example(seed: int = 0) -> Told:
-    """A form whose one predicted risk was seen, by a network that had not seen the form."""
-    forms = filled(seed)
-    train, test = parted(forms, seed)[0]
-    model = network(forms, train, seed)
-    said = explained(model, forms.answers[test])
+def example(ward: Ward) -> Told:
+    """A form of a ward whose one predicted risk was seen, by a network that had not seen the form."""
+    forms, said = filled(ward.seed), ward.parts[0]
+    _, test = parted(forms, ward.seed)[0]
+    model = said.model
     alone = forms.risk[test, SHOWN] & ((said.chance >= 0.5).sum(axis=1) == 1)
     near = np.where(alone, np.abs(said.chance[:, SHOWN] - EXAMPLE), np.inf)
     row = int(near.argmin())
@@ -29,7 +28,7 @@ def example(seed: int = 0) -> Told:
     def by(method: str, **options: Any) -> Any:
         return Explainer(model, method, providers="cpu", threads=1, progress=False, **options)(form, SHOWN)
 
-    path = by("integrated-gradients", baseline=0.0, steps=1000)
+    path = by("integrated-gradients", baseline=0.0, steps=1000, quadrature="riemann-middle")
     whatever = Explainer(model, "ice", providers="cpu", threads=1, progress=False, background=forms.answers, score="probability")
     curves = whatever(form, SHOWN).facts["curves"][0]  # [answers, 25]
     now, back = form.copy(), []

@@ -41,7 +41,7 @@ def main(count: int | None) -> None:
     if count is None:
         fill("risk.md", made)
         picture(wards, DOCS / "risk.png")
-        draw_form(example(), DOCS / "risk_form.png")
+        draw_form(example(wards[0]), DOCS / "risk_form.png")
 
 
 def wanted(arguments: list[str]) -> int | None:

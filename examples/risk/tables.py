@@ -73,10 +73,16 @@ def _skills(wards: Sequence[Ward], sources: Sequence[Source]) -> list[str]:
         means = [
             cell
             for part, (mean, _) in found.items()
-            for cell in (f"**{mean.mean():.2f}**", f"**{np.mean(known[part]) + 1e-9:.2f}**" if part in known else "")
+            for cell in (f"**{mean.mean():.2f}**", f"**{average(known[part])}**" if part in known else "")
         ]
         made.append(f"| | **average** | {' | '.join(means)} |")
     return made
+
+
+def average(published: Sequence[float]) -> str:
+    """The mean of published numbers, which have two digits, with as many; a half is rounded up, as by hand."""
+    hundredths = sum(round(100 * value) for value in published)
+    return f"{(2 * hundredths + len(published)) // (2 * len(published)) / 100:.2f}"
 
 
 def interval(values: Array) -> str:

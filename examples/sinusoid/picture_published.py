@@ -108,8 +108,8 @@ def _bars(page: Page, shares: Array, published: Array, left: float, top: float, 
     axes.axvline(0, color=RIM, linewidth=0.8)
     for row, share in enumerate(shares):
         inside = row < CARRIERS
-        place = 0 if inside else max([share, *published[row : row + 1]])
-        axes.text(place + 0.02 * shares.max(), row, percent(share), fontsize=6.5, color="white" if inside else INK, va="center")
+        place = 0.02 * shares.max() if inside else max([share, *published[row : row + 1]]) + 0.06 * shares.max()
+        axes.text(place, row, percent(share), fontsize=6.5, color="white" if inside else INK, va="center")
 
 
 def _sensitivity(page: Page, result: Result, window: _Window, left: float, top: float, height: float) -> None:
@@ -136,7 +136,9 @@ def _relevance(page: Page, result: Result, window: _Window, left: float, top: fl
     page.text(left, top - 0.07, "relevance (LRP-α2β1) of the predicted class", size=9, va="bottom")
     page.text(left + WIDE + 0.1, top - 0.07, "share of all windows", size=7, colour=QUIET, va="bottom")
     _lanes(page, window, colours(window.relevance, rim(window.relevance), signed=True), left, top)
-    _bars(page, result.shares, np.array(PUBLISHED_RELEVANCE), left + WIDE + 0.1, top, height)
+    published = np.array(PUBLISHED_RELEVANCE) / np.mean(PUBLISHED_RELEVANCE) * result.shares[:CARRIERS].mean()
+    _bars(page, result.shares, published, left + WIDE + 0.1, top, height)
+    page.text(left + WIDE + 0.1, top + height + 0.05, "◆ published, scaled\n    to the mean of ours", size=7)
     axes = page.axes(left, top + height + 0.12, WIDE, 0.6)
     steps = np.arange(len(window.sine))
     here = np.where(window.carried, window.relevance, 0).sum(axis=0)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-from examples.page import arrays
+from examples.page import arrays, opened
 from onnxplain import Explainer
 from onnxplain.results.plot.style import percent
-from onnxplain.runtime.session import Session
 
 FOLDER = Path(__file__).resolve().parent
 SETS = {"three": "three channels", "five": "with two dummies"}
@@ -122,7 +120,7 @@ def measure(name: str, folder: Path = FOLDER) -> Result:
     """Ask the network about every window, explain every fourth, and see what few values still tell."""
     series = load(name, folder)
     model = folder / f"{name}.onnx"
-    session = Session(onnx.load(model), "cpu", threads=1)
+    session = opened(model)
     windows, falls = series.cut(series.values), series.falls
 
     def accuracy(keep: Array, values: Array = windows) -> float:

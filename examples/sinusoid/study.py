@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.page import DOCS, arrays, fill, run
+from examples.page import DOCS, arrays, fill, folder_of, opened, run
 from examples.sinusoid import published
 from onnxplain import Explainer
 from onnxplain.results.plot.style import percent
-from onnxplain.runtime.session import Session
 
 FOLDER = Path(__file__).resolve().parent
 METHODS = ("gradient", "sensitivity", "lrp-epsilon", "lrp-alpha2-beta1")
@@ -140,7 +138,7 @@ class Reader:
 
     def __init__(self, task: Task, folder: Path) -> None:
         self.task = task
-        self.session = Session(onnx.load(folder / "model.onnx"), "cpu", threads=1)
+        self.session = opened(folder / "model.onnx")
 
     def accuracy(self, signal: Array) -> float:
         """The share of samples whose top class is theirs."""
@@ -286,4 +284,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    run(lambda: main(folder_of(sys.argv[1:], FOLDER)))

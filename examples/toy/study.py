@@ -6,7 +6,7 @@ Needs onnxplain[plot] alone: python examples/toy/study.py
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.page import DOCS, fill
+from examples.page import DOCS, fill, run
 from examples.perceptron import exported, trained
 from onnxplain import Explainer
 from onnxplain.results.plot.style import percent
@@ -149,8 +149,14 @@ def explained(study: Study, name: str) -> float:
     return 1 - float((left**2).sum() / (wanted**2).sum())
 
 
-def main() -> None:
-    """Measure and say; write the page and its figures."""
+def main(arguments: Sequence[str] = ()) -> None:
+    """Measure and say; write the page and its figures.
+
+    Raises:
+        ValueError: anything is asked for.
+    """
+    if arguments:
+        raise ValueError(f"expected no argument, found {' '.join(arguments)!r}; the points are drawn and cannot be replaced")
     from examples.toy.picture import draw, draw_published
 
     study = measure()
@@ -164,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, sys.argv[1:])

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
+from examples.page import opened
 from examples.tutorial.digits import SIDE, Digits, moved
-from onnxplain import Composite, Explainer, Explanation
-from onnxplain.propagation.lrp.composites import layered, uniform
-from onnxplain.propagation.lrp.input_bounds import box_between
-from onnxplain.propagation.lrp.linear_rules import alpha_beta, epsilon, w_square
-from onnxplain.runtime.session import Session
+from examples.tutorial.negative import lrp, networks, setups
+from onnxplain import Explainer, Explanation
 
 FOLDER = Path(__file__).resolve().parent
 SAMPLES = 200
@@ -28,36 +25,7 @@ PAIRS, FILTERS = 110, 2
 """Pairs of test pictures that are drawn (those of one class are left out), and filters shown."""
 DRAWS, SEED = 10, 0
 BEST = "LRP α1β0"
-BOX = box_between(0.0, 1.0)
-NETWORKS = {
-    "maxpool": "max pooling",
-    "free": "biases of either sign",
-    "deep": "five convolutions",
-    "dense": "three dense layers, no convolution",
-}
-"""Networks that differ from the first in one thing."""
-
 Array = np.ndarray[Any, Any]
-
-
-def lrp(alpha: float, pixels: str = "box") -> Composite:
-    """LRP-αβ with β = α − 1 in every layer; at the pixels the box rule, between 0 and 1, or αβ too."""
-    return uniform(f"alpha{alpha:g}", alpha_beta(alpha, alpha - 1), first=BOX if pixels == "box" else None)
-
-
-def setups(alpha: float) -> dict[str, Composite]:
-    """The αβ-rule with one part of the set-up changed at a time."""
-    rule = alpha_beta(alpha, alpha - 1)
-    return {
-        "as above": lrp(alpha),
-        "biases left out of the shares": uniform("ignore", alpha_beta(alpha, alpha - 1, bias="ignore"), first=BOX),
-        "biases' shares spread over the inputs": uniform("spread", alpha_beta(alpha, alpha - 1, bias="distribute"), first=BOX),
-        "w² at the pixels": uniform("squares", rule, first=w_square()),
-        "αβ at the pixels": lrp(alpha, "αβ"),
-        "ε in the dense layer": layered("dense", convolution=rule, dense=epsilon(), first=BOX),
-        "α1β0 in the dense layer": layered("top", convolution=rule, dense=alpha_beta(1, 0), first=BOX),
-        "α1β0 in the convolutions": layered("below", convolution=alpha_beta(1, 0), dense=rule, first=BOX),
-    }
 
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -143,7 +111,7 @@ class Bench:
         self.model = folder / "model.onnx"
         self.x = digits.test[:SAMPLES]
         self.explainers = {name: self._explainer(method, **options) for name, (method, options) in METHODS.items()}
-        self.session = Session(onnx.load(self.model), "cpu", threads=1)
+        self.session = opened(self.model)
 
     def _explainer(self, method: str, model: str = "model", **options: Any) -> Explainer:
         path = self.folder / f"{model}.onnx"
@@ -153,27 +121,6 @@ class Bench:
         """The model's scores [n, 10]."""
         parts = [self.session.run({"image": part})["logits"] for part in np.array_split(x, -(-len(x) // 500))]
         return np.concatenate(parts)
-
-    # -- negative relevance --------------------------------------------------------------------------------------
-
-    def setups(self) -> dict[str, tuple[float, float]]:
-        """Mean shares of negative relevance by α2β1 and α3β2 with one part of the set-up changed at a time."""
-        by_alpha = [{words: self._negative("lrp", composite=c) for words, c in setups(alpha).items()} for alpha in (2, 3)]
-        return {words: (by_alpha[0][words], by_alpha[1][words]) for words in by_alpha[0]}
-
-    def networks(self) -> dict[str, tuple[float, float, float]]:
-        """Mean shares of negative relevance in other networks: simple Taylor, α2β1, α3β2."""
-        return {
-            words: (
-                self._negative("input-x-gradient", name),
-                self._negative("lrp", name, composite=lrp(2)),
-                self._negative("lrp", name, composite=lrp(3)),
-            )
-            for name, words in NETWORKS.items()
-        }
-
-    def _negative(self, method: str, model: str = "model", **options: Any) -> float:
-        return float(self._explainer(method, model, **options)(self.x).negative_share().mean())
 
     # -- continuity ----------------------------------------------------------------------------------------------
 
@@ -287,4 +234,6 @@ def measure(digits: Digits, folder: Path = FOLDER) -> Measured:
     pair, halves = bench.two()
     curves = bench.selectivity(explained)
     label = digits.test_label[:SAMPLES]
-    return Measured(explained, label, bench.setups(), bench.networks(), largest, track, curves, grids, gridded, pair, halves)
+    return Measured(
+        explained, label, setups(bench.x, folder), networks(bench.x, folder), largest, track, curves, grids, gridded, pair, halves
+    )

@@ -17,7 +17,8 @@ from examples.page import DOCS, fill, run
 from examples.tutorial import figures_validation, text, transfer
 from examples.tutorial.digits import load
 from examples.tutorial.figures import draw
-from examples.tutorial.measure import FOLDER, METHODS, NETWORKS, PUBLISHED, SAMPLES, Measured, area, measure
+from examples.tutorial.measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
+from examples.tutorial.negative import NETWORKS
 from examples.tutorial.prototypes import search
 from onnxplain import Prototypes
 from onnxplain.concepts.picture import plot_prototypes
@@ -60,7 +61,7 @@ def tables(found: Measured) -> dict[str, str]:
 
 def signed(value: float) -> str:
     """Two digits with a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # no minus before zero
 
 
 def prototype_table(rows: Mapping[str, Prototypes], data: object) -> str:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
+from examples.page import opened
 from examples.tutorial.digits import Digits
 from examples.tutorial.marked import FEW, mark, marked
-from examples.tutorial.measure import lrp
+from examples.tutorial.negative import lrp
 from onnxplain import Explainer, Explanation
 from onnxplain.results.plot.style import percent
-from onnxplain.runtime.session import Session
 
 FOLDER = Path(__file__).resolve().parent
 MODELS = {"scratch": "from scratch", "tuned": "all layers tuned", "head": "last layer alone"}
@@ -47,7 +46,7 @@ def measure(digits: Digits, folder: Path = FOLDER) -> dict[str, Learner]:
     shown = marked(digits.test, odd == 1)[odd == 1]
     found = {}
     for name in MODELS:
-        session = Session(onnx.load(folder / f"{name}.onnx"), "cpu", threads=1)
+        session = opened(folder / f"{name}.onnx")
         explain = Explainer(
             folder / f"{name}.onnx", "lrp", composite=lrp(1), providers="cpu", threads=1, batch_size=100, progress=False
         )

@@ -46,6 +46,7 @@ class SampleAxes:
         open: axes that may count samples and are not proven to, by input, where nothing is known. Whoever is given more than one
             sample along one of them asks (`question`).
         states: where the samples lie in the model's tensors, as far as that is known.
+        end: the name of the output, where it has to be said which of its axes counts samples too.
     """
 
     score: Tensor
@@ -56,6 +57,7 @@ class SampleAxes:
     proven: bool = False
     open: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     states: Mapping[str, State] = field(default_factory=dict)
+    end: str = ""
 
     @property
     def batched(self) -> bool:
@@ -101,10 +103,12 @@ class SampleAxes:
         """What to ask where samples matter and nothing tells which axis counts them, with the candidates."""
         name, axes = next(iter(self.open.items()))
         shown = next(named_dims(t) for t in self.inputs if t.name == name)
-        choices = [f"sample_axis={{'{name}': {axis}}}" for axis in (*axes, None)]
+        end = f", '{self.end}': 0" if self.end else ""
+        choices = [f"sample_axis={{'{name}': {axis}{end}}}" for axis in axes]
+        where = f" (or another axis of the output {named_dims(self.score)})" if self.end else ""
         return (
-            f"nothing tells which axis of '{name}' {shown} counts samples ({self.reason}): pass {', '.join(choices[:-1])}, or "
-            f"{choices[-1]} where none does"
+            f"nothing tells which axis of '{name}' {shown} counts samples ({self.reason}): pass {', '.join(choices)}{where}, or "
+            "sample_axis=None where none does"
         )
 
 
@@ -246,7 +250,8 @@ class _Search:
                     open_axes[name] = tuple(dict.fromkeys((*open_axes.get(name, ()), axis)))
         ends = [end for c, states in likely if isinstance(end := states.get(self.score.name), Gone)]
         why = f"no samples can be followed through {ends[0].node}" if ends else "rows of the output are no samples"
-        return SampleAxes(self.score, self.graph.inputs, {}, None, why, open=open_axes)
+        asked = self.output or self.score.name if ends and self.shared(likely[0][0].extent) is None else ""
+        return SampleAxes(self.score, self.graph.inputs, {}, None, why, open=open_axes, end=asked)
 
     def shared(self, extent: Dim) -> int | None:
         """The axis of the explained output with the extent of samples: the first, or the only one of that symbol."""

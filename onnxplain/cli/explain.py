@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from onnxplain.cli.detector_options import detector_options, take_detector
 from onnxplain.cli.given import check_features, sample_names, wanted_input, warn_of_raw_pixels
 from onnxplain.cli.options import (
     compares,
@@ -73,6 +74,7 @@ __all__ = ["explain_command"]
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many elements to print per sample.")
 @json_option
 @trust_option
+@detector_options
 @run_options
 def explain_command(
     model: str, files: tuple[str, ...], target: str | None, out: tuple[str, ...], force: bool, labels: str | None,
@@ -87,6 +89,7 @@ def explain_command(
     input are a batch. For models with a tokenizer, INPUT is a text, or a .txt with one on every line; a tab parts the two of a
     pair. Several methods, separated by commas, are shown side by side.
     """
+    detector = take_detector(chosen)
     settings = settings_of(**chosen)
     paths = outputs(out, force, model, *files)
     for path in paths:
@@ -114,7 +117,7 @@ def explain_command(
     for method in methods:
         explainer = Explainer(
             model, method, providers=provider, batch_size=batch_size, labels=names, mask=read_masks(masks), trust=trust,
-            **settings, **given[method], tokenizer=reads,
+            **settings, **given[method], tokenizer=reads, detect=detector,
             baseline=read_baseline(baseline, texts is not None) if compares(method, given[method]) else None,
         )  # fmt: skip
         if texts is not None:
@@ -128,7 +131,7 @@ def explain_command(
             warn_of_raw_pixels(files, explainer, arrays, scale)
         asked = arrays if texts is None else texts
         made = explainer(asked, target) if slide is None else explainer.slide(asked, target, stride=slide)
-        explanations.append(replace(made, sample_names=named_samples if len(named_samples) == sample_count(made) else ()))
+        explanations.append(replace(made, sample_names=_row_names(made, named_samples)))
     for path in paths:
         named: dict[str, Any] = {} if path.suffix.lower() in (".npz", ".json") else {"features": columns}
         if path.suffix.lower() in PICTURE_ENDINGS:
@@ -145,6 +148,14 @@ def explain_command(
     elif not paths:
         for explanation in explanations:
             show_explanation(explanation, top, columns or [], unit, special)
+
+
+def _row_names(made: Explanation, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The name of each attribution's sample; a picture may have several, of what a detector found in it."""
+    pictures = made.facts.get("picture")
+    if pictures is not None and len(names) > pictures.max():
+        names = tuple(names[int(i)] for i in pictures)
+    return names if len(names) == sample_count(made) else ()
 
 
 def _picture(paths: Sequence[Path], form: str | None, feature: Sequence[str], by: str | None) -> dict[str, Any]:

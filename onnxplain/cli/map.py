@@ -19,8 +19,9 @@ from onnxplain.cli.options import (
     trust_option,
 )
 from onnxplain.cli.show import wrote
-from onnxplain.explain.streaming.mapping import ENGINES, beside
+from onnxplain.explain.streaming.mapping import ENGINES
 from onnxplain.explain.streaming.mapping import map as run_map
+from onnxplain.explain.streaming.place import beside
 from onnxplain.results.streams.sink import FORMS
 
 __all__ = ["map_command"]

@@ -14,7 +14,7 @@ import click
 from onnxplain.cli.show import to_stderr, wrote
 from onnxplain.errors import OutputError
 from onnxplain.io.parts import claimed
-from onnxplain.io.writer import check_writable
+from onnxplain.io.writer import check_not_read, check_writable
 
 __all__ = ["deliver", "force_option", "outputs", "to_stdout"]
 
@@ -48,8 +48,7 @@ def outputs(given: Sequence[str], force: bool, *sources: str | None) -> list[Pat
         if real in seen:
             raise OutputError(f"{path} is named twice as an output; name two files")
         seen.add(real)
-        if any(_same(real, source) for source in sources if source is not None):
-            raise OutputError(f"{path} is read by this command and would be replaced; name another file")
+        check_not_read(path, [s for s in sources if s is not None])
         if path.exists() and not path.is_file():  # a pipe or a device
             continue
         click.get_current_context().with_resource(claimed(Path(real)))
@@ -83,8 +82,3 @@ def deliver(path: Path, write: Callable[[Path], Path], *, quiet: bool = False) -
         with open(made, "rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-
-
-def _same(real: str, source: str) -> bool:
-    named = source.partition("=")[2]
-    return any(os.path.realpath(text) == real for text in (source, named) if text)

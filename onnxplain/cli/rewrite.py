@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from onnxplain.cli.detector_options import detector_options, take_detector
 from onnxplain.cli.options import json_option, mask_option, method_options, model_options, read_baseline, read_masks, settings_of
 from onnxplain.cli.outputs import deliver, force_option, outputs, to_stdout
 from onnxplain.cli.show import show_contract, wrote
-from onnxplain.errors import OutputError
+from onnxplain.errors import InputError, OutputError
+from onnxplain.explain.detecting.candidates import detecting
 from onnxplain.explain.request import Request
 from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
@@ -19,6 +21,7 @@ from onnxplain.io.samples import read_inputs
 from onnxplain.io.triton import write_triton
 from onnxplain.io.writer import check_model_ending, write_model
 from onnxplain.ir.registry import load_registry
+from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import inputs_and_axes
 from onnxplain.verification.verify import verify_prediction
 
@@ -50,6 +53,7 @@ __all__ = ["rewrite_command"]
 @click.option("--verify", "inputs_to_verify", multiple=True, metavar="INPUT",
               help="Compare the prediction on this input with the model's own first; NAME=FILE for several inputs.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
+@detector_options
 @json_option
 def rewrite_command(
     model: str, out: str | None, force: bool, repository: str | None, triton_name: str | None, target: str | None,
@@ -67,6 +71,7 @@ def rewrite_command(
     for path in paths:
         if not to_stdout(path):
             check_model_ending(path)
+    detector = take_detector(chosen)
     settings = settings_of(**chosen)
     registry = load_registry(settings.pop("rules"))
     source = read(model, hold=True)
@@ -74,6 +79,10 @@ def rewrite_command(
         registry=registry, mask=read_masks(masks), target=target, baseline=read_baseline(baseline),
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
+    if detector is not None:
+        if inputs_to_verify:
+            raise InputError("--verify compares files as they are, and --detect adds the candidates to this one: leave one out")
+        source, request, _ = detecting(prepared(source, registry), request, detector, [])
     if inputs_to_verify:
         shared = {k: chosen[k] for k in ("output", "score", "sample_axis")}
         inputs, axes = inputs_and_axes(model, rules=list(chosen["rules"]) or None, **shared)

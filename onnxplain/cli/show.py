@@ -24,6 +24,7 @@ from onnxplain.explain.plan import Plan
 from onnxplain.method.options import OPTIONS, TYPES
 from onnxplain.method.registry import Method
 from onnxplain.results.explanation import Explanation
+from onnxplain.results.found import found_boxes
 from onnxplain.results.interactions import player_names, set_name, strongest_sets
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.plot.style import percent
@@ -66,8 +67,16 @@ FACTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 REPORTS = {
     "delta": "completeness gap: sum of the attributions less the score's change from the baseline",
     "base_value": "the mean score over the rows of data, which the attributions start from",
+    "interactions": "what two columns do together, half on either side of the diagonal",
 }
 """Outputs beside the attributions, and what they are."""
+
+
+CANDIDATES = {
+    "detection_boxes": "left, top, right and bottom of every candidate, in the model's own units",
+    "detection_scores": "what targets are elements of: candidate · classes + class",
+}
+"""Outputs that --detect adds, and what they are."""
 
 
 class PipedConsole(Console):
@@ -122,6 +131,8 @@ def show_explanation(
     kind = about["score"]["kind"]
     asked = {"input": "of each sample", "seed": "a cotangent"}.get(str(about["target"]), str(about["target"]))
     console.print(f"[bold]{explanation.method}[/bold] of the {kind} '{escape(str(about['output']))}', target {escape(asked)}")
+    if "detections" in explanation.facts:
+        console.print(_detections(explanation))
     predicted, how = predictions(explanation)
     told = bool(explanation.texts) and about["target"] != "all"
     if told:
@@ -158,6 +169,8 @@ def show_explanation(
         console.print(f"no baseline was given: {about['assumed_baseline']} stands for what is absent (--baseline gives another)")
     if "interactions" in explanation.facts and about["target"] != "all":
         console.print(_interactions(explanation, top, features))
+    if explanation.shared:
+        console.print(f"of all samples together, since they share it: {', '.join(explanation.shared)}", markup=False)
     for line in left_out_in_words(explanation.left_out):
         console.print(f"not explained: {escape(line)}")
     if gap is not None:
@@ -168,6 +181,26 @@ def show_explanation(
     for name, (meaning, shorten) in FACTS.items():
         if name in explanation.facts:
             console.print(f"{meaning}: {shorten(explanation.facts[name]):.3g}")
+
+
+def _detections(explanation: Explanation) -> Table:
+    """What a detector found in every picture; what is explained is marked."""
+    table = _table(
+        "sample", "detection", "class", "score", "left, top, right, bottom", "", right=("sample", "detection", "score")
+    )
+    for i in range(len(explanation)):
+        for found in found_boxes(explanation, i):
+            corners = ", ".join(f"{v:.1f}" for v in found.corners)
+            row = (
+                explanation.sample_name(i),
+                str(found.number),
+                found.name,
+                f"{found.score:.3f}",
+                corners,
+                "explained" if found.explained else "",
+            )
+            table.add_row(*map(escape, row))
+    return table
 
 
 def _interactions(explanation: Explanation, top: int, features: Sequence[str]) -> Table:
@@ -198,13 +231,14 @@ def show_contract(model: onnx.ModelProto, about: Mapping[str, Any]) -> None:
     for kind, text in MEANING.items():
         meaning.update((tensor, text.format(name=name)) for name, tensor in run_time.get(kind, {}).items())
     for kind, tensor in about.get("reports", {}).items():
-        meaning[tensor] = REPORTS[kind]
+        meaning[tensor] = REPORTS.get(kind, kind)
     for name, entry in about["attributions"].items():
         where = "" if entry["kind"] in ("input", "layer") else f" at '{entry['tensor']}' ({entry['kind']})"
         is_map = entry["kind"] == "map"
         meaning[name] = (
             f"map of '{entry['explains']}' from '{entry['tensor']}'" if is_map else f"attribution of '{entry['explains']}'{where}"
         )
+    meaning.update(CANDIDATES if CANDIDATES.keys() <= {o.name for o in model.graph.output} else {})
     table = _table("", "name", "type", "shape", "what it is")
     for role, values in (("input", model.graph.input), ("output", model.graph.output)):
         for value in values:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from onnxplain.cli.show import _console, _table
+from onnxplain.io.plain import as_plain
 from onnxplain.results.summary.drift import Drift
 
 __all__ = ["drift_json", "show_drift"]
@@ -12,9 +14,11 @@ __all__ = ["drift_json", "show_drift"]
 
 def drift_json(found: Drift) -> str:
     """All that `show_drift` prints, of every feature, as JSON."""
-    columns = {name: [v if isinstance(v, str) else float(v) for v in values] for name, values in found.columns().items()}
-    told = {"attribution": found.name, "samples": list(found.counts), "rank_correlation": float(found.rank_correlation)}
-    return json.dumps({**told, "features": columns}, ensure_ascii=False)
+    columns = found.columns()
+    told: dict[str, Any] = {"attribution": found.name, "samples": found.counts, "rank_correlation": found.rank_correlation}
+    if "psi" not in columns:
+        told["psi"] = found.psi[0]
+    return json.dumps(as_plain({**told, "features": columns}), ensure_ascii=False, allow_nan=False)
 
 
 def show_drift(found: Drift, top: int) -> None:

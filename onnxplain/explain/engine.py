@@ -14,6 +14,7 @@ from onnxplain.analysis.sample_axis import SampleAxes
 from onnxplain.analysis.target import Target
 from onnxplain.errors import InputError
 from onnxplain.ir.tensor import Dim
+from onnxplain.method.blackbox.proposals import Proposals
 from onnxplain.results.explanation import Explanation
 from onnxplain.runtime.inputs import Nonfinite
 from onnxplain.runtime.session import Providers
@@ -53,6 +54,7 @@ class Question:
         chosen: for the kind "input", an index per sample, negative for the top one.
         cotangent: for the kind "seed", a vector in the shape of the explained output.
         given: what else is given for this batch, by kind ("baseline", "noise", …); None where it is not.
+        proposals: those of a detector, for methods that compare detections.
     """
 
     feeds: dict[str, Array]
@@ -61,6 +63,7 @@ class Question:
     chosen: Array | None
     cotangent: Array | None
     given: Mapping[str, Any]
+    proposals: Proposals | None = None
 
 
 class Engine(Protocol):

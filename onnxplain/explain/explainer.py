@@ -14,11 +14,16 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxplain.analysis.detection.layout import DetectionLayout
 from onnxplain.analysis.pixel_range import pixels_are_raw
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike, at_run_time
 from onnxplain.analysis.token_tables import rows_of_table
 from onnxplain.errors import InputError, MethodError, nearest
+from onnxplain.explain.dense_targets import DenseTarget, dense_target
+from onnxplain.explain.detecting.detections import Detections
+from onnxplain.explain.detecting.detector import Detector
+from onnxplain.explain.detecting.setup import DetectionFront
 from onnxplain.explain.engine import Engine, Question, RunSettings, count_samples, extents_of_a_sample
 from onnxplain.explain.forward_engine import ForwardEngine
 from onnxplain.explain.graph_engine import GraphEngine
@@ -44,6 +49,7 @@ from onnxplain.runtime.decoder_inputs import TOKENS, decoder_inputs, head_sizes
 from onnxplain.runtime.frames import column_names
 from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs, check_rows
+from onnxplain.runtime.scorer import Scorer
 from onnxplain.runtime.session import Providers
 
 __all__ = ["Explainer"]
@@ -82,6 +88,8 @@ class Explainer:
         tokenizer: a tokenizer.json, its folder, or a `Tokenizer`: then texts are explained, `explainer("A fine film")`, at their
             tokens. None looks for a tokenizer.json beside the model once a text is given. With it a baseline may be a token
             (`"[PAD]"`) or another text, a target a token (`" good"`).
+        detect: of a detector how it tells what it finds: "auto" for what the file proves, the name of a layout, or a `Detector`.
+            Targets are detections then, in words: "detection 0", "best dog", "best dog left", "all dogs", "each dog".
         expose: inner tensors whose values appear among the `outputs` of an explanation. "explained" stands for the tensors of
             `layer`, "score" for the tensor that is explained.
         **options: the method's own options.
@@ -121,10 +129,12 @@ class Explainer:
         mask: Masks | None = None,
         rules: str | Path | Iterable[str | Path] | None = None,
         tokenizer: TokenizerLike | None = None,
+        detect: str | Detector | None = None,
         expose: Sequence[str] = (),
         **options: Any,
     ) -> None:
         source = guarded(read)(model)
+        detector = Detector(detect) if isinstance(detect, str) else detect
         texts = TextSettings.of(source, tokenizer, baseline)
         fixed = None if texts.baseline is not None else baseline
         request = Request.of(
@@ -133,7 +143,7 @@ class Explainer:
         )  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        self._prepare(source, request, RunSettings(providers, threads, batch_size, progress, trust), labels, texts)
+        self._prepare(source, request, RunSettings(providers, threads, batch_size, progress, trust), labels, texts, detector)
 
     @classmethod
     def of(cls, model: ModelLike, request: Request, running: RunSettings | None = None, labels: Sequence[str] = ()) -> Explainer:
@@ -154,24 +164,30 @@ class Explainer:
 
     @guarded
     def _prepare(
-        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], texts: TextSettings
+        self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], texts: TextSettings,
+        detector: Detector | None = None,
     ) -> None:  # fmt: skip
         LOG.debug("read %s: %d nodes", source.name, len(source.model.graph.node))
         first_run = FirstRun(source, request, running)
         heads = head_sizes(source.model)  # before attention is written out
         made = prepared(replace(source, origin=None), request.registry)
         LOG.debug("prepared it by %s", ", ".join(made.passes or ()) or "nothing")
-        self._start(made, request, running, labels, first_run, texts, heads)
+        self._start(made, request, running, labels, first_run, texts, heads, detector)
 
     def _start(
         self, source: Source, request: Request, running: RunSettings, labels: Sequence[str], first_run: FirstRun,
-        texts: TextSettings, heads: Mapping[str, int],
+        texts: TextSettings, heads: Mapping[str, int], detector: Detector | None = None,
     ) -> None:  # fmt: skip
         """Set up for a prepared model."""
         self.method = request.method.name
         if isinstance(labels, str):
             raise InputError(f"labels are a list with a name per class, not the text '{labels}'")
         self.labels = [str(label) for label in labels]
+        self._detector = detector
+        self._front: DetectionFront | None = None
+        if detector is not None:
+            found = DetectionFront.of(source, request, running, detector, self.labels)
+            self._front, self.labels, source, request = found, found.labels, found.source, found.request
         self._source, self._request, self._running, self._first_run = source, request, running, first_run
         self._texts, self._heads = texts, heads
         self._graph = graph = Graph(source.model)
@@ -183,7 +199,9 @@ class Explainer:
             front = texts.front(graph, request, heads)
             self._engine = self._engine_for(texts.request(request, front))
             self._reader = TextReader(front, self._engine, self.labels)
-        if self.labels:
+        if self._front is not None:
+            self._front.start(self._engine, self._engine_for)
+        elif self.labels:
             _check_labels(self.labels, self._engine)
             warn_of_labels(self.labels)
 
@@ -204,10 +222,12 @@ class Explainer:
         """What a pickle or a copy holds: what is asked for, and the model once - as it was handed over until its prediction
         was compared, else prepared. Sessions are made anew."""
         given = self._first_run.handed_over
-        asked = self._request, self._running, self.labels
+        front = self._front
+        source, request = (self._source, self._request) if front is None else (front.given, front.asked)
+        asked = request, self._running, self.labels
         if given is not None:
-            return "handed over", given, self._source.folder, self._source.name, *asked, self._texts
-        return "prepared", self._source, *asked, self._first_run, self._texts, self._heads
+            return "handed over", given, source.folder, source.name, *asked, self._texts, self._detector
+        return "prepared", source, *asked, self._first_run, self._texts, self._heads, self._detector
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         kind, *rest = state
@@ -257,6 +277,36 @@ class Explainer:
     def prepared_graph(self) -> Graph:
         """The original model after the passes that keep its prediction, as analyses read it."""
         return self._graph
+
+    @property
+    def layout(self) -> DetectionLayout:
+        """How a detector's file tells what it finds.
+
+        Raises:
+            MethodError: the Explainer was not told that the model is a detector.
+        """
+        return self._detecting().layout
+
+    @guarded
+    def detections(self, x: Any) -> list[Detections]:
+        """What a detector finds.
+
+        Args:
+            x: pictures, as for an explanation.
+
+        Returns:
+            The detections of every picture.
+
+        Raises:
+            MethodError: the Explainer was not told that the model is a detector.
+            InputError: the arrays do not fit the model's inputs, or its outputs do not fit the layout.
+        """
+        return self._detecting().reader.detections(self._checked(x, self._engine))
+
+    def _detecting(self) -> DetectionFront:
+        if self._front is None:
+            raise MethodError("no detector was asked for: pass detect='auto' (--detect)")
+        return self._front
 
     def weighs_at_once(self, name: str) -> bool:
         """Whether the model weighs an input as it comes in: nothing in its file scales, shifts or quantizes it first.
@@ -312,7 +362,9 @@ class Explainer:
                 names what was made from them.
             target: None for each sample's top prediction, an index, a tuple of one choice per axis, one of these per sample
                 (a list or array [n] of indices, a list of n tuples of indices), {index: weight} for a contrast, or "all". The
-                name of a class, or of a token of a language model, stands for its index.
+                name of a class, or of a token of a language model, stands for its index. Of outputs that say something of every
+                place "mask of road", a class summed where it is predicted, or "road in 10,20,40,60", summed within left, top,
+                right and bottom. Of a detector detections: "detection 0", "best dog", "best dog left", "all dogs", "each dog".
             baseline: the reference input for this batch, where none was given to the Explainer. Of texts: a token that takes the
                 place of all ("[PAD]"), or another text of as many tokens.
             cotangent: an arbitrary vector in the shape of the explained output, instead of a target: the attribution is its
@@ -342,18 +394,33 @@ class Explainer:
         engine, axes = self._engine, self._engine.axes
         given, filled = self._filled_in(x)
         feeds = self._checked(given, engine)
+        if self._front is not None and cotangent is None:
+            return self._front.reader.explain(feeds, target, {"baseline": baseline, **run_time})
         count = count_samples(axes, feeds)
         extents = extents_of_a_sample(axes, feeds)
         names = TargetNames(self.labels)
+        dense = dense_target(target) if cotangent is None else None
+        if dense is not None:
+            target, cotangent = None, self._ones(dense, feeds)
         kind, chosen = at_run_time(names.resolve(target), cotangent, count, extents, axes.reason)
         LOG.debug("explain %d samples by %s", count, self.method)
         made = engine.explain(Question(feeds, count, kind, chosen, cotangent, {"baseline": baseline, **run_time}))
         LOG.debug("explained %s", ", ".join(made.attributions))
-        contrast = names.told_contrast(kind)
+        contrast = names.told_contrast(kind) if dense is None else str(dense)
         named = [contrast] * count if contrast else ()
-        about = {**made.about, "filled_in": filled} if filled else made.about
+        about = {**made.about, **({"filled_in": filled} if filled else {}), **({"target": str(dense)} if dense else {})}
         features = _features(made, column_names(x))
         return replace(made, labels=self.labels, target_names=named, features=features, about=about)
+
+    def _ones(self, dense: DenseTarget, feeds: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        """Ones at the elements of the explained output that a target of places sums."""
+        request, axes, running = self._request, self._engine.axes, self._running
+        scorer = Scorer(self._source, request.output, request.score, running.providers, running.threads, request.sample_axis)
+        ranked = scorer.predict(scorer.samples_first(feeds), scorer.fixed or running.batch_size or 8).ranked
+        # operators: a probability of one class is predicted above one half, its logit above zero
+        threshold = 0.5 if self.about["score"].get("activation") == "Sigmoid" else 0.0
+        made = dense.cotangent(ranked, self.labels, threshold)
+        return np.moveaxis(made, 0, axes.axis) if axes.axis is not None else made[0]
 
     def _checked(self, x: Any, engine: Engine) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs in the types that the model takes; tokens among those that it knows."""
@@ -395,6 +462,10 @@ class Explainer:
             InputError: `x` is not larger than the model's input, or smaller along some axis.
             TargetError: no target was given.
         """
+        if self._front is not None:
+            raise MethodError(
+                "windows would be searched one by one, and detections are of whole pictures: leave out detect or slide"
+            )
         if self._engine.overall:
             raise MethodError(f"method '{self.method}' speaks of all samples together, not of windows of one")
         return slide(self, self.inputs, self._engine.axes, x, target, stride=stride, combine=combine, **run_time)

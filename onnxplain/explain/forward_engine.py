@@ -86,7 +86,7 @@ class ForwardEngine:
     def explain(self, question: Question) -> Explanation:
         """Explain the predictions for a batch."""
         self._refuse_unexpected(question.given)
-        batched, given = self._forward.batched, question.given.get("baseline")
+        given = question.given.get("baseline")
         lifted = self._forward.samples_first(question.feeds)
         if not any(lifted[n].size for n in self._names):
             raise InputError(f"there is nothing to explain: {', '.join(repr(n) for n in self._names)} has no elements")
@@ -95,7 +95,7 @@ class ForwardEngine:
         context = self._task(lifted, question, baseline)
         found = self._method.run(context, **self._options(question.feeds))
         chosen = question.chosen
-        if batched and not found.overall and chosen is not None:
+        if not found.overall and chosen is not None:
             chosen = np.where(chosen < 0, self._tops(context.prediction, lifted), chosen)
         return self._explanation(found, question, context, chosen, baseline)
 
@@ -127,8 +127,9 @@ class ForwardEngine:
         fixed = {n: v for n, v in feeds.items() if n not in explained}
         title = f"{self._method.name} on {count} samples"
         return PerturbationContext(
-            scorer, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress
-        )
+            scorer, explained, fixed, prediction, read, read.targets, baseline, running.batch_size, title, running.progress,
+            proposals=question.proposals,
+        )  # fmt: skip
 
     def _tops(self, prediction: ForwardResult, feeds: Mapping[str, Array]) -> Array:
         """The top prediction of each sample."""

@@ -151,7 +151,7 @@ class GraphEngine:
             self._first_run(feeds, results, rewritten.model)
             return results
 
-        results = self._run(run, session, rewritten.about["sample_axes"], question, extra)
+        results = self._run(run, session, rewritten.about, question, extra)
         explanation = self._collected(rewritten, question, results)
         self._refuse_unmended(explanation)
         self._refuse_other_steps(explanation)
@@ -281,23 +281,32 @@ class GraphEngine:
             runs.append({name: results.pop(name) for name in reports.values()})
             return results
 
-        self._run(run, session, rewritten.about["sample_axes"], question, extra)
+        self._run(run, session, rewritten.about, question, extra)
         return ledger.read(reports, runs)
 
     def _run(
         self,
         run: Callable[[dict[str, Array]], dict[str, Any]],
         session: Session,
-        places: Mapping[str, int | None],
+        about: Mapping[str, Any],
         question: Question,
         extra: Mapping[str, Array],
     ) -> dict[str, Any]:
-        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again. `places` are the axes
-        that count samples, by the name of an input or output."""
+        """Results for all samples; the last chunk of a model with a fixed batch is filled up and cut again."""
         everything, axes, count = {**question.feeds, **extra}, self.axes, question.count
         if not axes.batched:
             return run(everything)
-        size = axes.fixed or self._running.batch_size or self._usual_rows(session, places, question)
+        places: Mapping[str, int | None] = about["sample_axes"]
+        shared = next((entry["explains"] for name, entry in about["attributions"].items() if places.get(name) is None), None)
+        usual = count if shared is not None else self._usual_rows(session, places, question)
+        size = axes.fixed or self._running.batch_size or usual
+        if shared is not None and size != count and (axes.fixed or size < count):
+            raise InputError(
+                f"'{shared}' is shared by all samples, so that what is attributed to it is of all together, and {count} samples "
+                f"do not go through in runs of {size}: give "
+                + (f"{size} samples" if axes.fixed else "no batch_size")
+                + f", or explain other inputs alone (inputs=[…] without '{shared}')"
+            )
         title = f"{self._request.method.name} on {count} samples"
         over = partial(track, title=title, show=self._running.progress)
         return run_in_chunks(run, everything, places, count, size, filled=axes.fixed is not None, over=over)
@@ -331,8 +340,7 @@ class GraphEngine:
             scores = _zipped(scores)
         if scores is None:  # the explained tensor is no output of the model
             return replace(explanation, target=None)
-        if self.axes.axis:
-            scores = np.moveaxis(scores, self.axes.axis, 0)
+        scores = scores[None] if self.axes.axis is None else np.moveaxis(scores, self.axes.axis, 0)
         top = top_ones(scores.reshape(len(chosen), *scores.shape[1:]), self.about, explanation.inputs)
         return replace(explanation, target=np.where(chosen < 0, top, chosen).astype(np.int64))
 

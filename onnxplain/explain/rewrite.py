@@ -10,6 +10,8 @@ import onnx
 
 from onnxplain.analysis.sample_axis import AUTO, SampleAxisLike
 from onnxplain.analysis.target import TargetLike
+from onnxplain.explain.detecting.candidates import detecting
+from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.emit import emit
 from onnxplain.explain.prepare import prepare_source
 from onnxplain.explain.request import Request
@@ -20,6 +22,7 @@ from onnxplain.ir.gc import collector_at_rest
 from onnxplain.ir.registry import load_registry
 from onnxplain.method.context import Baseline
 from onnxplain.method.masks import Masks
+from onnxplain.passes import prepared
 from onnxplain.propagation.observer import Observer
 from onnxplain.runtime.guarded import guarded
 
@@ -41,6 +44,7 @@ def rewrite(
     mask: Masks | None = None,
     only_attribution: bool = False,
     batch_size: int | None = None,
+    detect: str | Detector | None = None,
     rules: str | Path | Iterable[str | Path] | None = None,
     **options: Any,
 ) -> onnx.ModelProto:
@@ -72,6 +76,9 @@ def rewrite(
         only_attribution: leave the model's own outputs out, for hosts that have the prediction already.
         batch_size: samples per run. The file then loops over the batch, so many samples at a time, which bounds its memory but
             not the size of a batch. None runs all samples at once.
+        detect: of a detector how it tells what it finds, as in `Explainer`. The file then has two more outputs, `detection_boxes`
+            [samples, candidates, 4] and `detection_scores` [samples, candidates, classes]; targets are elements of the second,
+            candidate · classes + class where they are given at run time.
         rules: folders with rule files of your own.
         **options: the method's own options; `onnxplain methods NAME` lists them.
 
@@ -97,6 +104,9 @@ def rewrite(
         baseline=baseline, score=score, sample_axis=sample_axis, mask=mask, batch_size=batch_size,
         only_attribution=only_attribution,
     )  # fmt: skip
+    if detect is not None:
+        detector = Detector(detect) if isinstance(detect, str) else detect
+        source, request, _ = detecting(prepared(source, request.registry), request, detector, [])
     return rewrite_source(source, request, whole=True).model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import lzma
 import os
 import struct
 import zipfile
@@ -17,7 +18,7 @@ import numpy as np
 
 from onnxplain.errors import InputError
 
-__all__ = ["UNREADABLE", "array_names", "read_npy", "read_npz", "reading"]
+__all__ = ["UNREADABLE", "array_names", "check_expansion", "check_npy", "open_member", "read_npy", "read_npz", "reading"]
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +28,10 @@ LONGEST_HEADER = 10_000
 EXPANDED = 1 << 30
 """Bytes that an archive may always expand to; beyond them a hundred times its own size."""
 
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, struct.error, zipfile.BadZipFile, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
 """What NumPy and zipfile raise on files that are none of theirs."""
 
 
@@ -44,7 +48,7 @@ def read_npy(path: Path, content: IO[bytes] | None = None) -> Array:
     with _told(path), open(path, "rb") if content is None else nullcontext(content) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        _check(file, size)
+        check_npy(file, size)
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
@@ -64,21 +68,38 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, Array]:
     Raises:
         InputError: the file is no archive, one of them is no array, is encrypted, or expands to far more than the file.
     """
-    most = max(EXPANDED, 100 * path.stat().st_size)
     with _told(path), zipfile.ZipFile(path) as archive:
         infos = {_name(info): info for info in archive.infolist()}
         wanted = {name: infos[name] for name in names}
-        total = sum(info.file_size for info in wanted.values())
-        if total > most:
-            raise InputError(f"{path} expands to {total:,} bytes, which is beyond a limit of {most:,}; save large arrays as .npy")
+        check_expansion(path, wanted.values())
         return {name: _member(archive, info) for name, info in wanted.items()}
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+def check_expansion(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse an archive whose members expand to far more than the file.
+
+    Raises:
+        InputError: they come to more than `EXPANDED` bytes, and to more than a hundred times the file.
+    """
+    most, total = max(EXPANDED, 100 * path.stat().st_size), sum(info.file_size for info in members)
+    if total > most:
+        raise InputError(f"{path} expands to {total:,} bytes, which is beyond a limit of {most:,}; save large arrays as .npy")
+
+
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """A member of an archive, opened.
+
+    Raises:
+        ValueError: it is encrypted.
+    """
     if info.flag_bits & 1:
         raise ValueError(f"'{info.filename}' is encrypted; save the arrays without a password")
-    with archive.open(info) as file:
-        _check(file, info.file_size)
+    return archive.open(info)
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
+    with open_member(archive, info) as file:
+        check_npy(file, info.file_size)
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
@@ -86,10 +107,19 @@ def _name(info: zipfile.ZipInfo) -> str:
     return info.filename.removesuffix(".npy")
 
 
-def _check(file: IO[bytes], size: int) -> None:
-    """Check that a file of this size holds what its header asks for, and go back to its start."""
-    magic = file.read(8)
-    if magic[:6] != b"\x93NUMPY":
+def check_npy(file: IO[bytes], size: int) -> None:
+    """Check that the bytes from a file's position on hold what their .npy header asks for, and go back to that position.
+
+    Args:
+        file: an open file.
+        size: how many bytes from there on belong to the array.
+
+    Raises:
+        ValueError: they are no array, or fewer than it needs.
+    """
+    start = file.tell()
+    magic = file.read(min(8, size))
+    if magic[:6] != b"\x93NUMPY" or magic[6:7] not in (b"\1", b"\2", b"\3"):
         raise ValueError("it is no array in NumPy's format (.npy)")
     width, form = (2, "<H") if magic[6] == 1 else (4, "<I")
     (length,) = struct.unpack(form, file.read(width).ljust(width, b"\0"))
@@ -98,7 +128,9 @@ def _check(file: IO[bytes], size: int) -> None:
     try:
         header = ast.literal_eval(file.read(length).decode("utf-8" if magic[6] == 3 else "latin-1").strip())
         shape, kind = header["shape"], np.dtype(np.lib.format.descr_to_dtype(header["descr"]))
-        asked = prod(int(d) for d in shape) * kind.itemsize
+        if type(shape) is not tuple or any(type(d) is not int for d in shape):
+            raise TypeError
+        asked = prod(shape) * kind.itemsize
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, OverflowError, AttributeError):
         raise ValueError("its header is damaged") from None
     if any(d < 0 for d in shape):
@@ -108,7 +140,7 @@ def _check(file: IO[bytes], size: int) -> None:
     there = size - 8 - width - length
     if asked > there:
         raise ValueError(f"it is cut off: {list(shape)} of {kind} needs {asked:,} bytes, {there:,} are there")
-    file.seek(0)
+    file.seek(start)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -44,7 +45,7 @@ def problems_of(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] |
     elif isinstance(value, list):
         for i, item in enumerate(value if "items" in schema else ()):
             yield from problems_of(item, schema["items"], root, f"{place}.{i}")
-        if schema.get("uniqueItems") and any(_equal(a, b) for i, a in enumerate(value) for b in value[:i]):
+        if schema.get("uniqueItems") and len({_key(item) for item in value}) < len(value):
             yield _told(place, f"{_short(value)} names something twice")
     elif isinstance(value, str):
         if len(value) < schema.get("minLength", 0):
@@ -76,6 +77,19 @@ def _is(value: Any, kind: str) -> bool:
 
 def _equal(a: Any, b: Any) -> bool:
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def _key(value: Any) -> str:
+    """A text that equal values share; 1 and 1.0 are equal, 1 and true are not."""
+    return json.dumps(_plain(value), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _told(place: str, problem: str) -> str:

@@ -134,8 +134,8 @@ def external_in(tensor: onnx.TensorProto, name: str) -> bool:
 
 
 def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """All tensors of a model: initializers of the graph and its subgraphs, and tensors in attributes."""
-    graphs = [model.graph]
+    """All tensors of a model: initializers of its graphs (for training, too) and their subgraphs, and tensors in attributes."""
+    graphs = [model.graph, *(g for t in model.training_info for g in (t.initialization, t.algorithm))]
     nodes = [n for f in model.functions for n in f.node]
     while graphs or nodes:
         if graphs:

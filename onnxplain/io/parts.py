@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from onnxplain.errors import OutputError
 
@@ -16,21 +19,36 @@ __all__ = ["claimed", "lock", "part_of", "sweep"]
 PREFIX = ".onnxplain-"
 """How the names of unfinished files and of claims begin."""
 
+LONGEST = 200
+"""Bytes of a file's name up to which its claim has that name too."""
 
-def lock(file: IO[bytes]) -> bool:
+CLAIMS, PAUSE = 4, 0.02
+"""How often a claim is tried, and the seconds between: a sweep holds one for far less."""
+
+ATTEMPTS = 100
+"""Unfinished files that are begun before it is said that others remove them."""
+
+
+def lock(file: IO[Any]) -> bool:
     """Lock an open file until it is closed or its process ends.
 
     Returns:
-        Whether the lock is ours: False where another process holds it. True where the system has no such locks.
+        Whether nobody else holds the lock: False where another process does. True where the system, or the file system, has no
+        such locks.
     """
+    return _locked(file) is not False
+
+
+def _locked(file: IO[Any]) -> bool | None:
+    """Whether the lock is ours; False where another process holds it, None where there are no such locks."""
     try:
         import fcntl
     except ImportError:  # pragma: no cover - Windows
-        return True
+        return None
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:  # some network file systems answer ENOLCK or ENOSYS
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
     return True
 
 
@@ -57,12 +75,15 @@ def part_of(path: Path) -> Iterator[IO[bytes]]:
 
 def _begun(folder: Path) -> tuple[IO[bytes], Path]:
     """A new unfinished file, locked. Another process may sweep it away before the lock is ours: then another one."""
-    while True:
+    for _ in range(ATTEMPTS):
         part = folder / f"{PREFIX}{secrets.token_hex(8)}.part"
         file = open(part, "xb")  # noqa: SIM115 - handed on open
         if lock(file) and _still(file, part):
             return file, part
         file.close()
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    raise OSError(errno.EAGAIN, "other processes remove its unfinished files")
 
 
 @contextmanager
@@ -72,14 +93,8 @@ def claimed(path: Path) -> Iterator[None]:
     Raises:
         OutputError: another process writes it now, or the folder cannot be written.
     """
-    claim = path.parent / f"{PREFIX}{path.name}.claim"
-    try:
-        file = open(claim, "ab")  # noqa: SIM115 - open as long as the claim is held
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    with file:
-        if not lock(file) or not _still(file, claim):
-            raise OutputError(f"another process is writing {path}; wait for it, or name another file")
+    claim = path.parent / _claim_name(path.name)
+    with _claim(claim, path):
         try:
             yield
         finally:
@@ -87,17 +102,34 @@ def claimed(path: Path) -> Iterator[None]:
                 claim.unlink(missing_ok=True)
 
 
+def _claim(claim: Path, path: Path) -> IO[bytes]:
+    """The open and locked file that claims a path. A sweep of another process may hold it for an instant: then once more."""
+    for attempt in range(CLAIMS):
+        try:
+            file = open(claim, "ab")  # noqa: SIM115 - open as long as the claim is held
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+        if lock(file) and _still(file, claim):
+            return file
+        file.close()
+        if attempt < CLAIMS - 1:
+            time.sleep(PAUSE)
+    raise OutputError(f"another process is writing {path}; wait for it, or name another file")
+
+
+def _claim_name(name: str) -> str:
+    """The name of the file that claims one of this name: file systems take 255 bytes, so long names stand as their digest."""
+    size = len(os.fsencode(name))
+    return f"{PREFIX}{name if size <= LONGEST else hashlib.sha256(os.fsencode(name)).hexdigest()}.claim"
+
+
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files in a folder whose processes are gone. Where the system has no locks, nothing is removed."""
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:  # pragma: no cover - Windows
-        return
+    """Remove the unfinished files in a folder whose processes are gone. Where there are no locks, nothing is removed."""
     with suppress(OSError), os.scandir(folder) as entries:
         left = [e.path for e in entries if e.name.startswith(PREFIX) and e.name.endswith((".part", ".claim"))]
         for name in left:
             with suppress(OSError), open(name, "rb") as file:
-                if lock(file):
+                if _locked(file):
                     os.unlink(name)
 
 

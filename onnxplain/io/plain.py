@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
+
+import numpy as np
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
     import tomli as tomllib
 
-__all__ = ["from_json", "from_toml"]
+__all__ = ["as_plain", "from_json", "from_toml"]
 
 
 def from_json(text: str | bytes) -> Any:
@@ -22,6 +25,19 @@ def from_json(text: str | bytes) -> Any:
         ValueError: it is no JSON, is nested too deeply, or holds an integer of thousands of digits.
     """
     return _bounded(json.loads, text)
+
+
+def as_plain(value: Any) -> Any:
+    """A value in the form that JSON has: arrays become lists, numbers that are not finite null, and what is unknown text."""
+    if isinstance(value, Mapping):
+        return {str(k): as_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return as_plain(value.tolist())
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
 def from_toml(text: str) -> dict[str, Any]:

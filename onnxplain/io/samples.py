@@ -311,7 +311,7 @@ def read_rows(
     text = _text(path)
     first = text.partition("\n")[0]
     delimiter = next((d for d in (",", ";", "\t") if d in first), ",")
-    lines = csv.reader(text.splitlines(), delimiter=delimiter)
+    lines = csv.reader(re.split("\r\n|\n|\r", text), delimiter=delimiter)
     try:
         rows = [(lines.line_num, [c.strip() for c in row]) for row in lines if any(c.strip() for c in row)]
     except csv.Error as error:
@@ -425,7 +425,7 @@ def cell_number(text: str, where: str, whole: bool) -> float | int:
         whole: whether the input takes whole numbers only.
 
     Raises:
-        InputError: it is no number, or missing where whole numbers are needed.
+        InputError: it is no number, or missing or no whole one where whole numbers are needed.
     """
     if text.lower() in MISSING:
         if whole:
@@ -435,9 +435,16 @@ def cell_number(text: str, where: str, whole: bool) -> float | int:
     try:
         if "_" in text:  # Python's spelling of numbers, nobody else's
             raise ValueError
-        return int(text) if whole and re.fullmatch(r"[+-]?\d+", text) else float(text)
+        number = int(text) if whole and re.fullmatch(r"[+-]?\d+", text) else float(text)
     except ValueError:
         raise InputError(f"{where}: '{text}' is no number") from None
+    if not whole:
+        return number
+    if number in (float("inf"), float("-inf")) or number != int(number):
+        raise InputError(f"{where}: '{text}' is no whole number, and the input takes no other")
+    if not -(2**63) <= number < 2**64:
+        raise InputError(f"{where}: '{text}' has more than 64 bits")
+    return int(number)
 
 
 def _text(path: Path, content: IO[bytes] | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -17,7 +17,7 @@ from onnxplain.errors import OutputError
 from onnxplain.io.lazy_weights import Held, all_tensors
 from onnxplain.io.parts import part_of
 
-__all__ = ["check_model_ending", "check_writable", "write_file", "write_model"]
+__all__ = ["check_model_ending", "check_not_read", "check_writable", "write_file", "write_model"]
 
 Writer = Callable[[IO[bytes]], None]
 
@@ -45,6 +45,26 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"cannot write {path}: there is no folder {folder}; create it first")
     if not os.access(folder if not path.exists() or path.is_file() else path, os.W_OK):
         raise OutputError(f"cannot write {path}: no permission to write in {folder}")
+
+
+def check_not_read(path: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]]) -> None:
+    """Check that a file or folder to be written is none that is read, and holds none.
+
+    Args:
+        path: what is to be written.
+        sources: files and folders that are read, or `name=file`.
+
+    Raises:
+        OutputError: it is one of them, or a folder with one of them in it.
+    """
+    real = Path(os.path.realpath(path))
+    given = [os.fspath(source) for source in sources]
+    for text in [*given, *(file for source in given if (file := source.partition("=")[2]))]:
+        read = Path(os.path.realpath(text))
+        if real == read:
+            raise OutputError(f"{path} is read by this command and would be replaced; name another output")
+        if real in read.parents and real.exists():
+            raise OutputError(f"{path} holds {text}, which is read by this command and would be replaced; name another output")
 
 
 def check_model_ending(path: Path) -> None:

@@ -170,10 +170,21 @@ def change_since(context: AttributionContext, there: AttributionContext) -> Tens
 
 
 def gap(context: AttributionContext, made: Sequence[Tensor], change: Tensor) -> Tensor:
-    """The convergence delta: by how much the attributions exceed a change of the score, in its shape."""
+    """The convergence delta: by how much the attributions exceed a change of the score, in its shape.
+
+    What is attributed to an input that all samples share is of all together, so that only the sum over samples can be compared:
+    then each has the mean.
+    """
     b = context.b
-    total = b.total([per_sample(context, m, x) for m, x in zip(made, context.sources, strict=True)])
-    return b.Sub(b.cast(total, change), change)
+    of_each = context.selection.axes.batched
+    sums = {x: per_sample(context, m, x) for m, x in zip(made, context.sources, strict=True)}
+    shared = [s for x, s in sums.items() if of_each and context.sample_axis(x) is None]
+    own = [b.cast(s, change) for s in sums.values() if not any(s is other for other in shared)]
+    excess: Tensor = b.Sub(b.total(own), change) if own else b.Neg(change)
+    if not shared:
+        return excess
+    common = b.Add(b.ReduceSum(excess, [0], keepdims=0), b.cast(b.total(shared), change))
+    return b.Expand(b.Div(common, b.cast(b.Gather(b.Shape(change), 0, axis=0), change)), b.Shape(change))
 
 
 def contribution(context: AttributionContext, slope: Tensor, change: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ OPTIONS = {
     "bins": "into how many parts of equal frequency LIME cuts a column of numbers; None: the numbers themselves",
     "categorical": "numbers of the columns that hold categories",
     "cells": "cells of the coarse mask along every axis",
+    "objectness": "whether detections count by their objectness, else all in full",
     "centred": "whether a mean is taken off: each channel's over the places (principal components), or the scores' (RISE)",
     "chunk": "samples × points in one run, or memory as '500MB'; if not said, 64 or what fits into 32 MB; a GPU likes more",
     "composite": "a composite of your own: a TOML file, or an onnxplain.Composite",

@@ -35,6 +35,7 @@ BLACK_BOX = (
     "owen",
     "lime",
     "rise",
+    "d_rise",
     "dependence",
     "ale",
     "h_statistic",

@@ -25,7 +25,8 @@ def settle_branches(model: onnx.ModelProto) -> bool:
 
 def _settle_once(model: onnx.ModelProto) -> bool:
     graph = model.graph
-    scalars = {t.name: t for t in graph.initializer if int(np.prod(t.dims)) == 1 and t.data_type == onnx.TensorProto.BOOL}
+    flags = (t for t in graph.initializer if t.data_type == onnx.TensorProto.BOOL and int(np.prod(t.dims)) == 1)
+    scalars = {t.name: t for t in flags if t.data_location != onnx.TensorProto.EXTERNAL}
     kept = kernel_results(graph.node)
     known = (n for n in graph.node if n.op_type == "If" and not n.domain and n.input[0] in scalars)
     settled = {n.output[0] for n in known if not kept.intersection(n.output)}

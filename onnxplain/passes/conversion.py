@@ -162,7 +162,7 @@ def _map_coordinates(graph: onnx.GraphProto, outside: Mapping[str, onnx.TensorPr
         **outside,
         **{n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute[0].t.dims},
     }
-    known |= {t.name: t for t in graph.initializer}
+    known |= {t.name: t for t in graph.initializer if t.data_location != onnx.TensorProto.EXTERNAL}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         nodes += _asymmetric(node, known) if node.op_type == "Resize" and not node.domain else [node]

@@ -110,7 +110,8 @@ class _Search:
         if facts.quantizes:
             return True
         if node.op_type == "Mul" and not node.domain and node.input[1] in self.values:  # as converters of LightGBM leave it
-            return bool(np.all(numpy_helper.to_array(self.values[node.input[1]]) == 1))
+            factor = self.view.constant(node.input[1])
+            return factor is not None and bool(np.all(factor == 1))
         if node.output[0] != name or not (facts.recodes or facts.moves_elements == "first"):
             return False
         if node.op_type == "Cast":

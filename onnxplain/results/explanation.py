@@ -41,7 +41,9 @@ class Explanation(ExplanationData):
         facts: what else the method knows, by name, [n, …]. `r2`: the quality of a fit. `standard_error`: of what was sampled.
             `base_value`: the score at the baseline. `groups`: the group of each element, with `group_values`. `interactions`
             [n, features, features]: single features on the diagonal, half of every pair on either side of it; larger sets in
-            `set_values`, with the members in `sets` (−1 for none). `curves` over a `grid`. What holds for all samples, like the
+            `set_values`, with the members in `sets` (−1 for none). `curves` over a `grid`. `detections` [n, most, 8] of a
+            detector: left, top, right, bottom, score, class, number and whether it is explained, NaN where there are fewer;
+            `picture` says which picture an explanation is of. What holds for all samples, like the
             `filters` and `leaves` of a soft tree, is [1, …].
         texts: where texts were explained, the tokens of each with their places in it; `text_units("word")` has their words.
         target_names: what was explained of each sample, where it has a name of its own, such as a token of a language model.

@@ -72,6 +72,11 @@ class ExplanationData:
         """The model's inputs that got no attribution, with the reason, by name."""
         return dict(self.about.get("left_out", {}))
 
+    @property
+    def shared(self) -> list[str]:
+        """The explained tensors that all samples share, so that their attributions are of all samples together."""
+        return [n for n in self.attributions if len(self) > 1 and self.sample_axis(n) is None]
+
     def of(self, name: str | None = None) -> tuple[str, np.ndarray[Any, Any]]:
         """Get an attribution by the name of its tensor.
 
@@ -114,17 +119,23 @@ class ExplanationData:
             name: which attribution; None for the first.
 
         Returns:
-            The array, [n, …]; n is 1 where nothing counts samples.
+            The array, [n, …]; n is 1 where nothing counts samples. What is attributed to an input that all samples share is of
+            all together, and stands there for each.
 
         Raises:
             LayerError: no tensor of this name was explained.
         """
         axis = self.sample_axis(name)
         _, values = self.of(name)
-        return values[None] if axis is None else np.moveaxis(values, axis, 0)
+        return np.broadcast_to(values, (len(self), *values.shape)) if axis is None else np.moveaxis(values, axis, 0)
 
     def __len__(self) -> int:
-        return len(self.samples_first())
+        for name, values in self.attributions.items():
+            axis = self.sample_axis(name)
+            if axis is not None:
+                return int(values.shape[axis])
+        axes = ((fed, sample_axis_in(self.about, name)) for name, fed in self.inputs.items())
+        return next((np.shape(fed)[axis] for fed, axis in axes if axis is not None), 1)
 
     def __iter__(self: Self) -> Iterator[Self]:
         """The explanation of each sample."""

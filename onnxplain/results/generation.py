@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import OutputError
+from onnxplain.io.npz import write_npz
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import colours, rim, short
 
@@ -104,7 +106,7 @@ class Generation:
         if path.suffix.lower() == ".npz":
             arrays = {"tokens": self.tokens, "prompt": np.array(self.prompt), "matrix": self.matrix, "scores": self.scores}
             told = np.array(json.dumps(dict(self.about)))
-            return write_file(path, lambda file: np.savez_compressed(file, allow_pickle=False, about=told, **arrays))
+            return write_file(path, lambda file: write_npz(file, {"about": told, **arrays}))
         text = {".json": self._json, ".csv": self._csv, ".html": self._page}[path.suffix.lower()]()
         return write_file(path, text.encode())
 
@@ -159,7 +161,8 @@ class Generation:
             for i in range(len(self.tokens))
         )  # fmt: skip
         data = json.dumps({"values": np.round(self.matrix.astype(float), 6).tolist(), "shades": shades})
-        return _PAGE.replace("%METHOD%", html.escape(str(self.about["method"]))).replace("%WORDS%", words).replace("%DATA%", data)
+        parts = {"%METHOD%": html.escape(str(self.about["method"])), "%WORDS%": words, "%DATA%": data}
+        return re.sub("|".join(parts), lambda found: parts[found[0]], _PAGE)  # at once: what goes in may hold these marks too
 
 
 _PAGE = """<!doctype html>

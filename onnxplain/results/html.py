@@ -13,6 +13,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.io.writer import write_file
 from onnxplain.results.explanation_data import ExplanationData
+from onnxplain.results.found import FoundBox, found_boxes
 from onnxplain.results.left_out import left_out_in_words
 from onnxplain.results.plot.bars import strongest, value_text
 from onnxplain.results.plot.chosen import chosen_samples
@@ -213,6 +214,7 @@ def _facts(explanations: Sequence[ExplanationData], how: str) -> list[tuple[str,
     ]
     facts += [("attributed", ", ".join(stand_ins))] if stand_ins else []
     facts += [("not explained", line) for line in left_out_in_words(first.left_out)]
+    facts += [("of all samples together", ", ".join(first.shared))] if first.shared else []
     facts += [("passes", ", ".join(about["passes"]))] if about.get("passes") else []
     facts.append(("source model", f"sha256 {about.get('source_sha256', 'unknown')}"))
     facts.append(("written by", f"onnxplain {about.get('version', '')}"))
@@ -267,7 +269,11 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
         else:
             pixels = veil(to_picture(small, small.shape if picture is None else picture.shape), scale, column.signed)
         text = scale_text(heat, scale, column.signed)
-        cells.append({"heading": column.heading, "png": _png(pixels), "scale": text, "printed": printed})
+        boxes = [b for b in found_boxes(column.explanation, sample) if b.explained]
+        cells.append({
+            "heading": column.heading, "png": _png(pixels), "scale": text, "printed": printed,
+            "boxes": _boxes(boxes, heat.shape, named=False),
+        })  # fmt: skip
     lines = None if picture is None else edges(picture)
     outline = None
     if lines is not None:
@@ -278,11 +284,31 @@ def _images(view: PlotView, columns: Sequence[PlotColumn], sample: int) -> dict[
     panels = len(cells) + (picture is not None)
     return {
         "picture": None if picture is None else _png(np.round(255 * np.clip(picture, 0, 1))),
+        "boxes": []
+        if view.values is None
+        else _boxes(found_boxes(columns[0].explanation, sample), picture_of(view.values[sample]).shape),
         "outline": None if outline is None else _png(outline),
         "sharp": sharp,
         "cells": cells,
         "across": -(-panels // -(-panels // most)),
     }
+
+
+def _boxes(boxes: Sequence[FoundBox], shape: Sequence[int], *, named: bool = True) -> list[dict[str, Any]]:
+    """Detections on a picture of some height and width, with their places in percent of it."""
+    high, wide = shape[:2]
+    made = []
+    for box in boxes:
+        (left, right), (top, bottom) = (
+            np.clip(box.corners[::2], 0, wide) * 100 / wide,
+            np.clip(box.corners[1::2], 0, high) * 100 / high,
+        )
+        made.append({
+            "style": f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%",
+            "name": f"{box.number} {box.name} {box.score:.2f}", "explained": box.explained, "named": named,
+            "below": top < 8, "leftwards": left > 70,
+        })  # fmt: skip
+    return made
 
 
 def is_sharp(view: PlotView) -> bool:

@@ -47,9 +47,12 @@ def lifted(explanation: ExplanationData, array: Array) -> Array:
 
 
 def named_rows(explanation: ExplanationData, name: str, array: Array) -> Array:
-    """An input or output with the samples first: [n, …]; n is 1 for models without an axis for samples."""
+    """An input or output with the samples first: [n, …]; n is 1 for models without an axis for samples. What all samples share is
+    there for each."""
     axis = sample_axis_in(explanation.about, name)
-    return np.moveaxis(array, axis, 0) if axis is not None and array.ndim > axis else array[None] if axis is None else array
+    if axis is None:
+        return np.broadcast_to(array, (sample_count(explanation), *array.shape))
+    return np.moveaxis(array, axis, 0) if array.ndim > axis else array
 
 
 def sample_count(explanation: ExplanationData) -> int:

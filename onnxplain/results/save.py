@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxplain.errors import MissingDependencyError, OutputError
 from onnxplain.io.npz import write_npz
+from onnxplain.io.plain import as_plain
 from onnxplain.io.writer import write_file
 from onnxplain.results.explanation_data import ExplanationData
 from onnxplain.results.html import write_report
@@ -143,7 +144,7 @@ def _arrays(explanation: ExplanationData) -> dict[str, Array]:
     arrays |= explanation.facts
     if explanation.texts:
         arrays["texts"] = np.array(json.dumps([text.to_dict() for text in explanation.texts], ensure_ascii=False))
-    arrays["about"] = np.array(json.dumps(_plain(explanation.about), ensure_ascii=False))
+    arrays["about"] = np.array(json.dumps(as_plain(explanation.about), ensure_ascii=False))
     own = [name for name in ("target", "delta", "texts") if name in arrays]
     keys: dict[str, dict[str, str]] = {"output": {}, "input": {}}
     for kind, named in (("output", explanation.outputs), ("input", explanation.inputs)):
@@ -170,28 +171,15 @@ def _storable(values: Any) -> np.ndarray[Any, Any]:
     """An array that can be stored without pickle: objects become strings, lists of maps become JSON."""
     array = np.asarray(values) if isinstance(values, np.ndarray | np.generic) else None
     if array is None:
-        return np.array(json.dumps(_plain(values), ensure_ascii=False))
+        return np.array(json.dumps(as_plain(values), ensure_ascii=False))
     return array.astype(str) if array.dtype.kind == "O" else array
 
 
 def explanation_json(explanations: Sequence[ExplanationData]) -> str:
     """Explanations as JSON text: an object, or a list of several. Numbers that are not finite become null."""
-    plain = [_plain(e.to_dict()) for e in explanations]
+    plain = [as_plain(e.to_dict()) for e in explanations]
     return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False, allow_nan=False)
 
 
 def _json(explanations: Sequence[ExplanationData]) -> bytes:
     return explanation_json(explanations).encode()
-
-
-def _plain(value: Any) -> Any:
-    """Plain values for JSON. Numbers that are not finite become null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)

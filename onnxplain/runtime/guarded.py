@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 import onnx
 
 from onnxplain.errors import InternalError, ModelError, OnnxplainError
-from onnxplain.io.reader import Source
+from onnxplain.io.reader import Source, external_tensors
 from onnxplain.ir.registry import own_rules
 
 __all__ = ["guarded", "ours", "refusal"]
@@ -34,8 +34,12 @@ import onnxruntime as ort
 options = ort.SessionOptions()
 options.log_severity_level = 4
 options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+model = sys.argv[1]
+if len(sys.argv) > 2:
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", sys.argv[2])
+    model = open(model, "rb").read()
 try:
-    ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 except Exception as error:
     print(str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__)
     sys.exit(9)
@@ -118,24 +122,28 @@ def refusal(model: Any) -> str | None:
         model: a path, bytes, a ModelProto or a Source.
     """
     given = model.origin.given if isinstance(model, Source) and model.origin is not None else model
-    given = given.model if isinstance(given, Source) else given
     if isinstance(given, str | os.PathLike):
         return _asked(Path(given))
+    folder = model.folder if isinstance(model, Source) else None
     try:
-        data = given if isinstance(given, bytes) else given.SerializeToString()
+        proto = given.model if isinstance(given, Source) else given
+        proto = onnx.ModelProto.FromString(proto) if isinstance(proto, bytes) else proto
+        if folder is None and any(external_tensors(proto)):
+            return None  # without the files that it names, no model loads
+        data = given if isinstance(given, bytes) else proto.SerializeToString()
     except Exception:
         return None
-    with tempfile.TemporaryDirectory(prefix="onnxplain-") as folder:
-        path = Path(folder) / "model.onnx"
+    with tempfile.TemporaryDirectory(prefix="onnxplain-") as place:
+        path = Path(place) / "model.onnx"
         path.write_bytes(data)
-        return _asked(path)
+        return _asked(path, folder)
 
 
-def _asked(path: Path) -> str | None:
+def _asked(path: Path, folder: Path | None = None) -> str | None:
+    """Why a file is refused; `folder` holds its external data where that is not beside it."""
+    command = [sys.executable, "-c", LOAD, str(path), *([] if folder is None else [str(folder)])]
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", LOAD, str(path)], capture_output=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         return f"it is not done after {SECONDS:.0f} s"
     except OSError:

@@ -54,8 +54,15 @@ class Outcome:
         return sample_rows(self.about, name, value)
 
     def total(self) -> Array:
-        """The sum of each sample's attributions."""
-        return np.asarray(np.sum([self.rows(n, self.results[n]).sum(axis=1) for n in self.about["attributions"]], axis=0))
+        """The sum of each sample's attributions, with an equal part of what is attributed to an input that all share."""
+        sums = [self.rows(n, self.results[n]).sum(axis=1) for n in self.about["attributions"]]
+        count = max(len(s) for s in sums)
+        return np.asarray(np.sum([s if len(s) == count else np.full(count, s.sum() / count) for s in sums], axis=0))
+
+    def comparable(self, values: Array) -> Array:
+        """One number per sample, as attributions can be compared with it: their mean, where samples share an explained input."""
+        of_each = {self.rows(n, self.results[n]).shape[0] for n in self.about["attributions"]}
+        return values if len(of_each) == 1 else np.full(len(values), values.mean())
 
     def rounding(self) -> float:
         """What rounding explains in the attributions' type."""
@@ -128,7 +135,7 @@ def _completeness(outcome: Outcome) -> Finding:
     name, about = "completeness", outcome.about
     if about["target"] == "all":
         return Finding(name, None, "not checked for all targets at once")
-    total, change = outcome.total(), _change(outcome)
+    total, change = outcome.comparable(outcome.total()), _change(outcome)
     reported = about["reports"].get("delta")
     if reported:
         stated = total - np.asarray(outcome.results[reported], np.float64).reshape(-1)
@@ -151,7 +158,7 @@ def _conservation(outcome: Outcome) -> Finding:
     place = None if scores is None else outcome.explained(scores)
     if scores is None or place is None:
         return Finding(name, None, "not checked: the file does not hold the score of a single target")
-    score, total = scores[np.arange(len(scores)), place], outcome.total()
+    score, total = (outcome.comparable(v) for v in (scores[np.arange(len(scores)), place], outcome.total()))
     gap = _gap(total, score)
     if gap <= outcome.rounding():
         return Finding(name, True, f"attributions sum to the score, up to {gap:.2g} of it")
@@ -169,7 +176,7 @@ def _change(outcome: Outcome) -> Array | None:
     each = [scores for feeds in at if (scores := outcome.scores(feeds)) is not None]
     there = np.mean(each, axis=0)
     samples = np.arange(len(here))
-    return np.asarray(here[samples, place] - there[samples, place])
+    return outcome.comparable(np.asarray(here[samples, place] - there[samples, place]))
 
 
 def _gap(found: Array, expected: Array) -> float:

@@ -1,32 +1,31 @@
-"""The claims of an explained file's metadata, against what its graph holds, the facts of the method, and the model."""
+"""The claims of an explained file's metadata, against what its graph holds and the facts of the method."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
-import numpy as np
-
 from onnxplain.analysis.score import DERIVED
-from onnxplain.errors import OnnxplainError
-from onnxplain.explain.request import Request
-from onnxplain.explain.rewrite import rewrite_source
-from onnxplain.explain.write import Rewritten
-from onnxplain.io.reader import Source
+from onnxplain.errors import MethodError
+from onnxplain.io.metadata import sample_axis_in
 from onnxplain.ir.graph import Graph
 from onnxplain.method.registry import all_methods
-from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.findings import Finding
 
-__all__ = ["check_claims", "made_again"]
+__all__ = ["check_claims"]
 
-CLOSE = 1e-3
-"""By how much attributions that are made again may differ, as a share of the greatest: machines round differently."""
+DIGITS = 18
+"""Digits of the greatest index."""
 
 
 def check_claims(about: Mapping[str, Any], graph: Graph) -> Finding:
     """Whether output, score, tensors, reports, axioms and method are what the graph and the method hold."""
-    problems = [*_of_score(about, graph), *_of_attributions(about, graph), *_of_method(about)]
+    problems = [
+        *_of_score(about, graph), *_of_attributions(about, graph), *_of_axes(about, graph), *_of_run_time(about),
+        *_of_target(about), *_of_reports(about), *_of_method(about),
+    ]  # fmt: skip
     return Finding("claims", not problems, "; ".join(problems) or "score, tensors, reports and axioms are those of the graph")
 
 
@@ -65,6 +64,46 @@ def _of_attributions(about: Mapping[str, Any], graph: Graph) -> Iterator[str]:
             yield f"'{name}' is explained and left out at once ({reason})"
 
 
+def _of_axes(about: Mapping[str, Any], graph: Graph) -> Iterator[str]:
+    for name, axis in about.get("sample_axes", {}).items():
+        shape = graph.tensor(name).shape if graph.has_tensor(name) else None
+        if axis is not None and (type(axis) is not int or (shape is not None and axis >= len(shape))):
+            yield f"'{name}' {[] if shape is None else list(shape)} has no axis {axis}"
+
+
+def _of_run_time(about: Mapping[str, Any]) -> Iterator[str]:
+    """What is said to be given at run time has an input, and nothing else has one."""
+    given, target, baseline = about["run_time_inputs"], about["target"], about["baseline"]
+    for kind, name in (("target", "input"), ("seed", "seed")):
+        if (kind in given) != (target == name):
+            yield f"the target is '{target}', and the input for a {kind} is {given.get(kind, 'missing')}"
+    if (baseline == "input") != ("baseline" in given):
+        yield f"the baseline is {baseline}, and the inputs for it are {given.get('baseline', 'missing')}"
+    lost = {e["explains"] for e in about["attributions"].values() if e["kind"] == "input"} - set(given.get("baseline", {}))
+    if baseline == "input" and lost:
+        yield f"'{min(lost)}' has no input for its baseline"
+    if isinstance(baseline, int | float) and not abs(baseline) < sys.float_info.max:
+        yield "the baseline is no finite number"
+
+
+def _of_target(about: Mapping[str, Any]) -> Iterator[str]:
+    target, score = about["target"], about["score"]
+    if not target.isdigit():
+        return
+    axis = sample_axis_in(about, score["tensor"])
+    extents = [d for i, d in enumerate(score["shape"] or ()) if i != axis]
+    known = bool(extents) and all(isinstance(d, int) for d in extents)
+    if not target.isascii() or len(target) > DIGITS or (known and int(target) >= prod(extents)):
+        yield f"the target '{target[:40]}' is no element of a score {score['shape']}"
+
+
+def _of_reports(about: Mapping[str, Any]) -> Iterator[str]:
+    others = {about["output"], about["score"]["tensor"], *about["attributions"]}
+    for name in about["reports"].values():
+        if name in others:
+            yield f"'{name}' is a report and something else at once"
+
+
 def _of_method(about: Mapping[str, Any]) -> Iterator[str]:
     known = all_methods()
     if about["method"] not in known:
@@ -73,6 +112,15 @@ def _of_method(about: Mapping[str, Any]) -> Iterator[str]:
     method = known[about["method"]]
     if method.forward_only:
         yield f"no file holds '{method.name}', which needs forward passes only"
+    odd = [name for name, value in about["options"].items() if not isinstance(value, str | int | float | None)]
+    if odd:
+        yield f"the option '{odd[0]}' is no number and no text"
+        return
+    try:
+        method.checked(dict(about["options"]))
+    except MethodError as error:
+        yield str(error).splitlines()[0]
+        return
     promised = set(method.axioms_with(about["options"]))
     more = [axiom for axiom in about["axioms"] if axiom not in promised]
     if more:
@@ -80,48 +128,3 @@ def _of_method(about: Mapping[str, Any]) -> Iterator[str]:
     strange = [kind for kind in about["reports"] if kind not in ("delta", "base_value", "interactions")]
     if strange:
         yield f"no method reports '{strange[0]}'"
-
-
-def made_again(
-    about: Mapping[str, Any], origin: Source, feeds: Arrays, results: Mapping[str, Any], providers: Providers
-) -> Finding:
-    """Whether the method that is named, with its options, makes these attributions of the model: it is rewritten once more."""
-    kept = [value for value in (*about["options"].values(), about["baseline"]) if value == "baked in"]
-    if kept or "mask" in about["run_time_inputs"]:
-        return Finding("method", None, "not made again: arrays, masks or composites that were given are not in the metadata")
-    try:
-        again = _rewritten(about, origin)
-        if again is None:
-            return Finding("method", False, f"the explained score is not '{about['score']['tensor']}' of {origin.name}")
-        made = Session(again.model, providers, folder=origin.folder)
-        found = made.run({name: feeds[name] for name in made.inputs if name in feeds})
-    except OnnxplainError as error:
-        return Finding("method", None, f"not made again: {str(error).splitlines()[0]}")
-    for name, there in ((n, results[n]) for n in about["attributions"]):
-        here = found.get(name)
-        if here is None or here.shape != there.shape:
-            return Finding("method", False, f"'{about['method']}' makes no '{name}' of this shape")
-        size = float(np.nanmax(np.abs(here.astype(np.float64)), initial=0.0))
-        apart = np.abs(here.astype(np.float64) - there.astype(np.float64))
-        if not np.array_equal(np.isnan(here), np.isnan(there)) or float(np.nanmax(apart, initial=0.0)) > CLOSE * size:
-            worst = float(np.nanmax(apart, initial=0.0))
-            wrong = f"{worst:.3g} apart where the greatest is {size:.3g}"
-            return Finding("method", False, f"'{about['method']}' makes another '{name}': {wrong}")
-    return Finding("method", True, f"'{about['method']}' makes the same attributions of {origin.name}")
-
-
-def _rewritten(about: Mapping[str, Any], origin: Source) -> Rewritten | None:
-    """The model rewritten as the metadata says, to explain the score that it names; None where neither kind of score is that."""
-    entries = about["attributions"].values()
-    layers = [e["tensor"] for e in entries if e["kind"] in ("layer", "map")]
-    kind = about["score"]["kind"]
-    for score in (kind,) if kind in DERIVED else ("logit", "probability"):
-        request = Request.for_graph(
-            about["method"], options=about["options"], target={"seed": "cotangent"}.get(about["target"], about["target"]),
-            output=about["output"], layer=layers or None, inputs=None if layers else [e["explains"] for e in entries],
-            baseline=about["baseline"], score=score, batch_size=about.get("batch_size"),
-        )  # fmt: skip
-        again = rewrite_source(origin.copy(), request, whole=True)
-        if all(again.about["score"][key] == about["score"][key] for key in ("tensor", "kind")):
-            return again
-    return None

@@ -62,6 +62,7 @@ def check_completeness(
 def _gap(about: Mapping[str, Any], result: Mapping[str, Any]) -> float:
     """The largest gap of a sample, as a share of the largest change of a score."""
     delta = np.atleast_1d(np.asarray(result[about["reports"]["delta"]], np.float64))
-    totals = sum(sample_rows(about, n, result[n]).sum(axis=1) for n in about["attributions"])
+    sums = [sample_rows(about, n, result[n]).sum(axis=1) for n in about["attributions"]]
+    totals = sum(s if len(s) == len(delta) else s.sum() / len(delta) for s in sums)  # samples share some
     change = float(np.abs(np.asarray(totals) - delta).max())
     return float(np.abs(delta).max()) / max(change, 1e-6)

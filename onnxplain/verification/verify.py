@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ from onnxplain.runtime.guarded import guarded
 from onnxplain.runtime.inputs import check_inputs
 from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Arrays, Providers, Session
+from onnxplain.verification.again import made_again
 from onnxplain.verification.axioms import Outcome, check_promises
-from onnxplain.verification.claims import check_claims, made_again
+from onnxplain.verification.claims import check_claims
 from onnxplain.verification.findings import CheckReport, Finding
 
 __all__ = ["explained_feeds", "own_inputs", "verify", "verify_prediction"]
@@ -71,11 +72,13 @@ def verify(
     findings = [_metadata(about)]
     if findings[0].ok:
         graph = Graph(source.copy().model)
-        findings += [_names(about, graph), check_claims(about, graph), _standard(source)]
+        claims = check_claims(about, graph)
+        findings += [_names(about, graph), claims, _standard(source)]
         origin = None if model is None else read(model)
         findings.append(_origin(about, origin))
-        if all(f.ok is not False for f in findings[:4] if f.name != "claims"):
-            findings += _run(source, graph, about, origin, x, providers, seed)
+        if all(f.ok is not False for f in findings[:4] if f is not claims):
+            run = _Run(source, graph, about, origin, providers, bool(claims.ok))
+            findings += run.findings(x, seed)
     return CheckReport(tuple(findings))
 
 
@@ -172,23 +175,36 @@ def _origin(about: Mapping[str, Any], origin: Source | None) -> Finding:
     return Finding("source", False, f"made from sha256 {stated}; {origin.name} has {origin.sha256}")
 
 
-def _run(
-    source: Source, graph: Graph, about: Mapping[str, Any], origin: Source | None, x: Any, providers: Providers, seed: int
-) -> Iterator[Finding]:
-    session = Session(source.model, providers, folder=source.folder)
-    feeds = explained_feeds(graph, about, x, seed)
-    try:
-        results = session.run(feeds)
-    except InputError as error:
-        yield Finding("run", False, str(error))
-        return
-    yield _finite(about, feeds, results)
-    if "target" in about["run_time_inputs"]:
-        yield _beyond(about, session, feeds)
-    if origin is not None:
-        yield _prediction(about, source, origin, session, feeds, results, providers)
-        yield made_again(about, origin, feeds, results, providers)
-    yield from check_promises(Outcome(about, source, feeds, results, providers))
+@dataclass(frozen=True)
+class _Run:
+    """A run of an explained file. Where a claim is false, nothing is checked that builds on claims."""
+
+    source: Source
+    graph: Graph
+    about: Mapping[str, Any]
+    origin: Source | None
+    providers: Providers
+    as_claimed: bool
+
+    def findings(self, x: Any, seed: int) -> Iterator[Finding]:
+        about, origin, providers = self.about, self.origin, self.providers
+        session = Session(self.source.model, providers, folder=self.source.folder)
+        feeds = explained_feeds(self.graph, about, x, seed)
+        try:
+            results = session.run(feeds)
+        except InputError as error:
+            yield Finding("run", False, str(error))
+            return
+        yield _finite(about, feeds, results)
+        if self.as_claimed and "target" in about["run_time_inputs"]:
+            yield _beyond(about, session, feeds)
+        if origin is not None:
+            yield _prediction(about, self.source, origin, session, feeds, results, providers)
+        if not self.as_claimed:
+            return
+        if origin is not None:
+            yield made_again(about, origin, feeds, results, providers)
+        yield from check_promises(Outcome(about, self.source, feeds, results, providers))
 
 
 def explained_feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:

@@ -62,7 +62,10 @@ class TestEvidence:
         axes = opaque(("t", "n", 3), output=("k", 5))
         assert (axes.axis, axes.open) == (None, {"x0": (0, 1)})
         assert count_samples(axes, {"x0": np.zeros((1, 1, 3))}) == 1
-        with pytest.raises(InputError, match=r"sample_axis={'x0': 0}, sample_axis={'x0': 1}, or sample_axis={'x0': None}"):
+        with pytest.raises(
+            InputError,
+            match=r"sample_axis={'x0': 0, 'y': 0}, sample_axis={'x0': 1, 'y': 0} \(or .* \[k, 5\]\), or sample_axis=None",
+        ):
             count_samples(axes, {"x0": np.zeros((1, 4, 3))})
 
     def test_an_unknown_rank_is_asked_for(self) -> None:

@@ -46,6 +46,15 @@ def scan_body() -> onnx.GraphProto:
     return onnx.helper.make_graph(nodes, "body", given, [info("after", 1, None), info("made", 1, None)])
 
 
+def scan_over_samples(carried: bool) -> list[onnx.NodeProto]:
+    """Steps take a sample each; a state goes on from one to the next, or knows nothing of them."""
+    info = onnx.helper.make_tensor_value_info
+    nodes = [node("Add", "state row", "made"), node("Identity", "made" if carried else "state", "after")]
+    given = [info("state", 1, None), info("row", 1, [4])]
+    body = onnx.helper.make_graph(nodes, "body", given, [info("after", 1, None), info("made", 1, None)])
+    return [onnx.helper.make_node("Scan", ["z", "x"], ["last", "y"], num_scan_inputs=1, body=body)]
+
+
 def padded_as_by_pytorch(begins: str) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
     """Pads that are put together at run time, the last axis first, by the exporter of TorchScript: pairs, turned round.
 
@@ -132,6 +141,7 @@ KEPT: dict[str, tuple[list[onnx.NodeProto], list[Any], Mapping[str, Any], int]] 
         ],
         [5, "batch", 4], {}, 0,
     ),
+    "a scan with a sample to each step": (scan_over_samples(False), ["batch", 4], {"z": weights(4)}, 0),
 }  # fmt: skip
 """Nodes, the shape of the input, weights, and where the samples lie in the output."""
 
@@ -150,6 +160,7 @@ MIXED: dict[str, tuple[list[onnx.NodeProto], list[Any], Mapping[str, Any]]] = {
         ["batch", 3],
         {"a": ints(1), "w": weights(1, 8, 3), "r": weights(1, 8, 2)},
     ),
+    "a scan from sample to sample": (scan_over_samples(True), ["batch", 4], {"z": weights(4)}),
     "the first sample alone": ([node("Gather", "x i", "y", axis=0)], ["batch", 4], {"i": np.int64(0)}),
 }
 

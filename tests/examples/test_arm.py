@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,16 @@ def test_the_pictures_are_drawn(measured: study.Study, tmp_path: Path) -> None:
 
 
 def test_another_folder_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        page.run(study.main, tmp_path)
-    assert "has no model.onnx; expected a folder" in capsys.readouterr().err
+    def said(main: Callable[[], None]) -> str:
+        with pytest.raises(SystemExit, match="2"):
+            page.run(main)
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1
+        return line
+
+    assert "has no model.onnx; expected a folder" in said(lambda: study.main(tmp_path))
+    shutil.copy(page.DOCS.parent / "fixtures" / "digits" / "model.onnx", tmp_path)
+    assert "expects [batch, 1, 8, 8] of float32, got [50000, 2]" in said(lambda: study.main(tmp_path))
+    (tmp_path / "model.onnx").write_text("no model")
+    assert "is no ONNX model" in said(lambda: study.main(tmp_path))
+    assert "expected a folder or nothing, found 'a b'" in said(lambda: study.main(page.folder_of(["a", "b"], tmp_path)))

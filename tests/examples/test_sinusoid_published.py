@@ -106,3 +106,7 @@ def test_another_folder_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Ca
         tmp_path / "test.npz", **{name: np.zeros((2, 2)) for name in ("signal", "step", "phase", "periods", "label", "weight")}
     )
     assert "holds signals [2, 2]; expected [n, channels, steps]" in said()
+    shutil.copy(study.FOLDER / "test.npz", tmp_path)
+    assert "no file at" in said()
+    shutil.copy(page.DOCS.parent / "fixtures" / "digits" / "model.onnx", tmp_path)
+    assert "expects [batch, 1, 8, 8] of float32, got [300, 16, 96]" in said()

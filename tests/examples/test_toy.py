@@ -79,3 +79,11 @@ def test_the_picture_is_drawn(measured: study.Study, tmp_path: Path) -> None:
 def test_the_training_data_are_the_triangle(measured: study.Study) -> None:
     np.testing.assert_array_equal(measured.inside, study.depth(measured.learned)[0] > 0)
     assert len(measured.learned) == study.POINTS
+
+
+def test_arguments_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        page.run(study.main, ["points.npz"])
+    line = capsys.readouterr().err
+    assert "expected no argument, found 'points.npz'" in line
+    assert line.count("\n") == 1

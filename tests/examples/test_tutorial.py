@@ -12,7 +12,7 @@ import pytest
 from examples import page
 
 pytest.importorskip("sklearn", reason="the study's digits are scikit-learn's")
-from examples.tutorial import corpus, marked, measure, prototypes, study, text, transfer
+from examples.tutorial import corpus, marked, measure, negative, prototypes, study, text, transfer
 from examples.tutorial.digits import Digits, load
 
 
@@ -53,7 +53,8 @@ def test_the_network_and_its_top_layer_make_the_negative_share_and_biases_do_not
     for words in ("ε in the dense layer", "α1β0 in the dense layer"):
         assert measured.setups[words][0] < own / 2
     published = [measure.PUBLISHED[n] for n in ("simple Taylor", "LRP α2β1", "LRP α3β2")]
-    np.testing.assert_allclose(measured.networks["three dense layers, no convolution"], published, atol=0.06)
+    np.testing.assert_allclose(measured.networks[negative.NETWORKS["dense"]], published, atol=0.06)
+    np.testing.assert_allclose(measured.networks[negative.RECORDED["wide"]], published, atol=0.07)
 
 
 def test_relevance_of_alpha_one_adds_up_to_the_score(measured: Any) -> None:
@@ -119,6 +120,12 @@ def test_other_files_and_folders_are_refused_in_one_line(tmp_path: Path, capsys:
         line = capsys.readouterr().err
         assert words in line
         assert line.count("\n") == 1
+
+
+def test_a_record_without_the_network_that_is_not_kept_is_refused(tmp_path: Path, digits: Digits) -> None:
+    (tmp_path / "about.json").write_text('{"model": {}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"about\.json has no negative_shares of wide; fixtures/studies/digits\.py writes them"):
+        negative.networks(digits.test[:1], tmp_path)
 
 
 @pytest.mark.slow  # the density is fitted to 784 pixels

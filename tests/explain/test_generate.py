@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from onnxplain import Explainer, generate
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError
+from onnxplain.results.generation import Generation
 from tests.support.made_tokenizers import made as made_tokenizer
 from tests.support.models import run
 from tests.support.text_models import cached_language_model, language_model, looking_ahead, with_softmax
@@ -159,3 +160,14 @@ def test_the_command_writes_every_form(tmp_path: Path) -> None:
     assert len(outs[2].read_text().splitlines()) == 1 + 4 + 5 + 6
     assert outs[3].stat().st_size > 1000
     assert 'data-t="2"' in outs[4].read_text()
+
+
+def test_a_page_shows_tokens_as_they_are(tmp_path: Path) -> None:
+    """Whatever they are: the page's own marks too."""
+    texts = ["%DATA%", "%WORDS%", "%METHOD%", "<b>"]
+    made = Generation(np.arange(4), 2, np.ones((2, 4)), np.ones(2), {"method": "%WORDS%"}, texts)
+    page = made.save(tmp_path / "a.html").read_text(encoding="utf-8")
+    for text in ("%DATA%", "%WORDS%", "%METHOD%", "&lt;b&gt;"):
+        assert f">{text}<small>" in page
+    assert page.count("%WORDS%") == 2
+    assert page.count('"values"') == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -313,3 +314,33 @@ def test_text_columns_have_no_missing_cells() -> None:
     for frame in (pd.DataFrame({"word": ["a", None]}), pl.DataFrame({"word": ["a", None]})):
         with pytest.raises(InputError, match="column 'word' lacks a value in row 1"):
             explainer(frame, 0)
+
+
+DAMAGE: dict[str, dict[str, Any]] = {
+    "a list": {"about": "[]"},
+    "nothing": {"about": "{}"},
+    "deep": {"about": "[" * 100_000},
+    "many digits": {"about": '{"a": ' + "9" * 5000 + "}"},
+    "null": {"explanation": "null"},
+    "attributions that are none": {"about": {"attributions": []}},
+    "no attribution": {"explanation": {"attributions": {}}},
+    "labels that are none": {"explanation": {"labels": 3}},
+    "names that are none": {"explanation": {"sample_names": [[1]]}},
+    "too few names": {"explanation": {"target_names": ["a"]}},
+    "text for a target": {"target": ["a", "b"]},
+    "targets of others": {"target": [1] * 7},
+    "text for an attribution": {"image_attribution": ["a", "b"]},
+    "a number for an attribution": {"image_attribution": 3.0},
+    "attributions of others": {"image_attribution": np.zeros((5, 1, 8, 8))},
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_every_damage_is_one_line(kind: str, tmp_path: Path) -> None:
+    whole = dict(np.load(Explainer(DIGITS, "saliency")(IMAGES[:2]).save(tmp_path / "e.npz")))
+    for name, value in DAMAGE[kind].items():
+        whole[name] = np.array(json.dumps({**json.loads(str(whole[name])), **value}) if isinstance(value, dict) else value)
+    np.savez(tmp_path / "damaged.npz", **whole)
+    with pytest.raises(InputError, match="is damaged, or of another version") as caught:
+        Explanation.load(tmp_path / "damaged.npz")
+    assert len(str(caught.value).splitlines()) == 1

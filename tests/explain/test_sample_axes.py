@@ -319,7 +319,7 @@ class TestNoSamples:
 class TestAsked:
     def test_a_batch_of_a_model_that_proves_nothing(self) -> None:
         made, x = of_unknown_rank(), draw(3, 4)
-        with pytest.raises(InputError, match=r"axis of 'x' \[N, 4\] counts samples .*pass sample_axis={'x': 0}"):
+        with pytest.raises(InputError, match=r"axis of 'x' \[N, 4\] counts samples .*pass sample_axis={'x': 0, 'y': 0}"):
             Explainer(made, "exact-shapley", baseline=0.0)(x)
         found = Explainer(made, "exact-shapley", baseline=0.0, sample_axis={"x": 0, "y": 0})(x)
         np.testing.assert_allclose(found.attribution, np.tanh(x) * [1, 2, -1, 0.5], atol=1e-5)
@@ -385,3 +385,25 @@ class TestElementsPerSample:
             np.testing.assert_allclose(found.attribution[i], alone.attribution[i], atol=1e-6)
         result = evaluate(made, x, ["gradient"], ["sparseness"], target=[(2, 3), (0, 1)], progress=False)
         assert np.isfinite(result.scores("gradient", "sparseness")).all()
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated-gradients", "deeplift", "lrp-epsilon-plus", "occlusion"])
+def test_a_recording_is_one_sample_however_many_parts_it_has(method: str) -> None:
+    """Parts [parts, 3] go one by one through an LSTM, with a score for each. The top one is explained, by all parts before it."""
+    nodes = [
+        node("Unsqueeze", "x one", "u"), node("LSTM", "u w r", "h", hidden_size=4), node("Squeeze", "h middle", "s"),
+        node("ReduceSum", "s one", "z", keepdims=0), node("Sigmoid", "z", "y"),
+    ]  # fmt: skip
+    made = model(nodes, {"x": ["parts", 3]}, {"y": ["parts"]}, {**LSTM, "middle": np.array([1, 2])})
+    x = 3 * draw(5, 3)
+    given = {"occlusion": {"window": 1}, "integrated-gradients": {"baseline": 0.0}, "deeplift": {"baseline": 0.0}}
+    explainer = Explainer(made, method, **given.get(method, {}))
+    assert explainer.about["sample_axes"]["x"] is None
+    top = int(run(made, {"x": x})["y"].argmax())
+    for target in (None, "top"):
+        found = explainer(x, target)
+        assert found.target == [top]
+        assert found.attribution == pytest.approx(explainer(x, top).attribution, abs=1e-6)
+        assert found.attribution.shape == (5, 3)
+        assert not found.attribution[top + 1 :].any()
+    assert np.abs(explainer(x, 4).attribution[0]).max() > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,19 @@ def external(**entries: str) -> Change:
     return change
 
 
+def trained(**entries: str) -> Change:
+    """External data that only the graph of the training names."""
+
+    def change(m: onnx.ModelProto) -> None:
+        external(**entries)(m)
+        m.training_info.add().initialization.initializer.append(tensor(m))
+        tensor(m).CopyFrom(
+            helper.make_tensor(tensor(m).name, TensorProto.FLOAT, tensor(m).dims, bytes(4 * prod(tensor(m).dims)), raw=True)
+        )
+
+    return change
+
+
 DAMAGE: dict[str, tuple[Change, str]] = {
     "too few bytes": (lambda m: setattr(tensor(m), "raw_data", tensor(m).raw_data[:-1]), "needs"),
     "no type": (lambda m: setattr(tensor(m), "data_type", 0), "no data type"),
@@ -74,6 +88,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "negative offset": (external(location="w.bin", offset="-1"), "no number as offset"),
     "huge length": (external(location="w.bin", length="9" * 30), "no number as length"),
     "above the folder": (external(location="../w.bin"), "outside the folder"),
+    "of the training": (trained(location="../w.bin"), "outside the folder"),
     "absolute": (external(location="/etc/hostname"), "outside the folder"),
 }  # fmt: skip
 

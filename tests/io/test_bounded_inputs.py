@@ -16,6 +16,7 @@ from PIL import Image
 
 from onnxplain.cli.options import method_options
 from onnxplain.errors import InputError, MethodError, OnnxplainError
+from onnxplain.io.datasets.arrays import ArrayData
 from onnxplain.io.plain import from_json, from_toml
 from onnxplain.io.samples import read_array, read_arrays, read_inputs, read_labels
 from onnxplain.io.table import csv_text
@@ -51,6 +52,9 @@ def npy(header: str, version: bytes = b"\x01\x00", data: bytes = b"") -> bytes:
         (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", data=b"\x80\x04."), "Python objects"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': " + "(" * 3000 + ", }"), "header is damaged"),
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 5000 + ",), }"), "header is damaged"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 1, 8, 8), }", data=bytes(256)), "header is damaged"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': ('1', 1, 8, 8), }", data=bytes(256)), "header is damaged"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", b"\x04\x00"), "no array in NumPy's format"),
         (npy("{'descr': 'nonsense', 'fortran_order': False, 'shape': (1,), }"), "header is damaged"),
         (b"\x93NUMPY\x02\x00" + struct.pack("<I", 1 << 31), "its header has 2,147,483,648 bytes"),
         (b"GIF89a" + bytes(64), "no array in NumPy's format"),
@@ -63,12 +67,42 @@ def test_arrays_are_bounded_by_their_file(content: bytes, told: str, tmp_path: P
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("image.npy", content)
     refused(tmp_path / "a.npz", told)
+    for name in ("a.npy", "a.npz"):  # as a data set, which is mapped into memory
+        with pytest.raises(InputError, match=told) as caught:
+            ArrayData({"": tmp_path / name}, (GREY,))
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_mapped_array_ends_with_its_member(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 8, 8), }"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", npy(header, data=bytes(256)))
+        archive.writestr("z.npy", npy(header, data=bytes(512)))
+    with pytest.raises(InputError, match=r"is cut off: .* needs 512 bytes, 256 are there"):
+        ArrayData({"": path}, (GREY,))
+
+
+@pytest.mark.parametrize("place", [-1, 2**31])
+def test_an_archive_whose_directory_lies(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, image=np.zeros((1, 1, 8, 8), np.float32))
+    data = bytearray(path.read_bytes())
+    entry = data.rfind(b"PK\x01\x02") + 42
+    data[entry : entry + 4] = struct.pack("<I", place % len(data) if place < 0 else place)
+    path.write_bytes(bytes(data))
+    for read in (lambda: ArrayData({"": path}, (GREY,)), lambda: read_inputs([str(path)], [GREY])):
+        with pytest.raises(InputError, match="cannot read") as caught:
+            read()
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_an_archive_that_expands_a_thousandfold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "a.npz", image=np.zeros(40_000_000, np.uint8))
     assert (tmp_path / "a.npz").stat().st_size < 50_000
     monkeypatch.setattr("onnxplain.io.arrays.EXPANDED", 1 << 24)
+    with pytest.raises(InputError, match="expands to 40,000,128 bytes"):
+        ArrayData({"": tmp_path / "a.npz"}, (GREY,))
     refused(tmp_path / "a.npz", r"expands to 40,000,128 bytes, which is beyond a limit of 16,777,216; save large arrays as .npy")
 
 

@@ -111,16 +111,18 @@ class _Walk:
         scanned = int(node["num_scan_inputs"])
         count = len(node.inputs) - scanned
         axes = [int(a) for a in node.get("scan_input_axes") or [0] * scanned]
+        step = Gone(str(node), True)  # what steps see of samples along the axis that is scanned: one each
         rows: list[State] = []
         for t, axis in zip(node.inputs[count:], axes, strict=True):
             state = None if t is None else known.get(t.name)
             if isinstance(state, Place):
                 axis = axis % len(t.shape) if axis < 0 and t is not None and t.shape is not None else axis
-                if axis < 0 or state.axis == axis:
+                if axis < 0:
                     return None
-                state = state.at(state.axis - (axis < state.axis))
+                state = step if state.axis == axis else state.at(state.axis - (axis < state.axis))
             rows.append(state)
         states: list[State] = [None if t is None else known.get(t.name) for t in node.inputs[:count]]
+        by_step = step in rows and {*rows, *states} <= {step, None} and not any(t.name in known for t in node.captures)
         while True:
             ends = self.inside(body, [*states, *rows], known)
             after = [self.joined(node, pair) for pair in zip(states, ends[:count], strict=True)]
@@ -130,7 +132,11 @@ class _Walk:
         places = [int(a) for a in node.get("scan_output_axes") or [0] * (len(ends) - count)]
         if any(a < 0 for a in places):
             return None
-        return [*states, *(_shifted(end, axis) for end, axis in zip(ends[count:], places, strict=True))]
+        if step not in rows or step in states:  # a state that goes on from sample to sample mixes them
+            return [*states, *(_shifted(end, axis) for end, axis in zip(ends[count:], places, strict=True))]
+        if not by_step or any(node.get("scan_input_directions") or ()) or any(node.get("scan_output_directions") or ()):
+            return None
+        return [*states, *(None if end is None else Place(axis) for end, axis in zip(ends[count:], places, strict=True))]
 
     def inside(self, body: Subgraph, given: Sequence[State], known: Mapping[str, State]) -> list[State]:
         """The states of a subgraph's outputs."""

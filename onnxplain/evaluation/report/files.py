@@ -14,6 +14,7 @@ from onnxplain._optional import optional
 from onnxplain.errors import OutputError, nearest
 from onnxplain.evaluation.report.evaluation import Evaluation
 from onnxplain.evaluation.report.page import render_evaluation
+from onnxplain.io.plain import as_plain
 from onnxplain.io.table import csv_text
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import short
@@ -89,22 +90,7 @@ def _json(evaluation: Evaluation) -> bytes:
             for (subject, metric), result in evaluation.results.items()
         ],
     }  # fmt: skip
-    return (json.dumps(_plain(made), indent=1, allow_nan=False) + "\n").encode()
-
-
-def _plain(value: Any) -> Any:
-    """The value in a form that JSON has; what is not finite is null."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(v) for v in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value if isinstance(value, str | None) else str(value)
+    return (json.dumps(as_plain(made), indent=1, allow_nan=False) + "\n").encode()
 
 
 def _parquet(evaluation: Evaluation) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxplain.analysis.target import TargetLike
-from onnxplain.errors import InputError, OnnxplainError
+from onnxplain.errors import InputError, OnnxplainError, OutputError
 from onnxplain.explain.explainer import Explainer
 from onnxplain.io.datasets.dataset import Array, Block, DataSet, Problem
 from onnxplain.io.writer import write_file
@@ -102,7 +102,21 @@ class Job:
     def _columns(self, block: Block) -> dict[str, Array]:
         explanations = {label: self._one(explainer, block) for label, explainer in self.explainers.items()}
         columns = sample_columns(block.index, explanations)
+        self._check_names(block, columns)
         return {"index": columns.pop("index"), **block.columns, **columns}
+
+    def _check_names(self, block: Block, columns: Mapping[str, Any]) -> None:
+        """Refuse columns that are kept under the name of another; that of the target says what `target` says.
+
+        Raises:
+            OutputError: there is one.
+        """
+        taken = {*columns, *(() if block.keys is None else ("key",))}
+        clash = next((n for n in block.columns if n in taken and not n == self.target_column == "target"), None)
+        if clash is not None:
+            raise OutputError(
+                f"column '{clash}' cannot be kept, since the results have one of that name; give it another in the data"
+            )
 
     def _one(self, explainer: Explainer, block: Block) -> Explanation:
         about = explainer.about

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from onnxplain.analysis.target import TargetLike
 from onnxplain.errors import InputError, OutputError
@@ -21,14 +17,16 @@ from onnxplain.explain.streaming.cluster import run_on_ray
 from onnxplain.explain.streaming.job import Job
 from onnxplain.explain.streaming.local import run_here
 from onnxplain.explain.streaming.pace import LARGEST, Pace, amount_of_memory, measured
+from onnxplain.explain.streaming.place import begun, beside, clean, held
 from onnxplain.explain.streaming.progress import watched
 from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.files import digest
 from onnxplain.io.datasets.opening import open_data
 from onnxplain.io.images import Look
 from onnxplain.io.reader import ModelLike
-from onnxplain.io.writer import check_writable, write_file
-from onnxplain.results.streams.sink import sink_for
+from onnxplain.io.table import csv_text
+from onnxplain.io.writer import write_file
+from onnxplain.results.streams.sink import ArraySink, sink_for
 from onnxplain.results.summary.summary import Summary
 from onnxplain.runtime.session import Providers
 
@@ -172,35 +170,40 @@ def map(
             f"on_error is 'stop' or 'skip', engine 'local' or 'ray', processes at least 1; got {on_error!r}, "
             f"{engine!r}, {processes}"
         )
+    if cohort == "class":
+        raise InputError("a cohort called 'class' cannot be told from the classes of the summary; give the column another name")
     allowed, goal = amount_of_memory(memory), Path(out)
-    work = goal.with_name(f".{goal.name}.parts")
-    sink_for(goal, form, work, 1)
-    _check_goal(goal, work, resume=resume, overwrite=overwrite)
+    paths = [os.fspath(p) for p in ([data] if isinstance(data, str | os.PathLike) else data)]
+    sources = [*paths, *([os.fspath(model)] if isinstance(model, str | os.PathLike) else [])]
     names = [method] if isinstance(method, str) else list(method)
     running: dict[str, Any] = {"providers": providers, "threads": threads, "progress": False, "trust": trust}
     own = {name: dict((options or {}).get(name, {})) for name in names}
-    explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
     kept = tuple(dict.fromkeys([*keep, *(c for c in (cohort, target_column) if c is not None)]))
     chosen = Choice(None if columns is None else tuple(columns), key, kept)
-    paths = [data] if isinstance(data, str | os.PathLike) else list(data)
-    tensors = next(iter(explainers.values())).inputs
-    source = open_data([os.fspath(p) for p in paths], tensors, Look(mean, std, scale, layout), chosen)
-    if not source.count:
-        raise InputError(f"{paths[0]} holds no samples")
-    sink, stop = sink_for(goal, form, work, 1), on_error == "stop"
-    unsized = Job(explainers, source, target, target_column, sink, work, 1, 1, stop, cohort, source.features)
-    asked = {
-        "model": next(iter(explainers.values())).about["source_sha256"],
-        "methods": {name: e.about["options"] for name, e in explainers.items()},
-        "settings": digest({k: repr(v) for k, v in sorted({**settings, "options": options}.items())}),
-        "target": [repr(target), target_column],
-        "data": dict(source.state()),
-        "look": [repr(v) for v in (mean, std, scale, layout)],
-        "columns": [list(columns or ()), key, list(kept), cohort],
-        "form": form or goal.suffix,
-        "on_error": on_error,
-    }
-    with _held(work, overwrite=overwrite) as plan:
+    if keep and isinstance(sink_for(goal, form, goal, 1), ArraySink):
+        raise OutputError(
+            f"arrays hold numbers only, so that '{keep[0]}' cannot be kept: write .parquet, or one file a sample (npz)"
+        )
+    with held(goal, form, sources, resume=resume, overwrite=overwrite) as work:
+        explainers = {name: Explainer(model, name, **running, **settings, **own[name]) for name in names}
+        tensors = next(iter(explainers.values())).inputs
+        source = open_data(paths, tensors, Look(mean, std, scale, layout), chosen)
+        if not source.count:
+            raise InputError(f"{paths[0]} holds no samples")
+        sink, stop = sink_for(goal, form, work, 1), on_error == "stop"
+        unsized = Job(explainers, source, target, target_column, sink, work, 1, 1, stop, cohort, source.features)
+        asked = {
+            "model": next(iter(explainers.values())).about["source_sha256"],
+            "methods": {name: e.about["options"] for name, e in explainers.items()},
+            "settings": digest({k: repr(v) for k, v in sorted({**settings, "options": options}.items())}),
+            "target": [repr(target), target_column],
+            "data": dict(source.state()),
+            "look": [repr(v) for v in (mean, std, scale, layout)],
+            "columns": [list(columns or ()), key, list(kept), cohort],
+            "form": form or goal.suffix,
+            "on_error": on_error,
+        }
+        plan = begun(work, overwrite=overwrite)
         job = _planned(unsized, plan, asked, goal, form, allowed // processes, batch_size, part)
         left = [p for p in range(job.parts) if not job.is_done(p)]
         with watched(source.count, min(source.count, (job.parts - len(left)) * job.size), progress) as tell:
@@ -209,55 +212,6 @@ def map(
             elif left:
                 run_here(job, left, processes, tell)
         return _finished(job, goal)
-
-
-def beside(path: Path, ending: str) -> Path:
-    """A file beside the results."""
-    return path.with_name(f"{path.name}.{ending}")
-
-
-def _check_goal(goal: Path, work: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse what exists already, before any work.
-
-    Raises:
-        OutputError: there are results, or an unfinished run, and nothing is said of them; or they cannot be written.
-    """
-    if not goal.is_dir():
-        check_writable(goal)
-    if goal.exists() and not overwrite and not (resume and work.exists()):
-        hint = "; that run is complete" if resume else ""
-        raise OutputError(f"{goal} exists{hint}; name another, or replace it with overwrite (--force)")
-    if work.exists() and not resume and not overwrite:
-        raise OutputError(
-            f"a run that was to write {goal} is not complete; go on with resume (--resume), or begin anew with overwrite "
-            "(--force)"
-        )
-
-
-@contextlib.contextmanager
-def _held(work: Path, *, overwrite: bool) -> Iterator[Path]:
-    """The folder for parts, held by this process alone; gives the path of the plan."""
-    if overwrite and work.exists():
-        shutil.rmtree(work)
-    try:
-        work.mkdir(exist_ok=True)
-        lock = open(work / "lock", "a")  # noqa: SIM115 - held while the run lasts
-    except OSError as error:
-        raise OutputError(f"cannot write {work}: {error.strerror}") from None
-    with lock:
-        _lock(lock, work)
-        yield work / "plan.json"
-
-
-def _lock(file: IO[str], work: Path) -> None:
-    """Keep other processes away; where the system has no such locks, nothing is kept."""
-    with contextlib.suppress(ImportError):
-        import fcntl
-
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(f"another run is writing {work}; wait for it, or name another output") from None
 
 
 def _planned(
@@ -313,13 +267,9 @@ def _finished(job: Job, goal: Path) -> Mapped:
         write_file(beside(goal, "summary.npz"), summary.write)
     errors = beside(goal, "errors.csv")
     if problems:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(
-            [("index", "key", "reason"), *((p.index, p.key, p.reason) for p in problems)]
-        )
-        write_file(errors, text.getvalue().encode())
+        write_file(errors, csv_text(("index", "key", "reason"), ((p.index, p.key, p.reason) for p in problems)).encode())
     else:
         errors.unlink(missing_ok=True)
-    job.sink.finish(job.parts)
-    shutil.rmtree(job.work)
+    job.sink.finish(job.parts, job.data.count - len(problems))
+    clean(job.work)
     return Mapped(goal, job.data.count, problems, job.batch)

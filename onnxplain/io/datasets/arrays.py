@@ -14,7 +14,7 @@ from onnxplain._optional import optional
 from onnxplain.errors import InputError, nearest
 from onnxplain.io.arrays import reading
 from onnxplain.io.datasets.dataset import Array, Block, Problem
-from onnxplain.io.npz import mapped_npz
+from onnxplain.io.npz import mapped_npy, mapped_npz
 from onnxplain.ir.tensor import Tensor
 
 __all__ = ["ArrayData"]
@@ -93,7 +93,7 @@ class ArrayData:
 def _opened(path: Path) -> dict[str, Any]:
     """The arrays of a file by name, none of them read."""
     if path.suffix == ".npy":
-        array: Array = reading(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+        array: Array = reading(path, lambda: mapped_npy(path))
         return {"": array}
     if path.suffix == ".npz":
         found: dict[str, Any] = reading(path, lambda: mapped_npz(path))

@@ -36,6 +36,10 @@ def open_data(paths: Sequence[str], tensors: Sequence[Tensor], look: Look, choic
     """
     named = {n: Path(p) for n, p in (_split(text, tensors) for text in paths)}
     first = next(iter(named.values()))
+    if len(named) < len(paths) and not all(p.lower().endswith(".tar") and not Path(p).is_dir() for p in paths):
+        raise InputError(
+            f"{' and '.join(paths[:2])} are several data sets: give one, or .tar archives, or name=file for each input"
+        )
     kind = first.suffix.lower()
     if look.is_used and kind in (*TABLES, *ARRAYS):
         raise InputError("mean, std, scale and layout are for pictures; prepare arrays and tables yourself")

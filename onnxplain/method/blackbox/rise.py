@@ -14,7 +14,7 @@ from onnxplain.method.blackbox.task import PerturbationContext, PerturbationResu
 from onnxplain.method.registry import method
 from onnxplain.runtime.scorer import Array
 
-__all__ = ["smooth_masks"]
+__all__ = ["faded", "smooth_masks"]
 
 
 @method(
@@ -30,17 +30,25 @@ def rise(
     context: PerturbationContext, *, samples: int = 4000, cells: int = 8, probability: float = 0.5, centred: bool = True,
     axes: Any = None, seed: int = 0, chunk: int | str | None = None,
 ) -> PerturbationResult:  # fmt: skip
+    return faded("rise", context, samples, cells, probability, centred, axes, seed, chunk)
+
+
+def faded(
+    called: str, context: PerturbationContext, samples: int, cells: int, probability: float, centred: bool, axes: Any, seed: int,
+    chunk: int | str | None,
+) -> PerturbationResult:  # fmt: skip
+    """What smooth masks that leave an element visible add to what is read off the model. `called` is the method's name."""
     if samples < 1 or cells < 1 or not 0 < probability < 1:
         raise MethodError(
-            f"rise needs samples and cells from 1 on and a probability between 0 and 1; got {samples}, {cells}, {probability}"
+            f"{called} needs samples and cells from 1 on and a probability between 0 and 1; got {samples}, {cells}, {probability}"
         )
     if len(context.x) != 1:
-        raise MethodError(f"rise masks one input, found {len(context.x)}: choose one of {', '.join(context.x)} (--input)")
+        raise MethodError(f"{called} masks one input, found {len(context.x)}: choose one of {', '.join(context.x)} (--input)")
     name, x = next(iter(context.x.items()))
     if x.dtype.kind != "f":
-        raise MethodError(f"rise fades elements in and out, which '{name}' of {x.dtype} cannot; use shapley-sampling or lime")
+        raise MethodError(f"{called} fades elements in and out, which '{name}' of {x.dtype} cannot; use shapley-sampling or lime")
     if not np.isfinite(x).all():
-        raise InputError(f"rise fades elements in and out, and '{name}' holds NaN or infinity; use shapley-sampling or lime")
+        raise InputError(f"{called} fades elements in and out, and '{name}' holds NaN or infinity; use shapley-sampling or lime")
     space = player_axes(x.shape, axes)
     extents = [x.shape[a] for a in space]
 

@@ -12,6 +12,7 @@ from onnxplain.errors import InputError, MethodError
 from onnxplain.method.background import background_rows
 from onnxplain.method.blackbox.game import Game
 from onnxplain.method.blackbox.players import grouped
+from onnxplain.method.blackbox.proposals import Proposals
 from onnxplain.method.sampling.chunk_size import Chunk, memory_bytes, row_count
 from onnxplain.runtime.readout import Reader
 from onnxplain.runtime.scorer import Array, ForwardResult, Scorer
@@ -60,7 +61,7 @@ class PerturbationContext:
 
     `x` are the explained inputs [n, …], `fixed` the others, `prediction` what the model says of the samples, `read` gets the
     explained numbers (`targets` of them) from its scores, `baseline` is what the user gave, `assumed` what is taken by
-    input where nothing was given.
+    input where nothing was given. `proposals` are those of a detector, where detections are explained.
     """
 
     scorer: Scorer
@@ -74,6 +75,7 @@ class PerturbationContext:
     title: str
     progress: bool | None
     assumed: dict[str, float] = field(default_factory=dict)
+    proposals: Proposals | None = None
 
     @property
     def count(self) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxplain.results.found import FoundBox, found_boxes
 from onnxplain.results.plot.heat_style import HeatStyle
 from onnxplain.results.plot.page import Page, gutter_of
 from onnxplain.results.plot.style import QUIET, colours, edges, rim, shaded, short, to_picture
@@ -15,7 +16,13 @@ from onnxplain.results.prediction import Prediction
 
 __all__ = ["USUAL", "ImageBlock", "heat_picture", "scale_text"]
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Array = np.ndarray[Any, Any]
+
+BOX = "#0a7d55"
+"""The colour of a box that is explained; green is in neither scale of heat maps."""
 
 USUAL = HeatStyle()
 
@@ -66,7 +73,9 @@ class ImageBlock:
         picture = None
         if self.view.values is not None:
             picture = picture_of(self.view.values[sample])
-            page.image(page.axes(places[0], top, wide, high), picture)
+            axes = page.axes(places[0], top, wide, high)
+            page.image(axes, picture)
+            draw_boxes(axes, found_boxes(self.columns[0].explanation, sample), picture.shape, named=True)
         maps = self.view.maps or (False,) * len(self.columns)
         for column, attributions, place, is_map in zip(
             self.columns, self.view.attributions, places[len(places) - len(self.columns) :], maps, strict=True
@@ -74,7 +83,9 @@ class ImageBlock:
             heat = pooled_map(attributions[sample])
             scale = rim(heat, self.style.clip)
             pixels = heat_picture(heat, scale, column.signed, picture, printed=is_map, style=self.style)
-            page.image(page.axes(place, top, wide, high), pixels)
+            axes = page.axes(place, top, wide, high)
+            page.image(axes, pixels)
+            draw_boxes(axes, [b for b in found_boxes(column.explanation, sample) if b.explained], pixels.shape)
             page.text(
                 place + wide,
                 top + high + 0.04,
@@ -85,6 +96,29 @@ class ImageBlock:
             )
             if len(targets) > 1 and "→" not in column.heading:
                 page.text(place, top + high + 0.04, f"for {column.target(sample)}", size=6.2, colour=QUIET)
+
+
+def draw_boxes(axes: Axes, boxes: Sequence[FoundBox], shape: tuple[int, ...], *, named: bool = False) -> None:
+    """Draw detections on a picture of height and width `shape`: what is explained strongly, with names where wanted."""
+    from matplotlib.patches import Rectangle
+
+    high, wide = shape[:2]
+    for box in boxes:
+        left, top, right, bottom = (
+            min(max(v, -0.5), end - 0.5) for v, end in zip((c - 0.5 for c in box.corners), (wide, high, wide, high), strict=True)
+        )
+        colour = BOX if box.explained else QUIET
+        axes.add_patch(
+            Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=2.6, alpha=0.7)
+        )
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.1))
+        if named:
+            below = top < 0.08 * high
+            name = f" {box.number} {box.name} {box.score:.2f} ".replace("$", r"\$")
+            leftwards = left > 0.7 * wide
+            axes.text(right if leftwards else left, bottom if below else top, name, fontsize=4.6,
+                      color="white", va="top" if below else "bottom", ha="right" if leftwards else "left", clip_on=True,
+                      bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6})  # fmt: skip
 
 
 def heat_picture(

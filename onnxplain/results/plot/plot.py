@@ -182,6 +182,8 @@ def _blocks(
     unseen = list(explanations[0].left_out)
     if unseen:
         notes.append("not explained: " + ", ".join(unseen[:3]) + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""))
+    shared = explanations[0].shared
+    notes += [f"of all samples together: {', '.join(shared)}"] if shared else []
     notes += [f"full colour from percentile {known.clip:g} of the sizes"] if coloured else []
     signed = [c.signed for c in columns]
     legend: Callable[..., None]

@@ -18,8 +18,9 @@ Array = np.ndarray[Any, Any]
 def sample_columns(index: Array, explanations: Mapping[str, Explanation]) -> dict[str, Array]:
     """The columns of some samples, by name, each with the samples first.
 
-    They are `index`; the model's outputs, once; `target`; and for each method `<tensor>_attribution`, `delta` and the facts that
-    are numbers of single samples. Where several methods run, their names come in front: `<method>.<tensor>_attribution`.
+    They are `index`; the model's outputs that count samples, once; `target`; and for each method `<tensor>_attribution`, `delta`
+    and the facts that are numbers of single samples. Where several methods run, their names come in front:
+    `<method>.<tensor>_attribution`.
 
     Args:
         index: the numbers of the samples, int64 [k].
@@ -31,9 +32,10 @@ def sample_columns(index: Array, explanations: Mapping[str, Explanation]) -> dic
     for name, value in first.outputs.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "iufbOUS":
             axis = sample_axis_in(first.about, name)
-            rows = value[None] if axis is None else np.moveaxis(value, axis, 0)
-            if len(rows) == count:
-                made[name] = rows
+            if axis is not None:
+                made[name] = np.moveaxis(value, axis, 0)
+            elif not first.about["batched"]:  # all of it belongs to the one sample
+                made[name] = value[None]
     for label, found in explanations.items():
         head = f"{label}." if several else ""
         if found.target is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from onnxplain._optional import optional
 from onnxplain.errors import OutputError
-from onnxplain.io.npz import write_npz
+from onnxplain.io.npz import mapped_npz, write_npz
 from onnxplain.io.writer import write_file
 
 __all__ = ["FORMS", "ArraySink", "FileSink", "ParquetSink", "Sink", "sink_for", "wrong_disk"]
@@ -33,8 +32,8 @@ class Sink(Protocol):
     def write(self, part: int, columns: Mapping[str, Any], keys: Sequence[str] | None) -> None:
         """Write a part. When this returns it is on the disk."""
 
-    def finish(self, parts: int) -> None:
-        """Join all parts and move the result into its place."""
+    def finish(self, parts: int, count: int) -> None:
+        """Join all parts, which have so many samples, and move the result into its place."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class ParquetSink:
         table = _table(columns, keys, self.ragged)
         write_file(self._part(part), lambda file: pq.write_table(table, file, row_group_size=max(1, table.num_rows), **OPTIONS))
 
-    def finish(self, parts: int) -> None:
+    def finish(self, parts: int, count: int) -> None:
         """Copy the row groups of all parts into one file."""
         import pyarrow.parquet as pq
 
@@ -157,9 +156,12 @@ class ArraySink:
                 import zarr
             zarr.open_group(str(folder), mode="a")
         try:
+            names: dict[str, str] = {}
             for name, value in {**sample, "index": np.zeros(1, np.int64)}.items():
                 if not isinstance(value, np.ndarray) or value.dtype.kind not in "iufb":
                     continue
+                if (other := names.setdefault(_file_name(name), name)) != name:
+                    raise OutputError(f"'{other}' and '{name}' would both be in {_file_name(name)}: write .parquet")
                 fill = -1 if name == "index" else np.nan if value.dtype.kind == "f" else 0
                 self._make(folder / _file_name(name), (count, *value.shape[1:]), value.dtype, fill)
         except OSError as error:
@@ -197,7 +199,8 @@ class ArraySink:
                 if value.dtype.kind in "iufb" and len(index):
                     self._put(folder / _file_name(name), index, value)
             if keys is not None:
-                write_file(self.work / f"{part:06}.keys", "".join(f"{k}\n" for k in keys).encode())
+                lines = "".join(f"{' '.join(k.splitlines())}\n" for k in keys)
+                write_file(self.work / f"{part:06}.keys", lines.encode())
         except OSError as error:
             raise wrong_disk(self.path, error) from error
 
@@ -224,13 +227,23 @@ class ArraySink:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, parts: int) -> None:
-        """Move the folder into its place, with the keys of all samples."""
+    def finish(self, parts: int, count: int) -> None:
+        """Move the folder into its place, with a line for the key of every sample, empty where it could not be explained."""
         folder = self.work / "arrays"
-        keys = [self.work / f"{p:06}.keys" for p in range(parts)]
-        if any(k.exists() for k in keys):
-            write_file(folder / "keys.txt", b"".join(k.read_bytes() for k in keys if k.exists()))
+        files = [f for p in range(parts) if (f := self.work / f"{p:06}.keys").exists()]
+        if folder.exists() and files:
+            keys = (key for file in files for key in file.read_text(encoding="utf-8").split("\n")[:-1])
+            lines = "".join(f"{next(keys) if i >= 0 else ''}\n" for i in self._index(folder))
+            write_file(folder / "keys.txt", lines.encode())
         _moved(folder, self.path)
+
+    def _index(self, folder: Path) -> Array:
+        """The numbers of the samples, −1 for those that could not be explained."""
+        if self.zarr:
+            import zarr
+
+            return np.asarray(zarr.open_array(str(folder / "index"), mode="r")[:])
+        return np.asarray(np.load(folder / "index.npy"))
 
 
 @dataclass(frozen=True)
@@ -255,15 +268,45 @@ class FileSink:
         for i, index in enumerate(columns["index"]):
             name = f"{int(index):09}" if keys is None else keys[i]
             goal = folder / f"{name.strip('/').replace('..', '_')}.npz"
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            arrays = {n: _storable(v[i]) for n, v in columns.items()}
-            write_file(goal, lambda file, arrays=arrays: write_npz(file, arrays))  # type: ignore[misc]
+            try:
+                goal.parent.mkdir(parents=True, exist_ok=True)
+                self._check_free(goal, int(index))
+                arrays = {n: _storable(v[i]) for n, v in columns.items()}
+                part_name = goal.with_name(f".{int(index)}{UNFINISHED}")
+                with open(part_name, "wb") as file:  # not by write_file, which looks through the folder each time
+                    write_npz(file, arrays)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(part_name, goal)
+            except ValueError:
+                raise OutputError(
+                    f"sample {int(index)}: no file can be called {name!r}: choose another key, or write .parquet"
+                ) from None
+            except OSError as error:
+                raise wrong_disk(self.path, error) from error
 
-    def finish(self, parts: int) -> None:
+    def _check_free(self, goal: Path, index: int) -> None:
+        """Refuse to write over another sample; a part that is repeated writes over its own."""
+        if goal.exists() and (other := int(mapped_npz(goal)["index"])) != index:
+            raise self._same(min(index, other), max(index, other), goal)
+
+    def _same(self, first: int, second: int, goal: Path) -> OutputError:
+        name = goal.relative_to(self.work / "files")
+        return OutputError(
+            f"samples {first} and {second} would both be {name}; choose another key and begin anew, or write .parquet"
+        )
+
+    def finish(self, parts: int, count: int) -> None:
         """Move the folder into its place, without what a killed run left half-written."""
-        for left in (self.work / "files").rglob(f"{'.' + '?' * 16}.tmp"):
+        folder = self.work / "files"
+        for left in folder.rglob(f".*{UNFINISHED}"):
             left.unlink()
-        _moved(self.work / "files", self.path)
+        there = sum(1 for _ in folder.rglob("*.npz"))
+        if folder.exists() and there != count:  # written at the same time by two processes
+            raise OutputError(
+                f"{count - there} samples have the key of another: choose another key and begin anew, or write .parquet"
+            )
+        _moved(folder, self.path)
 
 
 def _storable(value: Any) -> Array:
@@ -272,9 +315,12 @@ def _storable(value: Any) -> Array:
 
 
 def _moved(folder: Path, path: Path) -> None:
+    """Move results into their place. What was there is moved aside, into the folder for parts, and goes with it."""
+    if path.exists() and not folder.exists():  # moved by a run that was stopped after it
+        return
     try:
-        if path.is_dir():  # it was to be replaced
-            shutil.rmtree(path)
+        if path.exists():
+            os.replace(path, folder.with_name("replaced"))
         os.replace(folder, path)
     except OSError as error:
         raise wrong_disk(path, error) from error
@@ -289,6 +335,9 @@ def wrong_disk(path: Path, error: OSError) -> OutputError:
     """What to say where the disk does not take what is written."""
     return OutputError(f"cannot write {path}: {error.strerror or error}; what was done is kept: go on with resume (--resume)")
 
+
+UNFINISHED = ".part"
+"""How the name of a file ends that is being written into the folder for parts."""
 
 FORMS = ("parquet", "npy", "zarr", "npz")
 """Forms of results: one file, a folder of arrays, a Zarr store, a folder with one file a sample."""

@@ -88,7 +88,7 @@ def drift(first: Summary, second: Summary, name: str | None = None) -> Drift:
 
     The population stability index is Σ (b − a) ln(b / a) over ten bins, a and b the shares of the two runs in them. The bins hold
     a tenth of the first run each, as nearly as its histogram tells. Below 0.1 there is usually no change, above 0.25 a large one
-    (Siddiqi 2006, Credit Risk Scorecards, chapter 10).
+    (Siddiqi 2006, Credit Risk Scorecards, chapter 10). Features are compared by name where both runs have names.
 
     Args:
         first: the summary of the run to compare with.
@@ -96,23 +96,41 @@ def drift(first: Summary, second: Summary, name: str | None = None) -> Drift:
         name: the attribution; None for the first.
 
     Raises:
-        InputError: the runs have no such attribution of one shape in common.
+        InputError: the runs have no such attribution of one shape in common, or other features.
     """
     chosen = name or next(iter(first.attributions), "")
     for found in (first, second):
         if chosen not in found.attributions:
             raise InputError(f"no attribution '{chosen}' in a run; {nearest(chosen, found.attributions)}")
     a, b = first[chosen], second[chosen]
+    order = _places(first.features, second.features)
     if a.squares.shape != b.squares.shape or a.shape != b.shape:
         raise InputError(f"the runs have attributions of other shapes: {list(a.shape)} and {list(b.shape)}")
-    before, after, moved = a.mean_sizes(), b.mean_sizes(), stability(a.histogram.counts, b.histogram.counts)
+    before, after, counts = a.mean_sizes(), b.mean_sizes(), b.histogram.counts
+    if order is not None and len(order) == len(after):
+        after, counts = after[order], counts if len(counts) == 1 else counts[order]
+    moved = stability(a.histogram.counts, counts)
     return Drift(chosen, _named(first, a), (a.count, b.count), before, after, moved, _rank_correlation(before, after))
 
 
+def _places(first: Sequence[str] | None, second: Sequence[str] | None) -> list[int] | None:
+    """Where the features of the first run stand in the second; None where they have no names."""
+    if not first or not second:
+        return None
+    lost = next((n for a, b in ((first, second), (second, first)) for n in a if n not in b), None)
+    if lost is not None:
+        raise InputError(f"the runs have other features: '{lost}' is in one of them only")
+    return [list(second).index(name) for name in first]
+
+
 def stability(first: Array, second: Array) -> Array:
-    """The population stability index of counts [features, buckets], float64 [features]."""
-    reached = first.cumsum(axis=1) / np.maximum(1, first.sum(axis=1, keepdims=True))
-    bins = np.minimum((reached * BINS - 1e-9).astype(np.int64), BINS - 1)
+    """The population stability index of counts [features, buckets], float64 [features].
+
+    A bucket belongs to the bin of the middle of what the first run has in it, so that one that holds more than a tenth, such as
+    that of zero, does not take along what is beside it.
+    """
+    reached = (first.cumsum(axis=1) - first / 2) / np.maximum(1, first.sum(axis=1, keepdims=True))
+    bins = np.clip((reached * BINS - 1e-9).astype(np.int64), 0, BINS - 1)
     shares = []
     for counts in (first, second):
         found = np.stack([np.where(bins == i, counts, 0).sum(axis=1) for i in range(BINS)], axis=1)

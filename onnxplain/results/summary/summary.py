@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from onnxplain.errors import InputError
+from onnxplain.io.arrays import UNREADABLE
 from onnxplain.io.npz import mapped_npz, write_npz
+from onnxplain.io.plain import from_json
 from onnxplain.results.summary.histogram import LogHistogram
 
 __all__ = ["AttributionSummary", "Summary"]
@@ -58,9 +61,16 @@ class AttributionSummary:
     @classmethod
     def of(cls, values: Any, index: Array, labels: Mapping[str, Array]) -> AttributionSummary:
         """Of attributions [n, …], or a list of n arrays, with the samples' numbers and their labels by kind."""
-        same = not isinstance(values, list)
-        shape = values.shape[1:] if same else ()
-        flat = np.asarray(values).reshape(len(index), -1) if same else np.array([[np.mean(v)] for v in values], np.float32)
+        if isinstance(values, list):
+            rows_of: dict[tuple[int, ...], list[int]] = {}
+            for i, value in enumerate(values):
+                rows_of.setdefault(value.shape, []).append(i)
+            parts = [
+                cls.of(np.stack([values[i] for i in rows]), index[rows], {k: v[rows] for k, v in labels.items()})
+                for rows in rows_of.values()
+            ]
+            return reduce(add, (part.together() for part in parts))
+        shape, flat = values.shape[1:], np.asarray(values).reshape(len(index), -1)
         fewer = flat if flat.shape[1] <= MOST_FEATURES else flat.reshape(-1, 1)
         sizes = np.abs(flat)
         groups = {"all": (len(index), sizes.sum(axis=0, dtype=float), flat.sum(axis=0, dtype=float))}
@@ -79,9 +89,7 @@ class AttributionSummary:
 
     def __add__(self, other: AttributionSummary) -> AttributionSummary:
         if self.shape != other.shape or self.squares.shape != other.squares.shape:
-            raise InputError(
-                f"attributions of samples {list(self.shape)} and {list(other.shape)} have no summary by feature in common"
-            )
+            return self.together() + other.together()
         groups = dict(self.groups)
         for name, (count, sizes, sums) in other.groups.items():
             mine = groups.get(name, (0, 0.0, 0.0))
@@ -95,6 +103,13 @@ class AttributionSummary:
         histogram, squares = self.histogram + other.histogram, self.squares + other.squares
         examples, named = _kept(numbers, values), dict(list(of_class.items())[:MOST_GROUPS])
         return AttributionSummary(self.shape, _bounded(groups), squares, histogram, examples, named)
+
+    def together(self) -> AttributionSummary:
+        """All elements counted together, as of samples that differ in shape: means over the elements of a sample are summed."""
+        groups = {n: (c, np.mean(s, keepdims=True), np.mean(t, keepdims=True)) for n, (c, s, t) in self.groups.items()}
+        histogram = LogHistogram(self.histogram.counts.sum(axis=0, keepdims=True))
+        none = np.empty((0, EXAMPLES), np.int64), np.empty((0, EXAMPLES))
+        return AttributionSummary((), groups, np.mean(self.squares, keepdims=True), histogram, none, self.of_class)
 
     @property
     def count(self) -> int:
@@ -138,12 +153,18 @@ class Summary:
 
     @classmethod
     def of(cls, columns: Mapping[str, Any], cohort: str | None = None) -> Summary:
-        """Of the columns of some samples, as `onnxplain.map` writes them."""
+        """Of the columns of some samples, as `onnxplain.map` writes them.
+
+        Raises:
+            InputError: the cohort is called `class`.
+        """
         made = {}
         for name, values in columns.items():
             if name.endswith(SUFFIX):
                 target = columns.get(f"{name.rpartition('.')[0]}.target", columns.get("target"))
                 labels = {} if target is None else {"class": np.asarray(target)}
+                if cohort is not None and cohort in labels:
+                    raise InputError("a cohort called 'class' cannot be told from the classes; give the column another name")
                 if cohort is not None:
                     labels[cohort] = np.array([str(v) for v in columns[cohort]])
                 made[name] = AttributionSummary.of(values, columns["index"], labels)
@@ -201,10 +222,10 @@ class Summary:
         """
         try:
             arrays = mapped_npz(Path(path))
-            told = json.loads(str(arrays["about"]))
+            told = from_json(str(arrays["about"]))
             made = {name: _loaded(i, about, arrays) for i, (name, about) in enumerate(told["attributions"].items())}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"cannot read {path} as the summary of a run: {error}") from None
+        except (*UNREADABLE, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"cannot read {path} as the summary of a run: {str(error) or type(error).__name__}") from None
         return cls(made, told["features"])
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from click.testing import CliRunner
 
 import onnxplain
 from onnxplain.cli.main import main
+from onnxplain.cli.show_drift import drift_json
 from onnxplain.errors import InputError
 from onnxplain.results.summary.drift import drift, stability
 from onnxplain.results.summary.histogram import LogHistogram
@@ -73,8 +79,11 @@ def test_parts_add_up_and_come_back_from_a_file(whole: Summary, tmp_path: Path) 
         Summary.load(tmp_path / "s.npz").write(theirs)
         assert mine.getvalue() == theirs.getvalue()
     (tmp_path / "no.npz").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="as the summary of a run"):
-        Summary.load(tmp_path / "no.npz")
+    np.savez(tmp_path / "number.npz", about=np.array("3"))
+    np.savez(tmp_path / "deep.npz", about=np.array("[" * 100_000))
+    for name in ("no.npz", "number.npz", "deep.npz"):
+        with pytest.raises(InputError, match="as the summary of a run"):
+            Summary.load(tmp_path / name)
 
 
 def test_large_samples_stay_bounded() -> None:
@@ -103,6 +112,97 @@ def test_stability_in_closed_form() -> None:
     """Two bins, of which the second run has another share."""
     first, second = np.array([[50, 50]]), np.array([[80, 20]])
     assert stability(first, second) == pytest.approx((0.8 - 0.5) * np.log(0.8 / 0.5) + (0.2 - 0.5) * np.log(0.2 / 0.5))
+
+
+def by_deciles(first: np.ndarray, second: np.ndarray) -> float:
+    """The index of numbers, by NumPy: bins end at the deciles of the first."""
+    edges = np.quantile(first, np.arange(1, 10) / 10)
+    shares = [np.bincount(np.searchsorted(edges, v, "left"), minlength=10) / len(v) for v in (first, second)]
+    a, b = (np.maximum(s, 1e-4) for s in shares)
+    return float(((b - a) * np.log(b / a)).sum())
+
+
+def sparse(share: float) -> np.ndarray:
+    """Numbers of which a share is positive, and the others zero."""
+    return np.where(RANDOM.random(20_000) < share, RANDOM.uniform(0.5, 1.5, 20_000), 0)
+
+
+def test_stability_is_that_of_the_deciles_where_no_bucket_holds_more_than_one() -> None:
+    first = RANDOM.normal(size=20_000)
+    for second in (first + 0.3, 2 * first, -first, RANDOM.normal(size=20_000)):
+        found = stability(*(LogHistogram.of(v[:, None]).counts for v in (first, second)))
+        assert found == pytest.approx(by_deciles(first, second), rel=0.03, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (sparse(0.05), sparse(0.95)),
+        (sparse(0.05), sparse(0.5)),
+        (np.zeros(2000), RANDOM.uniform(0.5, 1.5, 2000)),
+        (np.zeros(2000), -RANDOM.uniform(0.5, 1.5, 2000)),
+        (np.full(2000, 0.1), np.full(2000, 5.0)),
+        (np.full(2000, 5.0), np.full(2000, 0.1)),
+    ],
+)
+def test_a_change_beside_a_number_that_most_samples_share_is_seen(first: np.ndarray, second: np.ndarray) -> None:
+    found = stability(*(LogHistogram.of(v[:, None]).counts for v in (first, second)))
+    assert found > 1
+    assert stability(LogHistogram.of(first[:, None]).counts, LogHistogram.of(first[:, None]).counts) == 0
+
+
+def test_features_are_compared_by_name() -> None:
+    numbers = np.arange(3000)
+    names = ["a", "b", "c", "d"]
+    first = replace(Summary.of({"index": numbers, "x_attribution": VALUES}), features=names)
+    turned = [2, 0, 3, 1]
+    second = Summary.of({"index": numbers, "x_attribution": VALUES[:, turned]})
+    found = drift(first, replace(second, features=[names[i] for i in turned]))
+    assert found.psi.max() == 0
+    np.testing.assert_allclose(found.after, found.before)
+    assert found.features == tuple(names)
+    assert drift(first, second).psi.max() > 1  # without names, places are what there is
+    with pytest.raises(InputError, match="other features: 'b' is in one of them only"):
+        drift(first, replace(second, features=["a", "x", "c", "d"]))
+
+
+@pytest.mark.parametrize("features", [1, 600])
+def test_json_of_a_drift_has_no_nan(features: int) -> None:
+    """One feature has no rank correlation; many have one index together."""
+    values = RANDOM.normal(size=(20, features))
+    first, second = (Summary.of({"index": np.arange(20), "x_attribution": v}) for v in (values, values + 9))
+    told = json.loads(drift_json(drift(first, second)), parse_constant=pytest.fail)
+    assert (told["rank_correlation"] is None) == (features == 1)
+    assert (told["psi"] if features > 1 else told["features"]["psi"][0]) > 1
+
+
+def test_samples_of_several_shapes_are_counted_together() -> None:
+    """Whatever parts they come in: as a list, in parts of one shape each, or both."""
+    shapes = [(2, 3), (4, 3), (2, 3), (1, 3), (4, 3)]
+    values = [RANDOM.normal(size=s) for s in shapes]
+    target = np.array([0, 1, 0, 1, 1])
+
+    def of(rows: list[int]) -> Summary:
+        one = len({shapes[r] for r in rows}) == 1
+        chosen: Any = np.stack([values[r] for r in rows]) if one else [values[r] for r in rows]
+        return Summary.of({"index": np.array(rows), "x_attribution": chosen, "target": target[rows]})
+
+    whole = of([0, 1, 2, 3, 4])
+    for parts in ([[0, 1], [2], [3, 4]], [[0, 2], [1, 4], [3]]):
+        found = reduce(add, map(of, parts))["x_attribution"]
+        assert (found.shape, found.count) == ((), 5)
+        assert found.mean_sizes() == pytest.approx(np.mean([np.abs(v).mean() for v in values]))
+        assert found.means("class=1") == pytest.approx(np.mean([v.mean() for v, t in zip(values, target, strict=True) if t]))
+        assert found.squares == pytest.approx(sum(np.square(v).mean() for v in values))
+        assert found.histogram.counts.sum() == sum(v.size for v in values)
+        np.testing.assert_array_equal(found.histogram.counts, whole["x_attribution"].histogram.counts)
+        assert found.of_class["1"][0][1] == max((1, 3, 4), key=lambda i: values[i].sum())
+
+
+def test_a_cohort_that_would_be_taken_for_the_classes_is_refused() -> None:
+    columns = {"index": np.arange(2), "x_attribution": VALUES[:2], "target": TARGET[:2], "class": REGION[:2]}
+    with pytest.raises(InputError, match="a cohort called 'class'"):
+        Summary.of(columns, "class")
 
 
 def test_numbers_that_are_not_finite_are_left_out() -> None:
