@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnxplain.evaluation.advice.advise import Advice, advise
     from onnxplain.evaluation.report.evaluation import Evaluation
     from onnxplain.evaluation.study import evaluate
-    from onnxplain.explain.attention import attention
+    from onnxplain.explain.attention_heads import attention_heads
     from onnxplain.explain.catalog import methods, operators
     from onnxplain.explain.detecting.detections import Detections
     from onnxplain.explain.detecting.detector import Detector
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from onnxplain.ir.registry import Messages, expansion, rule
     from onnxplain.ir.tensor import Tensor
     from onnxplain.propagation.composite import Composite, NodePattern
-    from onnxplain.results.attention import Attention
+    from onnxplain.results.attention_heads import AttentionHeads
     from onnxplain.results.explanation import Explanation
     from onnxplain.results.generation import Generation
     from onnxplain.verification.check import check
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Advice": "evaluation.advice.advise",
-    "Attention": "results.attention",
+    "AttentionHeads": "results.attention_heads",
     "Builder": "builder.builder",
     "CheckReport": "verification.findings",
     "Composite": "propagation.composite",
@@ -66,7 +66,7 @@ _HOME = {
     "Tcav": "concepts.tcav",
     "Tensor": "ir.tensor",
     "advise": "evaluation.advice.advise",
-    "attention": "explain.attention",
+    "attention_heads": "explain.attention_heads",
     "check": "verification.check",
     "evaluate": "evaluation.study",
     "expansion": "ir.registry",
@@ -85,7 +85,7 @@ _HOME = {
 
 __all__ = [
     "Advice",
-    "Attention",
+    "AttentionHeads",
     "Builder",
     "CheckReport",
     "Composite",
@@ -110,7 +110,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "advise",
-    "attention",
+    "attention_heads",
     "check",
     "evaluate",
     "expansion",

@@ -13,12 +13,12 @@ from onnxplain.cli.given import wanted_input
 from onnxplain.cli.outputs import deliver, force_option, outputs
 from onnxplain.cli.texts import read_texts, tokenizer_of
 from onnxplain.errors import InputError
-from onnxplain.explain.attention import attention
+from onnxplain.explain.attention_heads import attention_heads
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs, read_labels
 from onnxplain.io.text.tokenizer import Tokenizer
 from onnxplain.ir.graph import Graph
-from onnxplain.results.attention import Attention, check_attention_ending
+from onnxplain.results.attention_heads import AttentionHeads, check_attention_ending
 
 __all__ = ["attention_command"]
 
@@ -40,7 +40,7 @@ def attention_command(
     model: str, inputs: tuple[str, ...], target: str | None, out: tuple[str, ...], force: bool, sample: int,
     tokenizer: str | None, max_length: int | None, score: str, output: str | None, labels: str | None, provider: str,
 ) -> None:  # fmt: skip
-    """Show how the tokens of an input look at each other: the attention weights of every layer and head, and gradients there.
+    """Show how the tokens of an input look at each other, head by head: the attention weights, and gradients there.
 
     INPUT is a text, a .txt with one on every line, or arrays of ids, as in `explain`.
     """
@@ -53,7 +53,7 @@ def attention_command(
     texts = read_texts(inputs, place is not None, tokenizer is not None)
     speller = Tokenizer.read(place, max_length) if texts is not None and place is not None else None
     given = texts if texts is not None else read_inputs(inputs, Graph(read(model).model).inputs)
-    found = attention(
+    found = attention_heads(
         model, given, target, tokenizer=speller, providers=provider, score=score, output=output,
         labels=read_labels(labels) if labels else (),
     )  # fmt: skip
@@ -63,11 +63,11 @@ def attention_command(
         _show(found)
 
 
-def _save(found: Attention, sample: int, path: Path) -> Path:
+def _save(found: AttentionHeads, sample: int, path: Path) -> Path:
     return found.save(path, sample)
 
 
-def _show(found: Attention) -> None:
+def _show(found: AttentionHeads) -> None:
     """What every head looks at most, and whose weights raise the score most."""
     for sample, words in enumerate(found.tokens):
         click.echo(f"sample {sample}: {found.names[sample]}")

@@ -29,6 +29,7 @@ WRITING = {
     "bench": (["bench", MODEL, "--rounds", "1", "--seconds", "0", "--batch", "1"], ".json"),
     "debug-bundle": (["debug-bundle", MODEL], ".zip"),
     "prototype": (["prototype", MODEL, "-t", "3", "--starts", "1"], ".npz"),
+    "attention": (["attention", FIXTURES / "reviews/model.onnx", "A fine film"], ".json"),
     "generate": (["generate", LLAMA, "3,1,4", "-n", "1"], ".json"),
 }
 """Every command that takes `-o`, with an ending that it writes."""

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
-from onnxplain import Explainer, attention, generate, plan, rewrite, verify
+from onnxplain import Explainer, attention_heads, generate, plan, rewrite, verify
 from onnxplain.cli.main import main
 from onnxplain.errors import InputError, LayerError, MethodError, OutputError
 from tests.support.models import model, node
@@ -115,12 +115,12 @@ def test_fused_attention_is_written_out(form: str) -> None:
 
 def test_every_head_is_shown(tmp_path: Path) -> None:
     """Weights and gradients of each layer, by the tensors of the softmaxes; files hold them, a picture shows a sample."""
-    found = attention(path("reviews"), FEEDS, TARGETS["reviews"], providers="cpu")
+    found = attention_heads(path("reviews"), FEEDS, TARGETS["reviews"], providers="cpu")
     weights, slopes = layers("reviews")
     for made, wanted in ((found.weights, weights), (found.gradients, slopes)):
         assert [np.asarray(a) for a in made.values()] == [pytest.approx(a, abs=1e-6) for a in wanted]
     assert found.tokens[0] == ["5", "9", "2", "30", "7", "11"]
-    text = attention(path("reviews"), ["$$ fine film", "bad"], labels=["negative", "positive"], target="positive")
+    text = attention_heads(path("reviews"), ["$$ fine film", "bad"], labels=["negative", "positive"], target="positive")
     assert list(text.tokens[1][:3]) == ["[CLS]", "bad", "[SEP]"]
     saved = [text.save(tmp_path / f"heads.{end}", 1) for end in ("png", "npz", "json")]
     with np.load(saved[1]) as file:
@@ -132,7 +132,7 @@ def test_every_head_is_shown(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"attention is written as \.png, \.npz, \.json"):
         text.save(tmp_path / "heads.gif")
     with pytest.raises(MethodError, match="no self-attention"):
-        attention(FIXTURES / "digits" / "model.onnx", np.zeros((1, 1, 8, 8), np.float32))
+        attention_heads(FIXTURES / "digits" / "model.onnx", np.zeros((1, 1, 8, 8), np.float32))
 
 
 def test_the_command_shows_heads(tmp_path: Path) -> None:

@@ -15,16 +15,16 @@ from onnxplain.io.reader import ModelLike, read
 from onnxplain.ir.graph import Graph
 from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepared
-from onnxplain.results.attention import Attention
+from onnxplain.results.attention_heads import AttentionHeads
 from onnxplain.results.explanation import Explanation
 from onnxplain.results.prediction import target_name
 from onnxplain.runtime.decoder_inputs import TOKENS
 from onnxplain.runtime.session import Providers
 
-__all__ = ["attention"]
+__all__ = ["attention_heads"]
 
 
-def attention(
+def attention_heads(
     model: ModelLike,
     x: Any,
     target: TargetLike = None,
@@ -35,7 +35,7 @@ def attention(
     labels: Sequence[str] = (),
     score: str = "logit",
     output: str | None = None,
-) -> Attention:
+) -> AttentionHeads:
     """The weights with which tokens look at each other, of every layer and head, and how the score depends on them.
 
     Fused attention is written out first; everything else is as in `Explainer`, whose layers the weights are.
@@ -61,7 +61,7 @@ def attention(
     Example:
         >>> import numpy as np
         >>> import onnxplain
-        >>> found = onnxplain.attention("fixtures/gpt2/model.onnx", np.array([[5, 9, 2, 30]]), (3, 42))
+        >>> found = onnxplain.attention_heads("fixtures/gpt2/model.onnx", np.array([[5, 9, 2, 30]]), (3, 42))
         >>> [bool(np.allclose(array.sum(axis=-1), 1)) for array in found.weights.values()]
         [True, True]
     """
@@ -74,7 +74,7 @@ def attention(
     weights = {name: np.asarray(found.outputs[name]) for name in names}
     count = len(next(iter(weights.values())))
     told = [target_name(found, i) for i in range(count)]
-    return Attention(weights, dict(found.attributions), _tokens(found, weights[names[0]]), found.about, told)
+    return AttentionHeads(weights, dict(found.attributions), _tokens(found, weights[names[0]]), found.about, told)
 
 
 def _tokens(found: Explanation, weights: np.ndarray[Any, Any]) -> list[list[str]]:

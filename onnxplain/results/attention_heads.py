@@ -1,4 +1,4 @@
-"""Attention: the weights of every head, with the gradients there, as arrays and as pictures."""
+"""AttentionHeads: the weights of every head, with the gradients there, as arrays and as pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnxplain.errors import InputError, OutputError
 from onnxplain.io.writer import check_writable, write_file
 from onnxplain.results.plot.style import colours, rim, short
 
-__all__ = ["Attention", "check_attention_ending"]
+__all__ = ["AttentionHeads", "check_attention_ending"]
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +35,7 @@ def check_attention_ending(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionHeads:
     """The attention of every layer and head: rows are the tokens that look, columns those that they look at.
 
     Attributes:
@@ -47,11 +47,11 @@ class Attention:
 
     Example:
         >>> import onnxplain
-        >>> found = onnxplain.attention("fixtures/reviews/model.onnx", "A fine film")
+        >>> found = onnxplain.attention_heads("fixtures/reviews/model.onnx", "A fine film")
         >>> {name: array.shape for name, array in found.weights.items()}
-        {'val_91': (1, 2, 5, 5), 'val_170': (1, 2, 5, 5)}
+        {'val_93': (1, 4, 5, 5), 'val_172': (1, 4, 5, 5)}
         >>> found.tokens[0]
-        ['[CLS]', 'a', ' fine', ' film', '[SEP]']
+        ['[CLS]', 'a', 'fine', 'film', '[SEP]']
     """
 
     weights: Mapping[str, Array]
