@@ -122,6 +122,6 @@ def _check_alike(name: str, values: Sequence[Array], axis: int) -> None:
     other = next((shape for shape in shapes if shape != shapes[0]), None)
     if other is not None:
         raise InputError(
-            f"'{name}' has the shape {list(shapes[0])} for one sample and {list(other)} for another (copies that are perturbed count): "
-            "explain one at a time, or a tensor before it that always has one shape (output=), or a detection by d-rise"
+            f"'{name}' has the shape {list(shapes[0])} for one sample and {list(other)} for another (copies that are perturbed "
+            "count): explain one at a time, or a tensor before it that always has one shape (output=), or a detection by d-rise"
         )
