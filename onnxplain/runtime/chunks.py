@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from onnxplain.errors import InputError
+
 __all__ = ["chunks", "joined", "run_in_chunks"]
 
 Array = np.ndarray[Any, Any]
@@ -97,6 +99,7 @@ def joined(parts: Sequence[Mapping[str, Any]], axes: Mapping[str, int | None]) -
         if not isinstance(first, np.ndarray):
             made[name] = [v for value in values for v in value]
         elif axis is not None and first.ndim > axis:
+            _check_alike(name, values, axis)
             made[name] = np.concatenate(values, axis)
         elif all(np.array_equal(first, v, equal_nan=first.dtype.kind == "f") for v in values):
             made[name] = first
@@ -107,3 +110,18 @@ def joined(parts: Sequence[Mapping[str, Any]], axes: Mapping[str, int | None]) -
                 stacklevel=2,
             )
     return made
+
+
+def _check_alike(name: str, values: Sequence[Array], axis: int) -> None:
+    """Refuse results whose elements are not the same from run to run.
+
+    Raises:
+        InputError: one has another extent than another, along an axis that does not count samples.
+    """
+    shapes = [(*v.shape[:axis], *v.shape[axis + 1 :]) for v in values]
+    other = next((shape for shape in shapes if shape != shapes[0]), None)
+    if other is not None:
+        raise InputError(
+            f"'{name}' has the shape {list(shapes[0])} for one sample and {list(other)} for another (copies that are perturbed "
+            "count): explain one at a time, or a tensor before it that always has one shape (output=), or a detection by d-rise"
+        )

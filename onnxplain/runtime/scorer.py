@@ -214,8 +214,8 @@ class Scorer:
         if other is not None:
             raise InputError(
                 f"'{name}' has the shape {list(shapes[0])} for one perturbed input and {list(other)} for another, so that their "
-                "elements are not the same: explain a tensor before it that always has one shape (output=), or of a detector its "
-                "candidates (detect='auto')"
+                "elements are not the same: explain a tensor before it that always has one shape (output=), or a detection by "
+                "d-rise (detect='auto')"
             )
         return {n: np.stack([s[n] for s in singles]) for n in singles[0]}
 

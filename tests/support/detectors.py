@@ -68,6 +68,7 @@ def detector(layout: str, names: bool = True) -> onnx.ModelProto:
 
     - "nms": what is left of `output0` by the file's own NonMaxSuppression, rows [k, 6] of corners, score and class;
     - "nms-topk": the same behind a TopK of the candidates, sorted again by score;
+    - "nms-filtered": as "nms", where only likely candidates reach the operator, another number of them in every picture;
     - "nms-one-class": rows [k, 5] of corners and score, the class left out;
     - "nms-torchvision": boxes, scores and integer labels; boxes of classes are moved apart first, so that one call serves all.
     """
@@ -241,6 +242,36 @@ def _nms_one_class(names: bool) -> onnx.ModelProto:
     """
     )
     model = with_tail(text, {"dets": (FLOAT, ["found", 5])}, {**NMS, **TURNS}, producer="pytorch", names=False)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    return model
+
+
+def _nms_filtered(names: bool) -> onnx.ModelProto:
+    text = (
+        CORNERS
+        + """
+        score2 = ReduceMax <keepdims = 0> (scores, class_axis)
+        flatall = Squeeze (score2, first)
+        likely = Greater (flatall, little)
+        where = NonZero (likely)
+        index = Squeeze (where, first)
+        some = Gather <axis = 2> (scores, index)
+        somelines = Gather <axis = 1> (lines, index)
+        selected = NonMaxSuppression (somelines, some, most, overlap, least)
+        class2 = Slice (selected, one, two, last1)
+        box2 = Slice (selected, two, three, last1)
+        zeros = Mul (class2, nought1)
+        place = Concat <axis = 1> (zeros, class2, box2)
+        boxplace = Concat <axis = 1> (zeros, box2)
+        score1 = GatherND (some, place)
+        corner1 = GatherND (somelines, boxplace)
+        kind1 = Cast <to = 1> (class2)
+        scored1 = Unsqueeze (score1, last1)
+        dets = Concat <axis = 1> (corner1, scored1, kind1)
+    """
+    )
+    constants = {**NMS, **TURNS, "little": np.float32(0.05)}
+    model = with_tail(text, {"dets": (FLOAT, ["found", 6])}, constants, producer="pytorch", names=names)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     return model
 

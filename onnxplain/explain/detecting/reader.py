@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxplain.analysis.detection.layout import DetectionLayout
 from onnxplain.analysis.target import Target
-from onnxplain.errors import MethodError, TargetError
+from onnxplain.errors import InputError, MethodError, TargetError
 from onnxplain.explain.detecting.detections import Array, Detections
 from onnxplain.explain.detecting.detector import Detector
 from onnxplain.explain.detecting.search import Found, Search
@@ -123,13 +123,14 @@ class DetectionReader:
                 for n, v in feeds.items()
             }
         proposals = _Proposals(self.search, [_explained(found[r.sample], r.wanted) for r in rows], found[0].one_class)
+        shapes = [np.shape(found[r.sample].boxes if of_boxes else found[r.sample].scores) for r in rows]
+        if len(set(shapes)) > 1:
+            counts = ", ".join(str(len(some.scores)) for some in found)
+            raise InputError(f"the file has another number of candidates in every picture ({counts}): explain one at a time")
         terms = [self._terms(found[r.sample], r.wanted, of_boxes) for r in rows]
         if all(len(term) == 1 for term in terms):
             chosen = np.array([term[0][0] for term in terms], np.int64)
             return Question(feeds, len(rows), Target("input", ()), chosen, None, given, proposals)
-        shapes = [np.shape(found[r.sample].boxes if of_boxes else found[r.sample].scores) for r in rows]
-        if len(set(shapes)) > 1:
-            raise TargetError("the pictures have different numbers of candidates: explain sums one picture at a time")
         cotangent = np.zeros((len(rows), int(np.prod(shapes[0]))), self._engine(of_boxes).axes.score.dtype)
         for line, term in zip(cotangent, terms, strict=True):
             for place, weight in term:

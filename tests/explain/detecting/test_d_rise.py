@@ -65,7 +65,7 @@ def test_a_loop_over_masks(objectness: bool, centred: bool) -> None:
 SLOW = [pytest.param(layout, marks=pytest.mark.slow) for layout in ("yolov5", "nms")]
 
 
-@pytest.mark.parametrize("layout", ["yolov10", "nms-torchvision", *SLOW])
+@pytest.mark.parametrize("layout", ["yolov10", "nms-filtered", "nms-torchvision", *SLOW])
 def test_any_layout_points_at_the_object(layout: str) -> None:
     """Rows that tell one class each are compared by it, and a file may find another number of them behind every mask."""
     x = pictures(1)

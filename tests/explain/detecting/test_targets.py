@@ -16,7 +16,7 @@ from tests.support.detectors import CLASSES, SHAPES, detector, pictures
 
 Array = np.ndarray[Any, Any]
 
-SUPPRESSED = ["nms", "nms-topk", "nms-torchvision"]
+SUPPRESSED = ["nms", "nms-topk", "nms-filtered", "nms-torchvision"]
 ASKED = {"detr": "detr", "rt-detr": "rt-detr", "ssd": "ssd"}
 """Layouts that the file does not prove, and what is said of them."""
 OFTEN = ["yolov5", "yolov8", "yolov10", "ssd", "nms-torchvision"]
@@ -76,7 +76,7 @@ class TestWhatIsFound:
             told = {(int(k), *np.round(b).tolist()) for k, b in zip(some.classes, some.boxes, strict=True)}
             right = {(k, *np.round(b).tolist()) for _, k, _, b in wanted}
             # Of a candidate that is of two classes, the operator leaves both
-            assert right <= told if layout in ("nms", "nms-topk") else right == told
+            assert right <= told if layout in ("nms", "nms-topk", "nms-filtered") else right == told
             if layout in ("yolov8", "retinanet", "pp-yoloe", "nms-torchvision"):
                 assert sorted(some.scores) == pytest.approx(sorted(s for s, *_ in wanted), abs=1e-6)
 
@@ -123,7 +123,8 @@ class TestTheCandidate:
     @pytest.mark.parametrize("layout", SUPPRESSED)
     def test_rows_behind_suppression_against_the_file_cut_before_it(self, layout: str) -> None:
         """Every row of the file's own output, by the value of its score among the candidates'."""
-        score = "probability" if layout == "nms-torchvision" else "logit"
+        # What a greatest score, or an index that is computed, chose among probabilities is explained as one.
+        score = "probability" if layout in ("nms-filtered", "nms-torchvision") else "logit"
         cut = of_candidates(score)
         x = pictures()[2:3]
         outputs, candidates = run(detector(layout), x), run_inner(x)
@@ -327,6 +328,16 @@ class TestFiles:
         before = pickle.loads(pickle.dumps(explainer))(x).attribution
         assert before == pytest.approx(explainer(x).attribution)
         assert pickle.loads(pickle.dumps(explainer))(x).attribution == pytest.approx(before)
+
+    def test_pictures_with_other_numbers_of_candidates(self) -> None:
+        explainer = Explainer(detector("nms-filtered"), "gradient", detect="auto")
+        assert [len(some) > 0 for some in explainer.detections(pictures(2))] == [True, True]
+        with pytest.raises(
+            InputError, match=r"another number of candidates in every picture \(\d+, \d+\): explain one at a time"
+        ):
+            explainer(pictures(2))
+        with pytest.raises(InputError, match=r"for one sample and .* for another .* a detection by d-rise"):
+            Explainer(detector("nms-filtered"), "rise", detect="auto", samples=20)(pictures(1))
 
     def test_an_output_beside_it_is_refused(self) -> None:
         with pytest.raises(MethodError, match="a detector is explained at its candidates, and output='output0' was asked for"):
