@@ -17,7 +17,7 @@ from onnxplain.explain.rewrite import rewrite_source
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.triton import write_triton
-from onnxplain.io.writer import check_model_ending, write_model
+from onnxplain.io.writer import check_model_ending, check_not_read, write_model
 from onnxplain.ir.registry import load_registry
 from onnxplain.runtime.inputs import inputs_and_axes
 from onnxplain.verification.verify import verify_prediction
@@ -74,6 +74,9 @@ def rewrite_command(
         registry=registry, mask=read_masks(masks), target=target, baseline=read_baseline(baseline),
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
+    name = triton_name or f"{Path(model).stem}_{request.method.name}"
+    if repository is not None:
+        _check_repository(Path(repository) / name, force, model)
     if inputs_to_verify:
         shared = {k: chosen[k] for k in ("output", "score", "sample_axis")}
         inputs, axes = inputs_and_axes(model, rules=list(chosen["rules"]) or None, **shared)
@@ -82,7 +85,6 @@ def rewrite_command(
     for path in paths:
         deliver(path, lambda file: write_model(done.model, file, source.folder, source.lazy_weights), quiet=as_json)
     if repository is not None:
-        name = triton_name or f"{Path(model).stem}_{request.method.name}"
         made = write_triton(
             done.model, done.about, Path(repository), name, source=source.folder, lazy_weights=source.lazy_weights
         )  # fmt: skip
@@ -92,3 +94,14 @@ def rewrite_command(
         click.echo(json.dumps(done.about, indent=2, ensure_ascii=False))
     else:
         show_contract(done.model, done.about)
+
+
+def _check_repository(folder: Path, force: bool, model: str) -> None:
+    """Refuse to replace a model in a repository unasked, or by itself.
+
+    Raises:
+        OutputError: it is there already, or is what is explained.
+    """
+    check_not_read(folder / "1" / "model.onnx", [model])
+    if folder.exists() and not force:
+        raise OutputError(f"{folder} exists; give --force to replace what is in it, or another name with --triton-name")
