@@ -17,7 +17,7 @@ from onnxplain.explain.streaming.cluster import run_on_ray
 from onnxplain.explain.streaming.job import Job
 from onnxplain.explain.streaming.local import run_here
 from onnxplain.explain.streaming.pace import COPIES, LARGEST, Pace, amount_of_memory, fitting, measured
-from onnxplain.explain.streaming.place import begun, beside, clean, held
+from onnxplain.explain.streaming.place import begun, beside_results, clean, held
 from onnxplain.explain.streaming.progress import watched
 from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.files import digest
@@ -72,7 +72,7 @@ class Mapped:
         Raises:
             InputError: the file beside the results is gone.
         """
-        return Summary.load(beside(self.path, "summary.npz"))
+        return Summary.load(beside_results(self.path, "summary.npz"))
 
 
 def map(
@@ -260,10 +260,10 @@ def _tried(job: Job, memory: int, batch: int | None) -> tuple[Pace, dict[str, An
     """What the first samples that can be explained take, and the columns of one.
 
     Raises:
-        InputError: none of the first samples can be explained; the message tells why of the first.
+        InputError: none of the first samples can be explained, or not the very first, which is to end the run.
     """
     first = None
-    for start in range(min(job.data.count, LARGEST)):
+    for start in range(1 if job.stop else min(job.data.count, LARGEST)):
         one = next(iter(job.data.read(start, start + 1)))
         columns, _, problems = ({}, None, [one]) if isinstance(one, Problem) else job.explain(one)
         if isinstance(one, Block) and columns:
@@ -273,6 +273,9 @@ def _tried(job: Job, memory: int, batch: int | None) -> tuple[Pace, dict[str, An
             return measured(block, job.explain, memory, batch, fixed), columns
         first = first or problems[0]
     assert first is not None
+    if job.stop:
+        skip = "mend it, or leave such samples out with on_error='skip' (--on-error skip)"
+        raise InputError(f"the first sample cannot be explained: {first.key}: {first.reason}; {skip}")
     raise InputError(f"none of the first samples can be explained; sample {first.key}: {first.reason}")
 
 
@@ -282,8 +285,8 @@ def _finished(job: Job, goal: Path) -> Mapped:
     found = [Summary.load(p) for n in range(job.parts) if (p := job.work / f"{n:06}.summary.npz").exists()]
     if found:
         summary = replace(reduce(lambda a, b: a + b, found), features=job.features)
-        write_file(beside(goal, "summary.npz"), summary.write)
-    errors = beside(goal, "errors.csv")
+        write_file(beside_results(goal, "summary.npz"), summary.write)
+    errors = beside_results(goal, "errors.csv")
     if problems:
         write_file(errors, csv_text(("index", "key", "reason"), ((p.index, p.key, p.reason) for p in problems)).encode())
     else:
