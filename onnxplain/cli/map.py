@@ -23,7 +23,7 @@ from onnxplain.cli.show import wrote
 from onnxplain.explain.picture_front import PictureSettings
 from onnxplain.explain.streaming.mapping import ENGINES
 from onnxplain.explain.streaming.mapping import map as run_map
-from onnxplain.explain.streaming.place import beside
+from onnxplain.explain.streaming.place import beside_results
 from onnxplain.io.reader import read
 from onnxplain.results.streams.sink import FORMS
 from onnxplain.runtime.inputs import model_inputs
@@ -93,5 +93,5 @@ def map_command(
         click.echo(f"onnxplain: stopped; what was done is kept: go on with --resume ({out})", err=True)
         raise SystemExit(130) from None
     wrote(done.path)
-    missing = f", {len(done.problems):,} left out ({beside(done.path, 'errors.csv')})" if done.problems else ""
+    missing = f", {len(done.problems):,} left out ({beside_results(done.path, 'errors.csv')})" if done.problems else ""
     click.echo(f"{done.count - len(done.problems):,} samples explained{missing}; {done.batch:,} in one run")

@@ -31,7 +31,7 @@ from onnxplain.explain.similarity import embedding_of, similar_to
 from onnxplain.io.reader import read
 from onnxplain.io.samples import read_inputs
 from onnxplain.io.triton import write_triton
-from onnxplain.io.writer import check_model_ending, write_model
+from onnxplain.io.writer import check_model_ending, check_not_read, write_model
 from onnxplain.ir.registry import load_registry
 from onnxplain.passes import prepared
 from onnxplain.runtime.inputs import inputs_and_axes
@@ -100,6 +100,9 @@ def rewrite_command(
         registry=registry, mask=read_masks(masks), target=target, baseline=read_baseline(baseline),
         only_attribution=only_attribution, batch_size=batch_size, options=method_options(options), **settings,
     )  # fmt: skip
+    name = triton_name or f"{Path(model).stem}_{request.method.name}"
+    if repository is not None:
+        _check_repository(Path(repository) / name, force, model)
     if detector is not None:
         if inputs_to_verify:
             raise InputError("--verify compares files as they are, and --detect adds the candidates to this one: leave one out")
@@ -112,7 +115,6 @@ def rewrite_command(
     for path in paths:
         deliver(path, lambda file: write_model(done.model, file, source.folder, source.lazy_weights), quiet=as_json)
     if repository is not None:
-        name = triton_name or f"{Path(model).stem}_{request.method.name}"
         made = write_triton(
             done.model, done.about, Path(repository), name, source=source.folder, lazy_weights=source.lazy_weights
         )  # fmt: skip
@@ -122,3 +124,14 @@ def rewrite_command(
         click.echo(json.dumps(done.about, indent=2, ensure_ascii=False))
     else:
         show_contract(done.model, done.about)
+
+
+def _check_repository(folder: Path, force: bool, model: str) -> None:
+    """Refuse to replace a model in a repository unasked, or by itself.
+
+    Raises:
+        OutputError: it is there already, or is what is explained.
+    """
+    check_not_read(folder / "1" / "model.onnx", [model])
+    if folder.exists() and not force:
+        raise OutputError(f"{folder} exists; give --force to replace what is in it, or another name with --triton-name")

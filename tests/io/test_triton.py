@@ -92,3 +92,20 @@ def test_somewhere_to_write_is_needed() -> None:
     done = CliRunner().invoke(main, ["rewrite", str(DIGITS)])
     assert done.exit_code == 2
     assert "say where to write" in done.output
+
+
+def test_a_model_in_a_repository_is_replaced_only_by_force(tmp_path: Path) -> None:
+    command = ["rewrite", str(DIGITS), "--triton", str(tmp_path)]
+    folder = tmp_path / "model_gradient"
+    assert CliRunner().invoke(main, command).exit_code == 0
+    (folder / "config.pbtxt").write_text("mine", encoding="utf-8")
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    assert "exists; give --force" in refused.output
+    assert (folder / "config.pbtxt").read_text(encoding="utf-8") == "mine"
+    assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
+    assert (folder / "config.pbtxt").read_text(encoding="utf-8").startswith('name: "model_gradient"')
+    own = str(folder / "1" / "model.onnx")
+    refused = CliRunner().invoke(main, ["rewrite", own, "--triton", str(tmp_path), "--triton-name", "model_gradient", "--force"])
+    assert refused.exit_code == 2
+    assert "is read by this command" in refused.output

@@ -73,13 +73,25 @@ class Job:
         return self.mark(part).exists()
 
     def mark(self, part: int) -> Path:
-        """The file that says that a part is finished, with the samples it lacks."""
+        """The file that says that a part is finished, of which samples, and those it lacks."""
         return self.work / f"{part:06}.json"
+
+    def span(self, part: int) -> tuple[int, int]:
+        """The numbers of a part's first sample, and of the first behind it."""
+        return part * self.size, min((part + 1) * self.size, self.data.count)
+
+    def is_true(self, part: int) -> bool:
+        """Whether the samples of a finished part are what they were."""
+        return bool(self._told(part)["samples"] == self.data.fingerprint(*self.span(part)))
+
+    def _told(self, part: int) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.mark(part).read_bytes())
+        return told
 
     def blocks(self, part: int) -> Iterator[Block | Problem]:
         """The samples of a part, no more at a time than go through the model together."""
-        stop = min((part + 1) * self.size, self.data.count)
-        for start in range(part * self.size, stop, self.batch):
+        first, stop = self.span(part)
+        for start in range(first, stop, self.batch):
             yield from self.data.read(start, min(start + self.batch, stop))
 
     def explain(self, block: Block) -> tuple[dict[str, Array], list[str] | None, list[Problem]]:
@@ -133,12 +145,13 @@ class Job:
             self.sink.write(part.number, columns, part.keys)
             summary = Summary.of(columns, self.cohort)
             write_file(self.work / f"{part.number:06}.summary.npz", summary.write)
-        told = [[p.index, p.key, p.reason] for p in sorted(part.problems, key=lambda p: p.index)]
+        missing = [[p.index, p.key, p.reason] for p in sorted(part.problems, key=lambda p: p.index)]
+        told = {"samples": self.data.fingerprint(*self.span(part.number)), "missing": missing}
         write_file(self.mark(part.number), json.dumps(told).encode())
 
     def problems(self) -> list[Problem]:
         """The samples that all finished parts lack."""
-        return [Problem(*p) for n in range(self.parts) if self.is_done(n) for p in json.loads(self.mark(n).read_bytes())]
+        return [Problem(*p) for n in range(self.parts) if self.is_done(n) for p in self._told(n)["missing"]]
 
 
 def wanted(block: Block, column: str) -> list[int]:
@@ -154,9 +167,12 @@ def wanted(block: Block, column: str) -> list[int]:
         raise InputError(f"column '{column}' holds '{strange}' where the index of a target is expected") from None
 
 
-def sample_failed(problem: Problem) -> OnnxplainError:
-    """What to say where a sample is to end the run."""
-    return InputError(
-        f"sample {problem.key}: {problem.reason}; what was done is kept: mend it and go on with resume (--resume), or leave such "
-        "samples out with on_error='skip' (--on-error skip)"
+def sample_failed(problem: Problem, mends: bool) -> OnnxplainError:
+    """What to say where a sample is to end the run, and the data can be mended meanwhile or not."""
+    skip = "leave such samples out with on_error='skip' (--on-error skip)"
+    way = (
+        f"mend it, or {skip}, and go on with resume (--resume)"
+        if mends
+        else f"{skip} and go on with resume (--resume), or mend the file and begin anew with overwrite (--force)"
     )
+    return InputError(f"sample {problem.key}: {problem.reason}; what was done is kept: {way}")

@@ -16,8 +16,8 @@ from onnxplain.explain.explainer import Explainer
 from onnxplain.explain.streaming.cluster import run_on_ray
 from onnxplain.explain.streaming.job import Job
 from onnxplain.explain.streaming.local import run_here
-from onnxplain.explain.streaming.pace import LARGEST, Pace, amount_of_memory, measured
-from onnxplain.explain.streaming.place import begun, beside, clean, held
+from onnxplain.explain.streaming.pace import COPIES, LARGEST, Pace, amount_of_memory, fitting, measured
+from onnxplain.explain.streaming.place import begun, beside_results, clean, held
 from onnxplain.explain.streaming.progress import watched
 from onnxplain.io.datasets.dataset import Block, Choice, Problem
 from onnxplain.io.datasets.files import digest
@@ -73,7 +73,7 @@ class Mapped:
         Raises:
             InputError: the file beside the results is gone.
         """
-        return Summary.load(beside(self.path, "summary.npz"))
+        return Summary.load(beside_results(self.path, "summary.npz"))
 
 
 def map(
@@ -229,18 +229,10 @@ def _planned(
     """The job with the sizes that an unfinished run had, or with measured ones."""
     asked = json.loads(json.dumps(asked, default=repr))
     if plan.exists():
-        found = json.loads(plan.read_bytes())
-        other = [k for k in asked if found["asked"].get(k) != asked[k]]
-        if other:
-            raise OutputError(
-                f"the unfinished run for {goal} is another: it differs in {', '.join(other)}; ask for the same, or begin anew "
-                "with overwrite (--force)"
-            )
-        return replace(
-            job, batch=found["batch"], size=found["part"], sink=sink_for(goal, form, plan.parent, found["part"], job.data.ragged)
-        )
+        return _continued(job, plan, asked, goal, form)
     pace, sample = _tried(job, memory, batch)
-    fast = max(1, min(int(SHORT / max(pace.seconds, 1e-9)), LARGE // max(1, pace.bytes_of_results)))
+    large = min(LARGE, memory // COPIES)
+    fast = max(1, min(int(SHORT / max(pace.seconds, 1e-9)), large // max(1, pace.bytes_of_results)))
     size = part or max(1, fast // pace.batch) * pace.batch
     sink = sink_for(goal, form, plan.parent, size, job.data.ragged)
     sink.begin(sample, job.data.count)
@@ -248,22 +240,51 @@ def _planned(
     return replace(job, batch=pace.batch, size=size, sink=sink)
 
 
+def _continued(job: Job, plan: Path, asked: dict[str, Any], goal: Path, form: str | None) -> Job:
+    """The job of an unfinished run, if it is the same and the samples of finished parts are what they were.
+
+    Raises:
+        OutputError: it is another run, or they are not.
+    """
+    found = json.loads(plan.read_bytes())
+    other = [k for k in asked if found["asked"].get(k) != asked[k] and (k, asked[k]) != ("on_error", "skip")]
+    if other:
+        raise OutputError(
+            f"the unfinished run for {goal} is another: it differs in {', '.join(other)}; ask for the same, or begin anew "
+            "with overwrite (--force)"
+        )
+    sink = sink_for(goal, form, plan.parent, found["part"], job.data.ragged)
+    job = replace(job, batch=found["batch"], size=found["part"], sink=sink)
+    changed = next((part for part in range(job.parts) if job.is_done(part) and not job.is_true(part)), None)
+    if changed is not None:
+        start, stop = job.span(changed)
+        raise OutputError(
+            f"some of samples {start:,} to {stop - 1:,} are no longer what was explained; begin anew with overwrite (--force)"
+        )
+    write_file(plan, json.dumps({**found, "asked": asked}).encode())
+    return job
+
+
 def _tried(job: Job, memory: int, batch: int | None) -> tuple[Pace, dict[str, Any]]:
     """What the first samples that can be explained take, and the columns of one.
 
     Raises:
-        InputError: none of the first samples can be explained; the message tells why of the first.
+        InputError: none of the first samples can be explained, or not the very first, which is to end the run.
     """
-    first, most = None, min(LARGEST, batch or LARGEST)
-    for start in range(0, min(job.data.count, 10 * most), most):
-        for item in job.data.read(start, start + most):
-            if isinstance(item, Block) and job.explain(one := next(item.one_by_one()))[0]:
-                about = next(iter(job.explainers.values())).about
-                fixed = None if about["batched"] else 1
-                pace = measured(item, job.explain, memory, batch, fixed)
-                return pace, job.explain(one)[0]
-            first = first or (item if isinstance(item, Problem) else job.explain(next(item.one_by_one()))[2][0])
+    first = None
+    for start in range(1 if job.stop else min(job.data.count, LARGEST)):
+        one = next(iter(job.data.read(start, start + 1)))
+        columns, _, problems = ({}, None, [one]) if isinstance(one, Problem) else job.explain(one)
+        if isinstance(one, Block) and columns:
+            most = batch or fitting(one, columns, memory)
+            block = next(b for b in job.data.read(start, start + most) if isinstance(b, Block))
+            fixed = None if next(iter(job.explainers.values())).about["batched"] else 1
+            return measured(block, job.explain, memory, batch, fixed), columns
+        first = first or problems[0]
     assert first is not None
+    if job.stop:
+        skip = "mend it, or leave such samples out with on_error='skip' (--on-error skip)"
+        raise InputError(f"the first sample cannot be explained: {first.key}: {first.reason}; {skip}")
     raise InputError(f"none of the first samples can be explained; sample {first.key}: {first.reason}")
 
 
@@ -273,8 +294,8 @@ def _finished(job: Job, goal: Path) -> Mapped:
     found = [Summary.load(p) for n in range(job.parts) if (p := job.work / f"{n:06}.summary.npz").exists()]
     if found:
         summary = replace(reduce(lambda a, b: a + b, found), features=job.features)
-        write_file(beside(goal, "summary.npz"), summary.write)
-    errors = beside(goal, "errors.csv")
+        write_file(beside_results(goal, "summary.npz"), summary.write)
+    errors = beside_results(goal, "errors.csv")
     if problems:
         write_file(errors, csv_text(("index", "key", "reason"), ((p.index, p.key, p.reason) for p in problems)).encode())
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from onnxplain.errors import InputError
 from onnxplain.io.datasets.dataset import Block
 
-__all__ = ["Pace", "amount_of_memory", "measured"]
+__all__ = ["LARGEST", "Pace", "amount_of_memory", "fitting", "measured"]
 
 LARGEST = 4096
 """Samples in one run, at most."""
@@ -64,7 +64,7 @@ def measured(block: Block, explain: Explain, memory: int, chosen: int | None, fi
     """Run the first samples in batches of growing size, as long as that is faster and memory allows.
 
     Args:
-        block: the first samples, at most `LARGEST`.
+        block: the first samples, no more than are held at a time.
         explain: explains a block; gives its columns.
         memory: bytes that may be taken beside the loaded model.
         chosen: the batch that the user chose; None to find one.
@@ -72,8 +72,7 @@ def measured(block: Block, explain: Explain, memory: int, chosen: int | None, fi
     """
     first = _part(block, 1)
     columns = explain(first)[0]  # makes the session, and compares with the original
-    result = sum(_bytes(v) for v in columns.values())
-    given = sum(v.nbytes for v in first.arrays.values())
+    result, given = _result(columns), _given(first)
     before, began = peak_memory(), time.perf_counter()
     best, size, reached = None, chosen or fixed or 1, 0
     while True:
@@ -88,6 +87,11 @@ def measured(block: Block, explain: Explain, memory: int, chosen: int | None, fi
         if chosen or fixed or size == len(block) or need > memory or slower or late:
             return Pace(chosen or fixed or best.batch, best.seconds, result)
         size *= 2
+
+
+def fitting(block: Block, columns: Mapping[str, Any], memory: int) -> int:
+    """How many samples like one may be held at a time, by their own size: at least one, at most `LARGEST`."""
+    return min(LARGEST, max(1, memory // (2 * COPIES * (_given(block) + _result(columns)))))
 
 
 def peak_memory() -> int:
@@ -114,6 +118,14 @@ def _part(block: Block, size: int) -> Block:
     keys = None if block.keys is None else block.keys[:size]
     arrays = {n: v[:size] for n, v in block.arrays.items()}
     return Block(block.index[:size], keys, arrays, {n: v[:size] for n, v in block.columns.items()})
+
+
+def _given(block: Block) -> int:
+    return sum(v.nbytes for v in block.arrays.values())
+
+
+def _result(columns: Mapping[str, Any]) -> int:
+    return sum(_bytes(v) for v in columns.values())
 
 
 def _bytes(value: Any) -> int:

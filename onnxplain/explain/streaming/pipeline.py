@@ -117,7 +117,7 @@ def _write(job: Job, made: _Channel, tell: Tell) -> None:
         else:
             columns, keys, problems = item
             if problems and job.stop:
-                raise sample_failed(problems[0])
+                raise sample_failed(problems[0], job.data.mends)
             part.problems += problems
             if columns:
                 part.columns.append(columns)

@@ -13,10 +13,10 @@ from onnxplain.io.parts import claimed
 from onnxplain.io.writer import check_not_read, check_writable
 from onnxplain.results.streams.sink import ParquetSink, sink_for
 
-__all__ = ["begun", "beside", "clean", "held", "is_planned", "plan_in", "work_of"]
+__all__ = ["begun", "beside_results", "clean", "held", "is_planned", "plan_in", "work_of"]
 
 
-def beside(path: Path, ending: str) -> Path:
+def beside_results(path: Path, ending: str) -> Path:
     """A file beside the results."""
     return path.with_name(f"{path.name}.{ending}")
 
@@ -57,7 +57,7 @@ def held(goal: Path, form: str | None, sources: Sequence[str], *, resume: bool, 
         raise OutputError(f"cannot write {goal}: it is a {'folder' if is_file else 'file'}; name another output")
     if is_file or not goal.exists():
         check_writable(goal)
-    for path in (goal, beside(goal, "summary.npz"), beside(goal, "errors.csv")):
+    for path in (goal, beside_results(goal, "summary.npz"), beside_results(goal, "errors.csv")):
         check_not_read(path, sources)
     with claimed(Path(os.path.realpath(goal))):
         _check_new(goal, resume=resume, overwrite=overwrite)
@@ -75,7 +75,7 @@ def _check_new(goal: Path, *, resume: bool, overwrite: bool) -> None:
             f"a run that was to write {goal} is not complete; go on with resume (--resume), or begin anew with overwrite "
             "(--force)"
         )
-    summary = beside(goal, "summary.npz")
+    summary = beside_results(goal, "summary.npz")
     if goal.is_dir() and not planned and not summary.exists() and any(goal.iterdir()):
         raise OutputError(
             f"{goal} is a folder that no run wrote: {summary.name} is not beside it; remove it, or name another output"

@@ -78,6 +78,15 @@ class ArrayData:
         """Samples have one shape."""
         return False
 
+    @property
+    def mends(self) -> bool:
+        """Numbers can be written in their places."""
+        return True
+
+    def fingerprint(self, start: int, stop: int) -> None:
+        """Numbers of other samples in their places are not told apart."""
+        return None
+
     def state(self) -> dict[str, Any]:
         """Names, shapes and types."""
         return {n: [str(self.paths.get(n, self.paths.get(""))), list(a.shape), str(a.dtype)] for n, a in self._arrays.items()}

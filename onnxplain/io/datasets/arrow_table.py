@@ -34,6 +34,8 @@ class ArrowTable:
         MissingDependencyError: pyarrow is not installed.
     """
 
+    mends = False
+
     def __init__(self, path: Path) -> None:
         with optional("table", "Parquet and Arrow files"):
             import pyarrow as pa
@@ -72,7 +74,7 @@ class ArrowTable:
         return {"size": self._path.stat().st_size}
 
     def fingerprint(self, start: int, stop: int) -> None:
-        """Rows cannot be mended by themselves."""
+        """The file is written as a whole, so that its size is what there is."""
         return None
 
     def chunk(self, number: int, wanted: Mapping[str, Wanted]) -> Parsed:

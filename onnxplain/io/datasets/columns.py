@@ -48,6 +48,10 @@ class Chunked(Protocol):
         """The number of the first row of each chunk, and at the end the number of rows."""
 
     @property
+    def mends(self) -> bool:
+        """Whether single rows can be mended while a run over them is not complete."""
+
+    @property
     def state(self) -> Mapping[str, Any]:
         """What tells this table from others, beside its rows and columns."""
 

@@ -43,6 +43,7 @@ class CsvTable:
     """
 
     lists: Sequence[str] = ()
+    mends = True
 
     def __init__(self, path: Path, text: bool) -> None:
         self._path = path
@@ -74,7 +75,7 @@ class CsvTable:
 
     @property
     def state(self) -> dict[str, Any]:
-        """A cell may be mended while a run is not complete: rows that were read are told apart by their bytes."""
+        """Nothing: rows are told apart by their bytes."""
         return {}
 
     def fingerprint(self, start: int, stop: int) -> str:

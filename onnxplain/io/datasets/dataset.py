@@ -83,8 +83,15 @@ class DataSet(Protocol):
     def ragged(self) -> bool:
         """Whether samples may differ in shape."""
 
+    @property
+    def mends(self) -> bool:
+        """Whether single samples can be mended while a run over the data is not complete."""
+
     def state(self) -> Mapping[str, Any]:
-        """What tells this data from other data: names, sizes, counts."""
+        """What tells this data from other data: names, counts, and sizes where samples cannot be mended."""
+
+    def fingerprint(self, start: int, stop: int) -> str | None:
+        """What tells the samples from `start` to before `stop` from others in their place; None where the state tells enough."""
 
     def read(self, start: int, stop: int) -> Iterator[Block | Problem]:
         """The samples from `start` to before `stop`, in order, in one block or several, and those that cannot be read."""

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -28,12 +30,53 @@ SAMPLES = (".npy", ".txt", *PICTURES)
 """Endings of files that hold one sample."""
 
 
+class OneByOne:
+    """Samples that are a file each. Those in a row that have one shape are a block."""
+
+    tensor: Tensor
+    look: Preprocessing
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        raise NotImplementedError
+
+    @property
+    def features(self) -> list[str] | None:
+        """Files name no features."""
+        return None
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the input leaves the shape of a sample open."""
+        return not all(isinstance(d, int) for d in (self.tensor.shape or (None, None))[1:])
+
+    @property
+    def mends(self) -> bool:
+        """A file can be mended by itself."""
+        return True
+
+    def contents(self, numbers: range) -> Iterator[tuple[str, Path, IO[bytes] | None]]:
+        """Of some samples the key, the path that messages name, and the content where it lies within another file."""
+        raise NotImplementedError
+
+    def read(self, start: int, stop: int) -> Iterator[Block | Problem]:
+        """Some samples; a file that cannot be read is a problem."""
+        gathered, numbers = Gathered(self.tensor.name), range(start, min(stop, self.count))
+        for i, (key, path, content) in zip(numbers, self.contents(numbers), strict=True):
+            try:
+                yield from gathered.add(i, key, read_sample(path, self.tensor, self.look, content))
+            except OnnxplainError as error:  # noqa: PERF203 - reading takes longer
+                yield Problem(i, key, str(error))
+        yield from gathered.rest()
+
+
 @dataclass(frozen=True)
-class FolderData:
+class FolderData(OneByOne):
     """A folder of pictures, arrays or texts, a sample each, in the order of their names; keys are paths within the folder.
 
     Args:
-        folder: the folder; folders in it are searched too.
+        folder: the folder; folders in it are searched too, but for hidden ones.
         tensor: the input that the files are for.
         look: how pixel values become input values.
         paths: the files; found where None.
@@ -60,35 +103,22 @@ class FolderData:
         """The number of files."""
         return len(self.paths)
 
-    @property
-    def features(self) -> list[str] | None:
-        """Files name no features."""
-        return None
-
-    @property
-    def ragged(self) -> bool:
-        """Whether the input leaves the shape of a sample open."""
-        return not all(isinstance(d, int) for d in (self.tensor.shape or (None, None))[1:])
-
     def state(self) -> dict[str, Any]:
-        """The folder, and its files with their sizes in one number each."""
-        sizes = [(p, (self.folder / p).stat().st_size) for p in self.paths]
-        return {"folder": str(self.folder), "files": len(sizes), "names and sizes": digest(sizes)}
+        """The folder, and the names of its files in one number."""
+        return {"folder": str(self.folder), "files": self.count, "names": digest(self.paths)}
 
-    def read(self, start: int, stop: int) -> Iterator[Block | Problem]:
-        """Some samples; a file that cannot be read is a problem."""
-        gathered = Gathered(self.tensor.name)
-        for i in range(start, min(stop, self.count)):
-            key = self.paths[i]
-            try:
-                yield from gathered.add(i, key, read_sample(self.folder / key, self.tensor, self.look))
-            except OnnxplainError as error:
-                yield Problem(i, key, str(error))
-        yield from gathered.rest()
+    def fingerprint(self, start: int, stop: int) -> str:
+        """The sizes and times of files in one number."""
+        found = [(self.folder / p).stat() for p in self.paths[start:stop]]
+        return digest([(s.st_size, s.st_mtime_ns) for s in found])
+
+    def contents(self, numbers: range) -> Iterator[tuple[str, Path, None]]:
+        """The files of some samples."""
+        return ((self.paths[i], self.folder / self.paths[i], None) for i in numbers)
 
 
 @dataclass(frozen=True)
-class TarData:
+class TarData(OneByOne):
     """WebDataset archives: files of the same name up to the first dot are a sample. One member of each is the input.
 
     Args:
@@ -122,39 +152,28 @@ class TarData:
         """The number of samples."""
         return len(self.members)
 
-    @property
-    def features(self) -> list[str] | None:
-        """Members name no features."""
-        return None
-
-    @property
-    def ragged(self) -> bool:
-        """Whether the input leaves the shape of a sample open."""
-        return not all(isinstance(d, int) for d in (self.tensor.shape or (None, None))[1:])
-
     def state(self) -> dict[str, Any]:
-        """The archives, and their members with their sizes in one number."""
-        return {"archives": [str(a) for a in self.archives], "members": self.count, "names and sizes": digest(self.members)}
+        """The archives, and the names of their members in one number."""
+        names = digest([member[:3] for member in self.members])
+        return {"archives": [str(a) for a in self.archives], "members": self.count, "names": names}
 
-    def read(self, start: int, stop: int) -> Iterator[Block | Problem]:
-        """Some samples; a member that cannot be read is a problem."""
-        gathered, opened = Gathered(self.tensor.name), dict[int, IO[bytes]]()
-        try:
-            for i in range(start, min(stop, self.count)):
+    def fingerprint(self, start: int, stop: int) -> str:
+        """A checksum of members."""
+        found = 0
+        for _, _, content in self.contents(range(start, min(stop, self.count))):
+            found = zlib.crc32(content.getbuffer(), found)
+        return f"{found:08x}"
+
+    def contents(self, numbers: range) -> Iterator[tuple[str, Path, io.BytesIO]]:
+        """The members of some samples."""
+        with ExitStack() as stack:
+            archives: dict[int, IO[bytes]] = {}
+            for i in numbers:
                 key, number, ending, offset, size = self.members[i]
-                if number not in opened:
-                    opened[number] = open(self.archives[number], "rb")  # noqa: SIM115 - closed below
-                opened[number].seek(offset)
-                name = Path(f"{self.archives[number]}:{key}{ending}")
-                try:
-                    sample = read_sample(name, self.tensor, self.look, io.BytesIO(opened[number].read(size)))
-                    yield from gathered.add(i, key, sample)
-                except OnnxplainError as error:
-                    yield Problem(i, key, str(error))
-            yield from gathered.rest()
-        finally:
-            for file in opened.values():
-                file.close()
+                if number not in archives:
+                    archives[number] = stack.enter_context(open(self.archives[number], "rb"))
+                archives[number].seek(offset)
+                yield key, Path(f"{self.archives[number]}:{key}{ending}"), io.BytesIO(archives[number].read(size))
 
 
 def _members(number: int, path: Path) -> list[tuple[str, int, str, int, int]]:

@@ -81,6 +81,11 @@ class TableData:
         """Samples have one shape."""
         return False
 
+    @property
+    def mends(self) -> bool:
+        """Whether single rows can be mended while a run over them is not complete."""
+        return self._table.mends
+
     def state(self) -> dict[str, Any]:
         """The file, the number of its rows and the columns."""
         return {"file": str(self.path), "rows": self.count, "columns": self._taken, **self._table.state}

@@ -15,13 +15,14 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def files_in(folder: Path, endings: tuple[str, ...]) -> list[str]:
-    """The files of a folder and of those in it, as paths within the folder, in their order; hidden ones are left out."""
-    return sorted(
-        Path(root, name).relative_to(folder).as_posix()
-        for root, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in endings and not name.startswith(".")
-    )
+    """The files of a folder and of those in it, as paths within the folder, in their order; hidden files and folders are left
+    out."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        wanted = (n for n in names if Path(n).suffix.lower() in endings and not n.startswith("."))
+        found += [Path(root, name).relative_to(folder).as_posix() for name in wanted]
+    return sorted(found)
 
 
 def is_pattern(text: str) -> bool:

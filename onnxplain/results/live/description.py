@@ -12,8 +12,8 @@ import numpy as np
 
 from onnxplain.errors import InputError, ModelError
 from onnxplain.io.images import picture_layout
-from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.io.metadata import sample_axis_in
+from onnxplain.io.pictures.preprocessing import Preprocessing
 from onnxplain.ir.graph import named_dims
 from onnxplain.ir.tensor import Tensor
 from onnxplain.results.live.explained_file import ExplainedFile, samples_at_once

@@ -164,9 +164,9 @@ def test_a_corrupt_picture(tmp_path: Path) -> None:
     (tmp_path / "x" / "class1" / "05.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(InputError, match=r"sample class1/05.png: cannot read .*resume"):
         mapped(DIGITS, tmp_path / "x", tmp_path / "a.parquet")
-    with pytest.raises(OutputError, match="differs in on_error"):
-        mapped(DIGITS, tmp_path / "x", tmp_path / "a.parquet", on_error="skip", resume=True)
-    done = mapped(DIGITS, tmp_path / "x", tmp_path / "a.parquet", on_error="skip", overwrite=True)
+    with pytest.raises(OutputError, match="differs in target"):
+        mapped(DIGITS, tmp_path / "x", tmp_path / "a.parquet", target=1, resume=True)
+    done = mapped(DIGITS, tmp_path / "x", tmp_path / "a.parquet", on_error="skip", resume=True)
     assert [(p.key, p.index) for p in done.problems] == [("class1/05.png", 12)]
     assert pq.read_table(tmp_path / "a.parquet")["index"].to_pylist() == [i for i in range(20) if i != 12]
     assert "class1/05.png" in (tmp_path / "a.parquet.errors.csv").read_text(encoding="utf-8")

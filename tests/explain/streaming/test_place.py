@@ -153,7 +153,7 @@ def test_two_runs_with_force(tmp_path: Path) -> None:
 
 def test_a_run_that_did_not_begin_leaves_nothing_to_go_on_with(tmp_path: Path, data: Path) -> None:
     np.save(data, np.full_like(IMAGES, np.inf))
-    with pytest.raises(onnxplain.errors.InputError, match="none of the first samples"):
+    with pytest.raises(onnxplain.errors.InputError, match="the first sample cannot be explained"):
         onnxplain.map(DIGITS, data, tmp_path / "a.parquet", **QUIET)
     np.save(data, IMAGES)
     assert onnxplain.map(DIGITS, data, tmp_path / "a.parquet", **QUIET).count == 20
