@@ -49,6 +49,8 @@ def made_again(
         made = Session(again.model, providers, folder=origin.folder)
         found = made.run({name: feeds[name] for name in made.inputs if name in feeds})
     except (MethodError, TargetError, LayerError) as error:
+        if isinstance(error, TargetError) and "·" in about["target"]:
+            return Finding("method", None, "not made again: the metadata tells sums of elements in words")
         return Finding("method", False, f"'{about['method']}' cannot make them: {str(error).splitlines()[0]}")
     except OnnxplainError as error:
         return Finding("method", None, f"not made again: {str(error).splitlines()[0]}")

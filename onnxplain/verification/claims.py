@@ -14,7 +14,7 @@ from onnxplain.ir.graph import Graph
 from onnxplain.method.registry import all_methods
 from onnxplain.verification.findings import Finding
 
-__all__ = ["check_claims"]
+__all__ = ["check_claims", "holds_together"]
 
 DIGITS = 18
 """Digits of the greatest index."""
@@ -22,11 +22,20 @@ DIGITS = 18
 
 def check_claims(about: Mapping[str, Any], graph: Graph) -> Finding:
     """Whether output, score, tensors, reports, axioms and method are what the graph and the method hold."""
-    problems = [
-        *_of_score(about, graph), *_of_attributions(about, graph), *_of_axes(about, graph), *_of_run_time(about),
-        *_of_target(about), *_of_reports(about), *_of_method(about),
-    ]  # fmt: skip
+    problems = [*_of_graph(about, graph), *_of_method(about)]
     return Finding("claims", not problems, "; ".join(problems) or "score, tensors, reports and axioms are those of the graph")
+
+
+def holds_together(about: Mapping[str, Any], graph: Graph) -> bool:
+    """Whether what the metadata says of the graph is so, whatever it says of the method: what checks on numbers rely on."""
+    return not any(True for _ in _of_graph(about, graph))
+
+
+def _of_graph(about: Mapping[str, Any], graph: Graph) -> Iterator[str]:
+    for part in (_of_score, _of_attributions, _of_axes):
+        yield from part(about, graph)
+    for of_itself in (_of_run_time, _of_target, _of_reports):
+        yield from of_itself(about)
 
 
 def _of_score(about: Mapping[str, Any], graph: Graph) -> Iterator[str]:

@@ -27,7 +27,7 @@ from onnxplain.runtime.random_inputs import random_inputs
 from onnxplain.runtime.session import Arrays, Providers, Session
 from onnxplain.verification.again import made_again
 from onnxplain.verification.axioms import Outcome, check_promises
-from onnxplain.verification.claims import check_claims
+from onnxplain.verification.claims import check_claims, holds_together
 from onnxplain.verification.findings import CheckReport, Finding
 
 __all__ = ["explained_feeds", "own_inputs", "verify", "verify_prediction"]
@@ -77,7 +77,7 @@ def verify(
         origin = None if model is None else read(model)
         findings.append(_origin(about, origin))
         if all(f.ok is not False for f in findings[:4] if f is not claims):
-            run = _Run(source, graph, about, origin, providers, bool(claims.ok))
+            run = _Run(source, graph, about, origin, providers, bool(claims.ok), holds_together(about, graph))
             findings += run.findings(x, seed)
     return CheckReport(tuple(findings))
 
@@ -178,6 +178,7 @@ class _Run:
     origin: Source | None
     providers: Providers
     as_claimed: bool
+    holds_together: bool
 
     def findings(self, x: Any, seed: int) -> Iterator[Finding]:
         about, origin, providers = self.about, self.origin, self.providers
@@ -189,15 +190,14 @@ class _Run:
             yield Finding("run", False, str(error))
             return
         yield _finite(about, feeds, results)
-        if self.as_claimed and "target" in about["run_time_inputs"]:
+        if self.holds_together and "target" in about["run_time_inputs"]:
             yield _beyond(about, session, feeds)
         if origin is not None:
             yield _prediction(about, self.source, origin, session, feeds, results, providers)
-        if not self.as_claimed:
-            return
-        if origin is not None:
+        if origin is not None and self.as_claimed:
             yield made_again(about, origin, feeds, results, providers)
-        yield from check_promises(Outcome(about, self.source, feeds, results, providers))
+        if self.holds_together:
+            yield from check_promises(Outcome(about, self.source, feeds, results, providers))
 
 
 def explained_feeds(graph: Graph, about: Mapping[str, Any], x: Any, seed: int) -> Arrays:

@@ -69,3 +69,67 @@ def test_of_a_file_that_cannot_be_read_the_reason_is_told(tmp_path: Path) -> Non
     with zipfile.ZipFile(io.BytesIO(debug_bundle(tmp_path / "m.onnx"))) as archive:
         assert archive.namelist() == ["report.json"]
         assert "m.onnx" in json.loads(archive.read("report.json"))["reading"]
+
+
+SECRET = "SECRET"
+
+
+def private_model() -> onnx.ModelProto:
+    """A model that holds numbers and texts of its maker wherever ONNX has a place for them."""
+    numbers = (np.arange(100) + 0.5).astype(np.float32)
+    weight = numpy_helper.from_array(numbers, "w")
+    sparse = onnx.helper.make_sparse_tensor(
+        numpy_helper.from_array(numbers, "s"), numpy_helper.from_array(np.arange(100), "p"), [100]
+    )
+    few = numpy_helper.from_array(np.array([SECRET, "b"], object), "few")
+    encoder = onnx.helper.make_node(
+        "LabelEncoder", ["k"], ["l"], domain="ai.onnx.ml", keys_int64s=[1, 2], values_strings=[SECRET, "b"], default_string=SECRET
+    )
+    constant = onnx.helper.make_node("Constant", [], ["c"], sparse_value=sparse)
+    custom = onnx.helper.make_node(
+        "Own", ["x"], ["o"], domain="my.ops", code=SECRET, names=[SECRET], table=list(map(float, numbers[:9]))
+    )
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"]), encoder, constant, custom],
+        SECRET,
+        [value("x", 1, [1, 100]), value("k", 7, [1])],
+        [value("y", 1, [1, 100])],
+        [weight, few],
+        doc_string=SECRET,
+        sparse_initializer=[sparse],
+    )
+    model = onnx.helper.make_model(graph, producer_name=SECRET, producer_version=SECRET, domain=SECRET, doc_string=SECRET)
+    for message in (graph.node[0], graph.input[0], graph.initializer[0], graph):
+        message.doc_string = SECRET
+    model.graph.CopyFrom(graph)
+    for holder in (model, model.graph, model.graph.node[0], model.graph.initializer[0]):
+        holder.metadata_props.add(key="k", value=SECRET)
+    model.training_info.add().algorithm.initializer.append(weight)
+    return model
+
+
+def test_the_structure_holds_nothing_private() -> None:
+    model = private_model()
+    assert model.SerializeToString().count(SECRET.encode()) > 12
+    made = without_values(model).SerializeToString()
+    assert SECRET.encode() not in made
+    assert np.float32(50.5).tobytes() not in made
+    assert np.float32(8.5).tobytes() not in made
+    assert [n.op_type for n in onnx.ModelProto.FromString(made).graph.node] == ["Add", "LabelEncoder", "Constant", "Own"]
+
+
+def test_messages_name_files_without_their_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "of a customer"
+    folder.mkdir()
+
+    def fails() -> None:
+        raise ValueError(f"cannot read {folder}/model.onnx: the tensor '/layer/Add' is odd")
+
+    with zipfile.ZipFile(io.BytesIO(debug_bundle(DIGITS, fails))) as archive:
+        text = archive.read("report.json").decode()
+    assert "cannot read model.onnx: the tensor '/layer/Add' is odd" in text
+    assert "customer" not in text
+    (folder / "m.onnx").write_bytes(b"none")
+    with zipfile.ZipFile(io.BytesIO(debug_bundle(folder / "m.onnx"))) as archive:
+        assert "customer" not in archive.read("report.json").decode()
