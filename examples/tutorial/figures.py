@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from examples.tutorial.digits import SIDE
-from examples.tutorial.measure import BEST, METHODS, PATCH, Measured, area
+from examples.tutorial.measure import BEST, METHODS, PATCH, Measured, area, signed
 from onnxplain.results.plot.page import MARGIN, Page
 from onnxplain.results.plot.style import AGAINST, FOR, INK, QUIET, RIM, STRENGTH, colours, percent, rim, short
 
@@ -138,7 +138,7 @@ def selectivity(found: Measured) -> Page:
         page.axes(left + wide + 0.25, y - 0.05, 0.3, 0.1, frame=False).plot(
             (0, 1), (0, 0), "-" if name in METHODS else ":", color=colour, linewidth=1.7
         )
-        page.text(left + wide + 0.63, y, f"{name}  {value:.2f}".replace("-", "−"), size=7.5, va="center")
+        page.text(left + wide + 0.63, y, f"{name}  {signed(value)}", size=7.5, va="center")
     return page
 
 

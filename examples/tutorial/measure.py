@@ -225,6 +225,11 @@ def area(curve: Array) -> float:
     return float((curve[1:] + curve[:-1]).mean() / 2)
 
 
+def signed(value: float) -> str:
+    """Two digits with a true minus sign, and none before zero."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
 def measure(digits: Digits, folder: Path = FOLDER) -> Measured:
     """Everything but the prototypes."""
     bench = Bench(digits, folder)

@@ -17,7 +17,7 @@ from examples.page import DOCS, fill, run
 from examples.tutorial import figures_validation, text, transfer
 from examples.tutorial.digits import load
 from examples.tutorial.figures import draw
-from examples.tutorial.measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure
+from examples.tutorial.measure import FOLDER, METHODS, PUBLISHED, SAMPLES, Measured, area, measure, signed
 from examples.tutorial.negative import NETWORKS
 from examples.tutorial.prototypes import search
 from onnxplain import Prototypes
@@ -57,11 +57,6 @@ def tables(found: Measured) -> dict[str, str]:
         "grid": grid,
         "pairs": "\n".join(pairs),
     }
-
-
-def signed(value: float) -> str:
-    """Two digits with a true minus sign."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # no minus before zero
 
 
 def prototype_table(rows: Mapping[str, Prototypes], data: object) -> str:
