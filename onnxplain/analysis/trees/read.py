@@ -10,7 +10,7 @@ from onnxplain.analysis.trees.ensemble import LEAF, MEMBER, Array, Ensemble, ave
 from onnxplain.errors import MethodError, ModelError
 from onnxplain.ir.node import Node
 
-__all__ = ["TREES", "features_of", "is_ensemble", "read_ensemble", "transform_of", "tree_count"]
+__all__ = ["TREES", "is_ensemble", "read_ensemble", "tested_features", "transform_of", "tree_count"]
 
 ML = "ai.onnx.ml"
 
@@ -32,7 +32,7 @@ def tree_count(node: Node) -> int:
     return len(np.unique(_ints(node, "tree_roots" if node.op == "TreeEnsemble" else "nodes_treeids")))
 
 
-def features_of(node: Node) -> Array:
+def tested_features(node: Node) -> Array:
     """The numbers of the features that the trees of an ensemble look at, in rising order."""
     features = _ints(node, "nodes_featureids")
     return np.unique(features if node.op == "TreeEnsemble" else features[np.array(_words(node, "nodes_modes")) != "LEAF"])

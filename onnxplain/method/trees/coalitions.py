@@ -15,7 +15,7 @@ import numpy as np
 from onnxplain.analysis.columns import ColumnFlow
 from onnxplain.analysis.forward_only_advice import EXACT_PLAYERS
 from onnxplain.analysis.trees.ensemble import Array
-from onnxplain.analysis.trees.read import features_of, is_ensemble, transform_of
+from onnxplain.analysis.trees.read import is_ensemble, tested_features, transform_of
 from onnxplain.analysis.trees.tail import BESIDE, origins_of, terms_of
 from onnxplain.errors import MethodError
 from onnxplain.ir.graph import Graph
@@ -77,7 +77,7 @@ def columns_used(context: AttributionContext) -> list[int]:
             seen.update(range(start))
             continue
         row = columns.reshape(len(columns), -1)[0]
-        seen.update(first[name] + c for found in row[features_of(node)] for name, c in found if name in first)
+        seen.update(first[name] + c for found in row[tested_features(node)] for name, c in found if name in first)
     if len(seen) > EXACT_PLAYERS:
         raise MethodError(
             f"probabilities behind a transform are no sum of trees, so that all coalitions of at most {EXACT_PLAYERS} columns "
