@@ -67,7 +67,7 @@ def read_texts(inputs: Sequence[str], known: bool, asked: bool) -> list[Any] | N
 def _names_an_array(given: str, known: bool, asked: bool) -> bool:
     """Whether an argument is a file with an array, or would be if it existed."""
     name, equals, rest = given.partition("=")
-    if equals and not any(c.isspace() for c in name) and (_is_file(rest) or _has_ending(rest)):
+    if equals and not any(c.isspace() for c in name) and (_exists(rest) or _has_ending(rest)):
         return True
     if not _is_file(given):
         if is_pattern(given) or is_pattern(rest):

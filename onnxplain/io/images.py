@@ -270,7 +270,10 @@ def _on_ground(seen: Image, path: Path, tensor: Tensor, look: Preprocessing) -> 
     if np.asarray(seen)[..., 3].min() == 255:
         return seen
     if look.background is None:
-        raise InputError(f"{path} has transparent pixels, input '{tensor.name}' takes none; lay it on a background first")
+        raise InputError(
+            f"{path} has transparent pixels, input '{tensor.name}' takes none; lay it on a background first, or say "
+            '"background": [255, 255, 255] in a preprocessing file'
+        )
     with optional("image", "pictures"):
         from PIL import Image
 

@@ -185,6 +185,8 @@ def test_the_shell_does_the_same(photos: Path, tmp_path: Path) -> None:
     assert "onnxplain: pictures by unit" in invoke("check", path, photos, "--preprocess", "unit")
     invoke("map", path, photos, "-o", tmp_path / "m", "--form", "npy", "--preprocess", "imagenet", "-t", 1)
     assert np.load(tmp_path / "m" / "x_attribution.npy").tolist() == python.attribution.tolist()
+    invoke("explain", path, f"x={photos}", "--preprocess", "imagenet", "-t", 1, "-o", tmp_path / "g.npz")
+    assert Explanation.load(tmp_path / "g.npz").attribution.tolist() == python.attribution.tolist()
     (tmp_path / "preprocessor_config.json").unlink()
     assert "pictures by clip" in invoke("evaluate", path, photos, "-m", "gradient", "-m", "random", "-q", "sparseness",
                                         "--preprocess", "clip")  # fmt: skip
