@@ -114,5 +114,5 @@ def test_calls_that_take_the_place_of_other_libraries_run() -> None:
     calls = re.findall(r"`(Explainer\([^`]*\)\(x, target\))`", text)
     assert len(calls) >= 25
     for call in calls:
-        small = re.sub(r'"(kernel-shap|lime|shapley-sampling|partition-shap)"', r'"\1", samples=80', call)
+        small = re.sub(r'"(kernel-shap|lime|shapley-sampling|partition-shap)"', r'"\1", samples=200', call)
         assert len(eval(small, given)) == 1, call
