@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import onnxplain
+from onnxplain import Explainer
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -86,3 +88,38 @@ def test_objects_in_and_out_work_as_they_stand() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / "objects.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_on_series_works_as_it_stands(tmp_path: Path) -> None:
+    """Its Python first, which makes the window that its commands explain."""
+    for folder in ("examples", "fixtures"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    text = (DOCS / "series.md").read_text(encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line in re.findall(r"^\$ (onnxplain .*)$", text, re.MULTILINE):
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(line)], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "window.png").stat().st_size > 10_000
+
+
+def test_calls_that_take_the_place_of_other_libraries_run() -> None:
+    """Every call on docs/migration.md that names all it needs, on the digits."""
+    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    images = np.load(ROOT / "fixtures" / "digits" / "data.npz")["image"]
+    given = {
+        "Explainer": Explainer,
+        "model": ROOT / "fixtures" / "digits" / "model.onnx",
+        "x": images[:1],
+        "target": 3,
+        "rows": images[1:4],
+    }
+    calls = re.findall(r"`(Explainer\([^`]*\)\(x, target\))`", text)
+    assert len(calls) >= 25
+    for call in calls:
+        small = re.sub(r'"(kernel-shap|lime|shapley-sampling|partition-shap)"', r'"\1", samples=200', call)
+        assert len(eval(small, given)) == 1, call
