@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +10,10 @@ import onnx
 from onnxplain.analysis.detection.find import AUTO, find_layout
 from onnxplain.analysis.detection.layout import DetectionLayout, parse_boxes, parse_columns
 from onnxplain.errors import InputError
+from onnxplain.io.class_names import found_class_names
 from onnxplain.ir.graph import Graph
 
-__all__ = ["Detector", "labels_of", "names_in_file"]
+__all__ = ["Detector", "labels_of"]
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,7 @@ class Detector:
         return find_layout(graph, layout)
 
 
-def names_in_file(model: onnx.ModelProto) -> list[str]:
-    """The names of classes that Ultralytics writes into a file's metadata, in order; none where it has none."""
-    text = next((p.value for p in model.metadata_props if p.key == "names"), "")
-    try:
-        found = ast.literal_eval(text) if text else {}
-    except (ValueError, SyntaxError):
-        return []
-    named = dict(enumerate(found)) if isinstance(found, list | tuple) else found
-    if not isinstance(named, dict) or sorted(named) != list(range(len(named))):
-        return []
-    return [str(named[i]) for i in range(len(named))]
-
-
 def labels_of(model: onnx.ModelProto, given: Sequence[str]) -> list[str]:
     """The names of classes: those given, else the file's own."""
-    return [str(label) for label in given] or names_in_file(model)
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    return [str(label) for label in given] or found_class_names(told, None)
