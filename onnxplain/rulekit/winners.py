@@ -62,7 +62,9 @@ def winners(b: Builder, over: Windows, x: Tensor, y: Tensor) -> Tensor:
     """
     side = over.strides[0]
     if not _covers(b, over, x, y):
-        x = b.Slice(x, [0, 0], (Extents.of(b, y, 2) * over.strides).operand, [2, 3])
+        # Elements that no window covers go; an image that is smaller than the one window over it grows.
+        missing = Extents.of(b, y, 2) * over.strides - Extents.of(b, x, 2)
+        x = b.Pad(x, Extents(b, [0] * 6).then(missing).operand, b.const(-np.inf, x.dtype))
     apart = Extents(b, [0, side * side]).then(Extents.of(b, y, 1)).operand
     equal = b.Equal(b.Reshape(b.SpaceToDepth(x, blocksize=side), apart), b.Unsqueeze(y, [1]))
     won = b.Split(equal, [1] * side**2, axis=1, outputs=side**2)

@@ -53,6 +53,19 @@ def test_first_maxima(data: st.DataObject) -> None:
     np.testing.assert_array_equal(found, by_hand(x, cotangent, side))
 
 
+@pytest.mark.parametrize("extents", [(1, 6), (2, 1), (1, 1), (3, 2)])
+def test_images_smaller_than_a_window(extents: tuple[int, int]) -> None:
+    """ONNX Runtime pools what there is: a window that reaches beyond the image has a maximum all the same."""
+    side = 4
+    x = np.random.default_rng(1).standard_normal((2, 3, *extents)).astype(np.float32)
+    made = rewrite(pooled(side, "h", "w", 3), target="cotangent")
+    there = run(pooled(side, "h", "w", 3), {"x": x})["y"].shape
+    assert there == (2, 3, 1, max(1, extents[1] // side))
+    cotangent = SEED.standard_normal(there).astype(np.float32)
+    found = run(made, {"x": x, "seed": cotangent})
+    np.testing.assert_array_equal(found["x_attribution"], by_hand(x, cotangent, side))
+
+
 @pytest.mark.parametrize("wild", [np.inf, -np.inf, np.nan])
 def test_infinite_and_missing_numbers(wild: float) -> None:
     x = SEED.standard_normal((2, 3, 8, 8)).astype(np.float32)
