@@ -23,7 +23,7 @@ COMMANDS = {
     "rewrite": ("rewrite", "Write a model that returns its prediction and its explanation."),
     "plan": ("plan", "Show the rule that serves each node, and the operators without a rule."),
     "check": ("check", "Check a method on your own model and input: finite differences, and the method's own axioms."),
-    "page": ("page", "Write a page that predicts and explains in the browser, with no server behind it."),
+    "page": ("page", "Write a page that predicts and explains in the browser what people drop, draw, paste or change."),
     "inspect": ("inspect", "Show what an explained model takes and returns, and how it was made."),
     "verify": ("verify", "Check an explained model: its metadata, its origin, and a run."),
     "methods": ("methods", "List the methods, or show one method with its options."),

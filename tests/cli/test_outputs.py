@@ -34,7 +34,7 @@ WRITING = {
 }
 """Every command that takes `-o`, with an ending that it writes."""
 
-ELSEWHERE = {"map": "tests/explain/streaming", "drift": "tests/results/summary"}
+ELSEWHERE = {"map": "tests/explain/streaming", "drift": "tests/results/summary", "page": "tests/cli/test_page.py"}
 """Commands whose outputs are more than a file, or are made of such, and where they are tested."""
 
 
