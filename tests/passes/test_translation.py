@@ -29,6 +29,7 @@ ELSEWHERE = {
     "microbatch": "test_translation_lowering",
     "channel_steps": "a part of fold-batch-norm",
     "linear_map": "a part of fold-batch-norm",
+    "derived_score": "test_derived_score",
     "conversion": "a part of normalize-opset",
     "loop_shapes": "a part of infer-shapes",
     "named_extents": "a part of infer-shapes",

@@ -11,7 +11,7 @@ import numpy as np
 from onnxplain._optional import optional
 from onnxplain.errors import InputError
 from onnxplain.io.arrays import reading
-from onnxplain.io.datasets.columns import Parsed, Wanted
+from onnxplain.io.datasets.columns import Parsed, WantedColumn
 from onnxplain.io.datasets.dataset import Array
 
 __all__ = ["ArrowTable"]
@@ -77,7 +77,7 @@ class ArrowTable:
         """The file is written as a whole, so that its size is what there is."""
         return None
 
-    def chunk(self, number: int, wanted: Mapping[str, Wanted]) -> Parsed:
+    def chunk(self, number: int, wanted: Mapping[str, WantedColumn]) -> Parsed:
         """Decode the wanted columns of one chunk; missing numbers and lists of another length are problems of their rows."""
         batch, wrong = reading(self._path, lambda: self._batch(number, list(wanted))), dict[int, str]()
         columns = {n: self._column(batch.column(n), n, w, self.starts[number], wrong) for n, w in wanted.items()}
@@ -97,7 +97,7 @@ class ArrowTable:
         self._open = group, place + 1, batches
         return next(batches)
 
-    def _column(self, column: Any, name: str, wanted: Wanted, first: int, wrong: dict[int, str]) -> Array:
+    def _column(self, column: Any, name: str, wanted: WantedColumn, first: int, wrong: dict[int, str]) -> Array:
         import pyarrow as pa
 
         if wanted.kind == "text":

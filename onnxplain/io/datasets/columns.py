@@ -8,11 +8,11 @@ from typing import Any, Literal, Protocol
 
 from onnxplain.io.datasets.dataset import Array
 
-__all__ = ["Chunked", "Parsed", "Wanted"]
+__all__ = ["Chunked", "Parsed", "WantedColumn"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedColumn:
     """What a column is read as.
 
     Attributes:
@@ -55,7 +55,7 @@ class Chunked(Protocol):
     def state(self) -> Mapping[str, Any]:
         """What tells this table from others, beside its rows and columns."""
 
-    def chunk(self, number: int, wanted: Mapping[str, Wanted]) -> Parsed:
+    def chunk(self, number: int, wanted: Mapping[str, WantedColumn]) -> Parsed:
         """Some columns of a chunk, by name."""
 
     def fingerprint(self, start: int, stop: int) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxplain.errors import InputError
 from onnxplain.io.arrays import reading
-from onnxplain.io.datasets.columns import Parsed, Wanted
+from onnxplain.io.datasets.columns import Parsed, WantedColumn
 from onnxplain.io.datasets.dataset import Array
 from onnxplain.io.samples import cell_number, starts_with_names
 
@@ -128,7 +128,7 @@ class CsvTable:
             what = "it ends lines with carriage returns alone; save it with line feeds" if "new-line" in str(error) else error
             raise InputError(f"{self._path}, line {line + 1}, is no row of a table: {what}") from None
 
-    def chunk(self, number: int, wanted: Mapping[str, Wanted]) -> Parsed:
+    def chunk(self, number: int, wanted: Mapping[str, WantedColumn]) -> Parsed:
         """Parse one chunk; rows of another width and cells that are no numbers are problems of their rows."""
         data, width, wrong = self._bytes(number), len(self.names), dict[int, str]()
         found = list(self._records(io.BytesIO(data)))[int(self._header and number == 0) :]
@@ -143,7 +143,7 @@ class CsvTable:
         return Parsed(columns, wrong)
 
     def _column(
-        self, name: str, wanted: Wanted, cells: Sequence[str], lines: Sequence[int], wrong: dict[int, str], plain: bool
+        self, name: str, wanted: WantedColumn, cells: Sequence[str], lines: Sequence[int], wrong: dict[int, str], plain: bool
     ) -> Array:
         """The cells of a column; a row with something that is no number becomes a problem."""
         if wanted.kind == "text":

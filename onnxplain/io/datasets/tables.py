@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxplain.errors import InputError, nearest
 from onnxplain.io.datasets.arrow_table import ArrowTable
-from onnxplain.io.datasets.columns import Chunked, Parsed, Wanted
+from onnxplain.io.datasets.columns import Chunked, Parsed, WantedColumn
 from onnxplain.io.datasets.csv_table import CsvTable
 from onnxplain.io.datasets.dataset import Array, Block, Choice, Problem
 from onnxplain.ir.graph import named_dims
@@ -40,7 +40,7 @@ class TableData:
     choice: Choice
     _table: Chunked = field(init=False, repr=False)
     _taken: dict[str, list[str]] = field(init=False, repr=False)
-    _wanted: dict[str, Wanted] = field(init=False, repr=False)
+    _wanted: dict[str, WantedColumn] = field(init=False, repr=False)
     _cache: dict[int, Parsed] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class TableData:
             if name not in names:
                 raise InputError(f"{self.path} has no column '{name}'; {nearest(name, names)}")
         taken = assigned(self.path, names, table.lists, self.tensors, self.choice)
-        wanted = {name: Wanted("text") for name in told}
+        wanted = {name: WantedColumn("text") for name in told}
         for tensor in self.tensors:
             wanted |= dict.fromkeys(taken[tensor.name], _wanted(tensor, len(taken[tensor.name]) == 1))
         twice = next((n for n in wanted if names.count(n) > 1), None)
@@ -178,7 +178,7 @@ def _size(tensor: Tensor) -> int | None:
     return prod(int(d) for d in extents if isinstance(d, int)) if all(isinstance(d, int) for d in extents) else None
 
 
-def _wanted(tensor: Tensor, alone: bool) -> Wanted:
+def _wanted(tensor: Tensor, alone: bool) -> WantedColumn:
     """What the columns of an input are read as; a single one may hold lists."""
     kind = "f" if tensor.dtype is None else tensor.dtype.kind
-    return Wanted("text" if kind in "OUS" else "whole" if kind in "iub" else "number", _size(tensor) if alone else None)
+    return WantedColumn("text" if kind in "OUS" else "whole" if kind in "iub" else "number", _size(tensor) if alone else None)
