@@ -488,7 +488,8 @@ def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: b
         array([[[2., 3., 2.]]], dtype=float32)
     """
     kernel, n = over.kernel.known or (), len(over.strides)
-    if not over.ceil and (include_pad or not any(over.pads or [1])):
+    loose = over.ceil or not _fits(b, over, x)
+    if not over.ceil and (include_pad or not (loose or any(over.pads or [1]))):
         return b.const(float(np.prod(kernel)), x.dtype)
     ones = b.Expand(b.const(1.0, x.dtype), Extents(b, [1, 1]).then(Extents.of(b, x, 2)).operand)
     zero = Extents(b, [0] * n)
@@ -496,8 +497,19 @@ def window_count(b: Builder, over: Windows, x: Tensor, y: Tensor, include_pad: b
     if include_pad:
         ones = b.Pad(ones, Extents(b, [0, 0]).then(begin, [0, 0], end).operand, 1)
         begin = end = zero
-    if over.ceil:
+    if loose:
         end = end + [s - 1 for s in over.strides]
     whole = Windows(over.kernel, over.strides, over.dilations, begin, end)
     count = conv_forward(b, whole, ones, b.const(np.ones((1, 1, *kernel)), x.dtype))
-    return b.Slice(count, [0] * n, Extents.of(b, y, 2).operand, list(range(2, 2 + n))) if over.ceil else count
+    return b.Slice(count, [0] * n, Extents.of(b, y, 2).operand, list(range(2, 2 + n))) if loose else count
+
+
+def _fits(b: Builder, over: Windows, x: Tensor) -> bool:
+    """Whether a window is known to fit into the padded image. ONNX Runtime lays one over smaller images all the same, as far as
+    they go."""
+    size, span, pads = Extents.of(b, x, 2).known, over.span.known, over.pads
+    if span is None or pads is None:
+        return False
+    n = len(span)
+    least = size or (1,) * n
+    return all(least[i] + pads[i] + pads[n + i] >= span[i] for i in range(n))

@@ -66,6 +66,25 @@ def test_images_smaller_than_a_window(extents: tuple[int, int]) -> None:
     np.testing.assert_array_equal(found["x_attribution"], by_hand(x, cotangent, side))
 
 
+@pytest.mark.parametrize("free", [True, False])
+@pytest.mark.parametrize("extents", [(1, 6), (2, 3), (3, 9), (5, 5)])
+@pytest.mark.parametrize("more", [{}, {"pads": [1, 0, 0, 0]}, {"count_include_pad": 1}])
+def test_means_of_images_smaller_than_a_window(more: dict[str, Any], extents: tuple[int, int], free: bool) -> None:
+    """A mean is linear, so that a difference of any step tells its slope. ONNX Runtime divides by what the window covers."""
+    attributes = {"kernel_shape": [4, 4], "strides": [4, 4], **more}
+    shape = ["n", 2, "h", "w"] if free else ["n", 2, *extents]
+    pool = model([node("AveragePool", "x", "y", **attributes)], {"x": shape}, {"y": None})
+    x = SEED.standard_normal((1, 2, *extents)).astype(np.float32)
+    seed = SEED.standard_normal(run(pool, {"x": x})["y"].shape).astype(np.float32)
+    found = run(rewrite(pool, target="cotangent"), {"x": x, "seed": seed})["x_attribution"]
+    wanted = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[place] = 1
+        wanted[place] = (seed * (run(pool, {"x": x + step})["y"] - run(pool, {"x": x - step})["y"])).sum() / 2
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize("wild", [np.inf, -np.inf, np.nan])
 def test_infinite_and_missing_numbers(wild: float) -> None:
     x = SEED.standard_normal((2, 3, 8, 8)).astype(np.float32)
