@@ -184,7 +184,15 @@ def _samples(model: onnx.ModelProto, folder: Path) -> dict[str, Any] | None:
     weights = {t.name for t in model.graph.initializer}
     names = [v.name for v in model.graph.input if v.name not in weights]
     stored = dict(np.load(folder / "data.npz", allow_pickle=False)) if (folder / "data.npz").exists() else {}
-    return {n: stored[n][:2] for n in names} if set(names) <= set(stored) else None
+    if not set(names) <= set(stored):
+        return None
+    kinds = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
+    return {n: _in_kind(stored[n][:2], kinds[n]) for n in names}
+
+
+def _in_kind(stored: np.ndarray[Any, Any], kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Samples in the type of an input; pictures that are kept in bytes are shares of white."""
+    return stored.astype(kind) / kind.type(255) if (stored.dtype, kind.kind) == (np.uint8, "f") else stored
 
 
 # -- ONNX Runtime's own operators ------------------------------------------------------------------------------------------
