@@ -235,6 +235,10 @@ class ArraySink:
             keys = (key for file in files for key in file.read_text(encoding="utf-8").split("\n")[:-1])
             lines = "".join(f"{next(keys) if i >= 0 else ''}\n" for i in self._index(folder))
             write_file(folder / "keys.txt", lines.encode())
+        if self.zarr:  # it writes under temporary names, and leaves one where a run is killed
+            for left in folder.rglob("*.partial"):
+                if left.is_file():
+                    left.unlink()
         _moved(folder, self.path)
 
     def _index(self, folder: Path) -> Array:

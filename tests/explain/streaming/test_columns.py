@@ -85,6 +85,17 @@ def test_columns_whose_arrays_would_have_one_name(tmp_path: Path) -> None:
         ArraySink(tmp_path / "a", tmp_path).begin({"a/b": np.zeros((1, 2)), "a_b": np.zeros((1, 2))}, 3)
 
 
+def test_what_a_killed_run_left_of_a_zarr_store_goes(tmp_path: Path) -> None:
+    pytest.importorskip("zarr", reason="zarr is not installed: it comes with the extra 'zarr', from Python 3.11 on")
+    sink = ArraySink(tmp_path / "a", tmp_path, zarr=True)
+    sink.begin({"x": np.zeros((1, 2))}, 3)
+    (tmp_path / "arrays" / "x" / "c").mkdir(parents=True)
+    (tmp_path / "arrays" / "x" / "c" / "0.ddbd43f1.partial").write_bytes(b"")
+    sink.write(0, {"x": np.ones((3, 2)), "index": np.arange(3)}, None)
+    sink.finish(1, 3)
+    assert not list((tmp_path / "a").rglob("*.partial"))
+
+
 @pytest.mark.parametrize("form", ["npy", "zarr"])
 def test_every_sample_has_a_line_for_its_key(tmp_path: Path, model: onnx.ModelProto, form: str) -> None:
     if form == "zarr":
